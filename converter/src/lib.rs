@@ -1,0 +1,4 @@
+//! The attn converter: ONNX in, one flat `.attn` file out.
+//!
+//! The modules stand in the order in which a conversion runs through them.
+#![deny(missing_docs)]

@@ -1,0 +1,22 @@
+//! The `attn` command: argument parsing and error printing only; each subcommand is a file in `commands/`.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod commands;
+
+/// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
+#[derive(Parser)]
+#[command(name = "attn", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {}
+}

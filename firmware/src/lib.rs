@@ -1,0 +1,3 @@
+//! The keyword-spotting application shared by all boards.
+#![no_std]
+#![deny(missing_docs)]

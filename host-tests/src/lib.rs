@@ -1,0 +1,2 @@
+//! The emulator harness and helpers shared by the cross-crate tests.
+#![deny(missing_docs)]
