@@ -2,3 +2,5 @@
 //!
 //! The modules stand in the order in which a conversion runs through them.
 #![deny(missing_docs)]
+
+pub mod graph;

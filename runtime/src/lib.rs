@@ -3,4 +3,3 @@
 //! `no_std`, no allocator. See `docs/architecture.md` for the map of the modules.
 #![no_std]
 #![deny(missing_docs)]
-

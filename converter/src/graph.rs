@@ -1,0 +1,261 @@
+//! The typed graph that a conversion works on: what the model computes, in float, at attention level.
+//!
+//! Import builds it, fusion rewrites it, quantization and planning read it. Values are held in the
+//! runtime's physical layout: the batch axis (always 1) is gone, channels are last, and rows are time
+//! steps or tokens. How each value maps back to the ONNX tensor it came from is kept in [`Source`], so
+//! that the float reference can be compared value by value. Integers live in `quantize`, not here.
+
+use ndarray::ArrayD;
+
+/// Index of a [`Value`] in [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// A float model with static shapes, in topological order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Every tensor that flows between nodes (weights are inside the nodes).
+    pub values: Vec<Value>,
+    /// The operators, each after the producers of its inputs.
+    pub nodes: Vec<Node>,
+    /// What the caller provides.
+    pub inputs: Vec<ValueId>,
+    /// What the caller reads.
+    pub outputs: Vec<ValueId>,
+}
+
+/// One tensor between nodes.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Name for people: that of the ONNX value.
+    pub name: String,
+    /// Physical dimensions, channels last: `[channels]`, `[rows, channels]` or `[height, width, channels]`.
+    pub dims: Vec<usize>,
+    /// Where the float reference finds it; `None` for a value that exists in no ONNX file.
+    pub source: Option<Source>,
+}
+
+impl Value {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// True when the value holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of the last axis.
+    pub fn channels(&self) -> usize {
+        self.dims.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows: all axes but the last.
+    pub fn rows(&self) -> usize {
+        self.len() / self.channels().max(1)
+    }
+}
+
+/// The ONNX tensor behind a [`Value`].
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Name of the value in the ONNX graph.
+    pub onnx: String,
+    /// Permutation of the ONNX axes which, once unit axes are dropped, gives [`Value::dims`].
+    pub permutation: Vec<usize>,
+}
+
+/// One operator.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Name for people: that of the ONNX node that gave it its meaning.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Its inputs, in the order that [`Op`] documents.
+    pub inputs: Vec<ValueId>,
+    /// Its single result.
+    pub output: ValueId,
+}
+
+/// What a node computes. Shapes are those of [`Value::dims`].
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// `y[r, o] = clamp(sum_i x[r, i] * weight[o, i] + bias[o])`; input `x: [rows, in]`.
+    Linear {
+        /// `[out, in]`
+        weight: ArrayD<f32>,
+        /// `[out]`
+        bias: Vec<f32>,
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Convolution over time, channels last; input `x: [t, in]`, result `[t_out, out]`.
+    Conv1d {
+        /// `[out, kernel, in]`
+        weight: ArrayD<f32>,
+        /// `[out]`
+        bias: Vec<f32>,
+        /// Step between results, in rows.
+        stride: usize,
+        /// Zero rows before and after the input.
+        padding: (usize, usize),
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Depthwise convolution over time; input `x: [t, c]`, result `[t_out, c]`.
+    DepthwiseConv1d {
+        /// `[kernel, channels]`
+        weight: ArrayD<f32>,
+        /// `[channels]`
+        bias: Vec<f32>,
+        /// Step between results, in rows.
+        stride: usize,
+        /// Zero rows before and after the input.
+        padding: (usize, usize),
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Gated recurrent unit, one layer forward in time, starting from zero; `x: [t, in]`, result `[t, hidden]`.
+    /// Gates in ONNX order z, r, h; the reset gate multiplies `R_h h + b_Rh` (`linear_before_reset = 1`, PyTorch's form).
+    Gru {
+        /// `[3 * hidden, in]`
+        w: ArrayD<f32>,
+        /// `[3 * hidden, hidden]`
+        r: ArrayD<f32>,
+        /// `[3 * hidden]`, input side
+        bias_w: Vec<f32>,
+        /// `[3 * hidden]`, recurrent side
+        bias_r: Vec<f32>,
+    },
+    /// `softmax(scale * q k^T) v` per head; inputs `q: [tq, heads * d]`, `k: [tk, heads * d]`, `v: [tk, heads * dv]`,
+    /// result `[tq, heads * dv]`.
+    Attention {
+        /// Number of heads; heads are adjacent channel blocks.
+        heads: usize,
+        /// Factor on the scores before the softmax.
+        scale: f32,
+    },
+    /// Elementwise function.
+    Activation(ActivationKind),
+    /// Elementwise sum of two inputs of the same shape.
+    Add {
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Elementwise product of two inputs of the same shape.
+    Mul,
+    /// Normalisation over channels: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+    LayerNorm {
+        /// `[channels]`
+        gamma: Vec<f32>,
+        /// `[channels]`
+        beta: Vec<f32>,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Row `index` of `x: [rows, c]`; result `[c]`.
+    SelectRow {
+        /// Row number.
+        index: usize,
+    },
+    /// Joins any number of inputs along channels; rows are equal.
+    Concat,
+    /// Mean over rows: `[rows, c]` to `[c]`.
+    MeanRows,
+    /// Maximum over rows: `[rows, c]` to `[c]`.
+    MaxRows,
+    /// Softmax over channels.
+    Softmax,
+}
+
+impl Op {
+    /// The operator's name, the same in IR, format, report and documentation.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Linear { .. } => "Linear",
+            Op::Conv1d { .. } => "Conv1d",
+            Op::DepthwiseConv1d { .. } => "DepthwiseConv1d",
+            Op::Gru { .. } => "Gru",
+            Op::Attention { .. } => "Attention",
+            Op::Activation(kind) => kind.name(),
+            Op::Add { .. } => "Add",
+            Op::Mul => "Mul",
+            Op::LayerNorm { .. } => "LayerNorm",
+            Op::SelectRow { .. } => "SelectRow",
+            Op::Concat => "Concat",
+            Op::MeanRows => "MeanRows",
+            Op::MaxRows => "MaxRows",
+            Op::Softmax => "Softmax",
+        }
+    }
+}
+
+/// Range that a result is clamped to: ReLU is `(0, inf)`, ReLU6 `(0, 6)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clamp {
+    /// Lower bound.
+    pub min: f32,
+    /// Upper bound.
+    pub max: f32,
+}
+
+impl Clamp {
+    /// No clamp at all.
+    pub const NONE: Clamp = Clamp {
+        min: f32::NEG_INFINITY,
+        max: f32::INFINITY,
+    };
+    /// ReLU.
+    pub const RELU: Clamp = Clamp {
+        min: 0.0,
+        max: f32::INFINITY,
+    };
+}
+
+/// Elementwise functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationKind {
+    /// `max(x, 0)`, where it could not be fused as a [`Clamp`].
+    Relu,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * Phi(x)`, the exact (erf) form.
+    Gelu,
+    /// GELU's tanh approximation.
+    GeluTanh,
+    /// `x * sigmoid(x)`
+    Silu,
+}
+
+impl ActivationKind {
+    /// The function's name, the same everywhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "Relu",
+            Self::Sigmoid => "Sigmoid",
+            Self::Tanh => "Tanh",
+            Self::Gelu => "Gelu",
+            Self::GeluTanh => "GeluTanh",
+            Self::Silu => "Silu",
+        }
+    }
+
+    /// The function itself, in double precision.
+    pub fn eval(self, x: f64) -> f64 {
+        match self {
+            Self::Relu => x.max(0.0),
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / core::f64::consts::SQRT_2)),
+            Self::GeluTanh => {
+                let inner = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::Silu => x / (1.0 + (-x).exp()),
+        }
+    }
+}
