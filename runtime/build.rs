@@ -1,10 +1,53 @@
-//! Build script: generates the fixed-point tables and picks the kernels' instruction set.
+//! Generates the fixed-point tables and picks the instruction set of the kernels.
+//!
+//! Tables come from f64 through the `libm` crate, so that they are the same on every host.
+
+#[path = "build/audio_tables.rs"]
+mod audio_tables;
+#[path = "build/math_tables.rs"]
+mod math_tables;
+
+use std::path::Path;
+
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(attn_dsp)");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    let out_dir = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    write(&out_dir, "audio_tables.rs", &audio_tables::source());
+    write(&out_dir, "math_tables.rs", &math_tables::source());
+    pick_kernels();
+}
+
+/// Stable Rust never sets `target_feature = "dsp"` for these targets, so the choice is made here.
+fn pick_kernels() {
+    println!("cargo::rustc-check-cfg=cfg(attn_dsp)");
     let target = std::env::var("TARGET").unwrap_or_default();
     let has_dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
     if has_dsp && std::env::var_os("CARGO_FEATURE_DSP").is_some() {
         println!("cargo::rustc-cfg=attn_dsp");
     }
+}
+
+fn write(out_dir: &str, name: &str, source: &str) {
+    let path = Path::new(out_dir).join(name);
+    std::fs::write(&path, source)
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
+/// Source text of a table.
+fn table(
+    doc: &str,
+    name: &str,
+    element: &str,
+    values: impl ExactSizeIterator<Item = i64>,
+) -> String {
+    let mut text = format!(
+        "/// {doc}\npub(crate) static {name}: [{element}; {}] = [",
+        values.len()
+    );
+    for value in values {
+        text.push_str(&format!("{value},"));
+    }
+    text.push_str("];\n");
+    text
 }

@@ -3,4 +3,6 @@
 //! The modules stand in the order in which a conversion runs through them.
 #![deny(missing_docs)]
 
+pub mod features;
+pub mod files;
 pub mod graph;
