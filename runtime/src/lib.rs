@@ -1,7 +1,11 @@
 //! The attn runtime: runs `.attn` attention models from flash in a static arena.
 //!
 //! `no_std`, no allocator. See `docs/architecture.md` for the map of the modules.
-#![cfg_attr(not(test), no_std)]
+#![no_std]
 #![deny(missing_docs)]
 
 pub mod audio;
+pub mod kernels;
+
+#[cfg(test)]
+extern crate std;

@@ -1,0 +1,53 @@
+//! Metadata records: what the application around the network has to know.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What a metadata record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum MetaKey {
+    /// Class names, in the order of the logits: `count` offsets (`u32`) into the strings section.
+    Labels = 1,
+    /// An [`AudioMeta`]: the model's input is the audio front end's output.
+    Audio = 2,
+    /// A [`SpotterMeta`], followed by one `u16` threshold (Q15) per label.
+    Spotter = 3,
+}
+
+/// One piece of metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MetaRecord {
+    /// [`MetaKey`] code; unknown keys are skipped.
+    pub key: u16,
+    /// Number of items, where the key has items.
+    pub count: u16,
+    /// Offset of the payload in the params section; a multiple of 4.
+    pub offset: u32,
+    /// Length of the payload in bytes.
+    pub len: u32,
+}
+
+/// The audio front end that a model was trained on. A runtime whose front end differs refuses the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AudioMeta {
+    /// Samples per second.
+    pub sample_rate: u32,
+    /// Samples per frame.
+    pub frame_len: u32,
+    /// Samples between the starts of two frames.
+    pub hop: u32,
+    /// Mel bands per frame.
+    pub mel_bands: u32,
+}
+
+/// How posteriors become events; defaults of [`crate::kws`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SpotterMeta {
+    /// Hops over which posteriors are averaged.
+    pub smoothing_hops: u32,
+    /// Hops after an event in which no other is reported.
+    pub refractory_hops: u32,
+}

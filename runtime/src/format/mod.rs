@@ -1,0 +1,32 @@
+//! The `.attn` file, version 1: every record that stands in it, byte for byte (see `docs/format.md`).
+//!
+//! The records are plain little-endian structs read in place from flash; the converter writes these same
+//! types. Here are layouts and bounds-checked access to single records. Whether a whole file makes sense
+//! is decided in [`crate::model`], and what an operator's parameters mean in [`crate::ops`].
+
+mod header;
+mod meta;
+mod op;
+mod tensor;
+
+pub use header::{Header, Section, FILE_ALIGN, HEADER_LEN, MAGIC, VERSION};
+pub use meta::{AudioMeta, MetaKey, MetaRecord, SpotterMeta};
+pub use op::{EntryRecord, OpKind, OpRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS};
+pub use tensor::{DType, Storage, TensorRecord, MAX_RANK};
+
+/// Stands for "no tensor" where a record has room for more tensors than the operator uses.
+pub const NO_TENSOR: u16 = u16::MAX;
+
+/// The checksum of a file: CRC-32 (ISO-HDLC, as in zlib) of everything behind the header's own checksum field.
+pub fn checksum(file: &[u8]) -> u32 {
+    const CRC: crc::Crc<u32, crc::Table<1>> = crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+    CRC.checksum(file.get(header::CHECKSUM_END..).unwrap_or(&[]))
+}
+
+/// Arena length in bytes that a file asks for, readable at compile time.
+///
+/// Used by [`include_model!`](crate::include_model) to size a static arena. Returns 0 when `file` is too
+/// short to have a header; [`crate::Model::parse`] then says what is wrong.
+pub const fn arena_len(file: &[u8]) -> usize {
+    header::read_arena_len(file) as usize
+}

@@ -1,0 +1,172 @@
+//! Convolution over time, channels last.
+
+use super::dot::{pairs_len, to_pairs};
+use super::linear::{Matrix, matvec};
+use super::requantize::{Activation, Output};
+
+/// How a kernel moves over the rows of its input.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Rows under the kernel.
+    pub kernel: usize,
+    /// Rows from one position to the next.
+    pub stride: usize,
+    /// Rows of padding before the first.
+    pub pad_before: usize,
+    /// What padding holds: the input's zero point.
+    pub pad_value: i32,
+}
+
+/// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
+///
+/// Under the kernel lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping rows.
+/// `pairs` is scratch of at least `pairs_len(kernel * c)`.
+pub fn conv1d<X: Activation, Y: Activation>(
+    x: &[X],
+    c: usize,
+    window: &Window,
+    matrix: &Matrix,
+    output: &Output,
+    pairs: &mut [i16],
+    y: &mut [Y],
+) {
+    let span = window.kernel * c;
+    let Some(pairs) = pairs.get_mut(..pairs_len(span)) else {
+        return;
+    };
+    for (position, y) in y
+        .chunks_exact_mut(output.multipliers.len().max(1))
+        .enumerate()
+    {
+        // First value under the kernel, counted from the start of the padding.
+        let start = position * window.stride * c;
+        match start
+            .checked_sub(window.pad_before * c)
+            .and_then(|start| x.get(start..start + span))
+        {
+            Some(row) => to_pairs(row, 0, pairs),
+            None => padded_pairs(
+                x,
+                start,
+                window.pad_before * c,
+                window.pad_value,
+                span,
+                pairs,
+            ),
+        }
+        matvec(pairs, matrix, output, y);
+    }
+}
+
+/// Pair order of the values under the kernel where some of them are padding.
+fn padded_pairs<X: Activation>(
+    x: &[X],
+    start: usize,
+    pad: usize,
+    value: i32,
+    span: usize,
+    pairs: &mut [i16],
+) {
+    pairs.fill(0);
+    for i in 0..span {
+        let inside = (start + i).checked_sub(pad).and_then(|at| x.get(at));
+        if let Some(slot) = pairs.get_mut(super::dot::pair_index(i)) {
+            *slot = inside.map_or(value, |&x| x.into()) as i16;
+        }
+    }
+}
+
+/// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`.
+pub fn depthwise_conv1d<X: Activation, Y: Activation>(
+    x: &[X],
+    c: usize,
+    window: &Window,
+    matrix: &Matrix,
+    output: &Output,
+    y: &mut [Y],
+) {
+    for (position, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
+        let channels = y
+            .iter_mut()
+            .zip(matrix.bias)
+            .zip(output.multipliers)
+            .enumerate();
+        for (channel, ((slot, &bias), &multiplier)) in channels {
+            let weights = matrix.weights.iter().skip(channel).step_by(c.max(1));
+            let sum = weights
+                .take(window.kernel)
+                .enumerate()
+                .fold(bias, |sum, (tap, &w)| {
+                    let row = (position * window.stride + tap).checked_sub(window.pad_before);
+                    let value = row
+                        .and_then(|row| x.get(row * c + channel))
+                        .map_or(window.pad_value, |&x| x.into());
+                    sum.wrapping_add(value.wrapping_mul(w.into()))
+                });
+            *slot = Y::from_i32(output.apply(sum, multiplier));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::dot::{packed_index, packed_len};
+
+    const ONE: Output = Output {
+        multipliers: &[1 << 30],
+        left_shift: 2,
+        zero_point: 0,
+        min: i16::MIN as i32,
+        max: i16::MAX as i32,
+    };
+
+    #[test]
+    fn a_causal_convolution_sees_padding_before_the_first_row() {
+        let mut weights = [0i8; packed_len(1, 6)];
+        (0..6).for_each(|i| weights[packed_index(0, i, 6)] = i as i8 + 1);
+        let matrix = Matrix {
+            weights: &weights,
+            bias: &[0],
+        };
+        let window = Window {
+            kernel: 3,
+            stride: 1,
+            pad_before: 2,
+            pad_value: -1,
+        };
+        let mut y = [0i16; 2];
+        conv1d(
+            &[10i8, 20, 30, 40],
+            2,
+            &window,
+            &matrix,
+            &ONE,
+            &mut [0; 8],
+            &mut y,
+        );
+        // rows under the kernel: (-1 -1) (-1 -1) (10 20), then (-1 -1) (10 20) (30 40)
+        assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
+    }
+
+    #[test]
+    fn a_depthwise_convolution_keeps_channels_apart() {
+        let matrix = Matrix {
+            weights: &[1, 10, 2, 20],
+            bias: &[0, 5],
+        };
+        let output = Output {
+            multipliers: &[1 << 30, 1 << 30],
+            ..ONE
+        };
+        let window = Window {
+            kernel: 2,
+            stride: 1,
+            pad_before: 0,
+            pad_value: 0,
+        };
+        let mut y = [0i16; 4];
+        depthwise_conv1d(&[1i8, 2, 3, 4, 5, 6], 2, &window, &matrix, &output, &mut y);
+        assert_eq!(y, [1 + 6, 20 + 80 + 5, 3 + 10, 40 + 120 + 5]);
+    }
+}

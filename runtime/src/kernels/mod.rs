@@ -1,0 +1,20 @@
+//! The arithmetic: pure functions on slices, no model, no arena, no allocation.
+//!
+//! The portable bodies are the definition of every result. `arch/` holds faster bodies for the innermost loop,
+//! which give the same bits; [`dot`] is the one place that chooses between them. Formulas and error bounds are in
+//! `docs/numerics.md`.
+
+pub mod arch;
+pub mod attention;
+pub mod conv;
+pub mod dot;
+pub mod elementwise;
+pub mod gru;
+pub mod linear;
+pub mod requantize;
+pub mod softmax;
+pub mod tanh;
+
+mod tables {
+    include!(concat!(env!("OUT_DIR"), "/math_tables.rs"));
+}

@@ -1,0 +1,194 @@
+//! The operators: for each family one file with its parameters in the file format, the checks that parsing
+//! makes, and the call of the kernel. The arithmetic itself is in [`crate::kernels`].
+//!
+//! Parsing calls [`OpView::check`] once; running calls [`OpView::run`]. Both read the same parameters through
+//! the same accessors, so whatever `check` accepted `run` finds in place.
+
+mod arena;
+mod attention;
+mod conv;
+mod elementwise;
+mod gru;
+mod linear;
+mod state;
+
+pub use attention::AttentionParams;
+pub use conv::{Conv1dParams, DepthwiseConv1dParams};
+pub use elementwise::{AddParams, ConcatParams, LutParams, RequantizeParams, SoftmaxParams};
+pub use gru::{GruParams, GruSide};
+pub use linear::LinearParams;
+
+use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
+use crate::model::Model;
+use core::fmt;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// Why an operator cannot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum OpError {
+    /// The code is none of [`OpKind`], or one that this runtime was built without.
+    UnknownKind,
+    /// A tensor that the operator needs is not named, or the number names none.
+    MissingTensor,
+    /// A tensor's element type is not one that the operator takes in this place.
+    WrongType,
+    /// Shapes do not fit each other or the parameters.
+    WrongShape,
+    /// A tensor that must be (or must not be) state is not (or is).
+    WrongStorage,
+    /// The scratch tensor is missing or too small.
+    ScratchTooSmall,
+    /// Parameters have another length than the operator's, or hold a value out of range.
+    BadParams,
+    /// Weights, biases, multipliers or a table lie outside the weights section or are misaligned.
+    WeightsOutOfBounds,
+    /// Tensors overlap that must not.
+    Overlap,
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownKind => "unknown operator: use a runtime at least as new as the converter",
+            Self::MissingTensor => "a tensor that it needs is missing",
+            Self::WrongType => "a tensor has the wrong element type",
+            Self::WrongShape => "shapes do not fit each other or the parameters",
+            Self::WrongStorage => "a tensor is state where it must not be, or is not where it must",
+            Self::ScratchTooSmall => "the scratch tensor is missing or too small",
+            Self::BadParams => "its parameters are of the wrong length or out of range",
+            Self::WeightsOutOfBounds => "its weights lie outside the weights section",
+            Self::Overlap => "its tensors overlap",
+        })
+    }
+}
+
+impl core::error::Error for OpError {}
+
+/// One operator of a model, with access to what its record points to.
+#[derive(Clone, Copy)]
+pub(crate) struct OpView<'a> {
+    model: Model<'a>,
+    record: &'a OpRecord,
+}
+
+impl<'a> OpView<'a> {
+    pub(crate) fn new(model: Model<'a>, record: &'a OpRecord) -> Self {
+        Self { model, record }
+    }
+
+    /// Checks everything that [`Self::run`] relies on.
+    pub(crate) fn check(&self) -> Result<(), OpError> {
+        self.check_overlap()?;
+        match self.kind()? {
+            OpKind::Linear => linear::check(self),
+            OpKind::Conv1d => conv::check(self),
+            OpKind::DepthwiseConv1d => conv::check_depthwise(self),
+            OpKind::Gru => gru::check(self),
+            OpKind::Attention => attention::check(self),
+            OpKind::PushKeyValue => attention::check_push(self),
+            OpKind::Lut => elementwise::check_lut(self),
+            OpKind::Add => elementwise::check_add(self),
+            OpKind::Concat => elementwise::check_concat(self),
+            OpKind::Requantize => elementwise::check_requantize(self),
+            OpKind::Softmax => elementwise::check_softmax(self),
+            OpKind::ShiftRows => state::check_shift_rows(self),
+            _ => Err(OpError::UnknownKind),
+        }
+    }
+
+    /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
+    pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
+        match self.kind()? {
+            OpKind::Linear => linear::run(self, arena),
+            OpKind::Conv1d => conv::run(self, arena),
+            OpKind::DepthwiseConv1d => conv::run_depthwise(self, arena),
+            OpKind::Gru => gru::run(self, arena),
+            OpKind::Attention => attention::run(self, arena),
+            OpKind::PushKeyValue => attention::run_push(self, arena),
+            OpKind::Lut => elementwise::run_lut(self, arena),
+            OpKind::Add => elementwise::run_add(self, arena),
+            OpKind::Concat => elementwise::run_concat(self, arena),
+            OpKind::Requantize => elementwise::run_requantize(self, arena),
+            OpKind::Softmax => elementwise::run_softmax(self, arena),
+            OpKind::ShiftRows => state::run_shift_rows(self, arena),
+            _ => Err(OpError::UnknownKind),
+        }
+    }
+
+    fn kind(&self) -> Result<OpKind, OpError> {
+        self.record.kind().ok_or(OpError::UnknownKind)
+    }
+
+    fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
+        let id = self.record.inputs().nth(slot).ok_or(OpError::MissingTensor)?;
+        self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    fn input_count(&self) -> usize {
+        self.record.inputs().count()
+    }
+
+    fn output(&self) -> Result<&'a TensorRecord, OpError> {
+        let id = self.record.outputs().next().ok_or(OpError::MissingTensor)?;
+        self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    /// The scratch tensor, which must hold at least `elements` of `dtype`.
+    fn scratch(&self, dtype: DType, elements: usize) -> Result<&'a TensorRecord, OpError> {
+        let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
+        let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
+        if scratch.storage() != Storage::Arena || scratch.dtype() != dtype || scratch.len() < elements {
+            return Err(OpError::ScratchTooSmall);
+        }
+        Ok(scratch)
+    }
+
+    fn params<P: FromBytes + Immutable + KnownLayout>(&self) -> Result<&'a P, OpError> {
+        let bytes = self.model.params(self.record.params, self.record.params_len).ok_or(OpError::BadParams)?;
+        P::ref_from_bytes(bytes).map_err(|_| OpError::BadParams)
+    }
+
+    /// `len` values of type `T` at byte `offset` of the weights section.
+    fn weights<T: FromBytes + Immutable + KnownLayout>(&self, offset: u32, len: usize) -> Result<&'a [T], OpError> {
+        self.model.weights(offset, len).ok_or(OpError::WeightsOutOfBounds)
+    }
+
+    /// Outputs and scratch must not share bytes with each other or with an input, unless an output covers an
+    /// arena input exactly (in place): which operators can do that is for their own checks.
+    fn check_overlap(&self) -> Result<(), OpError> {
+        let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
+        let written = || self.record.outputs().map(|id| (id, true)).chain(self.record.scratch().map(|id| (id, false)));
+        for (at, (id, is_output)) in written().enumerate() {
+            let this = tensor(id)?;
+            for input in self.record.inputs() {
+                let other = tensor(input)?;
+                let in_place = is_output && this.range() == other.range() && other.storage() == Storage::Arena;
+                if overlap(this, other) && !in_place {
+                    return Err(OpError::Overlap);
+                }
+            }
+            for (other, _) in written().skip(at + 1) {
+                if overlap(this, tensor(other)?) {
+                    return Err(OpError::Overlap);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True when both tensors name exactly the same bytes.
+fn in_place(a: &TensorRecord, b: &TensorRecord) -> bool {
+    a.offset == b.offset && a.byte_len() == b.byte_len()
+}
+
+fn overlap(a: &TensorRecord, b: &TensorRecord) -> bool {
+    let (a, b) = (a.range(), b.range());
+    a.start < b.end && b.start < a.end
+}
+
+fn require(condition: bool, error: OpError) -> Result<(), OpError> {
+    if condition { Ok(()) } else { Err(error) }
+}

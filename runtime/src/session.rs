@@ -1,0 +1,270 @@
+//! `Session`: a model together with the arena that it runs in. Fill the inputs, run, read the outputs.
+//!
+//! Here is the order of execution; what an operator does is in [`crate::ops`].
+
+use crate::format::{DType, EntryRecord, FILE_ALIGN, Storage, TensorRecord};
+use crate::model::Model;
+use crate::ops::OpError;
+use core::fmt;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Memory for one session, to be put in a `static`: `N` bytes aligned as a model asks for.
+///
+/// [`include_model!`](crate::include_model) gives the right `N` as a constant.
+#[derive(Clone)]
+#[repr(C, align(16))]
+pub struct Arena<const N: usize>([u8; N]);
+
+impl<const N: usize> Arena<N> {
+    /// Zeroed memory.
+    pub const fn new() -> Self {
+        assert!(align_of::<Self>() == FILE_ALIGN);
+        Self([0; N])
+    }
+
+    /// The bytes, for [`Session::new`].
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Default for Arena<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Element types of inputs and outputs.
+pub trait Element: FromBytes + IntoBytes + Immutable + KnownLayout + sealed::Sealed {
+    /// The type's name in the file format.
+    const DTYPE: DType;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i8 {}
+    impl Sealed for i16 {}
+    impl Sealed for i32 {}
+}
+
+impl Element for i8 {
+    const DTYPE: DType = DType::I8;
+}
+impl Element for i16 {
+    const DTYPE: DType = DType::I16;
+}
+impl Element for i32 {
+    const DTYPE: DType = DType::I32;
+}
+
+/// Why a session cannot do what was asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The arena has fewer bytes than the model needs.
+    ArenaTooSmall {
+        /// Bytes that the model needs.
+        needed: usize,
+        /// Bytes given.
+        given: usize,
+    },
+    /// The arena does not start at a multiple of 16: use [`Arena`].
+    ArenaMisaligned,
+    /// The model has no entry point with this number.
+    NoSuchEntry {
+        /// Number asked for.
+        entry: usize,
+    },
+    /// The entry point has no input or output with this number.
+    NoSuchTensor {
+        /// Number asked for.
+        index: usize,
+    },
+    /// The tensor holds elements of another type.
+    WrongType {
+        /// The tensor's type.
+        found: DType,
+        /// Type asked for.
+        asked: DType,
+    },
+    /// [`Session::run_ops`] without [`Session::start`] before it.
+    NotStarted,
+    /// An operator failed; a parsed model never does.
+    Op(OpError),
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ArenaTooSmall { needed, given } => {
+                write!(f, "the arena has {given} bytes, the model needs {needed}: size it with include_model!'s ARENA_LEN")
+            }
+            Self::ArenaMisaligned => write!(f, "the arena does not start at a multiple of 16: use attn_runtime::Arena"),
+            Self::NoSuchEntry { entry } => write!(f, "the model has no entry point {entry}"),
+            Self::NoSuchTensor { index } => write!(f, "the entry point has no input or output {index}"),
+            Self::WrongType { found, asked } => {
+                write!(f, "the tensor holds {} elements, {} were asked for", found.name(), asked.name())
+            }
+            Self::NotStarted => write!(f, "run_ops without start: call Session::start first"),
+            Self::Op(error) => write!(f, "an operator failed: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for SessionError {}
+
+impl From<OpError> for SessionError {
+    fn from(error: OpError) -> Self {
+        Self::Op(error)
+    }
+}
+
+/// Whether a run that was cut into slices has reached its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Progress {
+    /// Operators are left: call [`Session::run_ops`] again.
+    More,
+    /// The outputs are ready.
+    Done,
+}
+
+/// A model running in an arena.
+#[derive(Debug)]
+pub struct Session<'m, 'a> {
+    model: Model<'m>,
+    arena: &'a mut [u8],
+    /// Operators that are left of the run in progress.
+    pending: core::ops::Range<usize>,
+}
+
+impl<'m, 'a> Session<'m, 'a> {
+    /// Puts `model` into `arena` and resets its state.
+    ///
+    /// # Errors
+    /// [`SessionError::ArenaTooSmall`] or [`SessionError::ArenaMisaligned`].
+    pub fn new(model: Model<'m>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
+        let (needed, given) = (model.arena_len(), arena.len());
+        if !(arena.as_ptr() as usize).is_multiple_of(FILE_ALIGN) {
+            return Err(SessionError::ArenaMisaligned);
+        }
+        let arena = arena.get_mut(..needed).ok_or(SessionError::ArenaTooSmall { needed, given })?;
+        let mut session = Self { model, arena, pending: 0..0 };
+        session.reset();
+        Ok(session)
+    }
+
+    /// The model.
+    pub fn model(&self) -> Model<'m> {
+        self.model
+    }
+
+    /// Forgets everything: every state tensor goes back to what it starts from.
+    pub fn reset(&mut self) {
+        self.pending = 0..0;
+        for tensor in self.model.tensors().iter().filter(|tensor| tensor.storage() == Storage::State) {
+            let Some(bytes) = self.arena.get_mut(tensor.range()) else { continue };
+            let start = tensor.zero_point.to_le_bytes();
+            let element = start.get(..tensor.dtype().size()).unwrap_or(&start);
+            bytes.chunks_exact_mut(element.len()).for_each(|slot| slot.copy_from_slice(element));
+        }
+    }
+
+    /// Input number `index` of an entry point, to be filled before it runs.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
+    pub fn input<T: Element>(&mut self, entry: usize, index: usize) -> Result<&mut [T], SessionError> {
+        let tensor = self.io(entry, index, EntryRecord::inputs)?;
+        expect::<T>(tensor)?;
+        let bytes = self.arena.get_mut(tensor.range()).ok_or(SessionError::NoSuchTensor { index })?;
+        <[T]>::mut_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
+    }
+
+    /// Output number `index` of an entry point; valid from the end of its run to the start of the next.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
+    pub fn output<T: Element>(&self, entry: usize, index: usize) -> Result<&[T], SessionError> {
+        let tensor = self.io(entry, index, EntryRecord::outputs)?;
+        expect::<T>(tensor)?;
+        let bytes = self.arena.get(tensor.range()).ok_or(SessionError::NoSuchTensor { index })?;
+        <[T]>::ref_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
+    }
+
+    /// The record of input number `index` of an entry point: its shape, scale and zero point.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`].
+    pub fn input_record(&self, entry: usize, index: usize) -> Result<&'m TensorRecord, SessionError> {
+        self.io(entry, index, EntryRecord::inputs)
+    }
+
+    /// The record of output number `index` of an entry point: its shape, scale and zero point.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`].
+    pub fn output_record(&self, entry: usize, index: usize) -> Result<&'m TensorRecord, SessionError> {
+        self.io(entry, index, EntryRecord::outputs)
+    }
+
+    /// Runs an entry point from start to end.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`].
+    pub fn run(&mut self, entry: usize) -> Result<(), SessionError> {
+        self.start(entry)?;
+        self.run_ops(usize::MAX).map(drop)
+    }
+
+    /// Begins a run that [`Session::run_ops`] carries on in slices. A run in progress is given up.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`].
+    pub fn start(&mut self, entry: usize) -> Result<(), SessionError> {
+        self.pending = self.entry(entry)?.ops();
+        Ok(())
+    }
+
+    /// Runs at most `count` operators of the run begun by [`Session::start`], so that a cooperative scheduler
+    /// can do other work between slices.
+    ///
+    /// # Errors
+    /// [`SessionError::NotStarted`].
+    pub fn run_ops(&mut self, count: usize) -> Result<Progress, SessionError> {
+        if self.pending.is_empty() {
+            return Err(SessionError::NotStarted);
+        }
+        let model = self.model;
+        for id in self.pending.by_ref().take(count) {
+            model.op(id).ok_or(OpError::UnknownKind)?.run(self.arena)?;
+        }
+        Ok(if self.pending.is_empty() { Progress::Done } else { Progress::More })
+    }
+
+    /// The bytes of tensor number `id` as they stand in the arena now: for traces and tests. An arena tensor is
+    /// meaningful only between the operator that writes it and the one that reuses its place.
+    pub fn tensor_bytes(&self, id: usize) -> Option<&[u8]> {
+        self.arena.get(self.model.tensor(id)?.range())
+    }
+
+    fn entry(&self, entry: usize) -> Result<&'m EntryRecord, SessionError> {
+        self.model.entries().get(entry).ok_or(SessionError::NoSuchEntry { entry })
+    }
+
+    fn io<I: Iterator<Item = usize>>(
+        &self,
+        entry: usize,
+        index: usize,
+        list: impl Fn(&'m EntryRecord) -> I,
+    ) -> Result<&'m TensorRecord, SessionError> {
+        let id = list(self.entry(entry)?).nth(index);
+        id.and_then(|id| self.model.tensor(id)).ok_or(SessionError::NoSuchTensor { index })
+    }
+}
+
+fn expect<T: Element>(tensor: &TensorRecord) -> Result<(), SessionError> {
+    let found = tensor.dtype();
+    if found == T::DTYPE { Ok(()) } else { Err(SessionError::WrongType { found, asked: T::DTYPE }) }
+}

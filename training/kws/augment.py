@@ -1,0 +1,56 @@
+"""Augmentation of PCM: what rooms, microphones, distances and other people do to a word."""
+
+import numpy as np
+import scipy.signal
+
+RATE = 16000
+
+
+def change_speed(x, factor):
+    """Speed and pitch together, by resampling."""
+    positions = np.arange(0, len(x) - 1, factor)
+    return np.interp(positions, np.arange(len(x)), x).astype(np.float32)
+
+
+def reverberate(x, rng):
+    """Exponentially decaying noise as impulse response, behind the direct sound."""
+    decay = rng.uniform(0.08, 0.45)
+    n = int(RATE * decay)
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / n) * rng.uniform(0.02, 0.12)
+    tail[: int(RATE * 0.002)] = 0
+    tail[0] = 1
+    return scipy.signal.fftconvolve(x, tail)[: len(x)].astype(np.float32)
+
+
+def low_pass(x, rng):
+    cutoff = rng.uniform(3400, 7200)
+    sos = scipy.signal.butter(6, cutoff, fs=RATE, output="sos")
+    return scipy.signal.sosfilt(sos, x).astype(np.float32)
+
+
+def equalise(x, rng):
+    """A gentle random tilt: one-pole high or low shelf."""
+    a = rng.uniform(-0.6, 0.6)
+    return scipy.signal.lfilter([1.0, a], [1.0], x).astype(np.float32)
+
+
+def coloured_noise(n, rng):
+    """Noise with a power-law spectrum between white and brown."""
+    spectrum = np.fft.rfft(rng.normal(size=n))
+    frequency = np.maximum(np.arange(len(spectrum)) / n * RATE, 30)
+    return np.fft.irfft(spectrum * frequency ** (-rng.uniform(0, 1.0)), n).astype(np.float32)
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64)) + 1e-9))
+
+
+def word_bounds(x):
+    """First and last sample of the word in a clip, by energy in 10 ms steps."""
+    step = 160
+    n = len(x) // step
+    energy = np.sqrt(np.mean(np.square(x[: n * step].reshape(n, step), dtype=np.float64), axis=1))
+    floor = np.percentile(energy, 10)
+    threshold = max(energy.max() * 0.05, min(floor * 3, energy.max() * 0.3))
+    loud = np.flatnonzero(energy > threshold)
+    return int(loud[0] * step), int((loud[-1] + 1) * step)

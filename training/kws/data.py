@@ -1,0 +1,197 @@
+"""Training streams: words placed over backgrounds, with a target for every frame.
+
+Usage: python data.py --streams 30000 --split train    (writes cache/train.npz)
+"""
+
+import argparse
+import csv
+import multiprocessing
+
+import numpy as np
+import soundfile
+
+import augment
+from paths import CACHE, SPEECH, attn
+from words import EXCLUDED_LABELS, EXCLUDED_SOURCES, KEYWORDS, LABELS, NOISE, UNKNOWN
+
+RATE, HOP, FRAME = 16000, 320, 512
+SAMPLES = 3 * RATE
+FRAMES = 1 + (SAMPLES - FRAME) // HOP
+IGNORE = -1
+ON_BEFORE, ON_AFTER, FADE = 0.06, 0.40, 0.40  # seconds around the end of a word
+
+
+def read_clips(splits, sources=None):
+    """[(label, source, pcm)] of the recordings in `splits`."""
+    clips = []
+    with open(SPEECH / "manifest.csv") as file:
+        for row in csv.DictReader(file):
+            if row["split"] not in splits or row["source"] in EXCLUDED_SOURCES or row["label"] in EXCLUDED_LABELS:
+                continue
+            if sources and row["source"] not in sources:
+                continue
+            pcm, rate = soundfile.read(SPEECH / row["path"], dtype="int16")
+            assert rate == RATE
+            label = row["label"] if row["label"] in LABELS else "unknown"
+            clips.append((label, row["source"], pcm))
+    return clips
+
+
+def read_synthetic():
+    data = np.load(CACHE / "synth.npz")
+    parts = np.split(data["pcm"], np.cumsum(data["lengths"])[:-1])
+    return list(zip(data["labels"], parts))
+
+
+class Sampler:
+    """Draws words and backgrounds."""
+
+    def __init__(self, splits, synthetic=True):
+        self.words, self.speech, self.noise = {}, [], []
+        for label, source, pcm in read_clips(splits):
+            if label == "noise":
+                self.noise.append(pcm)
+            else:
+                self.words.setdefault(label, []).append((source, pcm))
+        self.synthetic = {}
+        for label, pcm in read_synthetic() if synthetic else []:
+            (self.speech if label == "sentence" else self.synthetic.setdefault(label, [])).append(pcm)
+        self.speech += [pcm for _, pcm in self.words.get("unknown", [])]
+
+    def word(self, rng):
+        """A label and its samples. Wake words are half of the draws; a third of the voices are synthetic."""
+        draw = rng.random()
+        if draw < 0.5:
+            label = KEYWORDS[rng.integers(6)]
+        elif draw < 0.57:
+            label = KEYWORDS[6 + rng.integers(2)]
+        elif draw < 0.76:
+            label = KEYWORDS[8 + rng.integers(10)]
+        else:
+            label = "unknown"
+        share = 0.35 if label in KEYWORDS[:8] else 0.5 if label in KEYWORDS else 0.75
+        if rng.random() < share and label in self.synthetic:
+            return label, "espeak", self.synthetic[label][rng.integers(len(self.synthetic[label]))]
+        source, pcm = self.words[label][rng.integers(len(self.words[label]))]
+        if label == "unknown" and rng.random() < 0.25:  # a piece of a keyword is no keyword
+            source, pcm = self.piece(rng)
+        return label, source, pcm
+
+    def piece(self, rng):
+        """The first or last part of some wake word."""
+        clips = self.words[KEYWORDS[rng.integers(6)]]
+        source, pcm = clips[rng.integers(len(clips))]
+        start, end = augment.word_bounds(pcm)
+        cut = start + int((end - start) * rng.uniform(0.4, 0.6))
+        return source, (pcm[:cut] if rng.random() < 0.6 else pcm[cut:])
+
+    def background(self, n, rng):
+        """Noise, hum, babble or one other speaker."""
+        kind = rng.random()
+        if kind < 0.35 or not self.noise:
+            return augment.coloured_noise(n, rng)
+        if kind < 0.65:
+            return np.resize(self.noise[rng.integers(len(self.noise))].astype(np.float32), n)
+        voices = 1 if kind < 0.8 else rng.integers(2, 6)
+        mix = np.zeros(n, np.float32)
+        for _ in range(voices):
+            pieces, length = [], 0
+            while length < n + RATE:
+                pieces.append(self.speech[rng.integers(len(self.speech))].astype(np.float32))
+                length += len(pieces[-1])
+            joined = np.concatenate(pieces)
+            offset = rng.integers(len(joined) - n)
+            mix += joined[offset: offset + n] / augment.rms(joined)
+        return mix
+
+
+def distort(word, source, rng):
+    x = word.astype(np.float32)
+    spread = 0.22 if source in ("fsdd", "mycroft") else 0.13
+    if rng.random() < 0.8:
+        x = augment.change_speed(x, rng.uniform(1 - spread, 1 + spread))
+    if rng.random() < 0.4:
+        x = augment.reverberate(x, rng)
+    if rng.random() < 0.35:
+        x = augment.low_pass(x, rng)
+    if rng.random() < 0.5:
+        x = augment.equalise(x, rng)
+    return x
+
+
+def stream(sampler, seed):
+    """PCM int16 [SAMPLES] and targets int8 [FRAMES]."""
+    rng = np.random.default_rng(seed)
+    ends = (np.arange(FRAMES) * HOP + FRAME) / RATE
+    target = np.full(FRAMES, NOISE, np.int8)
+    speech = np.zeros(SAMPLES, np.float32)
+    position = int(rng.uniform(-0.2, 1.0) * RATE)
+    count = rng.choice([0, 1, 2, 3], p=[0.07, 0.5, 0.35, 0.08])
+    level = 10 ** (rng.uniform(-42, -12) / 20) * 32768
+    for _ in range(count):
+        label, source, word = sampler.word(rng)
+        word = distort(word, source, rng)
+        start, end = augment.word_bounds(word)
+        word = word / augment.rms(word[start:end]) * level * 10 ** (rng.uniform(-3, 3) / 20)
+        at = max(position, -start)
+        if at + end > SAMPLES:
+            break
+        first, last = max(at, 0), min(at + len(word), SAMPLES)
+        speech[first:last] += word[first - at: last - at]
+        mark(target, ends, LABELS.index(label), (at + start) / RATE, (at + end) / RATE)
+        position = at + end + int(rng.uniform(0.05, 0.9) * RATE)
+    noise = sampler.background(SAMPLES, rng)
+    snr = rng.uniform(-2, 35) if rng.random() < 0.85 else 60
+    mix = speech + noise / augment.rms(noise) * level * 10 ** (-snr / 20)
+    if rng.random() < 0.1:
+        mix = np.clip(mix, -level * 2, level * 2)
+    return np.clip(np.round(mix), -32768, 32767).astype(np.int16), target
+
+
+def mark(target, ends, label, start, end):
+    """Labels the frames of one word; frames at which no answer is right or wrong are ignored."""
+    if label == UNKNOWN:
+        target[(ends > start + 0.1) & (ends < end + 0.25)] = UNKNOWN
+        return
+    target[(ends > start) & (ends < start + 0.12) & (target != NOISE)] = IGNORE
+    target[(ends >= start + 0.12) & (ends < end - ON_BEFORE)] = IGNORE
+    target[(ends >= end - ON_BEFORE) & (ends < end + ON_AFTER)] = label
+    after = (ends >= end + ON_AFTER) & (ends < end + ON_AFTER + FADE)
+    target[after] = IGNORE
+
+
+_sampler = None
+
+
+def _work(seed):
+    return stream(_sampler, seed)
+
+
+def build(splits, count, first_seed, path, workers=2):
+    """Writes `count` streams as int8 features and targets."""
+    global _sampler
+    _sampler = Sampler(splits)
+    features, targets = [], []
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        for start in range(0, count, 2000):
+            seeds = range(first_seed + start, first_seed + min(start + 2000, count))
+            pcm, marks = zip(*pool.imap(_work, seeds, chunksize=50))
+            np.savez(CACHE / "pcm.npz", pcm=np.stack(pcm))
+            attn("features", CACHE / "pcm.npz", "-o", CACHE / "features.npz")
+            features.append(np.load(CACHE / "features.npz")["features"])
+            targets.append(np.stack(marks))
+            print(f"{path.name}: {start + len(marks)} of {count} streams", flush=True)
+    np.savez(path, features=np.concatenate(features), targets=np.concatenate(targets))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, default=30000)
+    parser.add_argument("--split", default="train", choices=["train", "val"])
+    arguments = parser.parse_args()
+    seed = {"train": 1_000_000, "val": 9_000_000}[arguments.split]
+    build({arguments.split}, arguments.streams, seed, CACHE / f"{arguments.split}.npz")
+
+
+if __name__ == "__main__":
+    main()
