@@ -4,8 +4,17 @@
 #![no_std]
 #![deny(missing_docs)]
 
-pub mod audio;
-pub mod kernels;
-
 #[cfg(test)]
 extern crate std;
+
+pub mod audio;
+pub mod format;
+mod include;
+pub mod kernels;
+mod model;
+pub mod ops;
+mod session;
+
+pub use include::Aligned;
+pub use model::{Model, ModelError, TensorError};
+pub use session::{Arena, Element, Progress, Session, SessionError};

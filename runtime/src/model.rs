@@ -4,8 +4,8 @@
 //! of data through the arena. What each operator demands of its tensors and parameters stands in [`crate::ops`].
 
 use crate::format::{
-    self, AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_RANK, MetaKey, MetaRecord,
-    NO_TENSOR, OpRecord, Section, SpotterMeta, Storage, TensorRecord, VERSION,
+    self, AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_RANK, MetaKey,
+    MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta, Storage, TensorRecord, VERSION,
 };
 use crate::ops::{OpError, OpView};
 use core::fmt;
@@ -120,32 +120,68 @@ impl fmt::Display for ModelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::TooShort { len } => {
-                write!(f, "{len} bytes are no .attn file: the header alone has {HEADER_LEN}; is the file truncated?")
+                write!(
+                    f,
+                    "{len} bytes are no .attn file: the header alone has {HEADER_LEN}; is the file truncated?"
+                )
             }
-            Self::Misaligned => write!(f, "the model does not start at a multiple of 16: use include_model!"),
-            Self::BadMagic => write!(f, "not an .attn file: it does not start with ATTN; convert the model with `attn convert`"),
+            Self::Misaligned => write!(
+                f,
+                "the model does not start at a multiple of 16: use include_model!"
+            ),
+            Self::BadMagic => write!(
+                f,
+                "not an .attn file: it does not start with ATTN; convert the model with `attn convert`"
+            ),
             Self::UnsupportedVersion { found } => {
-                write!(f, "format version {found}, this runtime reads version {VERSION}: convert the model again")
+                write!(
+                    f,
+                    "format version {found}, this runtime reads version {VERSION}: convert the model again"
+                )
             }
             Self::WrongLength { stated, actual } => {
-                write!(f, "the header states {stated} bytes, the file has {actual}: it is truncated or has bytes appended")
+                write!(
+                    f,
+                    "the header states {stated} bytes, the file has {actual}: it is truncated or has bytes appended"
+                )
             }
             Self::BadChecksum { stated, actual } => write!(
                 f,
                 "checksum {actual:#010x}, the header states {stated:#010x}: the file is damaged, convert or copy it again"
             ),
-            Self::BadSection { offset } => write!(f, "the section at byte {offset} lies outside the file or is misaligned"),
-            Self::BadString { offset } => write!(f, "the name at byte {offset} of the strings is out of bounds or not UTF-8"),
+            Self::BadSection { offset } => write!(
+                f,
+                "the section at byte {offset} lies outside the file or is misaligned"
+            ),
+            Self::BadString { offset } => write!(
+                f,
+                "the name at byte {offset} of the strings is out of bounds or not UTF-8"
+            ),
             Self::BadTensor { tensor, reason } => write!(f, "tensor {tensor}: {reason}"),
             Self::BadOp { op, reason } => write!(f, "operator {op}: {reason}"),
-            Self::StaleRead { op: u16::MAX, tensor } => {
-                write!(f, "output tensor {tensor} is never written or overwritten before the end")
+            Self::StaleRead {
+                op: u16::MAX,
+                tensor,
+            } => {
+                write!(
+                    f,
+                    "output tensor {tensor} is never written or overwritten before the end"
+                )
             }
             Self::StaleRead { op, tensor } => {
-                write!(f, "operator {op} reads tensor {tensor}, which is not written before it or was overwritten")
+                write!(
+                    f,
+                    "operator {op} reads tensor {tensor}, which is not written before it or was overwritten"
+                )
             }
-            Self::BadEntry { entry } => write!(f, "entry point {entry} names operators or tensors that do not exist"),
-            Self::BadMeta { record } => write!(f, "metadata record {record} is out of bounds or of the wrong length"),
+            Self::BadEntry { entry } => write!(
+                f,
+                "entry point {entry} names operators or tensors that do not exist"
+            ),
+            Self::BadMeta { record } => write!(
+                f,
+                "metadata record {record} is out of bounds or of the wrong length"
+            ),
         }
     }
 }
@@ -156,7 +192,9 @@ impl fmt::Display for TensorError {
             Self::UnknownCode => "unknown element type or storage",
             Self::BadShape => "rank outside 1 to 4, a zero dimension or a size that overflows",
             Self::OutOfArena => "outside its part of the arena or not at a multiple of 4",
-            Self::BadQuantization => "scale not finite and positive, or zero point outside the element type",
+            Self::BadQuantization => {
+                "scale not finite and positive, or zero point outside the element type"
+            }
         })
     }
 }
@@ -222,7 +260,9 @@ impl<'a> Model<'a> {
 
     /// Number of the entry point called `name`.
     pub fn entry(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| self.name(entry.name) == name)
+        self.entries
+            .iter()
+            .position(|entry| self.name(entry.name) == name)
     }
 
     /// The name at `offset` in the strings section, as tensor, operator and entry records give it.
@@ -232,9 +272,14 @@ impl<'a> Model<'a> {
 
     /// Class names, in the order of the logits.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        let offsets = self.payload(MetaKey::Labels).and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
+        let offsets = self
+            .payload(MetaKey::Labels)
+            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
         let model = *self;
-        offsets.unwrap_or(&[]).iter().map(move |&offset| model.name(offset))
+        offsets
+            .unwrap_or(&[])
+            .iter()
+            .map(move |&offset| model.name(offset))
     }
 
     /// The audio front end that the model expects, if its input is audio.
@@ -246,7 +291,12 @@ impl<'a> Model<'a> {
     pub fn spotter(&self) -> Option<(&'a SpotterMeta, &'a [u16])> {
         let (count, bytes) = self.payload(MetaKey::Spotter)?;
         let (spotter, thresholds) = SpotterMeta::ref_from_prefix(bytes).ok()?;
-        Some((spotter, <[u16]>::ref_from_prefix_with_elems(thresholds, count).ok()?.0))
+        Some((
+            spotter,
+            <[u16]>::ref_from_prefix_with_elems(thresholds, count)
+                .ok()?
+                .0,
+        ))
     }
 
     /// Tensor number `id`, as ids in operator and entry records give it.
@@ -273,16 +323,25 @@ impl<'a> Model<'a> {
 
     fn payload(&self, key: MetaKey) -> Option<(usize, &'a [u8])> {
         let record = self.meta.iter().find(|record| record.key == key as u16)?;
-        Some((record.count as usize, self.params(record.offset, record.len)?))
+        Some((
+            record.count as usize,
+            self.params(record.offset, record.len)?,
+        ))
     }
 
     fn check_name(&self, offset: u32) -> Result<(), ModelError> {
-        string_at(self.strings, offset).map(drop).ok_or(ModelError::BadString { offset })
+        string_at(self.strings, offset)
+            .map(drop)
+            .ok_or(ModelError::BadString { offset })
     }
 
     fn check_tensors(&self) -> Result<(), ModelError> {
         for (id, tensor) in self.tensors.iter().enumerate() {
-            self.check_tensor(tensor).map_err(|reason| ModelError::BadTensor { tensor: id as u16, reason })?;
+            self.check_tensor(tensor)
+                .map_err(|reason| ModelError::BadTensor {
+                    tensor: id as u16,
+                    reason,
+                })?;
             self.check_name(tensor.name)?;
         }
         Ok(())
@@ -293,11 +352,19 @@ impl<'a> Model<'a> {
         let storage = Storage::from_code(tensor.storage).ok_or(TensorError::UnknownCode)?;
         let rank = tensor.rank as usize;
         let unused = tensor.dims.get(rank..).ok_or(TensorError::BadShape)?;
-        if !(1..=MAX_RANK).contains(&rank) || tensor.dims.contains(&0) || unused.iter().any(|&d| d != 1) {
+        if !(1..=MAX_RANK).contains(&rank)
+            || tensor.dims.contains(&0)
+            || unused.iter().any(|&d| d != 1)
+        {
             return Err(TensorError::BadShape);
         }
-        let bytes = tensor.checked_len().and_then(|len| len.checked_mul(dtype.size())).ok_or(TensorError::BadShape)?;
-        let end = (tensor.offset as usize).checked_add(bytes).ok_or(TensorError::OutOfArena)?;
+        let bytes = tensor
+            .checked_len()
+            .and_then(|len| len.checked_mul(dtype.size()))
+            .ok_or(TensorError::BadShape)?;
+        let end = (tensor.offset as usize)
+            .checked_add(bytes)
+            .ok_or(TensorError::OutOfArena)?;
         let (first, last) = match storage {
             Storage::State => (0, self.state_len()),
             Storage::Arena => (self.state_len(), self.arena_len()),
@@ -311,7 +378,9 @@ impl<'a> Model<'a> {
             // A counter's zero point is the value that it starts from.
             DType::I32 => i32::MIN..=i32::MAX,
         };
-        if !(tensor.scale.is_finite() && tensor.scale > 0.0) || !zero_points.contains(&tensor.zero_point) {
+        if !(tensor.scale.is_finite() && tensor.scale > 0.0)
+            || !zero_points.contains(&tensor.zero_point)
+        {
             return Err(TensorError::BadQuantization);
         }
         Ok(())
@@ -319,11 +388,16 @@ impl<'a> Model<'a> {
 
     fn check_ops(&self) -> Result<(), ModelError> {
         if self.ops.len() >= NO_TENSOR as usize || self.tensors.len() >= NO_TENSOR as usize {
-            return Err(ModelError::BadSection { offset: self.header.ops.offset });
+            return Err(ModelError::BadSection {
+                offset: self.header.ops.offset,
+            });
         }
         for (id, record) in self.ops.iter().enumerate() {
             let view = OpView::new(*self, record);
-            view.check().map_err(|reason| ModelError::BadOp { op: id as u16, reason })?;
+            view.check().map_err(|reason| ModelError::BadOp {
+                op: id as u16,
+                reason,
+            })?;
             self.check_name(record.name)?;
         }
         Ok(())
@@ -349,11 +423,18 @@ impl<'a> Model<'a> {
             let before = ops.get(..at).unwrap_or(&[]);
             for tensor in op.inputs() {
                 self.check_read(entry, before, tensor)
-                    .ok_or(ModelError::StaleRead { op: (entry.ops().start + at) as u16, tensor: tensor as u16 })?;
+                    .ok_or(ModelError::StaleRead {
+                        op: (entry.ops().start + at) as u16,
+                        tensor: tensor as u16,
+                    })?;
             }
         }
         for tensor in entry.outputs() {
-            self.check_read(entry, ops, tensor).ok_or(ModelError::StaleRead { op: u16::MAX, tensor: tensor as u16 })?;
+            self.check_read(entry, ops, tensor)
+                .ok_or(ModelError::StaleRead {
+                    op: u16::MAX,
+                    tensor: tensor as u16,
+                })?;
         }
         Ok(())
     }
@@ -364,7 +445,10 @@ impl<'a> Model<'a> {
             return Some(());
         }
         let read = tensor.range();
-        let holds = |id: usize| self.tensor(id).is_some_and(|t| contains(&t.range(), &read) && t.dtype == tensor.dtype);
+        let holds = |id: usize| {
+            self.tensor(id)
+                .is_some_and(|t| contains(&t.range(), &read) && t.dtype == tensor.dtype)
+        };
         let touches = |id: usize| self.tensor(id).is_some_and(|t| overlap(&t.range(), &read));
         for op in before.iter().rev() {
             if op.scratch().is_some_and(touches) {
@@ -386,7 +470,8 @@ impl<'a> Model<'a> {
                 key if key == MetaKey::Labels as u16 => bytes.len() == count * size_of::<u32>(),
                 key if key == MetaKey::Audio as u16 => bytes.len() == size_of::<AudioMeta>(),
                 key if key == MetaKey::Spotter as u16 => {
-                    bytes.len() == size_of::<SpotterMeta>() + (count * size_of::<u16>()).next_multiple_of(4)
+                    bytes.len()
+                        == size_of::<SpotterMeta>() + (count * size_of::<u16>()).next_multiple_of(4)
                 }
                 _ => true,
             };
@@ -394,8 +479,13 @@ impl<'a> Model<'a> {
                 return Err(bad);
             }
         }
-        let offsets = self.payload(MetaKey::Labels).and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
-        offsets.unwrap_or(&[]).iter().try_for_each(|&offset| self.check_name(offset))
+        let offsets = self
+            .payload(MetaKey::Labels)
+            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
+        offsets
+            .unwrap_or(&[])
+            .iter()
+            .try_for_each(|&offset| self.check_name(offset))
     }
 }
 
@@ -411,14 +501,22 @@ fn parse_header(file: &[u8]) -> Result<&Header, ModelError> {
         return Err(ModelError::BadMagic);
     }
     if header.version != VERSION {
-        return Err(ModelError::UnsupportedVersion { found: header.version });
+        return Err(ModelError::UnsupportedVersion {
+            found: header.version,
+        });
     }
     if header.file_len as usize != file.len() {
-        return Err(ModelError::WrongLength { stated: header.file_len, actual: file.len() });
+        return Err(ModelError::WrongLength {
+            stated: header.file_len,
+            actual: file.len(),
+        });
     }
     let actual = format::checksum(file);
     if header.checksum != actual {
-        return Err(ModelError::BadChecksum { stated: header.checksum, actual });
+        return Err(ModelError::BadChecksum {
+            stated: header.checksum,
+            actual,
+        });
     }
     Ok(header)
 }
@@ -427,11 +525,15 @@ fn records<T>(file: &[u8], section: Section) -> Result<&[T], ModelError>
 where
     T: FromBytes + Immutable + KnownLayout,
 {
-    let bad = ModelError::BadSection { offset: section.offset };
+    let bad = ModelError::BadSection {
+        offset: section.offset,
+    };
     if !(section.offset as usize).is_multiple_of(FILE_ALIGN) {
         return Err(bad);
     }
-    let len = (section.count as usize).checked_mul(size_of::<T>()).ok_or(bad)?;
+    let len = (section.count as usize)
+        .checked_mul(size_of::<T>())
+        .ok_or(bad)?;
     let bytes = slice(file, section.offset, len).ok_or(bad)?;
     <[T]>::ref_from_bytes(bytes).map_err(|_| bad)
 }

@@ -98,13 +98,26 @@ impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ArenaTooSmall { needed, given } => {
-                write!(f, "the arena has {given} bytes, the model needs {needed}: size it with include_model!'s ARENA_LEN")
+                write!(
+                    f,
+                    "the arena has {given} bytes, the model needs {needed}: size it with include_model!'s ARENA_LEN"
+                )
             }
-            Self::ArenaMisaligned => write!(f, "the arena does not start at a multiple of 16: use attn_runtime::Arena"),
+            Self::ArenaMisaligned => write!(
+                f,
+                "the arena does not start at a multiple of 16: use attn_runtime::Arena"
+            ),
             Self::NoSuchEntry { entry } => write!(f, "the model has no entry point {entry}"),
-            Self::NoSuchTensor { index } => write!(f, "the entry point has no input or output {index}"),
+            Self::NoSuchTensor { index } => {
+                write!(f, "the entry point has no input or output {index}")
+            }
             Self::WrongType { found, asked } => {
-                write!(f, "the tensor holds {} elements, {} were asked for", found.name(), asked.name())
+                write!(
+                    f,
+                    "the tensor holds {} elements, {} were asked for",
+                    found.name(),
+                    asked.name()
+                )
             }
             Self::NotStarted => write!(f, "run_ops without start: call Session::start first"),
             Self::Op(error) => write!(f, "an operator failed: {error}"),
@@ -149,8 +162,14 @@ impl<'m, 'a> Session<'m, 'a> {
         if !(arena.as_ptr() as usize).is_multiple_of(FILE_ALIGN) {
             return Err(SessionError::ArenaMisaligned);
         }
-        let arena = arena.get_mut(..needed).ok_or(SessionError::ArenaTooSmall { needed, given })?;
-        let mut session = Self { model, arena, pending: 0..0 };
+        let arena = arena
+            .get_mut(..needed)
+            .ok_or(SessionError::ArenaTooSmall { needed, given })?;
+        let mut session = Self {
+            model,
+            arena,
+            pending: 0..0,
+        };
         session.reset();
         Ok(session)
     }
@@ -163,11 +182,20 @@ impl<'m, 'a> Session<'m, 'a> {
     /// Forgets everything: every state tensor goes back to what it starts from.
     pub fn reset(&mut self) {
         self.pending = 0..0;
-        for tensor in self.model.tensors().iter().filter(|tensor| tensor.storage() == Storage::State) {
-            let Some(bytes) = self.arena.get_mut(tensor.range()) else { continue };
+        for tensor in self
+            .model
+            .tensors()
+            .iter()
+            .filter(|tensor| tensor.storage() == Storage::State)
+        {
+            let Some(bytes) = self.arena.get_mut(tensor.range()) else {
+                continue;
+            };
             let start = tensor.zero_point.to_le_bytes();
             let element = start.get(..tensor.dtype().size()).unwrap_or(&start);
-            bytes.chunks_exact_mut(element.len()).for_each(|slot| slot.copy_from_slice(element));
+            bytes
+                .chunks_exact_mut(element.len())
+                .for_each(|slot| slot.copy_from_slice(element));
         }
     }
 
@@ -175,10 +203,17 @@ impl<'m, 'a> Session<'m, 'a> {
     ///
     /// # Errors
     /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
-    pub fn input<T: Element>(&mut self, entry: usize, index: usize) -> Result<&mut [T], SessionError> {
+    pub fn input<T: Element>(
+        &mut self,
+        entry: usize,
+        index: usize,
+    ) -> Result<&mut [T], SessionError> {
         let tensor = self.io(entry, index, EntryRecord::inputs)?;
         expect::<T>(tensor)?;
-        let bytes = self.arena.get_mut(tensor.range()).ok_or(SessionError::NoSuchTensor { index })?;
+        let bytes = self
+            .arena
+            .get_mut(tensor.range())
+            .ok_or(SessionError::NoSuchTensor { index })?;
         <[T]>::mut_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
     }
 
@@ -189,7 +224,10 @@ impl<'m, 'a> Session<'m, 'a> {
     pub fn output<T: Element>(&self, entry: usize, index: usize) -> Result<&[T], SessionError> {
         let tensor = self.io(entry, index, EntryRecord::outputs)?;
         expect::<T>(tensor)?;
-        let bytes = self.arena.get(tensor.range()).ok_or(SessionError::NoSuchTensor { index })?;
+        let bytes = self
+            .arena
+            .get(tensor.range())
+            .ok_or(SessionError::NoSuchTensor { index })?;
         <[T]>::ref_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
     }
 
@@ -197,7 +235,11 @@ impl<'m, 'a> Session<'m, 'a> {
     ///
     /// # Errors
     /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`].
-    pub fn input_record(&self, entry: usize, index: usize) -> Result<&'m TensorRecord, SessionError> {
+    pub fn input_record(
+        &self,
+        entry: usize,
+        index: usize,
+    ) -> Result<&'m TensorRecord, SessionError> {
         self.io(entry, index, EntryRecord::inputs)
     }
 
@@ -205,7 +247,11 @@ impl<'m, 'a> Session<'m, 'a> {
     ///
     /// # Errors
     /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`].
-    pub fn output_record(&self, entry: usize, index: usize) -> Result<&'m TensorRecord, SessionError> {
+    pub fn output_record(
+        &self,
+        entry: usize,
+        index: usize,
+    ) -> Result<&'m TensorRecord, SessionError> {
         self.io(entry, index, EntryRecord::outputs)
     }
 
@@ -240,7 +286,11 @@ impl<'m, 'a> Session<'m, 'a> {
         for id in self.pending.by_ref().take(count) {
             model.op(id).ok_or(OpError::UnknownKind)?.run(self.arena)?;
         }
-        Ok(if self.pending.is_empty() { Progress::Done } else { Progress::More })
+        Ok(if self.pending.is_empty() {
+            Progress::Done
+        } else {
+            Progress::More
+        })
     }
 
     /// The bytes of tensor number `id` as they stand in the arena now: for traces and tests. An arena tensor is
@@ -250,7 +300,10 @@ impl<'m, 'a> Session<'m, 'a> {
     }
 
     fn entry(&self, entry: usize) -> Result<&'m EntryRecord, SessionError> {
-        self.model.entries().get(entry).ok_or(SessionError::NoSuchEntry { entry })
+        self.model
+            .entries()
+            .get(entry)
+            .ok_or(SessionError::NoSuchEntry { entry })
     }
 
     fn io<I: Iterator<Item = usize>>(
@@ -260,11 +313,19 @@ impl<'m, 'a> Session<'m, 'a> {
         list: impl Fn(&'m EntryRecord) -> I,
     ) -> Result<&'m TensorRecord, SessionError> {
         let id = list(self.entry(entry)?).nth(index);
-        id.and_then(|id| self.model.tensor(id)).ok_or(SessionError::NoSuchTensor { index })
+        id.and_then(|id| self.model.tensor(id))
+            .ok_or(SessionError::NoSuchTensor { index })
     }
 }
 
 fn expect<T: Element>(tensor: &TensorRecord) -> Result<(), SessionError> {
     let found = tensor.dtype();
-    if found == T::DTYPE { Ok(()) } else { Err(SessionError::WrongType { found, asked: T::DTYPE }) }
+    if found == T::DTYPE {
+        Ok(())
+    } else {
+        Err(SessionError::WrongType {
+            found,
+            asked: T::DTYPE,
+        })
+    }
 }

@@ -3,7 +3,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[cfg(target_endian = "big")]
-compile_error!("attn files are little-endian and read in place: big-endian targets are not supported");
+compile_error!(
+    "attn files are little-endian and read in place: big-endian targets are not supported"
+);
 
 /// First four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"ATTN";
@@ -18,7 +20,9 @@ pub(super) const CHECKSUM_END: usize = 16;
 const ARENA_LEN_AT: usize = 16;
 
 /// A run of records or bytes in the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct Section {
     /// Byte offset from the start of the file; a multiple of 16.
@@ -65,7 +69,12 @@ pub(super) const fn read_arena_len(file: &[u8]) -> u32 {
     if file.len() < HEADER_LEN {
         return 0;
     }
-    u32::from_le_bytes([file[ARENA_LEN_AT], file[ARENA_LEN_AT + 1], file[ARENA_LEN_AT + 2], file[ARENA_LEN_AT + 3]])
+    u32::from_le_bytes([
+        file[ARENA_LEN_AT],
+        file[ARENA_LEN_AT + 1],
+        file[ARENA_LEN_AT + 2],
+        file[ARENA_LEN_AT + 3],
+    ])
 }
 
 #[cfg(test)]

@@ -9,17 +9,18 @@ mod meta;
 mod op;
 mod tensor;
 
-pub use header::{Header, Section, FILE_ALIGN, HEADER_LEN, MAGIC, VERSION};
+pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
 pub use meta::{AudioMeta, MetaKey, MetaRecord, SpotterMeta};
-pub use op::{EntryRecord, OpKind, OpRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS};
-pub use tensor::{DType, Storage, TensorRecord, MAX_RANK};
+pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpKind, OpRecord};
+pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};
 
 /// Stands for "no tensor" where a record has room for more tensors than the operator uses.
 pub const NO_TENSOR: u16 = u16::MAX;
 
 /// The checksum of a file: CRC-32 (ISO-HDLC, as in zlib) of everything behind the header's own checksum field.
 pub fn checksum(file: &[u8]) -> u32 {
-    const CRC: crc::Crc<u32, crc::Table<1>> = crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
+    const CRC: crc::Crc<u32, crc::Table<1>> =
+        crc::Crc::<u32, crc::Table<1>>::new(&crc::CRC_32_ISO_HDLC);
     CRC.checksum(file.get(header::CHECKSUM_END..).unwrap_or(&[]))
 }
 

@@ -150,7 +150,9 @@ impl EntryRecord {
 }
 
 fn used(ids: &[u16]) -> impl Iterator<Item = usize> + '_ {
-    ids.iter().take_while(|&&id| id != NO_TENSOR).map(|&id| id as usize)
+    ids.iter()
+        .take_while(|&&id| id != NO_TENSOR)
+        .map(|&id| id as usize)
 }
 
 #[cfg(test)]

@@ -97,7 +97,9 @@ pub struct TensorRecord {
 impl TensorRecord {
     /// Number of elements, or `None` when the product overflows.
     pub fn checked_len(&self) -> Option<usize> {
-        self.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d as usize))
+        self.dims
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d as usize))
     }
 
     /// Number of elements. Exact for every record of a parsed model.
@@ -133,7 +135,10 @@ impl TensorRecord {
 
     /// Size of the last axis in use.
     pub fn channels(&self) -> usize {
-        (self.rank as usize).checked_sub(1).and_then(|axis| self.dims.get(axis)).map_or(1, |&d| d as usize)
+        (self.rank as usize)
+            .checked_sub(1)
+            .and_then(|axis| self.dims.get(axis))
+            .map_or(1, |&d| d as usize)
     }
 
     /// Number of rows: all axes but the last.
@@ -165,8 +170,14 @@ mod tests {
             name: 7,
         };
         assert_eq!(size_of::<TensorRecord>(), 36);
-        assert_eq!(TensorRecord::read_from_bytes(record.as_bytes()).unwrap(), record);
-        assert_eq!((record.rows(), record.channels(), record.range()), (3, 40, 16..256));
+        assert_eq!(
+            TensorRecord::read_from_bytes(record.as_bytes()).unwrap(),
+            record
+        );
+        assert_eq!(
+            (record.rows(), record.channels(), record.range()),
+            (3, 40, 16..256)
+        );
     }
 
     #[test]

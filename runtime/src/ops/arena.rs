@@ -9,11 +9,15 @@ pub(super) fn tensors<'t, const N: usize>(
     arena: &'t mut [u8],
     records: [&TensorRecord; N],
 ) -> Result<[&'t mut [u8]; N], OpError> {
-    arena.get_disjoint_mut(records.map(TensorRecord::range)).map_err(|_| OpError::Overlap)
+    arena
+        .get_disjoint_mut(records.map(TensorRecord::range))
+        .map_err(|_| OpError::Overlap)
 }
 
 /// `bytes` as elements of type `T`.
-pub(super) fn typed<T: FromBytes + IntoBytes + Immutable + KnownLayout>(bytes: &mut [u8]) -> Result<&mut [T], OpError> {
+pub(super) fn typed<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
+    bytes: &mut [u8],
+) -> Result<&mut [T], OpError> {
     <[T]>::mut_from_bytes(bytes).map_err(|_| OpError::WrongType)
 }
 
@@ -22,7 +26,9 @@ pub(super) fn first<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
     bytes: &mut [u8],
     len: usize,
 ) -> Result<&mut [T], OpError> {
-    typed::<T>(bytes)?.get_mut(..len).ok_or(OpError::ScratchTooSmall)
+    typed::<T>(bytes)?
+        .get_mut(..len)
+        .ok_or(OpError::ScratchTooSmall)
 }
 
 /// Activations of either width, to read.
@@ -42,14 +48,20 @@ pub(super) enum ValuesMut<'t> {
     I16(&'t mut [i16]),
 }
 
-pub(super) fn values<'t>(bytes: &'t mut [u8], tensor: &TensorRecord) -> Result<Values<'t>, OpError> {
+pub(super) fn values<'t>(
+    bytes: &'t mut [u8],
+    tensor: &TensorRecord,
+) -> Result<Values<'t>, OpError> {
     Ok(match values_mut(bytes, tensor)? {
         ValuesMut::I8(values) => Values::I8(values),
         ValuesMut::I16(values) => Values::I16(values),
     })
 }
 
-pub(super) fn values_mut<'t>(bytes: &'t mut [u8], tensor: &TensorRecord) -> Result<ValuesMut<'t>, OpError> {
+pub(super) fn values_mut<'t>(
+    bytes: &'t mut [u8],
+    tensor: &TensorRecord,
+) -> Result<ValuesMut<'t>, OpError> {
     match tensor.dtype() {
         DType::I8 => Ok(ValuesMut::I8(typed(bytes)?)),
         DType::I16 => Ok(ValuesMut::I16(typed(bytes)?)),

@@ -122,7 +122,11 @@ impl<'a> OpView<'a> {
     }
 
     fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self.record.inputs().nth(slot).ok_or(OpError::MissingTensor)?;
+        let id = self
+            .record
+            .inputs()
+            .nth(slot)
+            .ok_or(OpError::MissingTensor)?;
         self.model.tensor(id).ok_or(OpError::MissingTensor)
     }
 
@@ -131,40 +135,78 @@ impl<'a> OpView<'a> {
     }
 
     fn output(&self) -> Result<&'a TensorRecord, OpError> {
-        let id = self.record.outputs().next().ok_or(OpError::MissingTensor)?;
+        self.output_at(0)
+    }
+
+    fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
+        let id = self
+            .record
+            .outputs()
+            .nth(slot)
+            .ok_or(OpError::MissingTensor)?;
         self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    fn require_disjoint(&self, tensors: &[&TensorRecord]) -> Result<(), OpError> {
+        let mut rest = tensors;
+        while let Some((first, others)) = rest.split_first() {
+            require(
+                !others.iter().any(|other| overlap(first, other)),
+                OpError::Overlap,
+            )?;
+            rest = others;
+        }
+        Ok(())
     }
 
     /// The scratch tensor, which must hold at least `elements` of `dtype`.
     fn scratch(&self, dtype: DType, elements: usize) -> Result<&'a TensorRecord, OpError> {
         let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
         let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
-        if scratch.storage() != Storage::Arena || scratch.dtype() != dtype || scratch.len() < elements {
+        if scratch.storage() != Storage::Arena
+            || scratch.dtype() != dtype
+            || scratch.len() < elements
+        {
             return Err(OpError::ScratchTooSmall);
         }
         Ok(scratch)
     }
 
-    fn params<P: FromBytes + Immutable + KnownLayout>(&self) -> Result<&'a P, OpError> {
-        let bytes = self.model.params(self.record.params, self.record.params_len).ok_or(OpError::BadParams)?;
+    fn params<P: FromBytes + Immutable + KnownLayout + ?Sized>(&self) -> Result<&'a P, OpError> {
+        let bytes = self
+            .model
+            .params(self.record.params, self.record.params_len)
+            .ok_or(OpError::BadParams)?;
         P::ref_from_bytes(bytes).map_err(|_| OpError::BadParams)
     }
 
     /// `len` values of type `T` at byte `offset` of the weights section.
-    fn weights<T: FromBytes + Immutable + KnownLayout>(&self, offset: u32, len: usize) -> Result<&'a [T], OpError> {
-        self.model.weights(offset, len).ok_or(OpError::WeightsOutOfBounds)
+    fn weights<T: FromBytes + Immutable + KnownLayout>(
+        &self,
+        offset: u32,
+        len: usize,
+    ) -> Result<&'a [T], OpError> {
+        self.model
+            .weights(offset, len)
+            .ok_or(OpError::WeightsOutOfBounds)
     }
 
     /// Outputs and scratch must not share bytes with each other or with an input, unless an output covers an
     /// arena input exactly (in place): which operators can do that is for their own checks.
     fn check_overlap(&self) -> Result<(), OpError> {
         let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
-        let written = || self.record.outputs().map(|id| (id, true)).chain(self.record.scratch().map(|id| (id, false)));
+        let written = || {
+            self.record
+                .outputs()
+                .map(|id| (id, true))
+                .chain(self.record.scratch().map(|id| (id, false)))
+        };
         for (at, (id, is_output)) in written().enumerate() {
             let this = tensor(id)?;
             for input in self.record.inputs() {
                 let other = tensor(input)?;
-                let in_place = is_output && this.range() == other.range() && other.storage() == Storage::Arena;
+                let in_place =
+                    is_output && this.range() == other.range() && other.storage() == Storage::Arena;
                 if overlap(this, other) && !in_place {
                     return Err(OpError::Overlap);
                 }

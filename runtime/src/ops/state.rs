@@ -9,16 +9,28 @@ pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
     let (rows, state) = (op.input(0)?, op.input(1)?);
     require(op.input_count() == 2, OpError::MissingTensor)?;
     require(op.record.outputs().next().is_none(), OpError::WrongShape)?;
-    require(state.storage() == Storage::State && rows.storage() == Storage::Arena, OpError::WrongStorage)?;
+    require(
+        state.storage() == Storage::State && rows.storage() == Storage::Arena,
+        OpError::WrongStorage,
+    )?;
     require(rows.dtype == state.dtype, OpError::WrongType)?;
-    require(rows.channels() == state.channels() && rows.len() <= state.len(), OpError::WrongShape)?;
+    require(
+        rows.channels() == state.channels() && rows.len() <= state.len(),
+        OpError::WrongShape,
+    )?;
     op.params::<[u8; 0]>().map(drop)
 }
 
 pub(super) fn run_shift_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let [rows, state] = arena::tensors(arena, [op.input(0)?, op.input(1)?])?;
-    let kept = state.len().checked_sub(rows.len()).ok_or(OpError::WrongShape)?;
+    let kept = state
+        .len()
+        .checked_sub(rows.len())
+        .ok_or(OpError::WrongShape)?;
     state.copy_within(rows.len().., 0);
-    state.get_mut(kept..).ok_or(OpError::WrongShape)?.copy_from_slice(rows);
+    state
+        .get_mut(kept..)
+        .ok_or(OpError::WrongShape)?
+        .copy_from_slice(rows);
     Ok(())
 }

@@ -1,0 +1,241 @@
+//! Lut, Add, Concat, Requantize, Softmax.
+//!
+//! Lut and Requantize take one input, Add two of the same shape, Concat any number with equal rows, joined along
+//! channels. Lut maps int8 to int8 (in place if the output covers the input). Softmax gives int16 Q15 probabilities
+//! over channels. None needs scratch.
+
+use super::arena::{self, Values, ValuesMut};
+use super::linear::{check_activations, check_clamp};
+use super::{OpError, OpView, in_place, require};
+use crate::format::{DType, TensorRecord};
+use crate::kernels::elementwise::{Rescale, Sum, add, join, lut, rescale};
+use crate::kernels::requantize::Activation;
+use crate::kernels::softmax::probabilities_q15;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const TABLE_LEN: usize = 256;
+
+/// Parameters of Lut.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LutParams {
+    /// int8 `[256]` in the weights section; entry 0 is the result for -128.
+    pub table: u32,
+}
+
+/// Parameters of Requantize, and of each input of Concat. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RequantizeParams {
+    /// Input scale / output scale * 2^(32 - left_shift).
+    pub multiplier: i32,
+    /// 0 to 15.
+    pub left_shift: u32,
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of Concat: one for each input.
+pub type ConcatParams = [RequantizeParams];
+
+/// Parameters of Add. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddParams {
+    /// For each input: input scale / output scale * 2^16.
+    pub factors: [i32; 2],
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of Softmax.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SoftmaxParams {
+    /// Input scale * log2(e) * 2^32.
+    pub score_multiplier: u32,
+}
+
+impl RequantizeParams {
+    fn check(&self, y: &TensorRecord) -> Result<(), OpError> {
+        require(self.left_shift <= 15, OpError::BadParams)?;
+        check_clamp(y.dtype(), self.min, self.max)
+    }
+
+    fn rescale(&self, x: &TensorRecord, y: &TensorRecord) -> Rescale {
+        Rescale {
+            input_zero_point: x.zero_point,
+            multiplier: self.multiplier,
+            left_shift: self.left_shift,
+            zero_point: y.zero_point,
+            min: self.min,
+            max: self.max,
+        }
+    }
+}
+
+pub(super) fn check_lut(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(
+        x.dtype() == DType::I8 && y.dtype() == DType::I8,
+        OpError::WrongType,
+    )?;
+    require(
+        x.len() == y.len() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)
+        .map(drop)
+}
+
+pub(super) fn run_lut(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    if !in_place(x, y) {
+        let [x, y] = arena::tensors(arena, [x, y])?;
+        y.copy_from_slice(x);
+    }
+    let [y] = arena::tensors(arena, [y])?;
+    lut(table, arena::typed(y)?);
+    Ok(())
+}
+
+pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(
+        x.len() == y.len() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[x, y])?;
+    op.params::<RequantizeParams>()?.check(y)
+}
+
+pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let by = op.params::<RequantizeParams>()?.rescale(x, y);
+    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => rescale(x, &by, y),
+        (Values::I8(x), ValuesMut::I16(y)) => rescale(x, &by, y),
+        (Values::I16(x), ValuesMut::I8(y)) => rescale(x, &by, y),
+        (Values::I16(x), ValuesMut::I16(y)) => rescale(x, &by, y),
+    }
+    Ok(())
+}
+
+pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let y = op.output()?;
+    let params = op.params::<ConcatParams>()?;
+    require(params.len() == op.input_count(), OpError::BadParams)?;
+    let mut channels = 0usize;
+    for (slot, params) in params.iter().enumerate() {
+        let x = op.input(slot)?;
+        require(x.dtype() != DType::I32, OpError::WrongType)?;
+        require(x.rows() == y.rows(), OpError::WrongShape)?;
+        op.require_disjoint(&[x, y])?;
+        params.check(y)?;
+        channels = channels.saturating_add(x.channels());
+    }
+    require(channels == y.channels(), OpError::WrongShape)
+}
+
+pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let y = op.output()?;
+    let mut at = 0;
+    for (slot, params) in op.params::<ConcatParams>()?.iter().enumerate() {
+        let x = op.input(slot)?;
+        let by = params.rescale(x, y);
+        let (channels, row_len) = (x.channels(), y.channels());
+        let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+        match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+            (Values::I8(x), ValuesMut::I8(y)) => join(x, channels, &by, y, row_len, at),
+            (Values::I8(x), ValuesMut::I16(y)) => join(x, channels, &by, y, row_len, at),
+            (Values::I16(x), ValuesMut::I8(y)) => join(x, channels, &by, y, row_len, at),
+            (Values::I16(x), ValuesMut::I16(y)) => join(x, channels, &by, y, row_len, at),
+        }
+        at += channels;
+    }
+    Ok(())
+}
+
+pub(super) fn check_add(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let params = op.params::<AddParams>()?;
+    require(b.dtype() != DType::I32, OpError::WrongType)?;
+    require(
+        a.len() == y.len() && b.len() == y.len() && op.input_count() == 2,
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[a, y])?;
+    op.require_disjoint(&[b, y])?;
+    op.require_disjoint(&[a, b])?;
+    check_clamp(y.dtype(), params.min, params.max)
+}
+
+pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let params = op.params::<AddParams>()?;
+    let sum = Sum {
+        inputs: [
+            (a.zero_point, params.factors[0]),
+            (b.zero_point, params.factors[1]),
+        ],
+        zero_point: y.zero_point,
+        min: params.min,
+        max: params.max,
+    };
+    let [a_bytes, b_bytes, y_bytes] = arena::tensors(arena, [a, b, y])?;
+    match (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?) {
+        (Values::I8(a), Values::I8(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
+        (Values::I8(a), Values::I16(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
+        (Values::I16(a), Values::I8(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
+        (Values::I16(a), Values::I16(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
+    }
+    Ok(())
+}
+
+fn add_into<A: Activation, B: Activation>(a: &[A], b: &[B], sum: &Sum, y: ValuesMut) {
+    match y {
+        ValuesMut::I8(y) => add(a, b, sum, y),
+        ValuesMut::I16(y) => add(a, b, sum, y),
+    }
+}
+
+pub(super) fn check_softmax(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(y.dtype() == DType::I16, OpError::WrongType)?;
+    require(
+        x.len() == y.len() && x.channels() == y.channels() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    // Sums of Q15 weights stay within 32 bits, products with 32767 as well.
+    require(x.channels() <= 1 << 17, OpError::WrongShape)?;
+    op.require_disjoint(&[x, y])?;
+    op.params::<SoftmaxParams>().map(drop)
+}
+
+pub(super) fn run_softmax(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let multiplier = op.params::<SoftmaxParams>()?.score_multiplier;
+    let channels = x.channels().max(1);
+    let [x_bytes, y] = arena::tensors(arena, [x, y])?;
+    let rows = arena::typed::<i16>(y)?.chunks_exact_mut(channels);
+    match arena::values(x_bytes, x)? {
+        Values::I8(x) => rows
+            .zip(x.chunks_exact(channels))
+            .for_each(|(y, x)| probabilities_q15(x, multiplier, y)),
+        Values::I16(x) => rows
+            .zip(x.chunks_exact(channels))
+            .for_each(|(y, x)| probabilities_q15(x, multiplier, y)),
+    }
+    Ok(())
+}
