@@ -24,6 +24,24 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
 }
 
+impl Graph {
+    /// Removes nodes whose results nobody needs.
+    pub fn drop_unused(&mut self) {
+        let mut needed: std::collections::HashSet<ValueId> = self.outputs.iter().copied().collect();
+        for node in self.nodes.iter().rev() {
+            if needed.contains(&node.output) {
+                needed.extend(&node.inputs);
+            }
+        }
+        self.nodes.retain(|node| needed.contains(&node.output));
+    }
+
+    /// The node that computes a value; `None` for an input.
+    pub fn producer(&self, value: ValueId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.output == value)
+    }
+}
+
 /// One tensor between nodes.
 #[derive(Clone, Debug)]
 pub struct Value {
@@ -62,8 +80,8 @@ impl Value {
 pub struct Source {
     /// Name of the value in the ONNX graph.
     pub onnx: String,
-    /// Permutation of the ONNX axes which, once unit axes are dropped, gives [`Value::dims`].
-    pub permutation: Vec<usize>,
+    /// For each element of the ONNX tensor, in its order, the position in the physical layout.
+    pub position: Vec<u32>,
 }
 
 /// One operator.
@@ -144,17 +162,6 @@ pub enum Op {
         /// Clamp fused behind it.
         clamp: Clamp,
     },
-    /// Elementwise product of two inputs of the same shape.
-    Mul,
-    /// Normalisation over channels: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
-    LayerNorm {
-        /// `[channels]`
-        gamma: Vec<f32>,
-        /// `[channels]`
-        beta: Vec<f32>,
-        /// Added to the variance.
-        epsilon: f32,
-    },
     /// Row `index` of `x: [rows, c]`; result `[c]`.
     SelectRow {
         /// Row number.
@@ -162,10 +169,6 @@ pub enum Op {
     },
     /// Joins any number of inputs along channels; rows are equal.
     Concat,
-    /// Mean over rows: `[rows, c]` to `[c]`.
-    MeanRows,
-    /// Maximum over rows: `[rows, c]` to `[c]`.
-    MaxRows,
     /// Softmax over channels.
     Softmax,
 }
@@ -181,12 +184,8 @@ impl Op {
             Op::Attention { .. } => "Attention",
             Op::Activation(kind) => kind.name(),
             Op::Add { .. } => "Add",
-            Op::Mul => "Mul",
-            Op::LayerNorm { .. } => "LayerNorm",
             Op::SelectRow { .. } => "SelectRow",
             Op::Concat => "Concat",
-            Op::MeanRows => "MeanRows",
-            Op::MaxRows => "MaxRows",
             Op::Softmax => "Softmax",
         }
     }

@@ -3,6 +3,13 @@
 //! The modules stand in the order in which a conversion runs through them.
 #![deny(missing_docs)]
 
-pub mod features;
+pub mod error;
 pub mod files;
+
+pub mod features;
+pub mod reference;
+
 pub mod graph;
+pub mod import;
+
+pub use error::ConvertError;

@@ -51,24 +51,16 @@ op_kinds! {
     Lut = 6,
     /// Elementwise sum.
     Add = 7,
-    /// Elementwise product.
-    Mul = 8,
-    /// Normalisation over channels.
-    LayerNorm = 9,
     /// Join along channels.
-    Concat = 10,
-    /// Mean over rows.
-    MeanRows = 11,
-    /// Maximum over rows.
-    MaxRows = 12,
+    Concat = 8,
     /// Softmax over channels.
-    Softmax = 13,
+    Softmax = 9,
     /// Appends rows to a state tensor and drops the oldest.
-    ShiftRows = 14,
+    ShiftRows = 10,
     /// Writes one key and one value into the ring of an attention window.
-    PushKeyValue = 15,
+    PushKeyValue = 11,
     /// Change of scale, zero point or integer width.
-    Requantize = 16,
+    Requantize = 12,
 }
 
 /// One operator.

@@ -1,0 +1,134 @@
+//! What can go wrong in a conversion, and what to do about it.
+
+use crate::features::FeatureError;
+use crate::files::FileError;
+use attn_runtime::{ModelError, SessionError};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a conversion, a run or a comparison was given up.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConvertError {
+    /// The file is no ONNX model.
+    #[error("{path}: not a readable ONNX model: {reason}. Export one with torch.onnx.export; a model with external data needs its .onnx.data file beside it")]
+    NotOnnx {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        reason: String,
+    },
+    /// An input has an axis without a fixed size.
+    #[error("input `{input}`: axis {axis} is dynamic ({dim}); export the model with fixed shapes (no dynamic_axes or dynamic_shapes)")]
+    DynamicShape {
+        /// The input.
+        input: String,
+        /// Number of the axis.
+        axis: usize,
+        /// How the model names its size.
+        dim: String,
+    },
+    /// More than one example at a time.
+    #[error("input `{input}`: batch size {batch}; export the model with a batch of 1")]
+    Batch {
+        /// The input.
+        input: String,
+        /// Size of the first axis.
+        batch: usize,
+    },
+    /// A weight is not finite.
+    #[error("weight `{tensor}` of node `{node}` holds NaN or infinity: the training has diverged or the file is damaged")]
+    BadWeights {
+        /// Node that uses the weight.
+        node: String,
+        /// Name of the weight.
+        tensor: String,
+    },
+    /// An operator that attn does not have.
+    #[error("node `{node}`: operator {op} of {shapes} is not supported; nearest supported form: {nearest}")]
+    UnsupportedOp {
+        /// ONNX node.
+        node: String,
+        /// ONNX operator.
+        op: String,
+        /// Shapes of its inputs.
+        shapes: String,
+        /// What to use in its place.
+        nearest: &'static str,
+    },
+    /// A known operator in a form that attn does not have.
+    #[error("node `{node}` ({op} of {shapes}): {reason}")]
+    UnsupportedForm {
+        /// ONNX node.
+        node: String,
+        /// ONNX operator.
+        op: String,
+        /// Shapes of its inputs.
+        shapes: String,
+        /// What is wrong with the form, and what to do.
+        reason: String,
+    },
+    /// The float reference could not load or run the model.
+    #[error("{path}: the float reference (tract) cannot {action} this model: {reason}")]
+    Reference {
+        /// The ONNX file.
+        path: PathBuf,
+        /// `load` or `run`.
+        action: &'static str,
+        /// What it says.
+        reason: String,
+    },
+    /// Calibration or evaluation data do not fit the model.
+    #[error("{path}: array `{array}`: {reason}")]
+    Data {
+        /// The npz file.
+        path: PathBuf,
+        /// The array.
+        array: String,
+        /// What is wrong, with expected and found shape.
+        reason: String,
+    },
+    /// A quantity outgrows what the runtime can hold.
+    #[error("node `{node}`: {reason}")]
+    Limit {
+        /// Node in the graph.
+        node: String,
+        /// Limit, value and remedy.
+        reason: String,
+    },
+    /// The model cannot be run frame by frame.
+    #[error("node `{node}` ({op}) cannot run frame by frame: {reason}")]
+    NotStreamable {
+        /// Node in the graph.
+        node: String,
+        /// Its operator.
+        op: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// An option does not fit the model.
+    #[error("{option}: {reason}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// An `.attn` file is refused.
+    #[error("{path}: {source}")]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// The runtime's reason.
+        source: ModelError,
+    },
+    /// The runtime refuses to run a model.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Audio cannot be read.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
+}

@@ -1,0 +1,103 @@
+//! Attention: `softmax(query * keys^T * scale) * values`, put together from the nodes that exporters make of it.
+//!
+//! Scale may stand on the query, on the keys, split over both, or on the scores. Heads may be split and joined by any
+//! chain of Reshape and Transpose: the views know.
+
+use super::node::OnnxNode;
+use super::view::View;
+use super::{Importer, Item};
+use crate::error::ConvertError;
+use crate::graph::{Op, ValueId};
+use ndarray::{Array3, Axis};
+
+/// The first product of an attention.
+#[derive(Clone, Debug)]
+pub struct Scores {
+    /// `[queries, heads * d]`
+    query: ValueId,
+    /// `[keys, heads * d]`
+    keys: ValueId,
+    heads: usize,
+    queries: usize,
+    key_count: usize,
+    /// Factor on the scores.
+    pub scale: f32,
+}
+
+/// A view `[…, a, b]` with all axes before the last two flattened to heads.
+fn by_head(view: &View) -> Option<Array3<u32>> {
+    let shape = view.shape();
+    let (&b, &a) = (shape.last()?, shape.get(shape.len().checked_sub(2)?)?);
+    let heads = view.position.len() / (a * b).max(1);
+    Array3::from_shape_vec((heads, a, b), view.positions()).ok()
+}
+
+impl Importer<'_> {
+    /// The value `[rows, heads * d]` that positions `[head, row, channel]` read.
+    fn joined_heads(&mut self, base: ValueId, heads: Array3<u32>) -> Option<ValueId> {
+        let (h, rows, d) = heads.dim();
+        let joined = heads.permuted_axes([1, 0, 2]);
+        let position: Vec<u32> = joined.iter().copied().collect();
+        debug_assert_eq!(position.len(), rows * h * d);
+        self.rows_of(base, &position, h * d)
+    }
+
+    /// MatMul of two tensors: scores.
+    pub(super) fn scores(&mut self, node: &OnnxNode, a: View, b: View) -> Result<(), ConvertError> {
+        let not_scores = || {
+            node.form(
+                "a product of two tensors must be an attention: queries [.., tq, d] times transposed keys [.., d, tk], \
+                 heads as adjacent channels",
+            )
+        };
+        let query = by_head(&a).ok_or_else(not_scores)?;
+        let mut keys = by_head(&b).ok_or_else(not_scores)?;
+        keys.swap_axes(1, 2);
+        let ((heads, queries, d), (key_heads, key_count, key_d)) = (query.dim(), keys.dim());
+        if heads != key_heads || d != key_d {
+            return Err(node.form(format!("{heads} heads of {d} channels against {key_heads} of {key_d}")));
+        }
+        let query = self.joined_heads(a.base, query).ok_or_else(not_scores)?;
+        let keys = self.joined_heads(b.base, keys).ok_or_else(not_scores)?;
+        let scores = Scores { query, keys, heads, queries, key_count, scale: a.factor * b.factor };
+        self.items.insert(node.output.clone(), Item::Scores(scores));
+        Ok(())
+    }
+
+    /// MatMul of softmax weights and values: the attention is complete.
+    pub(super) fn attention(&mut self, node: &OnnxNode, scores: Scores, v: View) -> Result<(), ConvertError> {
+        let not_values = || node.form("the values of an attention must be [.., tk, d], heads as adjacent channels");
+        if v.factor != 1.0 {
+            return Err(node.form("a factor on the values: put it into the projection that makes them"));
+        }
+        let values = by_head(&v).ok_or_else(not_values)?;
+        let (heads, count, d) = values.dim();
+        if heads != scores.heads || count != scores.key_count {
+            return Err(node.form(format!(
+                "{} heads with {} keys against {heads} heads with {count} values",
+                scores.heads, scores.key_count
+            )));
+        }
+        let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
+        let op = Op::Attention { heads, scale: scores.scale };
+        // Result [.., heads, queries, d] read off rows of heads * d channels.
+        let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| ((t * heads + h) * d + c) as u32);
+        let mut shape = v.shape().to_vec();
+        let axis = shape.len() - 2;
+        shape[axis] = scores.queries;
+        let view = View::of(self.next_value(), &shape, rows.iter().copied().collect());
+        let dims = [scores.queries, heads * d];
+        self.add_node(node, op, vec![scores.query, scores.keys, values], &dims, view);
+        Ok(())
+    }
+}
+
+/// True for a mask that hides nothing.
+pub fn hides_nothing(mask: &ndarray::ArrayD<f32>) -> bool {
+    mask.iter().all(|&x| x == 0.0)
+}
+
+/// The last axis, for messages and checks of Softmax.
+pub fn is_last_axis(axis: i64, rank: usize) -> bool {
+    axis == -1 || Axis(axis.max(0) as usize) == Axis(rank.saturating_sub(1))
+}

@@ -1,0 +1,205 @@
+//! Import: an ONNX graph, walked node by node, becomes a [`Graph`] of attention-level operators.
+//!
+//! ONNX is parsed by tract, which also gives every shape and folds every constant (see [`crate::reference`]). What is
+//! decided here is only meaning: which nodes move data ([`view`]), which compute ([`nodes`]), which together are an
+//! attention ([`attention`]).
+
+mod attention;
+mod node;
+mod nodes;
+mod view;
+
+use crate::error::ConvertError;
+use crate::graph::{Graph, Node, Op, Source, Value, ValueId};
+use crate::reference::{Reference, Values, to_f32};
+use ndarray::ArrayD;
+use node::OnnxNode;
+use std::collections::{HashMap, HashSet};
+use view::View;
+
+/// What an ONNX name stands for while the graph is built.
+#[derive(Clone, Debug)]
+enum Item {
+    /// A tensor of the graph.
+    View(View),
+    /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
+    Scores(attention::Scores),
+    /// The softmax of scores.
+    Weights(attention::Scores),
+}
+
+/// Builds the graph of a model.
+///
+/// # Errors
+/// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`] and [`ConvertError::BadWeights`] name the node;
+/// [`ConvertError::Reference`] when the model does not even run in float.
+pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
+    let zeros: Vec<_> = reference.inputs().iter().map(|(_, shape)| ArrayD::zeros(shape.as_slice())).collect();
+    let values = reference.run(&zeros)?;
+    let mut importer = Importer::new(reference, values);
+    for (name, shape) in reference.inputs() {
+        importer.add_input(name, shape);
+    }
+    for node in &reference.graph().node {
+        if !importer.is_constant(node) {
+            importer.node(&OnnxNode::new(node, &importer.values))?;
+        }
+    }
+    importer.finish()
+}
+
+struct Importer<'r> {
+    reference: &'r Reference,
+    graph: Graph,
+    values: Values,
+    items: HashMap<String, Item>,
+    dynamic: HashSet<String>,
+    uses: HashMap<String, usize>,
+    rows: HashMap<(ValueId, usize), ValueId>,
+}
+
+impl<'r> Importer<'r> {
+    fn new(reference: &'r Reference, values: Values) -> Self {
+        let graph = reference.graph();
+        let mut dynamic: HashSet<String> = reference.inputs().iter().map(|(name, _)| name.clone()).collect();
+        let mut uses = HashMap::new();
+        for node in &graph.node {
+            for input in &node.input {
+                *uses.entry(input.clone()).or_insert(0) += 1;
+            }
+            // The shape of a tensor is known even where its values are not.
+            if node.op_type != "Shape" && node.input.iter().any(|input| dynamic.contains(input)) {
+                dynamic.extend(node.output.iter().filter(|output| !output.is_empty()).cloned());
+            }
+        }
+        for output in &graph.output {
+            *uses.entry(output.name.clone()).or_insert(0) += 1;
+        }
+        Self {
+            reference,
+            graph: Graph::default(),
+            values,
+            items: HashMap::new(),
+            dynamic,
+            uses,
+            rows: HashMap::new(),
+        }
+    }
+
+    fn is_constant(&self, node: &tract_onnx::pb::NodeProto) -> bool {
+        !node.output.iter().any(|output| self.dynamic.contains(output))
+    }
+
+    fn add_input(&mut self, name: &str, shape: &[usize]) {
+        let id = self.add_value(name, shape, shape);
+        self.graph.inputs.push(id);
+        self.items.insert(name.into(), Item::View(View::whole(id, shape)));
+    }
+
+    /// A value whose physical order is the ONNX order, unit axes dropped.
+    fn add_value(&mut self, name: &str, onnx_shape: &[usize], dims: &[usize]) -> ValueId {
+        let position = (0..onnx_shape.iter().product::<usize>() as u32).collect();
+        self.add_value_at(name, dims, position)
+    }
+
+    fn add_value_at(&mut self, name: &str, dims: &[usize], position: Vec<u32>) -> ValueId {
+        let mut dims: Vec<usize> = dims.iter().copied().filter(|&d| d != 1).collect();
+        if dims.is_empty() {
+            dims.push(1);
+        }
+        let source = Some(Source { onnx: name.into(), position });
+        self.graph.values.push(Value { name: name.into(), dims, source });
+        ValueId(self.graph.values.len() - 1)
+    }
+
+    /// Adds a node whose result is a new value, and the ONNX name for it.
+    fn add_node(&mut self, node: &OnnxNode, op: Op, inputs: Vec<ValueId>, dims: &[usize], result: View) -> ValueId {
+        let output = self.add_value_at(&node.output, dims, result.positions());
+        self.graph.nodes.push(Node { name: node.name.clone(), op, inputs, output });
+        self.items.insert(node.output.clone(), Item::View(View { base: output, ..result }));
+        output
+    }
+
+    fn next_value(&self) -> ValueId {
+        ValueId(self.graph.values.len())
+    }
+
+    /// The node that computes `value`, if only one ONNX node reads `onnx_name`: then what follows can be fused in.
+    fn sole_producer(&mut self, value: ValueId, onnx_name: &str) -> Option<&mut Node> {
+        if self.uses.get(onnx_name) != Some(&1) || self.rows.keys().any(|(base, _)| *base == value) {
+            return None;
+        }
+        self.graph.nodes.iter_mut().find(|node| node.output == value)
+    }
+
+    /// After a fusion, the value stands for the ONNX tensor behind the fused node.
+    fn renamed(&mut self, view: View, node: &OnnxNode) {
+        let value = &mut self.graph.values[view.base.0];
+        value.name = node.output.clone();
+        value.source = Some(Source { onnx: node.output.clone(), position: view.positions() });
+        self.items.insert(node.output.clone(), Item::View(view));
+    }
+
+    /// The rows `[rows, channels]` that `position` reads, as a value: the whole base or one row of it.
+    fn rows_of(&mut self, base: ValueId, position: &[u32], channels: usize) -> Option<ValueId> {
+        let value = &self.graph.values[base.0];
+        let start = *position.first()? as usize;
+        if position.len() == value.len() && value.channels() == channels && view::is_run(position, 0) {
+            return Some(base);
+        }
+        let one_row = position.len() == channels && value.channels() == channels && start.is_multiple_of(channels);
+        if !one_row || !view::is_run(position, start) {
+            return None;
+        }
+        let index = start / channels;
+        if let Some(&row) = self.rows.get(&(base, index)) {
+            return Some(row);
+        }
+        let name = format!("{}[{index}]", value.name);
+        let source = value.source.as_ref().map(|source| source.onnx.clone());
+        let positions = value.source.as_ref().map(|source| source.position.clone()).unwrap_or_default();
+        let row = self.next_value();
+        // Elements of other rows have no place in this value.
+        let inside = |p: u32| if (start..start + channels).contains(&(p as usize)) { p - start as u32 } else { view::PADDING };
+        let source = source.map(|onnx| Source { onnx, position: positions.into_iter().map(inside).collect() });
+        self.graph.values.push(Value { name: name.clone(), dims: vec![channels], source });
+        self.graph.nodes.push(Node { name, op: Op::SelectRow { index }, inputs: vec![base], output: row });
+        self.rows.insert((base, index), row);
+        Some(row)
+    }
+
+    /// A constant as f32.
+    fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
+        let Some(name) = node.inputs.get(input).filter(|name| !name.is_empty()) else { return Ok(None) };
+        if self.dynamic.contains(name) {
+            return Ok(None);
+        }
+        let Some(array) = self.values.get(name).and_then(|tensor| to_f32(tensor)) else { return Ok(None) };
+        if array.iter().any(|x| !x.is_finite()) {
+            return Err(ConvertError::BadWeights { node: node.name.clone(), tensor: name.clone() });
+        }
+        Ok(Some(array))
+    }
+
+    fn finish(mut self) -> Result<Graph, ConvertError> {
+        for output in &self.reference.graph().output {
+            let whole = match self.items.get(&output.name) {
+                Some(Item::View(view)) if view.factor == 1.0 => {
+                    let (base, positions) = (view.base, view.positions());
+                    let channels = self.graph.values[base.0].channels();
+                    self.rows_of(base, &positions, channels)
+                }
+                _ => None,
+            };
+            let id = whole.ok_or_else(|| ConvertError::UnsupportedForm {
+                node: output.name.clone(),
+                op: "output".into(),
+                shapes: String::new(),
+                reason: "an output must be the result of an operator, not a rearrangement of one".into(),
+            })?;
+            self.graph.outputs.push(id);
+        }
+        self.graph.drop_unused();
+        Ok(self.graph)
+    }
+}

@@ -1,0 +1,97 @@
+//! One ONNX node with its attributes, and errors that name it.
+
+use crate::error::ConvertError;
+use crate::reference::Values;
+use tract_onnx::pb::NodeProto;
+
+/// An ONNX node.
+pub struct OnnxNode<'n> {
+    /// Its name, or that of its first output.
+    pub name: String,
+    /// Its operator.
+    pub op: &'n str,
+    /// Names of its inputs; empty where an optional one is left out.
+    pub inputs: Vec<String>,
+    /// Name of its first output.
+    pub output: String,
+    /// Names of all outputs.
+    pub outputs: Vec<String>,
+    /// Shapes of inputs, for errors.
+    shapes: String,
+    proto: &'n NodeProto,
+}
+
+impl<'n> OnnxNode<'n> {
+    /// Reads a node; `values` give the shapes of its inputs.
+    pub fn new(proto: &'n NodeProto, values: &Values) -> Self {
+        let output = proto.output.first().cloned().unwrap_or_default();
+        let shape = |name: &String| values.get(name).map_or("?".into(), |tensor| format!("{:?}", tensor.shape()));
+        let shapes: Vec<String> = proto.input.iter().filter(|name| !name.is_empty()).map(shape).collect();
+        Self {
+            name: if proto.name.is_empty() { output.clone() } else { proto.name.clone() },
+            op: &proto.op_type,
+            inputs: proto.input.clone(),
+            output,
+            outputs: proto.output.clone(),
+            shapes: shapes.join(", "),
+            proto,
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+    }
+
+    /// An integer attribute.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |attribute| attribute.i)
+    }
+
+    /// A float attribute.
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).map_or(default, |attribute| attribute.f)
+    }
+
+    /// A list of integers.
+    pub fn ints(&self, name: &str) -> Option<&'n [i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    /// A string attribute.
+    pub fn string(&self, name: &str) -> Option<String> {
+        self.attribute(name).map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+    }
+
+    /// The operator is known, this use of it is not supported.
+    pub fn form(&self, reason: impl Into<String>) -> ConvertError {
+        ConvertError::UnsupportedForm {
+            node: self.name.clone(),
+            op: self.op.into(),
+            shapes: self.shapes.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The operator is not known.
+    pub fn unsupported(&self) -> ConvertError {
+        let nearest = match self.op {
+            "LSTM" | "RNN" => "nn.GRU",
+            "Conv" | "ConvTranspose" => "nn.Conv1d over time, on [batch, channels, time]",
+            "InstanceNormalization" | "GroupNormalization" | "LayerNormalization" => "nn.BatchNorm1d behind a convolution",
+            "LeakyRelu" | "Elu" | "HardSwish" | "HardSigmoid" | "Selu" | "PRelu" | "Softplus" => {
+                "Relu, Clip, Sigmoid, Tanh or Gelu"
+            }
+            "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool" | "MaxPool" => {
+                "attention with a learned or last-state query, or the last row"
+            }
+            "Mul" | "Div" => "a constant factor on attention scores",
+            _ => "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions",
+        };
+        ConvertError::UnsupportedOp {
+            node: self.name.clone(),
+            op: self.op.into(),
+            shapes: self.shapes.clone(),
+            nearest,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Views: how an ONNX tensor is read off a value in physical layout.
+//!
+//! Transpose, Reshape, Squeeze, Slice, Gather and Pad move no data here. They rewrite a table that says, for every
+//! element of the ONNX tensor, where it stands in the base value. Whether a chain of them is a split into heads, the
+//! last row or nothing at all is then a question to the table, whatever the exporter wrote.
+
+use crate::graph::ValueId;
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
+
+/// Stands for a zero that padding put there.
+pub const PADDING: u32 = u32::MAX;
+
+/// An ONNX tensor as a reading of a base value.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The value read.
+    pub base: ValueId,
+    /// For each element, its position in the base value, or [`PADDING`].
+    pub position: ArrayD<u32>,
+    /// Constant factor on every element.
+    pub factor: f32,
+}
+
+impl View {
+    /// All of `base`, in its own order, under an ONNX shape.
+    pub fn whole(base: ValueId, shape: &[usize]) -> Self {
+        let len = shape.iter().product::<usize>() as u32;
+        Self::of(base, shape, (0..len).collect())
+    }
+
+    /// A view with the given positions.
+    pub fn of(base: ValueId, shape: &[usize], position: Vec<u32>) -> Self {
+        let position = ArrayD::from_shape_vec(IxDyn(shape), position).expect("one position for each element");
+        Self { base, position, factor: 1.0 }
+    }
+
+    /// The ONNX shape.
+    pub fn shape(&self) -> &[usize] {
+        self.position.shape()
+    }
+
+    /// Positions in the order of the ONNX tensor.
+    pub fn positions(&self) -> Vec<u32> {
+        self.position.iter().copied().collect()
+    }
+
+    fn with(&self, position: ArrayD<u32>) -> Self {
+        Self { base: self.base, position, factor: self.factor }
+    }
+
+    /// The same elements under another shape.
+    pub fn reshaped(&self, shape: &[usize]) -> Self {
+        self.with(ArrayD::from_shape_vec(IxDyn(shape), self.positions()).expect("reshaping keeps the number of elements"))
+    }
+
+    /// Axes in another order.
+    pub fn transposed(&self, order: &[usize]) -> Self {
+        self.with(self.position.clone().permuted_axes(IxDyn(order)).as_standard_layout().into_owned())
+    }
+
+    /// A range of one axis.
+    pub fn sliced(&self, axis: usize, slice: Slice) -> Self {
+        self.with(self.position.slice_axis(Axis(axis), slice).as_standard_layout().into_owned())
+    }
+
+    /// Chosen places of one axis.
+    pub fn selected(&self, axis: usize, places: &[usize]) -> Self {
+        self.with(self.position.select(Axis(axis), places))
+    }
+
+    /// Zeros before and behind each axis.
+    pub fn padded(&self, before: &[usize], after: &[usize]) -> Self {
+        let shape: Vec<usize> = self.shape().iter().zip(before.iter().zip(after)).map(|(n, (b, a))| n + b + a).collect();
+        let mut position = ArrayD::from_elem(IxDyn(&shape), PADDING);
+        let mut inside = position.view_mut();
+        for (axis, (&start, &len)) in before.iter().zip(self.shape()).enumerate() {
+            inside.slice_axis_inplace(Axis(axis), Slice::from(start..start + len));
+        }
+        inside.assign(&self.position);
+        self.with(position)
+    }
+}
+
+/// `0, 1, 2, …` from `start` on.
+pub fn is_run(position: &[u32], start: usize) -> bool {
+    position.iter().enumerate().all(|(i, &p)| p as usize == start + i)
+}

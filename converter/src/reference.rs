@@ -1,0 +1,132 @@
+//! The float reference: the original ONNX model run by tract, every value of it within reach.
+//!
+//! Import takes shapes and constants from here, calibration the ranges, the report the exact values. Nothing of attn
+//! takes part in this arithmetic.
+
+use crate::error::ConvertError;
+use ndarray::{ArrayD, IxDyn};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tract_onnx::pb;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
+use tract_onnx::prelude::*;
+
+/// Every value of one run, by ONNX name.
+pub type Values = HashMap<String, Arc<Tensor>>;
+
+/// An ONNX model that runs in float.
+pub struct Reference {
+    path: PathBuf,
+    graph: pb::GraphProto,
+    inputs: Vec<(String, Vec<usize>)>,
+    names: Vec<String>,
+    plan: Arc<TypedRunnableModel>,
+}
+
+impl Reference {
+    /// Loads an ONNX file, with external data beside it.
+    ///
+    /// # Errors
+    /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
+    /// [`ConvertError::Reference`].
+    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+        let onnx = tract_onnx::onnx();
+        let not_onnx = |reason: String| ConvertError::NotOnnx { path: path.into(), reason };
+        let proto = onnx.proto_model_for_path(path).map_err(|error| not_onnx(error.root_cause().to_string()))?;
+        let graph = proto.graph.clone().ok_or_else(|| not_onnx("it holds no graph".into()))?;
+        if graph.node.is_empty() || graph.output.is_empty() {
+            return Err(not_onnx("its graph has no nodes or no outputs".into()));
+        }
+        let inputs = fixed_inputs(&graph)?;
+        let load = |error: TractError| ConvertError::Reference {
+            path: path.into(),
+            action: "load",
+            reason: format!("{error:#}"),
+        };
+        let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+        let parsed = onnx.parse(&proto, Some(folder)).map_err(load)?;
+        let (mut names, mut outlets) = (Vec::new(), Vec::new());
+        let mut all: Vec<_> = parsed.outlets_by_name.iter().filter(|(name, _)| !name.is_empty()).collect();
+        all.sort();
+        for (name, outlet) in all {
+            names.push(name.clone());
+            outlets.push(*outlet);
+        }
+        let mut model = parsed.model;
+        let order: Vec<_> = inputs.iter().map(|(name, _)| parsed.outlets_by_name[name]).collect();
+        model.set_input_outlets(&order).map_err(load)?;
+        model.select_output_outlets(&outlets).map_err(load)?;
+        let plan = model.into_typed().and_then(|model| model.into_runnable()).map_err(load)?;
+        Ok(Self { path: path.into(), graph, inputs, names, plan })
+    }
+
+    /// The ONNX graph.
+    pub fn graph(&self) -> &pb::GraphProto {
+        &self.graph
+    }
+
+    /// Names and shapes of the inputs, constants left out.
+    pub fn inputs(&self) -> &[(String, Vec<usize>)] {
+        &self.inputs
+    }
+
+    /// Runs the model on one array for each input and returns every value in it.
+    ///
+    /// # Errors
+    /// [`ConvertError::Reference`].
+    pub fn run(&self, inputs: &[ArrayD<f32>]) -> Result<Values, ConvertError> {
+        let tensors = inputs.iter().zip(&self.inputs).map(|(array, (_, shape))| {
+            let data: Vec<f32> = array.iter().copied().collect();
+            Tensor::from_shape(shape, &data).map(TValue::from)
+        });
+        let run = |error: TractError| ConvertError::Reference {
+            path: self.path.clone(),
+            action: "run",
+            reason: format!("{error:#}"),
+        };
+        let tensors = tensors.collect::<TractResult<TVec<TValue>>>().map_err(run)?;
+        let values = self.plan.run(tensors).map_err(run)?;
+        Ok(self.names.iter().cloned().zip(values.into_iter().map(TValue::into_arc_tensor)).collect())
+    }
+}
+
+/// A tensor as f32, whatever its type.
+pub fn to_f32(tensor: &Tensor) -> Option<ArrayD<f32>> {
+    let tensor = tensor.cast_to::<f32>().ok()?;
+    let data = tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+    ArrayD::from_shape_vec(IxDyn(tensor.shape()), data).ok()
+}
+
+/// A tensor of integers, flat.
+pub fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
+    let tensor = tensor.cast_to::<i64>().ok()?;
+    Some(tensor.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+}
+
+fn fixed_inputs(graph: &pb::GraphProto) -> Result<Vec<(String, Vec<usize>)>, ConvertError> {
+    let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    graph.input.iter().filter(|input| !constant(&input.name)).map(fixed_input).collect()
+}
+
+fn fixed_input(input: &pb::ValueInfoProto) -> Result<(String, Vec<usize>), ConvertError> {
+    let dynamic = |axis, dim: String| ConvertError::DynamicShape { input: input.name.clone(), axis, dim };
+    let tensor = input.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let Some(pb::type_proto::Value::TensorType(tensor)) = tensor else {
+        return Err(dynamic(0, "its type is unknown".into()));
+    };
+    let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
+    let mut shape = Vec::new();
+    for (axis, dim) in dims.iter().enumerate() {
+        match &dim.value {
+            Some(Dim::DimValue(size)) if *size > 0 => shape.push(*size as usize),
+            Some(Dim::DimParam(name)) => return Err(dynamic(axis, format!("`{name}`"))),
+            _ => return Err(dynamic(axis, "no size given".into())),
+        }
+    }
+    match shape.first() {
+        None => Err(dynamic(0, "its shape is unknown".into())),
+        Some(&batch) if shape.len() > 1 && batch != 1 => Err(ConvertError::Batch { input: input.name.clone(), batch }),
+        Some(_) => Ok((input.name.clone(), shape)),
+    }
+}

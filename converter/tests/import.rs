@@ -1,0 +1,39 @@
+//! Import of what PyTorch's two exporters write.
+
+use attn_converter::import::import;
+use attn_converter::reference::Reference;
+use std::path::PathBuf;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures").join(name)
+}
+
+fn operators(name: &str) -> Vec<String> {
+    let reference = Reference::load(&fixture(name)).unwrap();
+    let graph = import(&reference).unwrap();
+    let describe = |node: &attn_converter::graph::Node| {
+        let shape = |id: &attn_converter::graph::ValueId| format!("{:?}", graph.values[id.0].dims);
+        let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
+        format!("{} {} -> {}", node.op.name(), inputs.join(" "), shape(&node.output))
+    };
+    graph.nodes.iter().map(describe).collect()
+}
+
+#[test]
+fn both_exporters_files_become_the_same_graph() {
+    let expected = [
+        "Conv1d [50, 40] -> [50, 64]",
+        "Conv1d [50, 64] -> [50, 64]",
+        "Gru [50, 64] -> [50, 96]",
+        "SelectRow [50, 96] -> [96]",
+        "Linear [96] -> [64]",
+        "Linear [50, 96] -> [50, 64]",
+        "Linear [50, 96] -> [50, 64]",
+        "Attention [64] [50, 64] [50, 64] -> [64]",
+        "Concat [64] [96] -> [160]",
+        "Linear [160] -> [64]",
+        "Linear [64] -> [20]",
+    ];
+    assert_eq!(operators("kws_random_dynamo.onnx"), expected);
+    assert_eq!(operators("kws_random_torchscript.onnx"), expected);
+}
