@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn unused_slots_end_a_tensor_list() {
-        let mut op = OpRecord::new_zeroed();
+        let mut op: OpRecord = zerocopy::FromZeros::new_zeroed();
         op.inputs = [3, 4, NO_TENSOR, NO_TENSOR, NO_TENSOR];
         assert!(op.inputs().eq([3, 4]));
     }
