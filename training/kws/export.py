@@ -1,50 +1,93 @@
-"""Writes the trained keyword spotter as ONNX, by both of PyTorch's exporters.
+"""Writes the keyword spotter as ONNX, by both of PyTorch's exporters.
 
-Usage: python export.py                  cache/kws.pt -> models/kws.onnx and host-tests/fixtures/kws_torchscript.onnx
-       python export.py --random --outputs DIR   untrained, for tests: DIR/kws_random_{dynamo,torchscript}.onnx and .npz
+Usage: python export.py            cache/kws.pt -> models/kws.onnx and host-tests/fixtures/kws_torchscript.onnx
+       python export.py --random   untrained models with what PyTorch computes from them, for tests:
+                                   host-tests/fixtures/kws_random{_dynamo,_torchscript,_long}.onnx and .npz
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+import torch.nn.functional as F
 
-from model import BANDS, WINDOW, KeywordSpotter
+from model import BANDS, CHANNELS, WINDOW, KeywordSpotter
 from paths import CACHE, ROOT
 
+FIXTURES = ROOT / "host-tests" / "fixtures"
+LONG = 120  # frames
 
-def export(model, path, dynamo):
+
+class LongKeywordSpotter(KeywordSpotter):
+    """The same weights over more frames than attention looks back, as a stream has them after a while."""
+
+    def forward(self, x):
+        """x [1, LONG, 40] -> [1, labels]: the GRU sees every frame, attention the last WINDOW."""
+        h = self.frames(x)
+        last, recent = h[:, -1:, :], h[:, -WINDOW:, :]
+        q, k, v = self.heads(self.query(last)), self.heads(self.key(recent)), self.heads(self.value(recent))
+        context = F.scaled_dot_product_attention(q, k, v)
+        context = context.transpose(1, 2).reshape(x.shape[0], CHANNELS)
+        return self.classify(context, h[:, -1, :])
+
+
+def export(model, path, dynamo, frames=WINDOW):
+    """Writes one file beside its final name, then renames it."""
     model.eval()
-    x = torch.zeros(1, WINDOW, BANDS)
+    x = torch.zeros(1, frames, BANDS)
     names = {"input_names": ["features"], "output_names": ["logits"]}
+    part = path.with_name(path.name + ".tmp")
     if dynamo:
         program = torch.onnx.export(model, (x,), dynamo=True, opset_version=18, verbose=False, **names)
-        program.save(path, external_data=False)
+        onnx.save(without_traces(program.model_proto), part)
     else:
-        torch.onnx.export(model, (x,), str(path), dynamo=False, opset_version=17, **names)
+        torch.onnx.export(model, (x,), str(part), dynamo=False, opset_version=17, **names)
+    part.rename(path)
+
+
+def without_traces(proto):
+    """Drops the exporter's notes on where in the source each node comes from: they hold paths of this machine."""
+    graph = proto.graph
+    for part in [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]:
+        part.ClearField("metadata_props")
+    proto.ClearField("metadata_props")
+    return proto
+
+
+def record(model, path, count, frames):
+    """Inputs drawn at random, and what PyTorch makes of them."""
+    features = np.random.default_rng(3).integers(-100, 100, (count, frames, BANDS)).astype(np.float32) / 32
+    with torch.no_grad():
+        logits = np.concatenate([model(torch.from_numpy(x[None])).numpy() for x in features])
+    np.savez(path, features=features, logits=logits)
+
+
+def export_random():
+    torch.manual_seed(3)
+    model = KeywordSpotter()
+    export(model, FIXTURES / "kws_random_dynamo.onnx", True)
+    export(model, FIXTURES / "kws_random_torchscript.onnx", False)
+    record(model, FIXTURES / "kws_random.npz", 8, WINDOW)
+    long = LongKeywordSpotter()
+    long.load_state_dict(model.state_dict())
+    export(long, FIXTURES / "kws_random_long.onnx", True, LONG)
+    record(long, FIXTURES / "kws_random_long.npz", 4, LONG)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--random", action="store_true")
-    parser.add_argument("--outputs", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--random", action="store_true", help="write the untrained fixtures")
     arguments = parser.parse_args()
-    torch.manual_seed(3)
-    model = KeywordSpotter()
     if arguments.random:
-        prefix = arguments.outputs / "kws_random"
-        export(model, f"{prefix}_dynamo.onnx", True)
-        export(model, f"{prefix}_torchscript.onnx", False)
-        features = np.random.default_rng(3).integers(-100, 100, (8, WINDOW, BANDS)).astype(np.float32) / 32
-        with torch.no_grad():
-            logits = np.concatenate([model(torch.from_numpy(x[None])).numpy() for x in features])
-        np.savez(f"{prefix}.npz", features=features, logits=logits)
+        export_random()
         return
+    model = KeywordSpotter()
     model.load_state_dict(torch.load(CACHE / "kws.pt"))
     print(sum(p.numel() for p in model.parameters()), "parameters")
+    (ROOT / "models").mkdir(exist_ok=True)
     export(model, ROOT / "models" / "kws.onnx", True)
-    export(model, ROOT / "host-tests" / "fixtures" / "kws_torchscript.onnx", False)
+    export(model, FIXTURES / "kws_torchscript.onnx", False)
 
 
 if __name__ == "__main__":
