@@ -18,13 +18,18 @@ fn main() {
     pick_kernels();
 }
 
-/// Stable Rust never sets `target_feature = "dsp"` for these targets, so the choice is made here.
+/// Stable Rust never sets `target_feature = "dsp"` for these targets, so the choice is made here: `attn_dsp` for cores
+/// with the DSP instructions, `attn_armv8m` beside it where they are an extension that the assembler must be told of.
 fn pick_kernels() {
-    println!("cargo::rustc-check-cfg=cfg(attn_dsp)");
+    println!("cargo::rustc-check-cfg=cfg(attn_dsp, attn_armv8m)");
     let target = std::env::var("TARGET").unwrap_or_default();
-    let has_dsp = target.starts_with("thumbv7em") || target.starts_with("thumbv8m.main");
+    let armv8m = target.starts_with("thumbv8m.main");
+    let has_dsp = target.starts_with("thumbv7em") || armv8m;
     if has_dsp && std::env::var_os("CARGO_FEATURE_DSP").is_some() {
         println!("cargo::rustc-cfg=attn_dsp");
+        if armv8m {
+            println!("cargo::rustc-cfg=attn_armv8m");
+        }
     }
 }
 

@@ -378,9 +378,8 @@ impl<'a> Model<'a> {
             // A counter's zero point is the value that it starts from.
             DType::I32 => i32::MIN..=i32::MAX,
         };
-        if !(tensor.scale.is_finite() && tensor.scale > 0.0)
-            || !zero_points.contains(&tensor.zero_point)
-        {
+        let scaled = tensor.scale.is_finite() && tensor.scale > 0.0;
+        if !scaled || !zero_points.contains(&tensor.zero_point) {
             return Err(TensorError::BadQuantization);
         }
         Ok(())

@@ -6,6 +6,21 @@
 use crate::kernels::dot::LANES;
 use core::arch::naked_asm;
 
+// The assembler knows the DSP instructions of every Armv7E-M core. On Armv8-M they are an extension, which rustc's
+// target lacks: name a core that has it.
+#[cfg(not(attn_armv8m))]
+macro_rules! enable_dsp {
+    () => {
+        ""
+    };
+}
+#[cfg(attn_armv8m)]
+macro_rules! enable_dsp {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
 /// See [`crate::kernels::dot::dot4`]. Groups that either slice lacks are left out.
 pub fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LANES] {
     let groups = (pairs.len() / LANES).min(block.len() / (LANES * LANES));
@@ -32,6 +47,7 @@ unsafe extern "C" fn dot4_groups(
     sums: &mut [i32; LANES],
 ) {
     naked_asm!(
+        enable_dsp!(),
         "push {{r3-r11, lr}}",
         "ldm r3, {{r4-r7}}",
         "lsrs r2, r2, #1",
