@@ -11,6 +11,7 @@ pub mod audio;
 pub mod format;
 mod include;
 pub mod kernels;
+pub mod kws;
 mod model;
 pub mod ops;
 mod session;
