@@ -11,7 +11,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ConvertError {
     /// The file is no ONNX model.
-    #[error("{path}: not a readable ONNX model: {reason}. Export one with torch.onnx.export; a model with external data needs its .onnx.data file beside it")]
+    #[error(
+        "{path}: not a readable ONNX model: {reason}. Export one with torch.onnx.export; a model with external data needs its .onnx.data file beside it"
+    )]
     NotOnnx {
         /// The file.
         path: PathBuf,
@@ -19,7 +21,9 @@ pub enum ConvertError {
         reason: String,
     },
     /// An input has an axis without a fixed size.
-    #[error("input `{input}`: axis {axis} is dynamic ({dim}); export the model with fixed shapes (no dynamic_axes or dynamic_shapes)")]
+    #[error(
+        "input `{input}`: axis {axis} is dynamic ({dim}); export the model with fixed shapes (no dynamic_axes or dynamic_shapes)"
+    )]
     DynamicShape {
         /// The input.
         input: String,
@@ -37,7 +41,9 @@ pub enum ConvertError {
         batch: usize,
     },
     /// A weight is not finite.
-    #[error("weight `{tensor}` of node `{node}` holds NaN or infinity: the training has diverged or the file is damaged")]
+    #[error(
+        "weight `{tensor}` of node `{node}` holds NaN or infinity: the training has diverged or the file is damaged"
+    )]
     BadWeights {
         /// Node that uses the weight.
         node: String,
@@ -45,7 +51,9 @@ pub enum ConvertError {
         tensor: String,
     },
     /// An operator that attn does not have.
-    #[error("node `{node}`: operator {op} of {shapes} is not supported; nearest supported form: {nearest}")]
+    #[error(
+        "node `{node}`: operator {op} of {shapes} is not supported; nearest supported form: {nearest}"
+    )]
     UnsupportedOp {
         /// ONNX node.
         node: String,

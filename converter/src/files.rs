@@ -143,6 +143,24 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     persist(file, path)
 }
 
+/// The bytes of a file.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(FileError::io(path))
+}
+
+/// The lines of a text file, without surrounding space; empty ones are left out.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn read_lines(path: &Path) -> Result<Vec<String>, FileError> {
+    let text = std::fs::read_to_string(path).map_err(FileError::io(path))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}
+
 fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {
     let folder = path
         .parent()

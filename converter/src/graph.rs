@@ -162,10 +162,12 @@ pub enum Op {
         /// Clamp fused behind it.
         clamp: Clamp,
     },
-    /// Row `index` of `x: [rows, c]`; result `[c]`.
-    SelectRow {
-        /// Row number.
-        index: usize,
+    /// Adjacent rows of `x: [t, c]`; result `[rows, c]`, or `[c]` for a single row.
+    SelectRows {
+        /// First row.
+        start: usize,
+        /// Number of rows.
+        rows: usize,
     },
     /// Joins any number of inputs along channels; rows are equal.
     Concat,
@@ -184,7 +186,7 @@ impl Op {
             Op::Attention { .. } => "Attention",
             Op::Activation(kind) => kind.name(),
             Op::Add { .. } => "Add",
-            Op::SelectRow { .. } => "SelectRow",
+            Op::SelectRows { .. } => "SelectRows",
             Op::Concat => "Concat",
             Op::Softmax => "Softmax",
         }

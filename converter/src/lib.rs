@@ -1,15 +1,26 @@
-//! The attn converter: ONNX in, one flat `.attn` file out.
+//! The attn converter: a float ONNX model becomes one flat `.attn` file.
 //!
-//! The modules stand in the order in which a conversion runs through them.
+//! One path, start to end: [`import`](import::import) reads ONNX into a [`graph::Graph`],
+//! [`calibrate`] runs the float model, [`quantize`] chooses integers, [`lower`] writes a [`program::Program`],
+//! [`plan`] finds places in the arena, [`emit`] makes the bytes. [`convert`] calls them in order. [`runner`] and
+//! [`compare`] run files on the host.
 #![deny(missing_docs)]
 
+pub mod calibrate;
+pub mod compare;
+pub mod convert;
+pub mod dataset;
+pub mod emit;
 pub mod error;
-pub mod files;
-
 pub mod features;
-pub mod reference;
-
+pub mod files;
 pub mod graph;
 pub mod import;
-
-pub use error::ConvertError;
+pub mod lower;
+pub mod plan;
+pub mod program;
+pub mod quantize;
+pub mod reference;
+pub mod runner;
+pub mod sqnr;
+pub mod stream;

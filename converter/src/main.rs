@@ -15,11 +15,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Convert(commands::Convert),
+    Inspect(commands::Inspect),
+    Run(commands::Run),
+    Compare(commands::Compare),
     Features(commands::Features),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Convert(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Features(command) => command.run(),
     };
     match result {

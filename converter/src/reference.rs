@@ -32,9 +32,17 @@ impl Reference {
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self, ConvertError> {
         let onnx = tract_onnx::onnx();
-        let not_onnx = |reason: String| ConvertError::NotOnnx { path: path.into(), reason };
-        let proto = onnx.proto_model_for_path(path).map_err(|error| not_onnx(error.root_cause().to_string()))?;
-        let graph = proto.graph.clone().ok_or_else(|| not_onnx("it holds no graph".into()))?;
+        let not_onnx = |reason: String| ConvertError::NotOnnx {
+            path: path.into(),
+            reason,
+        };
+        let proto = onnx
+            .proto_model_for_path(path)
+            .map_err(|error| not_onnx(error.root_cause().to_string()))?;
+        let graph = proto
+            .graph
+            .clone()
+            .ok_or_else(|| not_onnx("it holds no graph".into()))?;
         if graph.node.is_empty() || graph.output.is_empty() {
             return Err(not_onnx("its graph has no nodes or no outputs".into()));
         }
@@ -44,21 +52,41 @@ impl Reference {
             action: "load",
             reason: format!("{error:#}"),
         };
-        let folder = path.parent().and_then(Path::to_str).filter(|folder| !folder.is_empty()).unwrap_or(".");
+        let folder = path
+            .parent()
+            .and_then(Path::to_str)
+            .filter(|folder| !folder.is_empty())
+            .unwrap_or(".");
         let parsed = onnx.parse(&proto, Some(folder)).map_err(load)?;
         let (mut names, mut outlets) = (Vec::new(), Vec::new());
-        let mut all: Vec<_> = parsed.outlets_by_name.iter().filter(|(name, _)| !name.is_empty()).collect();
+        let mut all: Vec<_> = parsed
+            .outlets_by_name
+            .iter()
+            .filter(|(name, _)| !name.is_empty())
+            .collect();
         all.sort();
         for (name, outlet) in all {
             names.push(name.clone());
             outlets.push(*outlet);
         }
         let mut model = parsed.model;
-        let order: Vec<_> = inputs.iter().map(|(name, _)| parsed.outlets_by_name[name]).collect();
+        let order: Vec<_> = inputs
+            .iter()
+            .map(|(name, _)| parsed.outlets_by_name[name])
+            .collect();
         model.set_input_outlets(&order).map_err(load)?;
         model.select_output_outlets(&outlets).map_err(load)?;
-        let plan = model.into_typed().and_then(|model| model.into_runnable()).map_err(load)?;
-        Ok(Self { path: path.into(), graph, inputs, names, plan })
+        let plan = model
+            .into_typed()
+            .and_then(|model| model.into_runnable())
+            .map_err(load)?;
+        Ok(Self {
+            path: path.into(),
+            graph,
+            inputs,
+            names,
+            plan,
+        })
     }
 
     /// The ONNX graph.
@@ -85,37 +113,69 @@ impl Reference {
             action: "run",
             reason: format!("{error:#}"),
         };
-        let tensors = tensors.collect::<TractResult<TVec<TValue>>>().map_err(run)?;
+        let tensors = tensors
+            .collect::<TractResult<TVec<TValue>>>()
+            .map_err(run)?;
         let values = self.plan.run(tensors).map_err(run)?;
-        Ok(self.names.iter().cloned().zip(values.into_iter().map(TValue::into_arc_tensor)).collect())
+        Ok(self
+            .names
+            .iter()
+            .cloned()
+            .zip(values.into_iter().map(TValue::into_arc_tensor))
+            .collect())
     }
 }
 
 /// A tensor as f32, whatever its type.
 pub fn to_f32(tensor: &Tensor) -> Option<ArrayD<f32>> {
     let tensor = tensor.cast_to::<f32>().ok()?;
-    let data = tensor.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+    let data = tensor
+        .try_as_plain_ram()
+        .ok()?
+        .as_slice::<f32>()
+        .ok()?
+        .to_vec();
     ArrayD::from_shape_vec(IxDyn(tensor.shape()), data).ok()
 }
 
 /// A tensor of integers, flat.
 pub fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
     let tensor = tensor.cast_to::<i64>().ok()?;
-    Some(tensor.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+    Some(
+        tensor
+            .try_as_plain_ram()
+            .ok()?
+            .as_slice::<i64>()
+            .ok()?
+            .to_vec(),
+    )
 }
 
 fn fixed_inputs(graph: &pb::GraphProto) -> Result<Vec<(String, Vec<usize>)>, ConvertError> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    graph.input.iter().filter(|input| !constant(&input.name)).map(fixed_input).collect()
+    graph
+        .input
+        .iter()
+        .filter(|input| !constant(&input.name))
+        .map(fixed_input)
+        .collect()
 }
 
 fn fixed_input(input: &pb::ValueInfoProto) -> Result<(String, Vec<usize>), ConvertError> {
-    let dynamic = |axis, dim: String| ConvertError::DynamicShape { input: input.name.clone(), axis, dim };
+    let dynamic = |axis, dim: String| ConvertError::DynamicShape {
+        input: input.name.clone(),
+        axis,
+        dim,
+    };
     let tensor = input.r#type.as_ref().and_then(|kind| kind.value.as_ref());
     let Some(pb::type_proto::Value::TensorType(tensor)) = tensor else {
         return Err(dynamic(0, "its type is unknown".into()));
     };
-    let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice()).unwrap_or_default();
+    let dims = tensor
+        .shape
+        .as_ref()
+        .map(|shape| shape.dim.as_slice())
+        .unwrap_or_default();
     let mut shape = Vec::new();
     for (axis, dim) in dims.iter().enumerate() {
         match &dim.value {
@@ -126,7 +186,10 @@ fn fixed_input(input: &pb::ValueInfoProto) -> Result<(String, Vec<usize>), Conve
     }
     match shape.first() {
         None => Err(dynamic(0, "its shape is unknown".into())),
-        Some(&batch) if shape.len() > 1 && batch != 1 => Err(ConvertError::Batch { input: input.name.clone(), batch }),
+        Some(&batch) if shape.len() > 1 && batch != 1 => Err(ConvertError::Batch {
+            input: input.name.clone(),
+            batch,
+        }),
         Some(_) => Ok((input.name.clone(), shape)),
     }
 }

@@ -5,7 +5,9 @@ use attn_converter::reference::Reference;
 use std::path::PathBuf;
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../host-tests/fixtures")
+        .join(name)
 }
 
 fn operators(name: &str) -> Vec<String> {
@@ -14,7 +16,12 @@ fn operators(name: &str) -> Vec<String> {
     let describe = |node: &attn_converter::graph::Node| {
         let shape = |id: &attn_converter::graph::ValueId| format!("{:?}", graph.values[id.0].dims);
         let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
-        format!("{} {} -> {}", node.op.name(), inputs.join(" "), shape(&node.output))
+        format!(
+            "{} {} -> {}",
+            node.op.name(),
+            inputs.join(" "),
+            shape(&node.output)
+        )
     };
     graph.nodes.iter().map(describe).collect()
 }
@@ -25,7 +32,7 @@ fn both_exporters_files_become_the_same_graph() {
         "Conv1d [50, 40] -> [50, 64]",
         "Conv1d [50, 64] -> [50, 64]",
         "Gru [50, 64] -> [50, 96]",
-        "SelectRow [50, 96] -> [96]",
+        "SelectRows [50, 96] -> [96]",
         "Linear [96] -> [64]",
         "Linear [50, 96] -> [50, 64]",
         "Linear [50, 96] -> [50, 64]",

@@ -1,8 +1,26 @@
 //! One file per subcommand of `attn`: arguments in, a call of the library, text out.
 
+mod compare;
+mod convert;
 mod features;
+mod inspect;
+mod run;
 
+pub use compare::Compare;
+pub use convert::Convert;
 pub use features::Features;
+pub use inspect::Inspect;
+pub use run::Run;
+
+use comfy_table::{Table, presets};
 
 /// What a subcommand gives back; the error is printed with its causes and ends the program with status 1.
 pub type CommandResult = Result<(), Box<dyn std::error::Error>>;
+
+/// An empty table with a heading.
+fn table(heading: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.set_header(heading);
+    table
+}

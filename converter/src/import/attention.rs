@@ -55,20 +55,38 @@ impl Importer<'_> {
         keys.swap_axes(1, 2);
         let ((heads, queries, d), (key_heads, key_count, key_d)) = (query.dim(), keys.dim());
         if heads != key_heads || d != key_d {
-            return Err(node.form(format!("{heads} heads of {d} channels against {key_heads} of {key_d}")));
+            return Err(node.form(format!(
+                "{heads} heads of {d} channels against {key_heads} of {key_d}"
+            )));
         }
         let query = self.joined_heads(a.base, query).ok_or_else(not_scores)?;
         let keys = self.joined_heads(b.base, keys).ok_or_else(not_scores)?;
-        let scores = Scores { query, keys, heads, queries, key_count, scale: a.factor * b.factor };
+        let scores = Scores {
+            query,
+            keys,
+            heads,
+            queries,
+            key_count,
+            scale: a.factor * b.factor,
+        };
         self.items.insert(node.output.clone(), Item::Scores(scores));
         Ok(())
     }
 
     /// MatMul of softmax weights and values: the attention is complete.
-    pub(super) fn attention(&mut self, node: &OnnxNode, scores: Scores, v: View) -> Result<(), ConvertError> {
-        let not_values = || node.form("the values of an attention must be [.., tk, d], heads as adjacent channels");
+    pub(super) fn attention(
+        &mut self,
+        node: &OnnxNode,
+        scores: Scores,
+        v: View,
+    ) -> Result<(), ConvertError> {
+        let not_values = || {
+            node.form("the values of an attention must be [.., tk, d], heads as adjacent channels")
+        };
         if v.factor != 1.0 {
-            return Err(node.form("a factor on the values: put it into the projection that makes them"));
+            return Err(
+                node.form("a factor on the values: put it into the projection that makes them")
+            );
         }
         let values = by_head(&v).ok_or_else(not_values)?;
         let (heads, count, d) = values.dim();
@@ -79,15 +97,26 @@ impl Importer<'_> {
             )));
         }
         let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
-        let op = Op::Attention { heads, scale: scores.scale };
+        let op = Op::Attention {
+            heads,
+            scale: scores.scale,
+        };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
-        let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| ((t * heads + h) * d + c) as u32);
+        let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {
+            ((t * heads + h) * d + c) as u32
+        });
         let mut shape = v.shape().to_vec();
         let axis = shape.len() - 2;
         shape[axis] = scores.queries;
         let view = View::of(self.next_value(), &shape, rows.iter().copied().collect());
         let dims = [scores.queries, heads * d];
-        self.add_node(node, op, vec![scores.query, scores.keys, values], &dims, view);
+        self.add_node(
+            node,
+            op,
+            vec![scores.query, scores.keys, values],
+            &dims,
+            view,
+        );
         Ok(())
     }
 }

@@ -34,7 +34,11 @@ enum Item {
 /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`] and [`ConvertError::BadWeights`] name the node;
 /// [`ConvertError::Reference`] when the model does not even run in float.
 pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
-    let zeros: Vec<_> = reference.inputs().iter().map(|(_, shape)| ArrayD::zeros(shape.as_slice())).collect();
+    let zeros: Vec<_> = reference
+        .inputs()
+        .iter()
+        .map(|(_, shape)| ArrayD::zeros(shape.as_slice()))
+        .collect();
     let values = reference.run(&zeros)?;
     let mut importer = Importer::new(reference, values);
     for (name, shape) in reference.inputs() {
@@ -55,13 +59,17 @@ struct Importer<'r> {
     items: HashMap<String, Item>,
     dynamic: HashSet<String>,
     uses: HashMap<String, usize>,
-    rows: HashMap<(ValueId, usize), ValueId>,
+    rows: HashMap<(ValueId, usize, usize), ValueId>,
 }
 
 impl<'r> Importer<'r> {
     fn new(reference: &'r Reference, values: Values) -> Self {
         let graph = reference.graph();
-        let mut dynamic: HashSet<String> = reference.inputs().iter().map(|(name, _)| name.clone()).collect();
+        let mut dynamic: HashSet<String> = reference
+            .inputs()
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let mut uses = HashMap::new();
         for node in &graph.node {
             for input in &node.input {
@@ -69,7 +77,12 @@ impl<'r> Importer<'r> {
             }
             // The shape of a tensor is known even where its values are not.
             if node.op_type != "Shape" && node.input.iter().any(|input| dynamic.contains(input)) {
-                dynamic.extend(node.output.iter().filter(|output| !output.is_empty()).cloned());
+                dynamic.extend(
+                    node.output
+                        .iter()
+                        .filter(|output| !output.is_empty())
+                        .cloned(),
+                );
             }
         }
         for output in &graph.output {
@@ -87,13 +100,17 @@ impl<'r> Importer<'r> {
     }
 
     fn is_constant(&self, node: &tract_onnx::pb::NodeProto) -> bool {
-        !node.output.iter().any(|output| self.dynamic.contains(output))
+        !node
+            .output
+            .iter()
+            .any(|output| self.dynamic.contains(output))
     }
 
     fn add_input(&mut self, name: &str, shape: &[usize]) {
         let id = self.add_value(name, shape, shape);
         self.graph.inputs.push(id);
-        self.items.insert(name.into(), Item::View(View::whole(id, shape)));
+        self.items
+            .insert(name.into(), Item::View(View::whole(id, shape)));
     }
 
     /// A value whose physical order is the ONNX order, unit axes dropped.
@@ -107,16 +124,41 @@ impl<'r> Importer<'r> {
         if dims.is_empty() {
             dims.push(1);
         }
-        let source = Some(Source { onnx: name.into(), position });
-        self.graph.values.push(Value { name: name.into(), dims, source });
+        let source = Some(Source {
+            onnx: name.into(),
+            position,
+        });
+        self.graph.values.push(Value {
+            name: name.into(),
+            dims,
+            source,
+        });
         ValueId(self.graph.values.len() - 1)
     }
 
     /// Adds a node whose result is a new value, and the ONNX name for it.
-    fn add_node(&mut self, node: &OnnxNode, op: Op, inputs: Vec<ValueId>, dims: &[usize], result: View) -> ValueId {
+    fn add_node(
+        &mut self,
+        node: &OnnxNode,
+        op: Op,
+        inputs: Vec<ValueId>,
+        dims: &[usize],
+        result: View,
+    ) -> ValueId {
         let output = self.add_value_at(&node.output, dims, result.positions());
-        self.graph.nodes.push(Node { name: node.name.clone(), op, inputs, output });
-        self.items.insert(node.output.clone(), Item::View(View { base: output, ..result }));
+        self.graph.nodes.push(Node {
+            name: node.name.clone(),
+            op,
+            inputs,
+            output,
+        });
+        self.items.insert(
+            node.output.clone(),
+            Item::View(View {
+                base: output,
+                ..result
+            }),
+        );
         output
     }
 
@@ -126,57 +168,100 @@ impl<'r> Importer<'r> {
 
     /// The node that computes `value`, if only one ONNX node reads `onnx_name`: then what follows can be fused in.
     fn sole_producer(&mut self, value: ValueId, onnx_name: &str) -> Option<&mut Node> {
-        if self.uses.get(onnx_name) != Some(&1) || self.rows.keys().any(|(base, _)| *base == value) {
+        if self.uses.get(onnx_name) != Some(&1) || self.rows.keys().any(|(base, ..)| *base == value)
+        {
             return None;
         }
-        self.graph.nodes.iter_mut().find(|node| node.output == value)
+        self.graph
+            .nodes
+            .iter_mut()
+            .find(|node| node.output == value)
     }
 
     /// After a fusion, the value stands for the ONNX tensor behind the fused node.
     fn renamed(&mut self, view: View, node: &OnnxNode) {
         let value = &mut self.graph.values[view.base.0];
         value.name = node.output.clone();
-        value.source = Some(Source { onnx: node.output.clone(), position: view.positions() });
+        value.source = Some(Source {
+            onnx: node.output.clone(),
+            position: view.positions(),
+        });
         self.items.insert(node.output.clone(), Item::View(view));
     }
 
-    /// The rows `[rows, channels]` that `position` reads, as a value: the whole base or one row of it.
+    /// The rows `[rows, channels]` that `position` reads, as a value: the whole base or adjacent rows of it.
     fn rows_of(&mut self, base: ValueId, position: &[u32], channels: usize) -> Option<ValueId> {
         let value = &self.graph.values[base.0];
-        let start = *position.first()? as usize;
-        if position.len() == value.len() && value.channels() == channels && view::is_run(position, 0) {
-            return Some(base);
-        }
-        let one_row = position.len() == channels && value.channels() == channels && start.is_multiple_of(channels);
-        if !one_row || !view::is_run(position, start) {
+        let first = *position.first()? as usize;
+        let whole_rows = position.len().is_multiple_of(channels) && first.is_multiple_of(channels);
+        if value.channels() != channels || !whole_rows || !view::is_run(position, first) {
             return None;
         }
-        let index = start / channels;
-        if let Some(&row) = self.rows.get(&(base, index)) {
-            return Some(row);
+        let (start, rows) = (first / channels, position.len() / channels);
+        if rows == value.rows() {
+            return Some(base);
         }
-        let name = format!("{}[{index}]", value.name);
-        let source = value.source.as_ref().map(|source| source.onnx.clone());
-        let positions = value.source.as_ref().map(|source| source.position.clone()).unwrap_or_default();
-        let row = self.next_value();
-        // Elements of other rows have no place in this value.
-        let inside = |p: u32| if (start..start + channels).contains(&(p as usize)) { p - start as u32 } else { view::PADDING };
-        let source = source.map(|onnx| Source { onnx, position: positions.into_iter().map(inside).collect() });
-        self.graph.values.push(Value { name: name.clone(), dims: vec![channels], source });
-        self.graph.nodes.push(Node { name, op: Op::SelectRow { index }, inputs: vec![base], output: row });
-        self.rows.insert((base, index), row);
-        Some(row)
+        if let Some(&selected) = self.rows.get(&(base, start, rows)) {
+            return Some(selected);
+        }
+        let output = self.next_value();
+        let node = self.select_rows(base, start, rows, output);
+        self.graph.nodes.push(node);
+        self.rows.insert((base, start, rows), output);
+        Some(output)
+    }
+
+    /// Adds the value for adjacent rows of `base` and returns the node that makes it.
+    fn select_rows(&mut self, base: ValueId, start: usize, rows: usize, output: ValueId) -> Node {
+        let value = &self.graph.values[base.0];
+        let channels = value.channels();
+        let name = match rows {
+            1 => format!("{}[{start}]", value.name),
+            _ => format!("{}[{start}..{}]", value.name, start + rows),
+        };
+        let inside = |p: u32| match (p as usize).checked_sub(start * channels) {
+            Some(at) if at < rows * channels => at as u32,
+            // Elements of other rows have no place in this value.
+            _ => view::PADDING,
+        };
+        let source = value.source.as_ref().map(|source| Source {
+            onnx: source.onnx.clone(),
+            position: source.position.iter().map(|&p| inside(p)).collect(),
+        });
+        let dims = if rows == 1 {
+            vec![channels]
+        } else {
+            vec![rows, channels]
+        };
+        self.graph.values.push(Value {
+            name: name.clone(),
+            dims,
+            source,
+        });
+        Node {
+            name,
+            op: Op::SelectRows { start, rows },
+            inputs: vec![base],
+            output,
+        }
     }
 
     /// A constant as f32.
     fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
-        let Some(name) = node.inputs.get(input).filter(|name| !name.is_empty()) else { return Ok(None) };
+        let Some(name) = node.inputs.get(input).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
         if self.dynamic.contains(name) {
             return Ok(None);
         }
-        let Some(array) = self.values.get(name).and_then(|tensor| to_f32(tensor)) else { return Ok(None) };
+        let Some(array) = self.values.get(name).and_then(|tensor| to_f32(tensor)) else {
+            return Ok(None);
+        };
         if array.iter().any(|x| !x.is_finite()) {
-            return Err(ConvertError::BadWeights { node: node.name.clone(), tensor: name.clone() });
+            return Err(ConvertError::BadWeights {
+                node: node.name.clone(),
+                tensor: name.clone(),
+            });
         }
         Ok(Some(array))
     }
@@ -195,7 +280,8 @@ impl<'r> Importer<'r> {
                 node: output.name.clone(),
                 op: "output".into(),
                 shapes: String::new(),
-                reason: "an output must be the result of an operator, not a rearrangement of one".into(),
+                reason: "an output must be the result of an operator, not a rearrangement of one"
+                    .into(),
             })?;
             self.graph.outputs.push(id);
         }

@@ -25,10 +25,23 @@ impl<'n> OnnxNode<'n> {
     /// Reads a node; `values` give the shapes of its inputs.
     pub fn new(proto: &'n NodeProto, values: &Values) -> Self {
         let output = proto.output.first().cloned().unwrap_or_default();
-        let shape = |name: &String| values.get(name).map_or("?".into(), |tensor| format!("{:?}", tensor.shape()));
-        let shapes: Vec<String> = proto.input.iter().filter(|name| !name.is_empty()).map(shape).collect();
+        let shape = |name: &String| {
+            values
+                .get(name)
+                .map_or("?".into(), |tensor| format!("{:?}", tensor.shape()))
+        };
+        let shapes: Vec<String> = proto
+            .input
+            .iter()
+            .filter(|name| !name.is_empty())
+            .map(shape)
+            .collect();
         Self {
-            name: if proto.name.is_empty() { output.clone() } else { proto.name.clone() },
+            name: if proto.name.is_empty() {
+                output.clone()
+            } else {
+                proto.name.clone()
+            },
             op: &proto.op_type,
             inputs: proto.input.clone(),
             output,
@@ -39,27 +52,34 @@ impl<'n> OnnxNode<'n> {
     }
 
     fn attribute(&self, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
-        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+        self.proto
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == name)
     }
 
     /// An integer attribute.
     pub fn int(&self, name: &str, default: i64) -> i64 {
-        self.attribute(name).map_or(default, |attribute| attribute.i)
+        self.attribute(name)
+            .map_or(default, |attribute| attribute.i)
     }
 
     /// A float attribute.
     pub fn float(&self, name: &str, default: f32) -> f32 {
-        self.attribute(name).map_or(default, |attribute| attribute.f)
+        self.attribute(name)
+            .map_or(default, |attribute| attribute.f)
     }
 
     /// A list of integers.
     pub fn ints(&self, name: &str) -> Option<&'n [i64]> {
-        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+        self.attribute(name)
+            .map(|attribute| attribute.ints.as_slice())
     }
 
     /// A string attribute.
     pub fn string(&self, name: &str) -> Option<String> {
-        self.attribute(name).map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+        self.attribute(name)
+            .map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 
     /// The operator is known, this use of it is not supported.
@@ -77,15 +97,18 @@ impl<'n> OnnxNode<'n> {
         let nearest = match self.op {
             "LSTM" | "RNN" => "nn.GRU",
             "Conv" | "ConvTranspose" => "nn.Conv1d over time, on [batch, channels, time]",
-            "InstanceNormalization" | "GroupNormalization" | "LayerNormalization" => "nn.BatchNorm1d behind a convolution",
+            "InstanceNormalization" | "GroupNormalization" | "LayerNormalization" => {
+                "nn.BatchNorm1d behind a convolution"
+            }
             "LeakyRelu" | "Elu" | "HardSwish" | "HardSigmoid" | "Selu" | "PRelu" | "Softplus" => {
                 "Relu, Clip, Sigmoid, Tanh or Gelu"
             }
-            "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool" | "MaxPool" => {
-                "attention with a learned or last-state query, or the last row"
-            }
+            "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool"
+            | "MaxPool" => "attention with a learned or last-state query, or the last row",
             "Mul" | "Div" => "a constant factor on attention scores",
-            _ => "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions",
+            _ => {
+                "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions"
+            }
         };
         ConvertError::UnsupportedOp {
             node: self.name.clone(),

@@ -43,27 +43,47 @@ impl Importer<'_> {
     }
 
     fn shape_of(&self, name: &str) -> Vec<usize> {
-        self.values.get(name).map(|tensor| tensor.shape().to_vec()).unwrap_or_default()
+        self.values
+            .get(name)
+            .map(|tensor| tensor.shape().to_vec())
+            .unwrap_or_default()
     }
 
     fn integers(&self, node: &OnnxNode, input: usize) -> Option<Vec<i64>> {
-        let name = node.inputs.get(input).filter(|name| !name.is_empty() && !self.dynamic.contains(*name))?;
+        let name = node
+            .inputs
+            .get(input)
+            .filter(|name| !name.is_empty() && !self.dynamic.contains(*name))?;
         to_i64(self.values.get(name)?)
     }
 
     fn item(&self, node: &OnnxNode, input: usize) -> Result<Item, ConvertError> {
-        let item = node.inputs.get(input).and_then(|name| self.items.get(name)).cloned();
-        item.ok_or_else(|| node.form(format!("input {input} must be computed by the model, not a constant")))
+        let item = node
+            .inputs
+            .get(input)
+            .and_then(|name| self.items.get(name))
+            .cloned();
+        item.ok_or_else(|| {
+            node.form(format!(
+                "input {input} must be computed by the model, not a constant"
+            ))
+        })
     }
 
     fn view(&self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
         match self.item(node, input)? {
             Item::View(view) => Ok(view),
-            _ => Err(node.form("attention scores can only be scaled, masked by nothing, and put through softmax")),
+            _ => Err(node.form(
+                "attention scores can only be scaled, masked by nothing, and put through softmax",
+            )),
         }
     }
 
-    fn alias(&mut self, node: &OnnxNode, change: impl FnOnce(View) -> View) -> Result<(), ConvertError> {
+    fn alias(
+        &mut self,
+        node: &OnnxNode,
+        change: impl FnOnce(View) -> View,
+    ) -> Result<(), ConvertError> {
         let view = change(self.view(node, 0)?);
         self.items.insert(node.output.clone(), Item::View(view));
         Ok(())
@@ -81,38 +101,59 @@ impl Importer<'_> {
     fn slice(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let unknown = || node.form("the range of a slice must be constant");
         let mut view = self.view(node, 0)?;
-        let (starts, ends) =
-            (self.integers(node, 1).ok_or_else(unknown)?, self.integers(node, 2).ok_or_else(unknown)?);
-        let axes = self.integers(node, 3).unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = self.integers(node, 4).unwrap_or_else(|| vec![1; starts.len()]);
+        let (starts, ends) = (
+            self.integers(node, 1).ok_or_else(unknown)?,
+            self.integers(node, 2).ok_or_else(unknown)?,
+        );
+        let axes = self
+            .integers(node, 3)
+            .unwrap_or_else(|| (0..starts.len() as i64).collect());
+        let steps = self
+            .integers(node, 4)
+            .unwrap_or_else(|| vec![1; starts.len()]);
         for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
             let rank = view.shape().len();
             let axis = normalize(axis, rank).ok_or_else(unknown)?;
             let size = view.shape()[axis] as i64;
-            let place = |at: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(0, size);
+            let place =
+                |at: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(0, size);
             if step < 1 {
                 return Err(node.form("a slice with a negative step"));
             }
             let (start, end) = (place(start), place(end));
-            view = view.sliced(axis, Slice::new(start as isize, Some(end.max(start) as isize), step as isize));
+            view = view.sliced(
+                axis,
+                Slice::new(start as isize, Some(end.max(start) as isize), step as isize),
+            );
         }
         self.items.insert(node.output.clone(), Item::View(view));
         Ok(())
     }
 
     fn gather(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let places = self.integers(node, 1).ok_or_else(|| node.form("the indices of a gather must be constant"))?;
+        let places = self
+            .integers(node, 1)
+            .ok_or_else(|| node.form("the indices of a gather must be constant"))?;
         let view = self.view(node, 0)?;
-        let axis = normalize(node.int("axis", 0), view.shape().len()).ok_or_else(|| node.form("axis out of range"))?;
-        let places: Option<Vec<usize>> = places.iter().map(|&at| normalize(at, view.shape()[axis])).collect();
+        let axis = normalize(node.int("axis", 0), view.shape().len())
+            .ok_or_else(|| node.form("axis out of range"))?;
+        let places: Option<Vec<usize>> = places
+            .iter()
+            .map(|&at| normalize(at, view.shape()[axis]))
+            .collect();
         let places = places.ok_or_else(|| node.form("index out of range"))?;
         let shape = self.shape_of(&node.output);
         self.alias(node, |view| view.selected(axis, &places).reshaped(&shape))
     }
 
     fn pad(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let pads = self.integers(node, 1).ok_or_else(|| node.form("the amount of padding must be constant"))?;
-        let value = self.weight(node, 2)?.and_then(|value| value.first().copied()).unwrap_or(0.0);
+        let pads = self
+            .integers(node, 1)
+            .ok_or_else(|| node.form("the amount of padding must be constant"))?;
+        let value = self
+            .weight(node, 2)?
+            .and_then(|value| value.first().copied())
+            .unwrap_or(0.0);
         let zeros = node.string("mode").is_none_or(|mode| mode == "constant") && value == 0.0;
         if !zeros || pads.iter().any(|&n| n < 0) {
             return Err(node.form("padding must add constant zeros"));
@@ -123,7 +164,11 @@ impl Importer<'_> {
     }
 
     /// The rows that the last axis of a view runs over, as a value.
-    fn row_operand(&mut self, node: &OnnxNode, view: &View) -> Result<crate::graph::ValueId, ConvertError> {
+    fn row_operand(
+        &mut self,
+        node: &OnnxNode,
+        view: &View,
+    ) -> Result<crate::graph::ValueId, ConvertError> {
         let channels = view.shape().last().copied().unwrap_or(1);
         let rows = self.rows_of(view.base, &view.positions(), channels);
         rows.ok_or_else(|| {
@@ -132,12 +177,24 @@ impl Importer<'_> {
     }
 
     /// `x * weight^T + bias` for `weight: [out, in]`.
-    fn linear(&mut self, node: &OnnxNode, x: View, weight: ArrayD<f32>, bias: Vec<f32>) -> Result<(), ConvertError> {
+    fn linear(
+        &mut self,
+        node: &OnnxNode,
+        x: View,
+        weight: ArrayD<f32>,
+        bias: Vec<f32>,
+    ) -> Result<(), ConvertError> {
         let rows = self.row_operand(node, &x)?;
         let out = weight.shape()[0];
         let mut shape = x.shape().to_vec();
-        *shape.last_mut().expect("a linear layer's input has an axis") = out;
-        let op = Op::Linear { weight: weight * x.factor, bias, clamp: Clamp::NONE };
+        *shape
+            .last_mut()
+            .expect("a linear layer's input has an axis") = out;
+        let op = Op::Linear {
+            weight: weight * x.factor,
+            bias,
+            clamp: Clamp::NONE,
+        };
         let view = View::whole(self.next_value(), &shape);
         self.add_node(node, op, vec![rows], &shape, view);
         Ok(())
@@ -145,12 +202,18 @@ impl Importer<'_> {
 
     fn matmul(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         if let Some(weight) = self.weight(node, 1)? {
-            let squeezed = weight.shape().iter().rev().skip(2).all(|&n| n == 1) && weight.ndim() >= 2;
+            let squeezed =
+                weight.shape().iter().rev().skip(2).all(|&n| n == 1) && weight.ndim() >= 2;
             if !squeezed {
                 return Err(node.form("a constant factor must be one matrix [in, out]"));
             }
-            let (rows, columns) = (weight.shape()[weight.ndim() - 2], weight.shape()[weight.ndim() - 1]);
-            let weight = weight.into_shape_with_order((rows, columns)).expect("unit axes only");
+            let (rows, columns) = (
+                weight.shape()[weight.ndim() - 2],
+                weight.shape()[weight.ndim() - 1],
+            );
+            let weight = weight
+                .into_shape_with_order((rows, columns))
+                .expect("unit axes only");
             let weight = weight.t().as_standard_layout().into_owned().into_dyn();
             let x = self.view(node, 0)?;
             return self.linear(node, x, weight, vec![0.0; columns]);
@@ -163,15 +226,24 @@ impl Importer<'_> {
     }
 
     fn gemm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let form = || node.form("Gemm must be x * W + b with constant W: [in, out], or [out, in] with transB");
+        let form = || {
+            node.form("Gemm must be x * W + b with constant W: [in, out], or [out, in] with transB")
+        };
         let weight = self.weight(node, 1)?.ok_or_else(form)?;
         if node.int("transA", 0) != 0 {
             return Err(form());
         }
-        let weight = weight.into_dimensionality::<Ix2>().map_err(|_| form())? * node.float("alpha", 1.0);
-        let weight = if node.int("transB", 0) != 0 { weight } else { weight.t().as_standard_layout().into_owned() };
+        let weight =
+            weight.into_dimensionality::<Ix2>().map_err(|_| form())? * node.float("alpha", 1.0);
+        let weight = if node.int("transB", 0) != 0 {
+            weight
+        } else {
+            weight.t().as_standard_layout().into_owned()
+        };
         let bias = match self.weight(node, 2)? {
-            Some(bias) if bias.len() == weight.nrows() => bias.iter().map(|b| b * node.float("beta", 1.0)).collect(),
+            Some(bias) if bias.len() == weight.nrows() => {
+                bias.iter().map(|b| b * node.float("beta", 1.0)).collect()
+            }
             Some(_) => return Err(form()),
             None => vec![0.0; weight.nrows()],
         };
@@ -180,11 +252,21 @@ impl Importer<'_> {
     }
 
     fn conv(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let weight = self.weight(node, 1)?.ok_or_else(|| node.form("weights must be constant"))?;
-        let weight = weight.into_dimensionality::<Ix3>().map_err(|_| node.unsupported())?;
+        let weight = self
+            .weight(node, 1)?
+            .ok_or_else(|| node.form("weights must be constant"))?;
+        let weight = weight
+            .into_dimensionality::<Ix3>()
+            .map_err(|_| node.unsupported())?;
         let (out, per_group, kernel) = weight.dim();
-        let bias = self.weight(node, 2)?.map_or(vec![0.0; out], |bias| bias.iter().copied().collect());
-        let list = |name| node.ints(name).and_then(|list| list.first().copied()).unwrap_or(1);
+        let bias = self
+            .weight(node, 2)?
+            .map_or(vec![0.0; out], |bias| bias.iter().copied().collect());
+        let list = |name| {
+            node.ints(name)
+                .and_then(|list| list.first().copied())
+                .unwrap_or(1)
+        };
         if list("dilations") != 1 {
             return Err(node.form("dilated convolution; use a longer kernel or a stride"));
         }
@@ -201,17 +283,39 @@ impl Importer<'_> {
         let group = node.int("group", 1) as usize;
         let op = if group == 1 {
             // [out, in, kernel] to [out, kernel, in]
-            let weight = weight.permuted_axes([0, 2, 1]).as_standard_layout().into_owned().into_dyn();
-            Op::Conv1d { weight, bias, stride, padding, clamp: Clamp::NONE }
+            let weight = weight
+                .permuted_axes([0, 2, 1])
+                .as_standard_layout()
+                .into_owned()
+                .into_dyn();
+            Op::Conv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp: Clamp::NONE,
+            }
         } else if group == channels && per_group == 1 && out == channels {
-            let weight = weight.into_shape_with_order((out, kernel)).expect("one input channel per group");
+            let weight = weight
+                .into_shape_with_order((out, kernel))
+                .expect("one input channel per group");
             let weight = weight.t().as_standard_layout().into_owned().into_dyn();
-            Op::DepthwiseConv1d { weight, bias, stride, padding, clamp: Clamp::NONE }
+            Op::DepthwiseConv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp: Clamp::NONE,
+            }
         } else {
-            return Err(node.form(format!("{group} groups; use 1 group, or as many as channels (depthwise)")));
+            return Err(node.form(format!(
+                "{group} groups; use 1 group, or as many as channels (depthwise)"
+            )));
         };
         let steps = self.shape_of(&node.output).last().copied().unwrap_or(0);
-        let position = (0..out).flat_map(|o| (0..steps).map(move |t| (t * out + o) as u32)).collect();
+        let position = (0..out)
+            .flat_map(|o| (0..steps).map(move |t| (t * out + o) as u32))
+            .collect();
         let view = View::of(self.next_value(), &[1, out, steps], position);
         self.add_node(node, op, vec![base], &[steps, out], view);
         Ok(())
@@ -223,8 +327,12 @@ impl Importer<'_> {
         node: &OnnxNode,
         view: &View,
     ) -> Result<(crate::graph::ValueId, usize, (usize, usize)), ConvertError> {
-        let form = || node.form("a convolution must run over time, on [batch, channels, time] transposed from [batch, time, channels]");
-        let &[1, channels, padded] = view.shape() else { return Err(form()) };
+        let form = || {
+            node.form("a convolution must run over time, on [batch, channels, time] transposed from [batch, time, channels]")
+        };
+        let &[1, channels, padded] = view.shape() else {
+            return Err(form());
+        };
         let value = &self.graph.values[view.base.0];
         let rows = value.rows();
         let first_row: Vec<u32> = view.position.iter().take(padded).copied().collect();
@@ -235,8 +343,15 @@ impl Importer<'_> {
             _ => PADDING,
         };
         let fits = value.channels() == channels && before + rows <= padded;
-        let agrees = view.position.indexed_iter().all(|(at, &p)| p == expected(at[1], at[2]));
-        if fits && agrees { Ok((view.base, channels, (before, after))) } else { Err(form()) }
+        let agrees = view
+            .position
+            .indexed_iter()
+            .all(|(at, &p)| p == expected(at[1], at[2]));
+        if fits && agrees {
+            Ok((view.base, channels, (before, after)))
+        } else {
+            Err(form())
+        }
     }
 
     /// Batch normalisation is folded into the convolution or linear layer before it.
@@ -244,19 +359,33 @@ impl Importer<'_> {
         let x = self.view(node, 0)?;
         let mut parameters = Vec::new();
         for input in 1..5 {
-            parameters.push(self.weight(node, input)?.ok_or_else(|| node.form("parameters must be constant"))?);
+            parameters.push(
+                self.weight(node, input)?
+                    .ok_or_else(|| node.form("parameters must be constant"))?,
+            );
         }
-        let [gamma, beta, mean, variance] = parameters.as_slice() else { return Err(node.unsupported()) };
+        let [gamma, beta, mean, variance] = parameters.as_slice() else {
+            return Err(node.unsupported());
+        };
         let epsilon = node.float("epsilon", 1e-5);
-        let factor: Vec<f32> = gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+        let factor: Vec<f32> = gamma
+            .iter()
+            .zip(variance)
+            .map(|(g, v)| g / (v + epsilon).sqrt())
+            .collect();
         let name = node.inputs[0].clone();
-        let op = self.sole_producer(x.base, &name).map(|producer| &mut producer.op);
+        let op = self
+            .sole_producer(x.base, &name)
+            .map(|producer| &mut producer.op);
         let (weight, bias, channel_axis) = match op {
             Some(Op::Conv1d { weight, bias, .. } | Op::Linear { weight, bias, .. }) => (weight, bias, 0),
             Some(Op::DepthwiseConv1d { weight, bias, .. }) => (weight, bias, 1),
             _ => return Err(node.form("batch normalisation must directly follow a convolution or linear layer that nothing else reads")),
         };
-        for (mut channel, &f) in weight.axis_iter_mut(ndarray::Axis(channel_axis)).zip(&factor) {
+        for (mut channel, &f) in weight
+            .axis_iter_mut(ndarray::Axis(channel_axis))
+            .zip(&factor)
+        {
             channel *= f;
         }
         for (((b, f), beta), mean) in bias.iter_mut().zip(&factor).zip(beta).zip(mean) {
@@ -267,12 +396,20 @@ impl Importer<'_> {
     }
 
     fn gru(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let needed = |array: Option<ArrayD<f32>>, what: &str| array.ok_or_else(|| node.form(format!("{what} must be constant")));
+        let needed = |array: Option<ArrayD<f32>>, what: &str| {
+            array.ok_or_else(|| node.form(format!("{what} must be constant")))
+        };
         let w = needed(self.weight(node, 1)?, "W")?;
         let r = needed(self.weight(node, 2)?, "R")?;
         let hidden = r.shape().last().copied().unwrap_or(0);
-        let bias = self.weight(node, 3)?.map_or(vec![0.0; 6 * hidden], |bias| bias.iter().copied().collect());
-        if node.string("direction").is_some_and(|direction| direction != "forward") || w.shape()[0] != 1 {
+        let bias = self
+            .weight(node, 3)?
+            .map_or(vec![0.0; 6 * hidden], |bias| bias.iter().copied().collect());
+        if node
+            .string("direction")
+            .is_some_and(|direction| direction != "forward")
+            || w.shape()[0] != 1
+        {
             return Err(node.form("only forward GRUs; a backward one cannot run on a stream"));
         }
         if node.int("linear_before_reset", 0) != 1 {
@@ -282,14 +419,20 @@ impl Importer<'_> {
             return Err(node.form("sequence lengths; export with a fixed length"));
         }
         let start = node.inputs.get(5).filter(|name| !name.is_empty());
-        if start.is_some() && !self.weight(node, 5)?.is_some_and(|h| h.iter().all(|&x| x == 0.0)) {
+        if start.is_some()
+            && !self
+                .weight(node, 5)?
+                .is_some_and(|h| h.iter().all(|&x| x == 0.0))
+        {
             return Err(node.form("a GRU must start from a constant zero state"));
         }
         let x = self.view(node, 0)?;
         let rows = self.row_operand(node, &x)?;
         let (steps, input) = (x.shape()[0], w.shape()[2]);
         let matrix = |array: ArrayD<f32>, k: usize| {
-            array.into_shape_with_order(IxDyn(&[3 * hidden, k])).expect("one direction, three gates")
+            array
+                .into_shape_with_order(IxDyn(&[3 * hidden, k]))
+                .expect("one direction, three gates")
         };
         let op = Op::Gru {
             w: matrix(w, input) * x.factor,
@@ -302,7 +445,10 @@ impl Importer<'_> {
         if let Some(last) = node.outputs.get(1).filter(|name| !name.is_empty()) {
             let first = ((steps - 1) * hidden) as u32;
             let position = (first..first + hidden as u32).collect();
-            self.items.insert(last.clone(), Item::View(View::of(y, &[1, 1, hidden], position)));
+            self.items.insert(
+                last.clone(),
+                Item::View(View::of(y, &[1, 1, hidden], position)),
+            );
         }
         Ok(())
     }
@@ -322,18 +468,33 @@ impl Importer<'_> {
         let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
         let same = a.position == b.position && a.factor == 1.0 && b.factor == 1.0;
         let dims = self.graph.values[a.base.0].dims.clone();
-        if !same || dims != self.graph.values[b.base.0].dims || a.position.len() != self.graph.values[a.base.0].len() {
+        if !same
+            || dims != self.graph.values[b.base.0].dims
+            || a.position.len() != self.graph.values[a.base.0].len()
+        {
             return Err(node.form("only tensors of the same shape and layout can be added"));
         }
         let inputs = vec![a.base, b.base];
-        let view = View { base: self.next_value(), ..a };
+        let view = View {
+            base: self.next_value(),
+            ..a
+        };
         self.add_node(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
         Ok(())
     }
 
     /// A constant vector becomes the bias of the layer before it.
-    fn add_constant(&mut self, node: &OnnxNode, constant: ArrayD<f32>, input: usize) -> Result<(), ConvertError> {
-        let form = || node.form("a constant can only be added as the bias of the linear layer right before it");
+    fn add_constant(
+        &mut self,
+        node: &OnnxNode,
+        constant: ArrayD<f32>,
+        input: usize,
+    ) -> Result<(), ConvertError> {
+        let form = || {
+            node.form(
+                "a constant can only be added as the bias of the linear layer right before it",
+            )
+        };
         let view = match self.item(node, input)? {
             Item::Scores(scores) if hides_nothing(&constant) => {
                 self.items.insert(node.output.clone(), Item::Scores(scores));
@@ -344,10 +505,21 @@ impl Importer<'_> {
         };
         let name = node.inputs[input].clone();
         let channels = self.graph.values[view.base.0].channels();
-        let per_channel = constant.len() == channels && view.shape().last() == Some(&channels) && view.factor == 1.0;
-        match self.sole_producer(view.base, &name).map(|producer| &mut producer.op) {
-            Some(Op::Linear { bias, clamp: Clamp::NONE, .. }) if per_channel => {
-                bias.iter_mut().zip(&constant).for_each(|(bias, c)| *bias += c);
+        let per_channel = constant.len() == channels
+            && view.shape().last() == Some(&channels)
+            && view.factor == 1.0;
+        match self
+            .sole_producer(view.base, &name)
+            .map(|producer| &mut producer.op)
+        {
+            Some(Op::Linear {
+                bias,
+                clamp: Clamp::NONE,
+                ..
+            }) if per_channel => {
+                bias.iter_mut()
+                    .zip(&constant)
+                    .for_each(|(bias, c)| *bias += c);
             }
             _ => return Err(form()),
         }
@@ -368,12 +540,19 @@ impl Importer<'_> {
         }
         let factor = if node.op == "Div" { 1.0 / first } else { first };
         let item = match self.item(node, input)? {
-            Item::View(view) => Item::View(View { factor: view.factor * factor, ..view }),
+            Item::View(view) => Item::View(View {
+                factor: view.factor * factor,
+                ..view
+            }),
             Item::Scores(mut scores) => {
                 scores.scale *= factor;
                 Item::Scores(scores)
             }
-            Item::Weights(_) => return Err(node.form("a factor on softmax weights: put it into the value projection")),
+            Item::Weights(_) => {
+                return Err(
+                    node.form("a factor on softmax weights: put it into the value projection")
+                );
+            }
         };
         self.items.insert(node.output.clone(), item);
         Ok(())
@@ -399,7 +578,9 @@ impl Importer<'_> {
     }
 
     fn clip(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let bound = |bound: Option<ArrayD<f32>>, default: f32| bound.and_then(|b| b.first().copied()).unwrap_or(default);
+        let bound = |bound: Option<ArrayD<f32>>, default: f32| {
+            bound.and_then(|b| b.first().copied()).unwrap_or(default)
+        };
         let min = bound(self.weight(node, 1)?, f32::NEG_INFINITY);
         let max = bound(self.weight(node, 2)?, f32::INFINITY);
         self.clamp(node, Clamp { min, max })
@@ -409,7 +590,9 @@ impl Importer<'_> {
     fn clamp(&mut self, node: &OnnxNode, new: Clamp) -> Result<(), ConvertError> {
         let view = self.view(node, 0)?;
         let name = node.inputs[0].clone();
-        let producer = self.sole_producer(view.base, &name).map(|producer| &mut producer.op);
+        let producer = self
+            .sole_producer(view.base, &name)
+            .map(|producer| &mut producer.op);
         let clamp = match producer {
             Some(
                 Op::Linear { clamp, .. }
@@ -420,7 +603,10 @@ impl Importer<'_> {
             _ if new == Clamp::RELU => return self.activation(node, ActivationKind::Relu),
             _ => return Err(node.form("Clip must directly follow a layer that nothing else reads")),
         };
-        *clamp = Clamp { min: clamp.min.max(new.min), max: clamp.max.min(new.max) };
+        *clamp = Clamp {
+            min: clamp.min.max(new.min),
+            max: clamp.max.min(new.max),
+        };
         self.renamed(view, node);
         Ok(())
     }
@@ -432,7 +618,10 @@ impl Importer<'_> {
             return Err(node.form("an elementwise function of a part or a multiple of a tensor"));
         }
         let input = view.base;
-        let view = View { base: self.next_value(), ..view };
+        let view = View {
+            base: self.next_value(),
+            ..view
+        };
         self.add_node(node, Op::Activation(kind), vec![input], &dims, view);
         Ok(())
     }
@@ -444,13 +633,16 @@ impl Importer<'_> {
         }
         match self.item(node, 0)? {
             Item::Scores(scores) => {
-                self.items.insert(node.output.clone(), Item::Weights(scores));
+                self.items
+                    .insert(node.output.clone(), Item::Weights(scores));
                 Ok(())
             }
             Item::Weights(_) => Err(node.form("softmax of a softmax")),
             Item::View(view) => {
                 if view.factor != 1.0 {
-                    return Err(node.form("a factor before softmax: put it into the layer before it"));
+                    return Err(
+                        node.form("a factor before softmax: put it into the layer before it")
+                    );
                 }
                 let rows = self.row_operand(node, &view)?;
                 let shape = view.shape().to_vec();

@@ -30,8 +30,13 @@ impl View {
 
     /// A view with the given positions.
     pub fn of(base: ValueId, shape: &[usize], position: Vec<u32>) -> Self {
-        let position = ArrayD::from_shape_vec(IxDyn(shape), position).expect("one position for each element");
-        Self { base, position, factor: 1.0 }
+        let position =
+            ArrayD::from_shape_vec(IxDyn(shape), position).expect("one position for each element");
+        Self {
+            base,
+            position,
+            factor: 1.0,
+        }
     }
 
     /// The ONNX shape.
@@ -45,22 +50,40 @@ impl View {
     }
 
     fn with(&self, position: ArrayD<u32>) -> Self {
-        Self { base: self.base, position, factor: self.factor }
+        Self {
+            base: self.base,
+            position,
+            factor: self.factor,
+        }
     }
 
     /// The same elements under another shape.
     pub fn reshaped(&self, shape: &[usize]) -> Self {
-        self.with(ArrayD::from_shape_vec(IxDyn(shape), self.positions()).expect("reshaping keeps the number of elements"))
+        self.with(
+            ArrayD::from_shape_vec(IxDyn(shape), self.positions())
+                .expect("reshaping keeps the number of elements"),
+        )
     }
 
     /// Axes in another order.
     pub fn transposed(&self, order: &[usize]) -> Self {
-        self.with(self.position.clone().permuted_axes(IxDyn(order)).as_standard_layout().into_owned())
+        self.with(
+            self.position
+                .clone()
+                .permuted_axes(IxDyn(order))
+                .as_standard_layout()
+                .into_owned(),
+        )
     }
 
     /// A range of one axis.
     pub fn sliced(&self, axis: usize, slice: Slice) -> Self {
-        self.with(self.position.slice_axis(Axis(axis), slice).as_standard_layout().into_owned())
+        self.with(
+            self.position
+                .slice_axis(Axis(axis), slice)
+                .as_standard_layout()
+                .into_owned(),
+        )
     }
 
     /// Chosen places of one axis.
@@ -70,7 +93,12 @@ impl View {
 
     /// Zeros before and behind each axis.
     pub fn padded(&self, before: &[usize], after: &[usize]) -> Self {
-        let shape: Vec<usize> = self.shape().iter().zip(before.iter().zip(after)).map(|(n, (b, a))| n + b + a).collect();
+        let shape: Vec<usize> = self
+            .shape()
+            .iter()
+            .zip(before.iter().zip(after))
+            .map(|(n, (b, a))| n + b + a)
+            .collect();
         let mut position = ArrayD::from_elem(IxDyn(&shape), PADDING);
         let mut inside = position.view_mut();
         for (axis, (&start, &len)) in before.iter().zip(self.shape()).enumerate() {
@@ -83,5 +111,8 @@ impl View {
 
 /// `0, 1, 2, …` from `start` on.
 pub fn is_run(position: &[u32], start: usize) -> bool {
-    position.iter().enumerate().all(|(i, &p)| p as usize == start + i)
+    position
+        .iter()
+        .enumerate()
+        .all(|(i, &p)| p as usize == start + i)
 }

@@ -1,0 +1,162 @@
+//! Calibration: the range of every value, from running the float model on real inputs.
+//!
+//! How ranges become scales is for [`crate::quantize`].
+
+use crate::dataset::Dataset;
+use crate::error::ConvertError;
+use crate::graph::{Graph, Value};
+use crate::reference::{Reference, Values, to_f32};
+use indicatif::ProgressBar;
+
+/// How the range of an int8 value is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RangeMethod {
+    /// Everything that was seen.
+    MinMax,
+    /// All but one in 10 000 at either end.
+    Percentile,
+    /// The range with the smallest mean squared error of rounding and clipping.
+    Mse,
+}
+
+/// Most elements kept of a value over all samples.
+const KEPT: usize = 1 << 16;
+
+/// Range and a sample of the distribution of one value.
+#[derive(Clone, Debug, Default)]
+pub struct Distribution {
+    /// Smallest element seen, at most 0.
+    pub min: f32,
+    /// Largest element seen, at least 0.
+    pub max: f32,
+    elements: Vec<f32>,
+}
+
+impl Distribution {
+    fn add(&mut self, elements: &[f32], keep: usize) {
+        for &x in elements {
+            self.min = self.min.min(x);
+            self.max = self.max.max(x);
+        }
+        let stride = elements.len().div_ceil(keep.max(1)).max(1);
+        self.elements.extend(elements.iter().step_by(stride));
+    }
+
+    /// The range that `method` chooses for 256 steps; contains 0.
+    pub fn range(&self, method: RangeMethod) -> (f32, f32) {
+        match method {
+            RangeMethod::MinMax => (self.min, self.max),
+            RangeMethod::Percentile => self.percentile(),
+            RangeMethod::Mse => self.least_error(),
+        }
+    }
+
+    fn percentile(&self) -> (f32, f32) {
+        let mut sorted = self.elements.clone();
+        sorted.sort_by(f32::total_cmp);
+        let cut = sorted.len() / 10_000;
+        match (
+            sorted.get(cut),
+            sorted.get(sorted.len().wrapping_sub(cut + 1)),
+        ) {
+            (Some(&low), Some(&high)) => (low.min(0.0), high.max(0.0)),
+            _ => (self.min, self.max),
+        }
+    }
+
+    fn least_error(&self) -> (f32, f32) {
+        let error = |low: f32, high: f32| {
+            let step = f64::from(high - low) / 255.0;
+            let one = |&x: &f32| {
+                let kept = f64::from(x.clamp(low, high));
+                let rounded = if step > 0.0 {
+                    (kept / step).round() * step
+                } else {
+                    kept
+                };
+                (rounded - f64::from(x)).powi(2)
+            };
+            self.elements.iter().map(one).sum::<f64>()
+        };
+        let shares = (0..=20).map(|i| 1.0 - 0.03 * i as f32);
+        let ranges = shares.map(|share| (self.min * share, self.max * share));
+        let scored = ranges.map(|(low, high)| (error(low, high), (low, high)));
+        scored
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or((self.min, self.max), |(_, range)| range)
+    }
+}
+
+/// Distribution of every value of `graph` over the samples of `data`.
+///
+/// # Errors
+/// [`ConvertError::Reference`] when the float model does not run.
+pub fn calibrate(
+    graph: &Graph,
+    reference: &Reference,
+    data: &Dataset,
+    progress: &ProgressBar,
+) -> Result<Vec<Distribution>, ConvertError> {
+    let mut distributions = vec![Distribution::default(); graph.values.len()];
+    progress.set_length(data.len() as u64);
+    for index in 0..data.len() {
+        let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
+        let values = reference.run(&inputs)?;
+        for (value, distribution) in graph.values.iter().zip(&mut distributions) {
+            if let Some(elements) = physical(value, &values) {
+                distribution.add(&elements, KEPT / data.len().max(1));
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(distributions)
+}
+
+/// The elements of a value in a float run, in physical order; `None` for a value that no ONNX tensor holds.
+pub fn physical(value: &Value, values: &Values) -> Option<Vec<f32>> {
+    let source = value.source.as_ref()?;
+    let onnx = to_f32(values.get(&source.onnx)?)?;
+    let mut elements = vec![0.0; value.len()];
+    for (&x, &position) in onnx.iter().zip(&source.position) {
+        if let Some(slot) = elements.get_mut(position as usize) {
+            *slot = x;
+        }
+    }
+    Some(elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_outlier() -> Distribution {
+        let mut distribution = Distribution::default();
+        let mut elements: Vec<f32> = (0..60_000).map(|i| (i as f32 * 0.37).sin()).collect();
+        elements.push(60.0);
+        distribution.add(&elements, KEPT);
+        distribution
+    }
+
+    #[test]
+    fn an_outlier_is_clipped_by_percentile_and_by_error() {
+        let distribution = with_outlier();
+        assert_eq!(distribution.range(RangeMethod::MinMax).1, 60.0);
+        assert!(distribution.range(RangeMethod::Percentile).1 < 1.01);
+        assert!(distribution.range(RangeMethod::Mse).1 < 60.0);
+    }
+
+    #[test]
+    fn every_range_contains_zero() {
+        let mut distribution = Distribution::default();
+        distribution.add(&[3.0, 4.0, 5.0], KEPT);
+        for method in [
+            RangeMethod::MinMax,
+            RangeMethod::Percentile,
+            RangeMethod::Mse,
+        ] {
+            let (low, high) = distribution.range(method);
+            assert!(low <= 0.0 && high >= 3.0, "{method:?}: {low} to {high}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Calibration and evaluation data: an npz file with one array for each input of the model, samples first.
+//!
+//! Arrays are float32, or int8 with a scalar `scale` beside them as `attn features` writes them. An array `labels`
+//! (int64, one class number per sample) is optional.
+
+use crate::error::ConvertError;
+use crate::files::{FileError, open_npz, read_array};
+use ndarray::{Array0, Array1, ArrayD, ArrayView, Axis, IxDyn};
+use std::path::{Path, PathBuf};
+
+/// Samples for the inputs of one model.
+#[derive(Debug)]
+pub struct Dataset {
+    path: PathBuf,
+    /// For each input of the model `[samples, …]`, the batch axis dropped.
+    inputs: Vec<ArrayD<f32>>,
+    /// Class of each sample.
+    labels: Option<Vec<usize>>,
+}
+
+impl Dataset {
+    /// Reads an array for every input: `inputs` are names and ONNX shapes. Every sample must have the input's shape.
+    ///
+    /// # Errors
+    /// [`ConvertError::File`] for a missing file or array, [`ConvertError::Data`] for a wrong shape, NaN, no samples.
+    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)]) -> Result<Self, ConvertError> {
+        let arrays = inputs
+            .iter()
+            .map(|(name, shape)| {
+                let array = read_input(path, name)?;
+                check_shape(path, name, shape, array)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Self::new(path, inputs, arrays)
+    }
+
+    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences to be streamed.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::load`].
+    pub fn load_sequences(path: &Path, name: &str, channels: usize) -> Result<Self, ConvertError> {
+        let array = read_input(path, name)?;
+        let shape = array.shape().to_vec();
+        if shape.len() != 3 || shape[2] != channels {
+            let reason = format!("shape {shape:?}, expected [samples, frames, {channels}]");
+            return Err(data(path, name, reason));
+        }
+        Self::new(path, &[(name.to_owned(), shape)], vec![array])
+    }
+
+    fn new(
+        path: &Path,
+        inputs: &[(String, Vec<usize>)],
+        arrays: Vec<ArrayD<f32>>,
+    ) -> Result<Self, ConvertError> {
+        let count = arrays.first().map_or(0, |array| array.shape()[0]);
+        for ((name, _), array) in inputs.iter().zip(&arrays) {
+            let samples = array.shape()[0];
+            if samples == 0 {
+                return Err(data(path, name, "it holds no samples".into()));
+            }
+            if samples != count {
+                let reason = format!("{samples} samples, the other arrays have {count}");
+                return Err(data(path, name, reason));
+            }
+            if let Some(at) = array.iter().position(|x| !x.is_finite()) {
+                let sample = at / (array.len() / samples).max(1);
+                let reason = format!("sample {sample} holds NaN or infinity");
+                return Err(data(path, name, reason));
+            }
+        }
+        let labels = read_labels(path, count)?;
+        Ok(Self {
+            path: path.into(),
+            inputs: arrays,
+            labels,
+        })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.inputs.first().map_or(0, |array| array.shape()[0])
+    }
+
+    /// True without any input.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Class of each sample, if the file has labels.
+    pub fn labels(&self) -> Option<&[usize]> {
+        self.labels.as_deref()
+    }
+
+    /// The arrays of sample `index`, one for each input.
+    pub fn sample(&self, index: usize) -> Vec<ArrayView<'_, f32, IxDyn>> {
+        self.inputs
+            .iter()
+            .map(|array| array.index_axis(Axis(0), index))
+            .collect()
+    }
+
+    /// At most `count` samples, spread evenly over the file.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (len, count) = (self.len(), count.min(self.len()).max(1));
+        (0..count).map(move |i| i * len / count)
+    }
+}
+
+fn data(path: &Path, array: &str, reason: String) -> ConvertError {
+    ConvertError::Data {
+        path: path.into(),
+        array: array.into(),
+        reason,
+    }
+}
+
+fn read_input(path: &Path, name: &str) -> Result<ArrayD<f32>, ConvertError> {
+    match read_array::<f32, IxDyn>(path, name) {
+        Err(FileError::WrongArray { .. }) => {
+            let quantized = read_array::<i8, IxDyn>(path, name)?;
+            let scale: Array0<f32> = read_array(path, "scale")?;
+            Ok(quantized.mapv(|q| f32::from(q) * scale[()]))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Drops the batch axis behind the sample axis, if the array has one.
+fn check_shape(
+    path: &Path,
+    name: &str,
+    onnx: &[usize],
+    array: ArrayD<f32>,
+) -> Result<ArrayD<f32>, ConvertError> {
+    let expected = onnx
+        .strip_prefix(&[1])
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(onnx);
+    let found = array.shape().to_vec();
+    let inside = found.get(1..).unwrap_or_default();
+    if inside == expected {
+        return Ok(array);
+    }
+    if inside == onnx {
+        return Ok(array.index_axis_move(Axis(1), 0));
+    }
+    let expected: Vec<String> = expected.iter().map(usize::to_string).collect();
+    Err(data(
+        path,
+        name,
+        format!(
+            "shape {found:?}, expected [samples, {}]",
+            expected.join(", ")
+        ),
+    ))
+}
+
+fn read_labels(path: &Path, count: usize) -> Result<Option<Vec<usize>>, ConvertError> {
+    let (_, names) = open_npz(path)?;
+    if !names.iter().any(|name| name == "labels") {
+        return Ok(None);
+    }
+    let labels: Array1<i64> = read_array(path, "labels")?;
+    if labels.len() != count {
+        let reason = format!("{} labels for {count} samples", labels.len());
+        return Err(data(path, "labels", reason));
+    }
+    let classes = labels.iter().map(|&label| usize::try_from(label));
+    let classes = classes.collect::<Result<Vec<_>, _>>();
+    classes
+        .map(Some)
+        .map_err(|_| data(path, "labels", "a class number is negative".into()))
+}

@@ -1,0 +1,163 @@
+//! Lut, Add, Concat, Softmax, Requantize, and rows taken out of a tensor.
+
+use super::matrix::limits;
+use super::{Form, Lowering};
+use crate::error::ConvertError;
+use crate::graph::{ActivationKind, Clamp, Node, ValueId};
+use crate::program::{Place, TensorId};
+use crate::quantize::weights::rescale;
+use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
+use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::ops::{AddParams, LutParams, RequantizeParams, SoftmaxParams};
+
+impl Lowering<'_> {
+    pub(super) fn requantize_params(
+        &self,
+        node: &str,
+        x: TensorId,
+        y: TensorId,
+    ) -> Result<RequantizeParams, ConvertError> {
+        let out = self.quant(y);
+        let (multiplier, left_shift) = rescale(node, self.quant(x), out.scale)?;
+        let (min, max) = out.limits();
+        Ok(RequantizeParams {
+            multiplier,
+            left_shift,
+            min,
+            max,
+        })
+    }
+
+    pub(super) fn activation(
+        &mut self,
+        node: &Node,
+        kind: ActivationKind,
+    ) -> Result<(), ConvertError> {
+        let x = self.int8(node.inputs[0])?;
+        let y = self.add_value(node.output);
+        if self.is_last_reader(node.inputs[0]) {
+            self.program.tensors[y].place = Place::Within {
+                tensor: x,
+                offset: 0,
+            };
+        }
+        let (from, to) = (self.quant(x), self.quant(y));
+        let entry = |q: i32| to.quantize(kind.eval(from.dequantize(q).into()) as f32) as i8;
+        let table: Vec<i8> = (-128..128).map(entry).collect();
+        let params = LutParams {
+            table: self.program.weights(&table),
+        };
+        self.op(&node.name, OpKind::Lut, vec![x], vec![y], None, &params);
+        Ok(())
+    }
+
+    /// True when a value's bytes may be overwritten by its only reader.
+    fn is_last_reader(&self, value: ValueId) -> bool {
+        let readers = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| node.inputs.contains(&value))
+            .count();
+        let given = self.graph.inputs.contains(&value) || self.graph.outputs.contains(&value);
+        readers == 1 && !given && self.program.base(self.tensor(value)).0 == self.tensor(value)
+    }
+
+    pub(super) fn add(&mut self, node: &Node, clamp: Clamp) -> Result<(), ConvertError> {
+        let inputs = [0, 1].map(|i| self.tensor(node.inputs[i]));
+        let y = self.add_value(node.output);
+        let out = self.quant(y);
+        let factor = |x: TensorId| f64::from(self.quant(x).scale) / f64::from(out.scale) * 65536.0;
+        let factors = inputs.map(factor);
+        if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
+            let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data".into();
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        if inputs[0] == inputs[1] {
+            let reason =
+                "it adds a tensor to itself: put the factor 2 into the layer before".into();
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        let (min, max) = limits(clamp, out);
+        let params = AddParams {
+            factors: factors.map(|factor| factor.round() as i32),
+            min,
+            max,
+        };
+        self.op(
+            &node.name,
+            OpKind::Add,
+            inputs.to_vec(),
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn concat(&mut self, node: &Node) -> Result<(), ConvertError> {
+        if node.inputs.len() > MAX_OP_INPUTS {
+            let reason = format!(
+                "{} inputs; at most {MAX_OP_INPUTS}: nest them",
+                node.inputs.len()
+            );
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        let inputs: Vec<TensorId> = node.inputs.iter().map(|&id| self.tensor(id)).collect();
+        let y = self.add_value(node.output);
+        let params = inputs
+            .iter()
+            .map(|&x| self.requantize_params(&node.name, x, y));
+        let params = params.collect::<Result<Vec<_>, _>>()?;
+        self.op(
+            &node.name,
+            OpKind::Concat,
+            inputs,
+            vec![y],
+            None,
+            params.as_slice(),
+        );
+        Ok(())
+    }
+
+    pub(super) fn softmax(&mut self, node: &Node) -> Result<(), ConvertError> {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let params = SoftmaxParams {
+            score_multiplier: score_multiplier(self.quant(x).scale),
+        };
+        self.op(&node.name, OpKind::Softmax, vec![x], vec![y], None, &params);
+        Ok(())
+    }
+
+    /// Rows of a tensor are a tensor inside it; of a stream there is only the newest.
+    pub(super) fn select_rows(&mut self, node: &Node, start: usize) -> Result<(), ConvertError> {
+        let x = self.tensor(node.inputs[0]);
+        if self.form == Form::Stream {
+            self.tensors.insert(node.output, x);
+            return Ok(());
+        }
+        let row = self.channels(node.inputs[0]) * self.quant(x).dtype.size();
+        let offset = start * row;
+        if !offset.is_multiple_of(4) {
+            let reason = format!(
+                "row {start} of {row} bytes does not start at a word: use a multiple of 4 channels"
+            );
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        let y = self.add_value(node.output);
+        self.program.tensors[y].place = Place::Within { tensor: x, offset };
+        Ok(())
+    }
+}

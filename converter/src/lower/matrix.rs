@@ -1,0 +1,259 @@
+//! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Gru.
+
+use super::{Form, Lowering};
+use crate::error::ConvertError;
+use crate::graph::{Clamp, Node};
+use crate::program::{Place, TensorId};
+use crate::quantize::Quant;
+use crate::quantize::weights::{Weights, padded};
+use attn_runtime::format::{DType, OpKind};
+use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::ops::{Conv1dParams, GruParams, GruSide, LinearParams};
+use ndarray::ArrayD;
+
+/// GRU pre-activations are Q16.
+const PRE_ACTIVATION_SCALE: f64 = 1.0 / 65536.0;
+const GATES: usize = 3;
+
+/// Rows `[out, …]` of a matrix, each flat.
+fn rows(matrix: &ArrayD<f32>) -> Vec<Vec<f32>> {
+    matrix
+        .outer_iter()
+        .map(|row| row.iter().copied().collect())
+        .collect()
+}
+
+/// A clamp in integers.
+pub(super) fn limits(clamp: Clamp, quant: Quant) -> (i32, i32) {
+    (quant.quantize(clamp.min), quant.quantize(clamp.max))
+}
+
+impl Lowering<'_> {
+    fn matrix(
+        &self,
+        node: &Node,
+        rows: &[Vec<f32>],
+        bias: &[f32],
+        x: TensorId,
+    ) -> Result<Weights, ConvertError> {
+        Weights::new(
+            &node.name,
+            rows.iter().map(Vec::as_slice),
+            bias,
+            self.quant(x),
+        )
+    }
+
+    fn linear_params(
+        &mut self,
+        node: &Node,
+        weights: &Weights,
+        stored: &[i8],
+        x: TensorId,
+        y: TensorId,
+        clamp: Clamp,
+    ) -> Result<LinearParams, ConvertError> {
+        let out = self.quant(y);
+        let multipliers = weights.multipliers(&node.name, self.quant(x).scale, out.scale.into())?;
+        let (min, max) = limits(clamp, out);
+        Ok(LinearParams {
+            weights: self.program.weights(stored),
+            bias: self.program.weights(weights.bias()),
+            multipliers: self.program.weights(&multipliers.values),
+            left_shift: multipliers.left_shift,
+            min,
+            max,
+        })
+    }
+
+    pub(super) fn linear(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let weights = self.matrix(node, &rows(weight), bias, x)?;
+        let params = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
+        let k = self.channels(node.inputs[0]);
+        let scratch = self.program.scratch(&node.name, DType::I16, pairs_len(k));
+        self.op(
+            &node.name,
+            OpKind::Linear,
+            vec![x],
+            vec![y],
+            Some(scratch),
+            &params,
+        );
+        Ok(())
+    }
+
+    /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
+    fn convolved(&mut self, node: &Node, kernel: usize) -> TensorId {
+        let x = self.tensor(node.inputs[0]);
+        if self.form == Form::Window || kernel == 1 {
+            return x;
+        }
+        let name = format!("{}.history", self.graph.values[node.inputs[0].0].name);
+        let dims = [kernel, self.channels(node.inputs[0])];
+        let history = self
+            .program
+            .tensor(&name, &dims, self.quant(x), Place::State);
+        self.op(
+            &name,
+            OpKind::ShiftRows,
+            vec![x, history],
+            vec![],
+            None,
+            &[0u8; 0],
+        );
+        history
+    }
+
+    fn window(
+        &self,
+        matrix: LinearParams,
+        kernel: usize,
+        stride: usize,
+        padding: (usize, usize),
+    ) -> Conv1dParams {
+        let (before, after) = if self.form == Form::Window {
+            padding
+        } else {
+            (0, 0)
+        };
+        Conv1dParams {
+            matrix,
+            kernel: kernel as u32,
+            stride: stride as u32,
+            pad_before: before as u32,
+            pad_after: after as u32,
+        }
+    }
+
+    pub(super) fn conv1d(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        stride: usize,
+        padding: (usize, usize),
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let (kernel, channels) = (weight.shape()[1], weight.shape()[2]);
+        let x = self.convolved(node, kernel);
+        let y = self.add_value(node.output);
+        let weights = self.matrix(node, &rows(weight), bias, x)?;
+        let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
+        let params = self.window(matrix, kernel, stride, padding);
+        let scratch = self
+            .program
+            .scratch(&node.name, DType::I16, pairs_len(kernel * channels));
+        self.op(
+            &node.name,
+            OpKind::Conv1d,
+            vec![x],
+            vec![y],
+            Some(scratch),
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn depthwise_conv1d(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        stride: usize,
+        padding: (usize, usize),
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let kernel = weight.shape()[0];
+        let x = self.convolved(node, kernel);
+        let y = self.add_value(node.output);
+        let by_channel = weight.clone().reversed_axes();
+        let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
+        let matrix = self.linear_params(node, &weights, &weights.transposed(), x, y, clamp)?;
+        let params = self.window(matrix, kernel, stride, padding);
+        self.op(
+            &node.name,
+            OpKind::DepthwiseConv1d,
+            vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn gru(
+        &mut self,
+        node: &Node,
+        w: &ArrayD<f32>,
+        r: &ArrayD<f32>,
+        bias_w: &[f32],
+        bias_r: &[f32],
+    ) -> Result<(), ConvertError> {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let hidden = self.channels(node.output);
+        let place = if self.form == Form::Stream {
+            Place::State
+        } else {
+            Place::Arena
+        };
+        let name = format!("{}.state", self.graph.values[node.output.0].name);
+        let h = self.program.tensor(name, &[hidden], self.quant(y), place);
+        let input = self.matrix(node, &rows(w), bias_w, x)?;
+        let recurrent = self.matrix(node, &rows(r), bias_r, h)?;
+        let largest = [(&input, x), (&recurrent, h)]
+            .map(|(side, from)| side.largest(self.quant(from).scale, PRE_ACTIVATION_SCALE));
+        if largest[0] + largest[1] > f64::from(i32::MAX) {
+            let reason = "pre-activations could reach 32768: the weights have diverged".into();
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        let params = GruParams {
+            input: self.gru_side(node, &input, x, hidden)?,
+            recurrent: self.gru_side(node, &recurrent, h, hidden)?,
+            restart: u32::from(self.form == Form::Window),
+        };
+        let scratch_len = pairs_len(self.channels(node.inputs[0])) + pairs_len(hidden);
+        let scratch = Some(self.program.scratch(&node.name, DType::I16, scratch_len));
+        let (inputs, outputs) = match self.form {
+            Form::Window => (vec![x], vec![y, h]),
+            Form::Stream => (vec![x, h], vec![y]),
+        };
+        self.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &params);
+        Ok(())
+    }
+
+    fn gru_side(
+        &mut self,
+        node: &Node,
+        side: &Weights,
+        from: TensorId,
+        hidden: usize,
+    ) -> Result<GruSide, ConvertError> {
+        let multipliers =
+            side.multipliers(&node.name, self.quant(from).scale, PRE_ACTIVATION_SCALE)?;
+        let (mut packed, mut bias, mut factors) = (Vec::new(), Vec::new(), Vec::new());
+        for gate in 0..GATES {
+            let part = side.gate(gate, hidden);
+            packed.extend(part.packed());
+            bias.extend(padded(part.bias()));
+            factors.extend(padded(
+                &multipliers.values[gate * hidden..(gate + 1) * hidden],
+            ));
+        }
+        Ok(GruSide {
+            weights: self.program.weights(&packed),
+            bias: self.program.weights(&bias),
+            multipliers: self.program.weights(&factors),
+            left_shift: multipliers.left_shift,
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Lowering: the float graph and its quantization scheme become a program of the runtime's operators.
+//!
+//! A model is lowered in one of two forms: over a whole window, as it was exported, or as a step for one frame of a
+//! stream, with state tensors in place of the past. One file per operator family. No places in memory yet: that is
+//! for [`crate::plan`].
+
+mod attention;
+mod elementwise;
+mod matrix;
+
+use crate::error::ConvertError;
+use crate::graph::{Graph, Node, Op, ValueId};
+use crate::program::{Entry, Operator, Place, Program, TensorId};
+use crate::quantize::{Quant, Scheme};
+use crate::stream;
+use attn_runtime::format::{DType, MAX_ENTRY_IO, OpKind};
+use std::collections::HashMap;
+use zerocopy::{Immutable, IntoBytes};
+
+/// What one run of the program covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The whole window; entry point `run`.
+    Window,
+    /// One frame; entry point `step`.
+    Stream,
+}
+
+impl Form {
+    /// Name of the entry point.
+    pub fn entry_name(self) -> &'static str {
+        match self {
+            Form::Window => "run",
+            Form::Stream => "step",
+        }
+    }
+}
+
+/// Lowers a graph.
+///
+/// # Errors
+/// [`ConvertError::Limit`] where the runtime's limits are exceeded, [`ConvertError::NotStreamable`].
+pub fn lower(graph: &Graph, scheme: &Scheme, form: Form) -> Result<Program, ConvertError> {
+    if form == Form::Stream {
+        stream::check(graph)?;
+    }
+    let mut lowering = Lowering {
+        graph,
+        scheme,
+        form,
+        program: Program::default(),
+        tensors: HashMap::new(),
+        narrowed: HashMap::new(),
+    };
+    for &input in &graph.inputs {
+        lowering.add_value(input);
+    }
+    for node in &graph.nodes {
+        lowering.node(node)?;
+    }
+    lowering.finish()
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    scheme: &'g Scheme,
+    form: Form,
+    program: Program,
+    tensors: HashMap<ValueId, TensorId>,
+    narrowed: HashMap<ValueId, TensorId>,
+}
+
+impl Lowering<'_> {
+    fn node(&mut self, node: &Node) -> Result<(), ConvertError> {
+        match &node.op {
+            Op::Linear {
+                weight,
+                bias,
+                clamp,
+            } => self.linear(node, weight, bias, *clamp),
+            Op::Conv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp,
+            } => self.conv1d(node, weight, bias, *stride, *padding, *clamp),
+            Op::DepthwiseConv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp,
+            } => self.depthwise_conv1d(node, weight, bias, *stride, *padding, *clamp),
+            Op::Gru {
+                w,
+                r,
+                bias_w,
+                bias_r,
+            } => self.gru(node, w, r, bias_w, bias_r),
+            Op::Attention { heads, scale } => self.attention(node, *heads, *scale),
+            Op::Activation(kind) => self.activation(node, *kind),
+            Op::Add { clamp } => self.add(node, *clamp),
+            Op::SelectRows { start, .. } => self.select_rows(node, *start),
+            Op::Concat => self.concat(node),
+            Op::Softmax => self.softmax(node),
+        }
+    }
+
+    fn finish(mut self) -> Result<Program, ConvertError> {
+        let ids = |values: &[ValueId]| values.iter().map(|id| self.tensors[id]).collect::<Vec<_>>();
+        let (inputs, outputs) = (ids(&self.graph.inputs), ids(&self.graph.outputs));
+        for (what, list) in [("inputs", &inputs), ("outputs", &outputs)] {
+            if list.len() > MAX_ENTRY_IO {
+                let reason = format!("{} {what}, at most {MAX_ENTRY_IO}", list.len());
+                return Err(ConvertError::Limit {
+                    node: self.form.entry_name().into(),
+                    reason,
+                });
+            }
+        }
+        let ops = 0..self.program.ops.len();
+        let name = self.form.entry_name().to_owned();
+        self.program.entries.push(Entry {
+            name,
+            ops,
+            inputs,
+            outputs,
+        });
+        Ok(self.program)
+    }
+
+    /// Dimensions of a value in one run.
+    fn dims(&self, value: ValueId) -> Vec<usize> {
+        let value = &self.graph.values[value.0];
+        match self.form {
+            Form::Window => value.dims.clone(),
+            Form::Stream => vec![value.channels()],
+        }
+    }
+
+    fn channels(&self, value: ValueId) -> usize {
+        self.graph.values[value.0].channels()
+    }
+
+    /// Adds the tensor for a value.
+    fn add_value(&mut self, value: ValueId) -> TensorId {
+        let dims = self.dims(value);
+        let name = &self.graph.values[value.0].name;
+        let tensor = self
+            .program
+            .tensor(name, &dims, self.scheme.of(value), Place::Arena);
+        self.tensors.insert(value, tensor);
+        tensor
+    }
+
+    /// The tensor of a value that is there already.
+    fn tensor(&self, value: ValueId) -> TensorId {
+        self.tensors[&value]
+    }
+
+    fn quant(&self, tensor: TensorId) -> Quant {
+        self.program.tensors[tensor].quant
+    }
+
+    /// The value as an int8 tensor: itself, or a copy made once.
+    fn int8(&mut self, value: ValueId) -> Result<TensorId, ConvertError> {
+        let x = self.tensor(value);
+        if self.quant(x).dtype == DType::I8 {
+            return Ok(x);
+        }
+        if let Some(&copy) = self.narrowed.get(&value) {
+            return Ok(copy);
+        }
+        let name = format!("{}.int8", self.graph.values[value.0].name);
+        let dims = self.dims(value);
+        let copy = self
+            .program
+            .tensor(&name, &dims, self.scheme.int8_of(value), Place::Arena);
+        let params = self.requantize_params(&name, x, copy)?;
+        self.op(
+            &name,
+            OpKind::Requantize,
+            vec![x],
+            vec![copy],
+            None,
+            &params,
+        );
+        self.narrowed.insert(value, copy);
+        Ok(copy)
+    }
+
+    fn op<P: IntoBytes + Immutable + ?Sized>(
+        &mut self,
+        name: &str,
+        kind: OpKind,
+        inputs: Vec<TensorId>,
+        outputs: Vec<TensorId>,
+        scratch: Option<TensorId>,
+        params: &P,
+    ) {
+        let params = params.as_bytes().to_vec();
+        self.program.ops.push(Operator {
+            name: name.into(),
+            kind,
+            inputs,
+            outputs,
+            scratch,
+            params,
+        });
+    }
+}

@@ -1,0 +1,149 @@
+//! A program: what an `.attn` file will hold, with tensors and operators by number but no places yet.
+//!
+//! [`crate::lower`] writes it, [`crate::plan`] finds places in the arena, [`crate::emit`] makes the bytes.
+
+use crate::quantize::Quant;
+use attn_runtime::format::{DType, OpKind};
+use zerocopy::{Immutable, IntoBytes};
+
+/// Number of a tensor in [`Program::tensors`].
+pub type TensorId = usize;
+
+/// Where a tensor's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Anywhere in the arena while it is in use.
+    Arena,
+    /// Kept between runs; starts from the tensor's zero point.
+    State,
+    /// Inside another tensor.
+    Within {
+        /// The other tensor.
+        tensor: TensorId,
+        /// Bytes from its start.
+        offset: usize,
+    },
+}
+
+/// One tensor.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// Name for people; the graph value's where there is one.
+    pub name: String,
+    /// Dimensions, channels last.
+    pub dims: Vec<usize>,
+    /// Type, scale and zero point.
+    pub quant: Quant,
+    /// Where it lives.
+    pub place: Place,
+}
+
+impl Tensor {
+    /// Size in bytes.
+    pub fn byte_len(&self) -> usize {
+        self.dims.iter().product::<usize>() * self.quant.dtype.size()
+    }
+}
+
+/// One operator.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    /// Name for people: the graph node's.
+    pub name: String,
+    /// What it computes.
+    pub kind: OpKind,
+    /// Tensors read.
+    pub inputs: Vec<TensorId>,
+    /// Tensors written.
+    pub outputs: Vec<TensorId>,
+    /// Scratch, if it needs any.
+    pub scratch: Option<TensorId>,
+    /// Parameter record.
+    pub params: Vec<u8>,
+}
+
+/// One entry point: a run of operators.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Operators of [`Program::ops`].
+    pub ops: core::ops::Range<usize>,
+    /// Tensors that the caller fills.
+    pub inputs: Vec<TensorId>,
+    /// Tensors that the caller reads.
+    pub outputs: Vec<TensorId>,
+}
+
+/// The whole program.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// All tensors.
+    pub tensors: Vec<Tensor>,
+    /// All operators, entry by entry, in order of execution.
+    pub ops: Vec<Operator>,
+    /// The entry points.
+    pub entries: Vec<Entry>,
+    /// The weights section.
+    pub weights: Vec<u8>,
+}
+
+impl Program {
+    /// Adds a tensor.
+    pub fn tensor(
+        &mut self,
+        name: impl Into<String>,
+        dims: &[usize],
+        quant: Quant,
+        place: Place,
+    ) -> TensorId {
+        self.tensors.push(Tensor {
+            name: name.into(),
+            dims: dims.to_vec(),
+            quant,
+            place,
+        });
+        self.tensors.len() - 1
+    }
+
+    /// Adds scratch of `len` elements.
+    pub fn scratch(&mut self, node: &str, dtype: DType, len: usize) -> TensorId {
+        let quant = Quant {
+            dtype,
+            ..Quant::COUNTER
+        };
+        self.tensor(format!("{node}.scratch"), &[len], quant, Place::Arena)
+    }
+
+    /// Adds data to the weights section and returns its offset; equal data are stored once.
+    pub fn weights<T: IntoBytes + Immutable>(&mut self, data: &[T]) -> u32 {
+        const ALIGN: usize = 4;
+        let bytes = data.as_bytes();
+        let found = (0..self
+            .weights
+            .len()
+            .saturating_sub(bytes.len())
+            .saturating_add(1))
+            .step_by(ALIGN)
+            .find(|&at| self.weights.get(at..at + bytes.len()) == Some(bytes));
+        if let Some(at) = found.filter(|_| !bytes.is_empty()) {
+            return at as u32;
+        }
+        let at = self.weights.len();
+        self.weights.extend_from_slice(bytes);
+        self.weights
+            .resize(self.weights.len().next_multiple_of(ALIGN), 0);
+        at as u32
+    }
+
+    /// The tensor whose bytes `id` stands in, and the offset there.
+    pub fn base(&self, id: TensorId) -> (TensorId, usize) {
+        match self.tensors[id].place {
+            Place::Within { tensor, offset } => {
+                let (base, rest) = self.base(tensor);
+                (base, rest + offset)
+            }
+            Place::Arena | Place::State => (id, 0),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Quantization: from float ranges and weights to integers.
+//!
+//! [`Scheme`] decides how every value is held; [`weights`] turns weight matrices into packed int8 with biases and
+//! multipliers; [`sensitivity`] finds the values that need 16 bits. The arithmetic is written down in
+//! `docs/numerics.md`.
+
+pub mod sensitivity;
+pub mod weights;
+
+use crate::calibrate::{Distribution, RangeMethod};
+use crate::graph::{Graph, Op, ValueId};
+use attn_runtime::audio::FEATURE_SCALE;
+use attn_runtime::format::DType;
+use std::collections::BTreeSet;
+
+/// Scale of a GRU's state and output: Q15.
+const STATE_SCALE: f32 = 1.0 / 32768.0;
+/// Scale of a softmax's probabilities: 32767 is 1.
+const PROBABILITY_SCALE: f32 = 1.0 / 32767.0;
+/// int16 values have resolution to spare: this much beyond the range seen in calibration still fits.
+const INT16_HEADROOM: f32 = 2.0;
+
+/// How a value is held in integers: `real = scale * (q - zero_point)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Element type.
+    pub dtype: DType,
+    /// Real value of one step.
+    pub scale: f32,
+    /// The integer that stands for 0.0.
+    pub zero_point: i32,
+}
+
+impl Quant {
+    /// int8 over `[low, high]`, which contains 0; asymmetric.
+    pub fn int8((low, high): (f32, f32)) -> Self {
+        let span = high - low;
+        let scale = if span > 0.0 { span / 255.0 } else { 1.0 };
+        let zero_point = (-128.0 - f64::from(low) / f64::from(scale))
+            .round()
+            .clamp(-128.0, 127.0);
+        Self {
+            dtype: DType::I8,
+            scale,
+            zero_point: zero_point as i32,
+        }
+    }
+
+    /// int16 over `[-limit, limit]`.
+    pub fn int16(limit: f32) -> Self {
+        let scale = if limit > 0.0 { limit / 32767.0 } else { 1.0 };
+        Self {
+            dtype: DType::I16,
+            scale,
+            zero_point: 0,
+        }
+    }
+
+    /// A counter.
+    pub const COUNTER: Self = Self {
+        dtype: DType::I32,
+        scale: 1.0,
+        zero_point: 0,
+    };
+
+    /// Smallest and largest integer of the type.
+    pub fn limits(&self) -> (i32, i32) {
+        match self.dtype {
+            DType::I8 => (i8::MIN.into(), i8::MAX.into()),
+            DType::I16 => (i16::MIN.into(), i16::MAX.into()),
+            DType::I32 => (i32::MIN, i32::MAX),
+        }
+    }
+
+    /// Largest magnitude of `q`.
+    pub fn magnitude(&self) -> i64 {
+        -i64::from(self.limits().0)
+    }
+
+    /// The integer nearest to `x`; infinities go to the type's limits.
+    pub fn quantize(&self, x: f32) -> i32 {
+        let (min, max) = self.limits();
+        let q = (f64::from(x) / f64::from(self.scale)).round() + f64::from(self.zero_point);
+        q.clamp(min.into(), max.into()) as i32
+    }
+
+    /// The real value of `q`.
+    pub fn dequantize(&self, q: i32) -> f32 {
+        (f64::from(self.scale) * f64::from(q.wrapping_sub(self.zero_point))) as f32
+    }
+}
+
+/// What a scheme is built from.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    /// How int8 ranges are chosen.
+    pub range: RangeMethod,
+    /// The inputs are the audio front end's features: their scale is the front end's.
+    pub audio: bool,
+    /// Values held in int16, by choice.
+    pub wide: BTreeSet<ValueId>,
+}
+
+/// How each value of a graph is held.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    held: Vec<Quant>,
+    narrow: Vec<Quant>,
+}
+
+impl Scheme {
+    /// Decides for every value.
+    pub fn new(graph: &Graph, distributions: &[Distribution], choices: &Choices) -> Self {
+        let narrow: Vec<Quant> = distributions
+            .iter()
+            .map(|d| Quant::int8(d.range(choices.range)))
+            .collect();
+        let mut scheme = Self {
+            held: narrow.clone(),
+            narrow,
+        };
+        for &id in &choices.wide {
+            let distribution = &distributions[id.0];
+            let limit = distribution.max.max(-distribution.min) * INT16_HEADROOM;
+            scheme.held[id.0] = Quant::int16(limit);
+        }
+        if choices.audio {
+            let features = Quant {
+                dtype: DType::I8,
+                scale: FEATURE_SCALE,
+                zero_point: 0,
+            };
+            graph
+                .inputs
+                .iter()
+                .for_each(|input| scheme.held[input.0] = features);
+        }
+        for node in &graph.nodes {
+            let int16 = |scale| Quant {
+                dtype: DType::I16,
+                scale,
+                zero_point: 0,
+            };
+            let fixed = match &node.op {
+                Op::Gru { .. } => Some(int16(STATE_SCALE)),
+                Op::Softmax => Some(int16(PROBABILITY_SCALE)),
+                Op::SelectRows { .. } => Some(scheme.of(node.inputs[0])),
+                Op::Attention { .. } => {
+                    let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
+                    Some(int16(
+                        scheme.int8_of(node.inputs[2]).scale / fraction as f32,
+                    ))
+                }
+                _ => None,
+            };
+            if let Some(fixed) = fixed {
+                scheme.held[node.output.0] = fixed;
+            }
+        }
+        scheme
+    }
+
+    /// How a value is held.
+    pub fn of(&self, value: ValueId) -> Quant {
+        self.held[value.0]
+    }
+
+    /// How a value is held where an operator takes int8 only: as it is, or as an int8 copy.
+    pub fn int8_of(&self, value: ValueId) -> Quant {
+        let held = self.held[value.0];
+        if held.dtype == DType::I8 {
+            held
+        } else {
+            self.narrow[value.0]
+        }
+    }
+}
+
+/// The values that may be held in either width.
+pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
+    let free = |op: &Op| {
+        matches!(
+            op,
+            Op::Linear { .. }
+                | Op::Conv1d { .. }
+                | Op::DepthwiseConv1d { .. }
+                | Op::Add { .. }
+                | Op::Concat
+        )
+    };
+    let produced = graph
+        .nodes
+        .iter()
+        .filter(|node| free(&node.op))
+        .map(|node| node.output);
+    let inputs = graph.inputs.iter().copied().filter(|_| !audio);
+    let mut values: BTreeSet<ValueId> = produced.chain(inputs).collect();
+    for node in &graph.nodes {
+        match &node.op {
+            Op::Attention { .. } => values.retain(|id| !node.inputs[1..].contains(id)),
+            Op::Activation(_) => values.retain(|id| !node.inputs.contains(id)),
+            _ => {}
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_exact_and_the_range_is_covered() {
+        for range in [(-1.0, 3.0), (0.0, 6.0), (-2.5, 0.0), (0.0, 0.0)] {
+            let quant = Quant::int8(range);
+            assert_eq!(quant.dequantize(quant.zero_point), 0.0);
+            for x in [range.0, range.1] {
+                let error = (quant.dequantize(quant.quantize(x)) - x).abs();
+                assert!(error <= quant.scale * 0.5001, "{x} is off by {error}");
+            }
+        }
+        assert_eq!(Quant::int16(1.0).quantize(f32::NEG_INFINITY), -32768);
+    }
+}

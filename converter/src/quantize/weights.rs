@@ -1,0 +1,281 @@
+//! Weight matrices: int8 per output channel, zero points folded into the bias, multipliers, and the proof that no
+//! accumulator overflows.
+
+use super::Quant;
+use crate::error::ConvertError;
+use attn_runtime::kernels::dot::{packed_index, packed_len, pairs_len};
+
+/// Largest weight; -128 is not used, so that a weight and its negative both exist.
+const WEIGHT_MAX: f64 = 127.0;
+/// Bias steps stay below this, which leaves room for the products in 32 bits.
+const BIAS_MAX: f64 = (1u32 << 30) as f64;
+
+/// One weight matrix `[out, k]` in integers.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    rows: Vec<Vec<i8>>,
+    k: usize,
+    /// Real value of one weight step, per output.
+    scales: Vec<f64>,
+    /// With the input's zero point folded in.
+    bias: Vec<i32>,
+    /// Largest magnitude that the accumulator can take, per output.
+    bounds: Vec<i64>,
+}
+
+/// Requantization of one operator; see [`attn_runtime::kernels::requantize`].
+#[derive(Clone, Debug)]
+pub struct Multipliers {
+    /// One per output.
+    pub values: Vec<i32>,
+    /// Common left shift.
+    pub left_shift: u32,
+}
+
+impl Weights {
+    /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`.
+    ///
+    /// # Errors
+    /// [`ConvertError::Limit`] when an accumulator could leave 32 bits.
+    pub fn new<'w>(
+        node: &str,
+        rows: impl Iterator<Item = &'w [f32]>,
+        bias: &[f32],
+        x: Quant,
+    ) -> Result<Self, ConvertError> {
+        let mut weights = Self {
+            rows: Vec::new(),
+            k: 0,
+            scales: Vec::new(),
+            bias: Vec::new(),
+            bounds: Vec::new(),
+        };
+        for (row, &b) in rows.zip(bias) {
+            weights.push(node, row, b, x)?;
+        }
+        Ok(weights)
+    }
+
+    fn push(&mut self, node: &str, row: &[f32], bias: f32, x: Quant) -> Result<(), ConvertError> {
+        let largest = row
+            .iter()
+            .fold(0.0f64, |max, w| max.max(f64::from(w.abs())));
+        let scale =
+            (largest / WEIGHT_MAX).max(f64::from(bias.abs()) / (f64::from(x.scale) * BIAS_MAX));
+        // A row of zeros must not dictate the common shift.
+        let scale = if scale > 0.0 { scale } else { 1e-9 };
+        let quantized: Vec<i8> = row
+            .iter()
+            .map(|&w| {
+                (f64::from(w) / scale)
+                    .round()
+                    .clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
+            })
+            .collect();
+        let sum: i64 = quantized.iter().map(|&w| i64::from(w)).sum();
+        let magnitude: i64 = quantized.iter().map(|&w| i64::from(w).abs()).sum();
+        let bias = (f64::from(bias) / (f64::from(x.scale) * scale)).round() as i64
+            - i64::from(x.zero_point) * sum;
+        let bound = bias.abs() + magnitude * x.magnitude();
+        if bound > i64::from(i32::MAX) {
+            let output = self.rows.len();
+            let reason = format!(
+                "output {output} sums {} products of up to {} and could leave 32 bits: make the layer narrower",
+                row.len(),
+                127 * x.magnitude()
+            );
+            return Err(ConvertError::Limit {
+                node: node.into(),
+                reason,
+            });
+        }
+        self.k = row.len();
+        self.rows.push(quantized);
+        self.scales.push(scale);
+        self.bias.push(bias as i32);
+        self.bounds.push(bound);
+        Ok(())
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Weights in the order of reading; see [`attn_runtime::kernels::dot`].
+    pub fn packed(&self) -> Vec<i8> {
+        let mut packed = vec![0; packed_len(self.rows.len(), self.k)];
+        for (o, row) in self.rows.iter().enumerate() {
+            for (i, &w) in row.iter().enumerate() {
+                packed[packed_index(o, i, self.k)] = w;
+            }
+        }
+        packed
+    }
+
+    /// Weights as `[k, out]`, for a depthwise convolution.
+    pub fn transposed(&self) -> Vec<i8> {
+        (0..self.k)
+            .flat_map(|i| self.rows.iter().map(move |row| row[i]))
+            .collect()
+    }
+
+    /// The biases.
+    pub fn bias(&self) -> &[i32] {
+        &self.bias
+    }
+
+    /// Multipliers to an output with `out_scale` from an input with `x_scale`.
+    ///
+    /// # Errors
+    /// [`ConvertError::Limit`] when the results cannot be represented.
+    pub fn multipliers(
+        &self,
+        node: &str,
+        x_scale: f32,
+        out_scale: f64,
+    ) -> Result<Multipliers, ConvertError> {
+        let factors: Vec<f64> = self
+            .scales
+            .iter()
+            .map(|s| s * f64::from(x_scale) / out_scale)
+            .collect();
+        multipliers(node, &factors, &self.bounds)
+    }
+
+    /// Largest magnitude of the real result, over all outputs, in steps of `out_scale`.
+    pub fn largest(&self, x_scale: f32, out_scale: f64) -> f64 {
+        let result =
+            |(bound, scale): (&i64, &f64)| *bound as f64 * scale * f64::from(x_scale) / out_scale;
+        self.bounds
+            .iter()
+            .zip(&self.scales)
+            .map(result)
+            .fold(0.0, f64::max)
+    }
+
+    /// Rows `gate * hidden ..` of a recurrent layer as a matrix of their own.
+    pub fn gate(&self, gate: usize, hidden: usize) -> Self {
+        let part = gate * hidden..(gate + 1) * hidden;
+        Self {
+            rows: self.rows[part.clone()].to_vec(),
+            k: self.k,
+            scales: self.scales[part.clone()].to_vec(),
+            bias: self.bias[part.clone()].to_vec(),
+            bounds: self.bounds[part].to_vec(),
+        }
+    }
+}
+
+/// Multipliers for real `factors`, with the smallest shift that makes all of them fit (which loses the least), and
+/// accumulators of at most `bounds`.
+fn multipliers(node: &str, factors: &[f64], bounds: &[i64]) -> Result<Multipliers, ConvertError> {
+    let limit = f64::from(i32::MAX);
+    let scaled = |factor: f64, shift: u32| (factor * f64::from(32 - shift).exp2()).round();
+    let fits = |shift: &u32| {
+        factors
+            .iter()
+            .all(|&factor| scaled(factor, *shift) <= limit)
+    };
+    let too_large = |reason: &str| ConvertError::Limit {
+        node: node.into(),
+        reason: reason.into(),
+    };
+    let left_shift = (0..32).find(fits).ok_or_else(|| {
+        too_large("a scale factor is beyond 2^31: calibrate with data on which the layer's output is not constant")
+    })?;
+    if bounds
+        .iter()
+        .any(|&bound| bound << left_shift > i64::from(i32::MAX))
+    {
+        return Err(too_large(
+            "the results' range is much smaller than what the weights could give: calibrate with more varied data",
+        ));
+    }
+    let values = factors
+        .iter()
+        .map(|&factor| (scaled(factor, left_shift) as i32).max(1))
+        .collect();
+    Ok(Multipliers { values, left_shift })
+}
+
+/// One multiplier for a change of scale of a value held as `x`; see [`attn_runtime::ops::RequantizeParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart.
+pub fn rescale(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+    let factor = f64::from(x.scale) / f64::from(out_scale);
+    let found = multipliers(node, &[factor], &[2 * x.magnitude()])?;
+    Ok((found.values[0], found.left_shift))
+}
+
+/// Values padded to whole blocks of outputs.
+pub fn padded(values: &[i32]) -> Vec<i32> {
+    let mut padded = values.to_vec();
+    padded.resize(pairs_len(values.len()), 0);
+    padded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use attn_runtime::format::DType;
+    use attn_runtime::kernels::requantize::requantize;
+
+    const X: Quant = Quant {
+        dtype: DType::I8,
+        scale: 0.1,
+        zero_point: 7,
+    };
+
+    #[test]
+    fn a_layer_in_integers_is_close_to_the_layer_in_float() {
+        let row = [0.5f32, -1.25, 0.031, 2.0];
+        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.7], X).unwrap();
+        let found = weights.multipliers("fc", X.scale, 0.01).unwrap();
+        let q = [-100, 3, 127, 20];
+        let exact: f32 = row
+            .iter()
+            .zip(q)
+            .map(|(w, q)| w * X.dequantize(q))
+            .sum::<f32>()
+            + 0.7;
+        let acc = weights.rows[0]
+            .iter()
+            .zip(q)
+            .fold(weights.bias[0], |sum, (&w, q)| sum + i32::from(w) * q);
+        let got = requantize(acc, found.values[0], found.left_shift) as f32 * 0.01;
+        assert!((got - exact).abs() < 0.2, "{got} for {exact}");
+    }
+
+    #[test]
+    fn zero_rows_and_large_biases_are_representable() {
+        let weights = Weights::new(
+            "fc",
+            [&[0.0f32, 0.0][..], &[1e-6, 0.0]].into_iter(),
+            &[0.0, 1e5],
+            X,
+        )
+        .unwrap();
+        let bias = f64::from(weights.bias[1]) * weights.scales[1] * f64::from(X.scale);
+        assert!((bias - 1e5).abs() < 1.0);
+        assert_eq!(weights.rows[0], [0, 0]);
+    }
+
+    #[test]
+    fn a_sum_that_could_leave_32_bits_is_refused() {
+        let wide = Quant {
+            dtype: DType::I16,
+            scale: 1.0,
+            zero_point: 0,
+        };
+        let row = vec![1.0f32; 1000];
+        let error = Weights::new("fc", [&row[..]].into_iter(), &[0.0], wide).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("node `fc`: output 0 sums 1000 products"),
+            "{error}"
+        );
+    }
+}

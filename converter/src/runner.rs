@@ -1,0 +1,185 @@
+//! Running `.attn` files on the host, with the runtime itself: floats in, integers inside, floats out.
+
+use crate::error::ConvertError;
+use crate::quantize::Quant;
+use attn_runtime::format::{DType, TensorRecord};
+use attn_runtime::{Model, ModelError, Progress, Session};
+use std::path::Path;
+use zerocopy::IntoBytes;
+
+/// Bytes that start at a multiple of 16, as files and arenas must.
+#[derive(Clone, Debug)]
+pub struct AlignedBytes {
+    words: Vec<u128>,
+    len: usize,
+}
+
+impl AlignedBytes {
+    /// Zeros.
+    pub fn zeroed(len: usize) -> Self {
+        Self {
+            words: vec![0; len.div_ceil(size_of::<u128>())],
+            len,
+        }
+    }
+
+    /// A copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut aligned = Self::zeroed(bytes.len());
+        aligned.as_mut_slice().copy_from_slice(bytes);
+        aligned
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.words.as_bytes()[..self.len]
+    }
+
+    /// The bytes, to be changed.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.words.as_mut_bytes()[..self.len]
+    }
+}
+
+/// An `.attn` file in memory.
+#[derive(Clone, Debug)]
+pub struct ModelFile(AlignedBytes);
+
+impl ModelFile {
+    /// Takes over the bytes of a file.
+    ///
+    /// # Errors
+    /// [`ModelError`] when they are no model.
+    pub fn new(bytes: &[u8]) -> Result<Self, ModelError> {
+        let file = Self(AlignedBytes::new(bytes));
+        Model::parse(file.0.as_slice())?;
+        Ok(file)
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConvertError::File`] and [`ConvertError::Model`], which name the file.
+    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+        let bytes = crate::files::read_bytes(path)?;
+        Self::new(&bytes).map_err(|source| ConvertError::Model {
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> Model<'_> {
+        Model::parse(self.0.as_slice()).expect("parsed when it was made")
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+/// How a tensor of a file is held.
+pub fn quant(tensor: &TensorRecord) -> Quant {
+    Quant {
+        dtype: tensor.dtype(),
+        scale: tensor.scale,
+        zero_point: tensor.zero_point,
+    }
+}
+
+/// The integers in a tensor's bytes.
+pub fn integers(tensor: &TensorRecord, bytes: &[u8]) -> Vec<i32> {
+    match tensor.dtype() {
+        DType::I8 => bytes.iter().map(|&b| i32::from(b as i8)).collect(),
+        DType::I16 => bytes
+            .chunks_exact(2)
+            .map(|b| i32::from(i16::from_le_bytes([b[0], b[1]])))
+            .collect(),
+        DType::I32 => bytes
+            .chunks_exact(4)
+            .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
+    }
+}
+
+/// The real values in a tensor's bytes.
+pub fn reals(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
+    let quant = quant(tensor);
+    integers(tensor, bytes)
+        .into_iter()
+        .map(|q| quant.dequantize(q))
+        .collect()
+}
+
+/// Quantizes real values into an input of a session.
+///
+/// # Errors
+/// [`ConvertError::Session`] when there is no such input; values beyond the input's length are left out.
+pub fn fill<'x>(
+    session: &mut Session,
+    entry: usize,
+    index: usize,
+    values: impl Iterator<Item = &'x f32>,
+) -> Result<(), ConvertError> {
+    let quant = quant(session.input_record(entry, index)?);
+    let quantized = values.map(|&x| quant.quantize(x));
+    match quant.dtype {
+        DType::I8 => session
+            .input::<i8>(entry, index)?
+            .iter_mut()
+            .zip(quantized)
+            .for_each(|(s, q)| *s = q as i8),
+        DType::I16 => session
+            .input::<i16>(entry, index)?
+            .iter_mut()
+            .zip(quantized)
+            .for_each(|(s, q)| *s = q as i16),
+        DType::I32 => session
+            .input::<i32>(entry, index)?
+            .iter_mut()
+            .zip(quantized)
+            .for_each(|(s, q)| *s = q),
+    }
+    Ok(())
+}
+
+/// Runs an entry point and shows every tensor right after the operator that wrote it: its number and its bytes.
+///
+/// # Errors
+/// [`ConvertError::Session`] when there is no such entry point.
+pub fn run_traced(
+    session: &mut Session,
+    entry: usize,
+    mut written: impl FnMut(usize, &[u8]),
+) -> Result<(), ConvertError> {
+    let model = session.model();
+    let ops = model.entries().get(entry).map_or(0..0, |entry| entry.ops());
+    session.start(entry)?;
+    for op in model.ops().get(ops).unwrap_or_default() {
+        let progress = session.run_ops(1)?;
+        for id in op.outputs() {
+            written(id, session.tensor_bytes(id).unwrap_or_default());
+        }
+        if progress == Progress::Done {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The real values of output `index` after a run.
+///
+/// # Errors
+/// [`ConvertError::Session`] when there is no such output.
+pub fn output(session: &Session, entry: usize, index: usize) -> Result<Vec<f32>, ConvertError> {
+    let record = session.output_record(entry, index)?;
+    let bytes = match record.dtype() {
+        DType::I8 => session.output::<i8>(entry, index)?.as_bytes(),
+        DType::I16 => session.output::<i16>(entry, index)?.as_bytes(),
+        DType::I32 => session.output::<i32>(entry, index)?.as_bytes(),
+    };
+    Ok(reals(record, bytes))
+}
+
+const _: () = assert!(align_of::<u128>() >= attn_runtime::format::FILE_ALIGN);

@@ -1,0 +1,116 @@
+//! Streaming: may a model that sees a whole window be run one frame at a time?
+//!
+//! A value is either one row for each frame, or one row for the newest frame. Operators that keep to that need no
+//! more than their own past: convolutions their last inputs, a GRU its state, attention its keys and values. What
+//! becomes of them is for [`crate::lower`]; here is the check, with reasons.
+
+use crate::error::ConvertError;
+use crate::graph::{Graph, Node, Op, ValueId};
+
+/// How a value relates to the frames of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    /// One row for each frame; the last is the newest.
+    Frames,
+    /// The newest frame alone.
+    Newest,
+}
+
+/// Checks that every node of `graph` can run frame by frame.
+///
+/// # Errors
+/// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
+pub fn check(graph: &Graph) -> Result<(), ConvertError> {
+    let mut rows = vec![Rows::Frames; graph.values.len()];
+    let [_] = graph.inputs[..] else {
+        let reason = format!(
+            "a streamed model has one input, this one has {}",
+            graph.inputs.len()
+        );
+        return Err(ConvertError::Option {
+            option: "--stream",
+            reason,
+        });
+    };
+    for node in &graph.nodes {
+        rows[node.output.0] =
+            check_node(graph, node, &rows).map_err(|reason| ConvertError::NotStreamable {
+                node: node.name.clone(),
+                op: node.op.name(),
+                reason,
+            })?;
+    }
+    Ok(())
+}
+
+fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String> {
+    let of = |id: &ValueId| rows[id.0];
+    let first = of(&node.inputs[0]);
+    match &node.op {
+        Op::Conv1d {
+            weight,
+            stride,
+            padding,
+            ..
+        } => check_convolution(first, weight.shape()[1], *stride, *padding),
+        Op::DepthwiseConv1d {
+            weight,
+            stride,
+            padding,
+            ..
+        } => check_convolution(first, weight.shape()[0], *stride, *padding),
+        Op::Gru { .. } if first == Rows::Newest => {
+            Err("its input must have one row for each frame".into())
+        }
+        Op::SelectRows { start, rows } => {
+            let all = graph.values[node.inputs[0].0].rows();
+            match (start + rows == all, *rows) {
+                (true, 1) => Ok(Rows::Newest),
+                (true, _) => Ok(first),
+                (false, _) => Err(format!(
+                    "it takes rows {start} to {} of {all}: take the last ones",
+                    start + rows - 1
+                )),
+            }
+        }
+        Op::Attention { .. } => {
+            let [query, keys, values] = [0, 1, 2].map(|i| of(&node.inputs[i]));
+            if query == Rows::Frames {
+                return Err("queries of all frames would be computed again for every frame: query with the last row".into());
+            }
+            if keys != Rows::Frames || values != Rows::Frames {
+                return Err("keys and values must have one row for each frame".into());
+            }
+            Ok(Rows::Newest)
+        }
+        Op::Add { .. } | Op::Concat if node.inputs.iter().any(|id| of(id) != first) => {
+            Err("it joins rows of all frames with the row of the newest".into())
+        }
+        _ => Ok(first),
+    }
+}
+
+fn check_convolution(
+    rows: Rows,
+    kernel: usize,
+    stride: usize,
+    padding: (usize, usize),
+) -> Result<Rows, String> {
+    if rows == Rows::Newest {
+        return Err("its input must have one row for each frame".into());
+    }
+    if stride != 1 {
+        return Err(format!(
+            "stride {stride}: a streamed convolution needs stride 1"
+        ));
+    }
+    if padding != (kernel - 1, 0) {
+        return Err(format!(
+            "{} and {} rows of padding: a streamed convolution must be causal, with kernel - 1 = {} rows before and none behind",
+            padding.0,
+            padding.1,
+            kernel - 1
+        ));
+    }
+    Ok(rows)
+}
