@@ -30,14 +30,14 @@ class KeywordSpotter(nn.Module):
         self.logits = nn.Linear(CHANNELS, len(LABELS))
         self.dropout = nn.Dropout(0.15)
 
-    def frames(self, x):
-        """x [batch, t, 40] -> GRU outputs [batch, t, HIDDEN]."""
+    def frames(self, x, state=None):
+        """x [batch, t, 40] -> GRU outputs [batch, t, HIDDEN], from a state [1, batch, HIDDEN] or zeros."""
         x = x.transpose(1, 2)
         x = F.relu(self.norm1(self.conv1(F.pad(x, (4, 0)))))
         x = self.dropout(x)
         x = F.relu(self.norm2(self.conv2(F.pad(x, (2, 0)))))
         x = self.dropout(x).transpose(1, 2)
-        return self.gru(x)[0]
+        return self.gru(x, state)[0]
 
     def heads(self, x):
         """[batch, t, CHANNELS] -> [batch, heads, t, d]"""
@@ -58,11 +58,14 @@ class KeywordSpotter(nn.Module):
 
     def stream(self, x):
         """Logits at every frame: x [batch, t, 40] -> [batch, t, labels]; attention sees the last WINDOW frames."""
-        h = self.frames(x)
-        t = x.shape[1]
+        return self.attend(self.frames(x))
+
+    def attend(self, h):
+        """Logits at every frame from GRU outputs [batch, t, HIDDEN], of which the first may see fewer than WINDOW."""
+        t = h.shape[1]
         age = torch.arange(t)[:, None] - torch.arange(t)[None, :]
         visible = (age >= 0) & (age < WINDOW)
         q, k, v = self.heads(self.query(h)), self.heads(self.key(h)), self.heads(self.value(h))
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        context = context.transpose(1, 2).reshape(x.shape[0], t, CHANNELS)
+        context = context.transpose(1, 2).reshape(h.shape[0], t, CHANNELS)
         return self.classify(context, h)
