@@ -5,9 +5,8 @@
 //! context one with the softmax weights. Slots can be filled in any order: integer sums do not depend on it, so a ring
 //! gives the same bytes as a window in order of time.
 
-use super::dot::{
-    LANES, for_each_block, packed_index, packed_len, pair_index, pairs_len, to_pairs,
-};
+use super::arch::{Blocks, Constants, Store};
+use super::dot::{LANES, packed_index, packed_len, pairs_len, to_pairs};
 use super::requantize::Activation;
 use super::softmax::{ScoreMultiplier, row_weights};
 
@@ -128,39 +127,37 @@ pub fn attend<Q: Activation>(
         to_pairs(query, scaling.query_zero_point, query_pairs);
         // Only blocks of slots that hold something are scored.
         let used = filled.min(shape.slots);
-        let blocks = used.next_multiple_of(LANES) * query_pairs.len();
-        for_each_block(
-            query_pairs,
-            keys.get(..blocks).unwrap_or(&[]),
-            &[],
-            |slot, sums| {
-                if let Some(place) = scores.get_mut(slot..slot + LANES) {
-                    place.copy_from_slice(&sums);
-                }
-            },
-        );
-        weight_pairs.fill(0);
-        let total = row_weights(
-            scores.get(..used).unwrap_or(&[]),
-            scaling.score_multiplier,
-            |i, w| {
-                if let Some(slot) = weight_pairs.get_mut(pair_index(i)) {
-                    *slot = w;
-                }
-            },
-        );
-        let reciprocal = reciprocal(total);
-        let offset = scaling.value_zero_point << CONTEXT_FRACTION_BITS;
-        for_each_block(weight_pairs, values, &[], |channel, sums| {
-            for (slot, sum) in context.iter_mut().skip(channel).zip(sums) {
-                let mean = ((i64::from(sum) * i64::from(reciprocal) + (1 << 31)) >> 32) as i32;
-                *slot = if total == 0 {
-                    0
-                } else {
-                    (mean - offset).clamp(-32768, 32767) as i16
-                };
-            }
-        });
+        let scored = used.next_multiple_of(LANES) * query_pairs.len();
+        let raw = Blocks {
+            pairs: query_pairs,
+            weights: keys.get(..scored).unwrap_or(&[]),
+            bias: Constants::Same([0; LANES]),
+            multipliers: Constants::Same([0; LANES]),
+            left_shift: 0,
+            zero_point: 0,
+            min: 0,
+            max: 0,
+        };
+        raw.run(Store::Sums(scores.as_chunks_mut().0));
+        let used_scores = scores.get(..used).unwrap_or(&[]);
+        let total = row_weights(used_scores, scaling.score_multiplier, weight_pairs);
+        let reciprocal = if total == 0 { 0 } else { reciprocal(total) };
+        // With nothing filled all sums are 0, and so must the offset be.
+        let offset = if total == 0 {
+            0
+        } else {
+            scaling.value_zero_point << CONTEXT_FRACTION_BITS
+        };
+        let mean = Blocks {
+            pairs: weight_pairs,
+            weights: values,
+            multipliers: Constants::Same([reciprocal; LANES]),
+            zero_point: offset.wrapping_neg(),
+            min: i16::MIN.into(),
+            max: i16::MAX.into(),
+            ..raw
+        };
+        mean.run_to(context);
     }
 }
 

@@ -4,10 +4,9 @@
 //! weights splits with two `SXTB16` into the halves that two `SMLAD` multiply. Weights are *packed* in the order of
 //! reading: blocks of four outputs; in a block, for every four inputs, 4 x 4 bytes, output by output. Inputs and
 //! outputs are padded with zeros to multiples of four. Accumulation wraps, so the order of adding never matters.
+//! Here are the two orders; the loop is in [`super::arch`].
 //!
 //! Keys and values of an attention window are kept packed in the same way, so this is also the loop of attention.
-
-use super::arch;
 
 /// Outputs per block, and inputs per group.
 pub const LANES: usize = 4;
@@ -54,38 +53,10 @@ pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) 
     }
 }
 
-/// Adds to four accumulators the dot products of `pairs` with one block of packed weights (`4 * pairs.len()` bytes).
-#[inline(always)]
-pub fn dot4(pairs: &[i16], block: &[i8], accumulators: [i32; LANES]) -> [i32; LANES] {
-    arch::dot4(pairs, block, accumulators)
-}
-
-/// Walks `weights` block by block and hands over, for each, the number of its first output and the four sums that
-/// start from `bias` (0 where `bias` ends).
-#[inline(always)]
-pub fn for_each_block(
-    pairs: &[i16],
-    weights: &[i8],
-    bias: &[i32],
-    mut each: impl FnMut(usize, [i32; LANES]),
-) {
-    let block_len = pairs.len() * LANES;
-    if block_len == 0 {
-        return;
-    }
-    let mut biases = bias.chunks(LANES);
-    for (block, weights) in weights.chunks_exact(block_len).enumerate() {
-        let mut start = [0; LANES];
-        for (slot, &b) in start.iter_mut().zip(biases.next().unwrap_or(&[])) {
-            *slot = b;
-        }
-        each(block * LANES, dot4(pairs, weights, start));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::arch::{Blocks, Constants, Store};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -112,9 +83,20 @@ mod tests {
             let mut pairs = vec![7; pairs_len(k)];
             to_pairs(&row, 0, &mut pairs);
             let mut sums = vec![0; weights.len().next_multiple_of(LANES)];
-            for_each_block(&pairs, &pack(&weights, k), &[5], |at, block| sums[at..at + LANES].copy_from_slice(&block));
+            let packed = pack(&weights, k);
+            Blocks {
+                pairs: &pairs,
+                weights: &packed,
+                bias: Constants::Same([5, 0, 0, -5]),
+                multipliers: Constants::Same([0; LANES]),
+                left_shift: 0,
+                zero_point: 0,
+                min: 0,
+                max: 0,
+            }
+            .run(Store::Sums(sums.as_chunks_mut().0));
             for (o, weights) in weights.iter().enumerate() {
-                let plain = weights.iter().zip(&row).fold(if o == 0 { 5i32 } else { 0 }, |sum, (&w, &x)| {
+                let plain = weights.iter().zip(&row).fold([5i32, 0, 0, -5][o % LANES], |sum, (&w, &x)| {
                     sum.wrapping_add(i32::from(w) * i32::from(x))
                 });
                 prop_assert_eq!(sums[o], plain);

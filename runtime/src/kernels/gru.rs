@@ -9,8 +9,9 @@
 //!
 //! Pre-activations are Q16 (one rounding for each side), gates and state Q15.
 
-use super::dot::{LANES, dot4, pairs_len, to_pairs};
-use super::requantize::{Activation, requantize};
+use super::arch::{Blocks, Constants, Store};
+use super::dot::{LANES, pairs_len, to_pairs};
+use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
 
 /// Weights of one side, input or recurrent: gates z, r, n one after the other, each padded to whole blocks of outputs.
@@ -26,29 +27,30 @@ pub struct Side<'w> {
     pub left_shift: u32,
 }
 
-impl Side<'_> {
-    /// Pre-activations (Q16) of four units of one gate.
-    #[inline(always)]
-    fn gate(&self, gate: usize, block: usize, blocks: usize, pairs: &[i16]) -> [i32; LANES] {
-        let at = gate * blocks + block;
-        let block_len = pairs.len() * LANES;
-        let weights = self
-            .weights
-            .get(at * block_len..(at + 1) * block_len)
-            .unwrap_or(&[]);
-        let sums = dot4(pairs, weights, four(self.bias, at));
-        let multipliers = four(self.multipliers, at);
-        core::array::from_fn(|i| requantize(sums[i], multipliers[i], self.left_shift))
-    }
-}
+/// Units computed together: one call of the inner loop for each side and gate.
+const BATCH: usize = 4 * LANES;
 
-#[inline(always)]
-fn four(values: &[i32], block: usize) -> [i32; LANES] {
-    values
-        .get(block * LANES..)
-        .and_then(|values| values.first_chunk())
-        .copied()
-        .unwrap_or([0; LANES])
+impl Side<'_> {
+    /// Pre-activations (Q16) of one gate from unit `first` on.
+    fn gate(&self, gate: usize, first: usize, units: usize, pairs: &[i16]) -> [i32; BATCH] {
+        let at = gate * units + first;
+        let blocks = Blocks {
+            pairs,
+            weights: self.weights.get(at * pairs.len()..).unwrap_or(&[]),
+            bias: Constants::Each(self.bias.get(at..).unwrap_or(&[])),
+            multipliers: Constants::Each(self.multipliers.get(at..).unwrap_or(&[])),
+            left_shift: self.left_shift,
+            zero_point: 0,
+            min: i32::MIN,
+            max: i32::MAX,
+        };
+        let mut sums = [0; BATCH];
+        let count = (units - first).min(BATCH) / LANES;
+        blocks.run(Store::I32(
+            sums.as_chunks_mut().0.get_mut(..count).unwrap_or(&mut []),
+        ));
+        sums
+    }
 }
 
 /// One step: `x: [k]`, state `h: [hidden]` Q15, updated in place.
@@ -70,15 +72,16 @@ pub fn step<X: Activation>(
     };
     to_pairs(x, 0, x_pairs);
     to_pairs(h, 0, h_pairs);
-    let blocks = h_len / LANES;
-    for (block, h) in h.chunks_mut(LANES).enumerate() {
-        let [wz, wr, wn] = [0, 1, 2].map(|gate| input.gate(gate, block, blocks, x_pairs));
-        let [rz, rr, rn] = [0, 1, 2].map(|gate| recurrent.gate(gate, block, blocks, h_pairs));
-        for (i, h) in h.iter_mut().enumerate().take(LANES) {
-            let z = sigmoid_q15(wz[i].wrapping_add(rz[i]));
-            let r = sigmoid_q15(wr[i].wrapping_add(rr[i]));
-            let n = tanh_q15(wn[i].wrapping_add(round_q15(r, rn[i])));
-            let next = n + round_q15(z, i32::from(*h) - n);
+    for (batch, h) in h.chunks_mut(BATCH).enumerate() {
+        let first = batch * BATCH;
+        let [wz, wr, wn] = [0, 1, 2].map(|gate| input.gate(gate, first, h_len, x_pairs));
+        let [rz, rr, rn] = [0, 1, 2].map(|gate| recurrent.gate(gate, first, h_len, h_pairs));
+        let z = wz.iter().zip(&rz).map(|(w, r)| w.wrapping_add(*r));
+        let r = wr.iter().zip(&rr).map(|(w, r)| w.wrapping_add(*r));
+        let n = wn.iter().zip(&rn);
+        for (((h, z), r), (&wn, &rn)) in h.iter_mut().zip(z).zip(r).zip(n) {
+            let n = tanh_q15(wn.wrapping_add(round_q15(sigmoid_q15(r), rn)));
+            let next = n + round_q15(sigmoid_q15(z), i32::from(*h) - n);
             *h = next.clamp(-32767, 32767) as i16;
         }
     }

@@ -1,6 +1,7 @@
 //! Rows times a weight matrix: the fully connected layer, and by its row stride also convolution over time.
 
-use super::dot::{for_each_block, pairs_len, to_pairs};
+use super::arch::{Blocks, Constants};
+use super::dot::{pairs_len, to_pairs};
 use super::requantize::{Activation, Output};
 
 /// A weight matrix in flash, as the converter packs it.
@@ -13,18 +14,20 @@ pub struct Matrix<'w> {
 }
 
 /// One row: `y[o] = output(bias[o] + sum_i weights[o, i] * x[i])` with `x` in pair order.
-/// `y` takes as many channels as it is long; its padding outputs are dropped.
+/// `y`, `bias` and `multipliers` have one element per output; results of padding outputs are dropped.
 #[inline]
 pub fn matvec<Y: Activation>(pairs: &[i16], matrix: &Matrix, output: &Output, y: &mut [Y]) {
-    for_each_block(pairs, matrix.weights, matrix.bias, |first, sums| {
-        let slots = y
-            .iter_mut()
-            .skip(first)
-            .zip(output.multipliers.iter().skip(first));
-        for ((slot, &multiplier), sum) in slots.zip(sums) {
-            *slot = Y::from_i32(output.apply(sum, multiplier));
-        }
-    });
+    let blocks = Blocks {
+        pairs,
+        weights: matrix.weights,
+        bias: Constants::Each(matrix.bias),
+        multipliers: Constants::Each(output.multipliers),
+        left_shift: output.left_shift,
+        zero_point: output.zero_point,
+        min: output.min,
+        max: output.max,
+    };
+    blocks.run_to(y);
 }
 
 /// Rows `x: [rows, k]` to `y: [rows, out]`. `pairs` is scratch of at least `pairs_len(k)`.

@@ -1,7 +1,7 @@
 //! The arithmetic: pure functions on slices, no model, no arena, no allocation.
 //!
-//! The portable bodies are the definition of every result. `arch/` holds faster bodies for the innermost loop,
-//! which give the same bits; [`dot`] is the one place that chooses between them. Formulas and error bounds are in
+//! The portable bodies are the definition of every result. `arch` holds faster bodies for the innermost loop,
+//! which give the same bits, and is the one place that chooses between them. Formulas and error bounds are in
 //! `docs/numerics.md`.
 
 pub mod arch;

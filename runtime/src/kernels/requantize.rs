@@ -1,5 +1,8 @@
 //! From a 32-bit accumulator back to an activation: one multiplication, one rounding.
 
+use super::arch::Store;
+use super::dot::LANES;
+
 /// `round(accumulator * 2^left_shift * multiplier / 2^32)`, halves up.
 ///
 /// `multiplier` is `real_factor * 2^(32 - left_shift)`. The shift wraps; the converter proves that it does not.
@@ -39,6 +42,9 @@ impl Output<'_> {
 pub trait Activation: Copy + Into<i32> {
     /// The low bits of `value`, which is in range.
     fn from_i32(value: i32) -> Self;
+
+    /// Where the inner loop stores results of this type.
+    fn store(y: &mut [[Self; LANES]]) -> Store<'_>;
 }
 
 impl Activation for i8 {
@@ -46,12 +52,20 @@ impl Activation for i8 {
     fn from_i32(value: i32) -> Self {
         value as i8
     }
+
+    fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
+        Store::I8(y)
+    }
 }
 
 impl Activation for i16 {
     #[inline(always)]
     fn from_i32(value: i32) -> Self {
         value as i16
+    }
+
+    fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
+        Store::I16(y)
     }
 }
 

@@ -4,6 +4,7 @@
 //! table of 33 entries with linear interpolation, its integer part by a shift. Weights are Q15 and unnormalised; the
 //! largest is 32767. Error below 0.0005 (tested densely against f64).
 
+use super::dot::{LANES, pair_index};
 use super::tables::EXP2_Q15;
 
 /// `real_factor * log2(e) * 2^32`: what [`exp_weight`] multiplies score differences by.
@@ -24,19 +25,38 @@ pub fn exp_weight(distance: u32, multiplier: ScoreMultiplier) -> i16 {
     ((fraction + (1 << (shift - 1))) >> shift).min(32767) as i16
 }
 
-/// Weights of a row of scores; returns their sum. `weight(i, w)` receives them one by one.
-#[inline(always)]
-pub fn row_weights(
-    scores: &[i32],
-    multiplier: ScoreMultiplier,
-    mut weight: impl FnMut(usize, i16),
-) -> u32 {
+/// Weights of a row of scores, in pair order and followed by zeros; returns their sum.
+pub fn row_weights(scores: &[i32], multiplier: ScoreMultiplier, pairs: &mut [i16]) -> u32 {
     let max = scores.iter().copied().max().unwrap_or(0);
-    scores.iter().enumerate().fold(0u32, |sum, (i, &score)| {
+    let mut sum = 0u32;
+    let mut weight = |score: i32| {
         let w = exp_weight(max.wrapping_sub(score) as u32, multiplier);
-        weight(i, w);
-        sum.wrapping_add(w as u32)
-    })
+        sum = sum.wrapping_add(w as u32);
+        w
+    };
+    let (groups, rest) = scores.as_chunks();
+    let mut slots = pairs.as_chunks_mut().0.iter_mut();
+    for (&[a, b, c, d], slot) in groups.iter().zip(&mut slots) {
+        let [a, b, c, d] = [a, b, c, d].map(&mut weight);
+        *slot = [a, c, b, d];
+    }
+    slots
+        .by_ref()
+        .zip([rest])
+        .for_each(|(slot, rest)| *slot = in_pair_order(rest, &mut weight));
+    slots.for_each(|slot: &mut [i16; LANES]| *slot = [0; LANES]);
+    sum
+}
+
+/// The last, incomplete group.
+fn in_pair_order(rest: &[i32], mut weight: impl FnMut(i32) -> i16) -> [i16; LANES] {
+    let mut slot = [0; LANES];
+    for (i, &score) in rest.iter().enumerate() {
+        if let Some(place) = slot.get_mut(pair_index(i)) {
+            *place = weight(score);
+        }
+    }
+    slot
 }
 
 /// Probabilities in Q15 of a row of logits: `softmax(scale * logits)`, `multiplier` made from `scale`.

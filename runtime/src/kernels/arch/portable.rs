@@ -1,9 +1,35 @@
 //! The definition of the inner loop, in plain Rust.
 
+use super::{Blocks, Store};
 use crate::kernels::dot::LANES;
 
-/// See [`crate::kernels::dot::dot4`]. Groups that either slice lacks are left out.
-pub fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LANES] {
+/// See [`Blocks::run`].
+pub fn run(blocks: &Blocks, store: Store) {
+    match store {
+        Store::Sums(y) => each(blocks, y, |sums, _| sums),
+        Store::I8(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i8)),
+        Store::I16(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i16)),
+        Store::I32(y) => each(blocks, y, |sums, m| blocks.scale(sums, m)),
+    }
+}
+
+fn each<Y>(
+    blocks: &Blocks,
+    y: &mut [[Y; LANES]],
+    finish: impl Fn([i32; LANES], [i32; LANES]) -> [Y; LANES],
+) {
+    let packed = blocks.weights.chunks_exact(blocks.block_len().max(1));
+    for (at, (y, packed)) in y.iter_mut().zip(packed).enumerate() {
+        let (Some(bias), Some(multipliers)) = (blocks.bias.get(at), blocks.multipliers.get(at))
+        else {
+            return;
+        };
+        *y = finish(dot4(blocks.pairs, packed, bias), multipliers);
+    }
+}
+
+/// Adds to four accumulators the dot products of `pairs` with one block of packed weights.
+fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LANES] {
     for (x, weights) in pairs
         .chunks_exact(LANES)
         .zip(block.chunks_exact(LANES * LANES))

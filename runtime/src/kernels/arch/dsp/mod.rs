@@ -1,10 +1,79 @@
 //! The inner loop for Armv7E-M and Armv8-M with the DSP extension.
 //!
 //! Per group of four inputs and four outputs (16 products): 2 block loads, 8 `SXTB16`, 8 `SMLAD`. `SMLAD` adds with
-//! wrap-around, as the portable body does (it also sets the sticky Q flag, which nobody reads).
+//! wrap-around, as the portable body does (it also sets the sticky Q flag, which nobody reads). Requantization is
+//! `LSL` and `SMMULR`.
 
+use super::{Blocks, Constants, Store, portable};
 use crate::kernels::dot::LANES;
 use core::arch::naked_asm;
+
+/// Operands of [`run_blocks`], which advances them as it goes.
+#[repr(C)]
+struct Operands {
+    pairs: *const i16,
+    groups: usize,
+    weights: *const i8,
+    blocks: usize,
+    bias: *const i32,
+    bias_step: usize,
+    multipliers: *const i32,
+    multiplier_step: usize,
+    y: *mut u8,
+    left_shift: u32,
+    zero_point: i32,
+    min: i32,
+    max: i32,
+    /// 0: sums; else bytes per requantized result.
+    width: usize,
+}
+
+/// See [`Blocks::run`].
+pub fn run(blocks: &Blocks, store: Store) {
+    let aligned = blocks.pairs.as_ptr() as usize | blocks.weights.as_ptr() as usize;
+    let groups = blocks.pairs.len() / LANES;
+    if !aligned.is_multiple_of(4) || groups == 0 || !blocks.pairs.len().is_multiple_of(LANES) {
+        // LDM needs whole words; a parsed model's tensors and weights always start at one.
+        return portable::run(blocks, store);
+    }
+    let (y, room, width) = match store {
+        Store::Sums(y) => (y.as_mut_ptr().cast(), y.len(), 0),
+        Store::I8(y) => (y.as_mut_ptr().cast(), y.len(), 1),
+        Store::I16(y) => (y.as_mut_ptr().cast(), y.len(), 2),
+        Store::I32(y) => (y.as_mut_ptr().cast(), y.len(), 4),
+    };
+    let constants = |constants: &Constants| match constants {
+        Constants::Each(each) => (each.as_ptr(), size_of::<[i32; LANES]>(), each.len() / LANES),
+        Constants::Same(four) => (four.as_ptr(), 0, usize::MAX),
+    };
+    let (bias, bias_step, biases) = constants(&blocks.bias);
+    let (multipliers, multiplier_step, factors) = constants(&blocks.multipliers);
+    let mut operands = Operands {
+        pairs: blocks.pairs.as_ptr(),
+        groups,
+        weights: blocks.weights.as_ptr(),
+        blocks: (blocks.weights.len() / blocks.block_len())
+            .min(biases)
+            .min(factors)
+            .min(room),
+        bias,
+        bias_step,
+        multipliers,
+        multiplier_step,
+        y,
+        left_shift: blocks.left_shift & 31,
+        zero_point: blocks.zero_point,
+        min: blocks.min,
+        max: blocks.max,
+        width,
+    };
+    if operands.blocks > 0 {
+        // SAFETY: there is at least one group and one block; weights, constants and results hold `blocks` blocks by
+        // the minimum above, with a step of 0 where there is one for all; pairs, weights, and by their type constants
+        // are word-aligned; `y` is unique, and holds four elements of `width` bytes (0: words) for each block.
+        unsafe { run_blocks(&mut operands) };
+    }
+}
 
 // The assembler knows the DSP instructions of every Armv7E-M core. On Armv8-M they are an extension, which rustc's
 // target lacks: name a core that has it.
@@ -21,36 +90,22 @@ macro_rules! enable_dsp {
     };
 }
 
-/// See [`crate::kernels::dot::dot4`]. Groups that either slice lacks are left out.
-pub fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LANES] {
-    let groups = (pairs.len() / LANES).min(block.len() / (LANES * LANES));
-    let aligned = (pairs.as_ptr() as usize | block.as_ptr() as usize).is_multiple_of(4);
-    if !aligned {
-        // LDM needs whole words; a parsed model's tensors and weights always start at one.
-        return crate::kernels::arch::portable::dot4(pairs, block, accumulators);
-    }
-    if groups > 0 {
-        // SAFETY: `groups` groups of 4 int16 and of 16 int8 lie inside the slices, both pointers are word-aligned
-        // as checked above, and the accumulators are four words that nobody else refers to.
-        unsafe { dot4_groups(pairs.as_ptr(), block.as_ptr(), groups, &mut accumulators) };
-    }
-    accumulators
-}
-
 /// # Safety
-/// `pairs` points to `4 * groups` int16 and `block` to `16 * groups` int8, both word-aligned; `groups > 0`.
+/// The operands point to what [`Operands`] and [`run`] say; `groups` and `blocks` are not 0.
 #[unsafe(naked)]
-unsafe extern "C" fn dot4_groups(
-    pairs: *const i16,
-    block: *const i8,
-    groups: usize,
-    sums: &mut [i32; LANES],
-) {
+unsafe extern "C" fn run_blocks(operands: &mut Operands) {
     naked_asm!(
         enable_dsp!(),
-        "push {{r3-r11, lr}}",
-        "ldm r3, {{r4-r7}}",
-        "lsrs r2, r2, #1",
+        "push {{r0, r4-r11, lr}}",
+        "ldr r1, [r0, #8]", // weights: r1 walks through all blocks
+        "1:",
+        "ldr r12, [sp]",
+        "ldrd r0, r2, [r12]",      // pairs, groups
+        "ldrd r3, r8, [r12, #16]", // bias
+        "ldm r3, {{r4-r7}}",       // the four sums
+        "add r3, r3, r8",
+        "str r3, [r12, #16]",
+        "lsrs r2, r2, #1", // groups are taken in twos; an odd one first
         "bcc 2f",
         ".macro attn_group",
         "ldm r0!, {{r8, r9}}", // x0 x2, x1 x3
@@ -82,8 +137,63 @@ unsafe extern "C" fn dot4_groups(
         "bne 2b",
         "3:",
         ".purgem attn_group",
-        "pop {{r3}}",
-        "stm r3, {{r4-r7}}",
-        "pop {{r4-r11, pc}}",
+        "ldr r12, [sp]",
+        "ldr r0, [r12, #52]", // width
+        "cmp r0, #0",
+        "beq 5f",
+        "ldrd r3, r2, [r12, #24]", // multipliers
+        "ldm r3, {{r8-r11}}",
+        "add r3, r3, r2",
+        "str r3, [r12, #24]",
+        "ldrd r2, r3, [r12, #36]", // left shift, zero point
+        ".macro attn_scale sum, multiplier",
+        "lsl \\sum, \\sum, r2",
+        "smmulr \\sum, \\sum, \\multiplier",
+        "add \\sum, \\sum, r3",
+        ".endm",
+        "attn_scale r4, r8",
+        "attn_scale r5, r9",
+        "attn_scale r6, r10",
+        "attn_scale r7, r11",
+        ".purgem attn_scale",
+        "ldrd r2, r3, [r12, #44]", // min, max
+        ".macro attn_clamp value",
+        "cmp \\value, r2",
+        "it lt",
+        "movlt \\value, r2",
+        "cmp \\value, r3",
+        "it gt",
+        "movgt \\value, r3",
+        ".endm",
+        "attn_clamp r4",
+        "attn_clamp r5",
+        "attn_clamp r6",
+        "attn_clamp r7",
+        ".purgem attn_clamp",
+        "cmp r0, #2",
+        "bhi 5f",
+        "ldr r3, [r12, #32]", // y
+        "beq 4f",
+        "strb r4, [r3], #1",
+        "strb r5, [r3], #1",
+        "strb r6, [r3], #1",
+        "strb r7, [r3], #1",
+        "b 6f",
+        "4:",
+        "strh r4, [r3], #2",
+        "strh r5, [r3], #2",
+        "strh r6, [r3], #2",
+        "strh r7, [r3], #2",
+        "b 6f",
+        "5:",
+        "ldr r3, [r12, #32]",
+        "stm r3!, {{r4-r7}}",
+        "6:",
+        "str r3, [r12, #32]",
+        "ldr r2, [r12, #12]",
+        "subs r2, r2, #1",
+        "str r2, [r12, #12]",
+        "bne 1b",
+        "pop {{r0, r4-r11, pc}}",
     )
 }

@@ -1,0 +1,151 @@
+//! Checks on the chip that the DSP body of the inner loop gives the same bits as the portable one, over random cases
+//! and extremes. Ends with status 0, or 1 after printing the first case that differs. Runs in the emulator
+//! (`mps2-an386`, semihosting); `host-tests/tests/kernels.rs` starts it.
+#![no_std]
+#![no_main]
+
+use attn_runtime::kernels::arch::{Blocks, Constants, Store, dsp, portable};
+use attn_runtime::kernels::dot::LANES;
+use cortex_m_semihosting::{debug, hprintln};
+
+const CASES: usize = 6000;
+/// Longest row, in values.
+const MAX_ROW: usize = 208;
+const MAX_BLOCKS: usize = 5;
+const OUTPUTS: usize = MAX_BLOCKS * LANES;
+
+/// xorshift32 (Marsaglia 2003): small, and the same cases in every run.
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.next() as usize % n
+    }
+
+    /// A value of any size, or one of two `extremes`.
+    fn value(&mut self, extremes: Option<[i32; 2]>) -> i32 {
+        let size = self.next() & 31;
+        match extremes {
+            Some([low, high]) => [low, high, 0, -1][self.below(4)],
+            None => self.next() as i32 >> size,
+        }
+    }
+}
+
+/// Operands of all cases; a case takes a part of them.
+#[repr(align(4))]
+struct Data {
+    pairs: [i16; MAX_ROW + 1],
+    weights: [i8; MAX_ROW * OUTPUTS + 3],
+    bias: [i32; OUTPUTS],
+    multipliers: [i32; OUTPUTS],
+}
+
+impl Data {
+    const EMPTY: Self = Self {
+        pairs: [0; MAX_ROW + 1],
+        weights: [0; MAX_ROW * OUTPUTS + 3],
+        bias: [0; OUTPUTS],
+        multipliers: [0; OUTPUTS],
+    };
+
+    /// New data; each operand is random or consists of its type's extremes.
+    fn fill(&mut self, random: &mut Random) {
+        let kind = random.next();
+        let extremes = |bit: u32, low, high| (kind >> bit & 1 == 1).then_some([low, high]);
+        let (i8s, i16s) = (
+            [i8::MIN, i8::MAX].map(i32::from),
+            [i16::MIN, i16::MAX].map(i32::from),
+        );
+        for x in &mut self.pairs {
+            *x = random.value(extremes(0, i16s[0], i16s[1])) as i16;
+        }
+        for w in &mut self.weights {
+            *w = random.value(extremes(1, i8s[0], i8s[1])) as i8;
+        }
+        for b in &mut self.bias {
+            *b = random.value(extremes(2, i32::MIN, i32::MAX));
+        }
+        for m in &mut self.multipliers {
+            *m = random.value(extremes(3, i32::MIN, i32::MAX));
+        }
+    }
+
+    /// A case. Most rows are whole groups that start at a word, as the inner loop wants them, some are neither.
+    fn case(&self, random: &mut Random) -> Blocks<'_> {
+        let mut row = LANES * random.below(MAX_ROW / LANES + 1);
+        let (mut x_skew, mut w_skew) = (0, 0);
+        if random.below(8) == 0 {
+            (row, x_skew, w_skew) = (random.below(MAX_ROW + 1), random.below(2), random.below(4));
+        }
+        let weights = row * LANES * random.below(MAX_BLOCKS + 1);
+        let (a, b) = (random.value(None), random.value(None));
+        Blocks {
+            pairs: &self.pairs[x_skew..x_skew + row],
+            weights: &self.weights[w_skew..w_skew + weights],
+            bias: constants(&self.bias, random),
+            multipliers: constants(&self.multipliers, random),
+            left_shift: random.next() % 32,
+            zero_point: random.value(None),
+            min: a.min(b),
+            max: a.max(b),
+        }
+    }
+}
+
+fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> {
+    match random.below(4) {
+        0 => Constants::Same([all[0], all[1], all[2], all[3]]),
+        1 => Constants::Each(&all[..random.below(OUTPUTS + 1)]),
+        _ => Constants::Each(all),
+    }
+}
+
+/// Runs both bodies into buffers with the same old contents, so that what one leaves alone the other must too.
+fn bodies_agree<Y: Copy + PartialEq>(
+    blocks: &Blocks,
+    old: Y,
+    room: usize,
+    store: impl Fn(&mut [[Y; LANES]]) -> Store<'_>,
+) -> bool {
+    let (mut expected, mut found) = ([[old; LANES]; MAX_BLOCKS], [[old; LANES]; MAX_BLOCKS]);
+    portable::run(blocks, store(&mut expected[..room]));
+    dsp::run(blocks, store(&mut found[..room]));
+    expected == found
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let mut random = Random(0x2545_f491);
+    let mut data = Data::EMPTY;
+    for case in 0..CASES {
+        if case % 8 == 0 {
+            data.fill(&mut random);
+        }
+        let (blocks, room) = (data.case(&mut random), random.below(MAX_BLOCKS + 1));
+        let agree = match case % 4 {
+            0 => bodies_agree(&blocks, 0x55i8, room, |y| Store::I8(y)),
+            1 => bodies_agree(&blocks, 0x55i16, room, |y| Store::I16(y)),
+            2 => bodies_agree(&blocks, 0x55i32, room, |y| Store::I32(y)),
+            _ => bodies_agree(&blocks, 0x55i32, room, |y| Store::Sums(y)),
+        };
+        if !agree {
+            hprintln!(
+                "case {}: the DSP body differs from the portable one: {:?}",
+                case,
+                blocks
+            );
+            debug::exit(debug::EXIT_FAILURE);
+        }
+    }
+    hprintln!("{} cases: the DSP body equals the portable one", CASES);
+    debug::exit(debug::EXIT_SUCCESS);
+    loop {}
+}
