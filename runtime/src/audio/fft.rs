@@ -8,39 +8,30 @@ use super::FRAME_LEN;
 use super::tables::SINE_Q31;
 
 const POINTS: usize = FRAME_LEN / 2;
-const MASK: usize = POINTS - 1;
 
 /// Complex values `[re, im]`; sample pairs before the transform, the packed spectrum after it.
 pub(super) type Spectrum = [[i32; 2]; POINTS];
 
 /// Transforms in place; result `k` is at [`position`]`(k)`, divided by 256.
 pub(super) fn transform(z: &mut Spectrum) {
-    let mut quarter = POINTS / 4;
-    let mut turn = FRAME_LEN / POINTS;
-    while quarter > 0 {
-        for j in 0..quarter {
-            let twiddles = [
-                twiddle(j * turn),
-                twiddle(2 * j * turn),
-                twiddle(3 * j * turn),
-            ];
-            let mut first = j;
-            while first < POINTS {
-                butterfly(
-                    z,
-                    [
-                        first,
-                        first + quarter,
-                        first + 2 * quarter,
-                        first + 3 * quarter,
-                    ],
-                    &twiddles,
-                );
-                first += 4 * quarter;
-            }
+    stage::<64, 256>(z);
+    stage::<16, 64>(z);
+    stage::<4, 16>(z);
+    stage::<1, 4>(z);
+}
+
+/// One stage: groups of `SPAN = 4 * QUARTER` points. Compiled for each size, so that places are known offsets.
+fn stage<const QUARTER: usize, const SPAN: usize>(z: &mut Spectrum) {
+    let (groups, _) = z.as_chunks_mut();
+    for group in groups.iter_mut() {
+        butterfly::<QUARTER, SPAN>(group, 0, |x, _| half(x));
+    }
+    let turn = FRAME_LEN / SPAN;
+    for j in 1..QUARTER {
+        let twiddles = [1, 2, 3].map(|i| twiddle(i * j * turn));
+        for group in groups.iter_mut() {
+            butterfly::<QUARTER, SPAN>(group, j, |x, i| half_product(x, twiddles[i]));
         }
-        quarter /= 4;
-        turn *= 4;
     }
 }
 
@@ -65,22 +56,29 @@ pub(super) fn half_product(a: [i32; 2], b: [i32; 2]) -> [i32; 2] {
     [(re >> 32) as i32, (im >> 32) as i32]
 }
 
+/// `x / 2` as [`half_product`] gives it for a twiddle of 1.
 #[inline(always)]
-fn butterfly(z: &mut Spectrum, at: [usize; 4], twiddles: &[[i32; 2]; 3]) {
-    let [a, b, c, d] = at.map(|i| z[i & MASK]);
+fn half(x: [i32; 2]) -> [i32; 2] {
+    x.map(|v| ((i64::from(v) * i64::from(i32::MAX)) >> 32) as i32)
+}
+
+/// The butterfly of points `j`, `j + QUARTER`, ...; `turned` multiplies result 1 to 3 by half its twiddle.
+#[inline(always)]
+fn butterfly<const QUARTER: usize, const SPAN: usize>(
+    z: &mut [[i32; 2]; SPAN],
+    j: usize,
+    turned: impl Fn([i32; 2], usize) -> [i32; 2],
+) {
+    let at = [j, j + QUARTER, j + 2 * QUARTER, j + 3 * QUARTER].map(|i| i & (SPAN - 1));
+    let [a, b, c, d] = at.map(|i| z[i]);
     let add = |x: [i32; 2], y: [i32; 2]| [x[0].wrapping_add(y[0]), x[1].wrapping_add(y[1])];
     let sub = |x: [i32; 2], y: [i32; 2]| [x[0].wrapping_sub(y[0]), x[1].wrapping_sub(y[1])];
     let halve = |x: [i32; 2]| [x[0] >> 1, x[1] >> 1];
     let (sum_ac, diff_ac) = (add(a, c), sub(a, c));
     let (sum_bd, diff_bd) = (add(b, d), sub(b, d));
-    let turned = [diff_bd[1], diff_bd[0].wrapping_neg()]; // -i (b - d)
-    let results = [
-        halve(halve(add(sum_ac, sum_bd))),
-        half_product(halve(add(diff_ac, turned)), twiddles[0]),
-        half_product(halve(sub(sum_ac, sum_bd)), twiddles[1]),
-        half_product(halve(sub(diff_ac, turned)), twiddles[2]),
-    ];
-    for (i, result) in at.into_iter().zip(results) {
-        z[i & MASK] = result;
-    }
+    let rotated = [diff_bd[1], diff_bd[0].wrapping_neg()]; // -i (b - d)
+    z[at[0]] = halve(halve(add(sum_ac, sum_bd)));
+    z[at[1]] = turned(halve(add(diff_ac, rotated)), 0);
+    z[at[2]] = turned(halve(sub(sum_ac, sum_bd)), 1);
+    z[at[3]] = turned(halve(sub(diff_ac, rotated)), 2);
 }

@@ -11,13 +11,17 @@ const MASK: usize = POINTS - 1;
 pub(super) fn features(spectrum: &mut Spectrum, exponent: i32, features: &mut Features) {
     // The transform divided by 256 and `power_of_bins` halves: |X'|^2 = |X|^2 * 2^(2 * (15 + exponent - 9)).
     power_of_bins(spectrum, (12 + 2 * exponent).clamp(0, 63) as u32);
-    let mut weights = MEL_RISING_Q15.iter();
+    let mut weights = MEL_RISING_Q15.as_slice();
     let mut rising_before = 0u64;
     for (segment, ends) in MEL_SEGMENTS.windows(2).enumerate() {
         let &[start, end] = ends else { continue };
         let (mut rising, mut total) = (0u64, 0u64);
-        for (bin, &weight) in (start..end).zip(weights.by_ref()) {
-            let power = load(spectrum, bin.into());
+        let (now, later) = weights
+            .split_at_checked(usize::from(end.wrapping_sub(start)))
+            .unwrap_or_default();
+        weights = later;
+        for (&weight, bin) in now.iter().zip(usize::from(start)..) {
+            let power = load(spectrum, bin);
             rising += power * u64::from(weight);
             total += power;
         }

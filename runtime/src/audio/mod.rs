@@ -146,27 +146,28 @@ pub fn log_mel(frame: &[i16; FRAME_LEN], scratch: &mut Scratch, features: &mut F
 /// Returns that power (the values are `2^(15 + exponent)` times the windowed samples), or `None` for silence.
 /// Sample pairs become complex numbers, as a real transform by half its length wants them.
 fn window(frame: &[i16; FRAME_LEN], spectrum: &mut fft::Spectrum) -> Option<i32> {
-    let rising = WINDOW_Q15.iter();
-    let falling = WINDOW_Q15.iter().skip(1).rev().skip(1);
+    let (rising, _) = WINDOW_Q15.as_chunks();
+    let (falling, _) = WINDOW_Q15[1..].as_chunks();
+    let weights = (rising.iter().copied()).chain(falling.iter().rev().map(|&[a, b]| [b, a]));
+    let (samples, _) = frame.as_chunks();
     let mut magnitudes = 0u32;
-    let mut samples = frame
-        .iter()
-        .zip(rising.chain(falling))
-        .map(|(&x, &w)| i32::from(x) * i32::from(w));
-    for pair in spectrum.iter_mut() {
-        *pair = [samples.next().unwrap_or(0), samples.next().unwrap_or(0)];
-        magnitudes |= pair.iter().fold(0, |bits, v| bits | v.unsigned_abs());
-    }
+    spectrum
+        .iter_mut()
+        .zip(samples)
+        .zip(weights)
+        .for_each(|((pair, &[a, b]), [v, w])| {
+            *pair = [i32::from(a) * i32::from(v), i32::from(b) * i32::from(w)];
+            magnitudes |= pair[0].unsigned_abs() | pair[1].unsigned_abs();
+        });
     if magnitudes == 0 {
         return None;
     }
     let exponent = magnitudes.leading_zeros() as i32 - 4;
-    for value in spectrum.as_flattened_mut() {
-        *value = if exponent >= 0 {
-            *value << exponent
-        } else {
-            *value >> -exponent
-        };
+    let values = spectrum.as_flattened_mut();
+    if exponent >= 0 {
+        values.iter_mut().for_each(|value| *value <<= exponent);
+    } else {
+        values.iter_mut().for_each(|value| *value >>= -exponent);
     }
     Some(exponent)
 }

@@ -32,7 +32,7 @@ const BATCH: usize = 4 * LANES;
 
 impl Side<'_> {
     /// Pre-activations (Q16) of one gate from unit `first` on.
-    fn gate(&self, gate: usize, first: usize, units: usize, pairs: &[i16]) -> [i32; BATCH] {
+    fn gate(&self, gate: usize, first: usize, units: usize, pairs: &[i16], y: &mut [i32; BATCH]) {
         let at = gate * units + first;
         let blocks = Blocks {
             pairs,
@@ -44,12 +44,8 @@ impl Side<'_> {
             min: i32::MIN,
             max: i32::MAX,
         };
-        let mut sums = [0; BATCH];
-        let count = (units - first).min(BATCH) / LANES;
-        blocks.run(Store::I32(
-            sums.as_chunks_mut().0.get_mut(..count).unwrap_or(&mut []),
-        ));
-        sums
+        let y = y.get_mut(..units.saturating_sub(first).min(BATCH));
+        blocks.run(Store::I32(y.unwrap_or_default().as_chunks_mut().0));
     }
 }
 
@@ -72,13 +68,17 @@ pub fn step<X: Activation>(
     };
     to_pairs(x, 0, x_pairs);
     to_pairs(h, 0, h_pairs);
+    let (mut w, mut r) = ([[0; BATCH]; 3], [[0; BATCH]; 3]);
     for (batch, h) in h.chunks_mut(BATCH).enumerate() {
         let first = batch * BATCH;
-        let [wz, wr, wn] = [0, 1, 2].map(|gate| input.gate(gate, first, h_len, x_pairs));
-        let [rz, rr, rn] = [0, 1, 2].map(|gate| recurrent.gate(gate, first, h_len, h_pairs));
-        let z = wz.iter().zip(&rz).map(|(w, r)| w.wrapping_add(*r));
-        let r = wr.iter().zip(&rr).map(|(w, r)| w.wrapping_add(*r));
-        let n = wn.iter().zip(&rn);
+        for (gate, (w, r)) in w.iter_mut().zip(&mut r).enumerate() {
+            input.gate(gate, first, h_len, x_pairs, w);
+            recurrent.gate(gate, first, h_len, h_pairs, r);
+        }
+        let ([wz, wr, wn], [rz, rr, rn]) = (&w, &r);
+        let z = wz.iter().zip(rz).map(|(w, r)| w.wrapping_add(*r));
+        let r = wr.iter().zip(rr).map(|(w, r)| w.wrapping_add(*r));
+        let n = wn.iter().zip(rn);
         for (((h, z), r), (&wn, &rn)) in h.iter_mut().zip(z).zip(r).zip(n) {
             let n = tanh_q15(wn.wrapping_add(round_q15(sigmoid_q15(r), rn)));
             let next = n + round_q15(sigmoid_q15(z), i32::from(*h) - n);
