@@ -33,6 +33,13 @@ pub struct Distribution {
 }
 
 impl Distribution {
+    /// The distribution of these elements.
+    pub fn of(elements: &[f32]) -> Self {
+        let mut distribution = Self::default();
+        distribution.add(elements, KEPT);
+        distribution
+    }
+
     fn add(&mut self, elements: &[f32], keep: usize) {
         for &x in elements {
             self.min = self.min.min(x);
@@ -78,12 +85,16 @@ impl Distribution {
             };
             self.elements.iter().map(one).sum::<f64>()
         };
-        let shares = (0..=20).map(|i| 1.0 - 0.03 * i as f32);
-        let ranges = shares.map(|share| (self.min * share, self.max * share));
-        let scored = ranges.map(|(low, high)| (error(low, high), (low, high)));
-        scored
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or((self.min, self.max), |(_, range)| range)
+        let shares = || (0..=20).map(|i| 1.0 - 0.03 * i as f32);
+        let best = |error: &dyn Fn(f32) -> f64| {
+            let scored = shares().map(|share| (error(share), share));
+            scored
+                .min_by(|a, b| a.0.total_cmp(&b.0))
+                .map_or(1.0, |(_, share)| share)
+        };
+        let high = self.max * best(&|share| error(self.min, self.max * share));
+        let low = self.min * best(&|share| error(self.min * share, high));
+        (low, high)
     }
 }
 
@@ -131,11 +142,9 @@ mod tests {
     use super::*;
 
     fn with_outlier() -> Distribution {
-        let mut distribution = Distribution::default();
-        let mut elements: Vec<f32> = (0..60_000).map(|i| (i as f32 * 0.37).sin()).collect();
+        let mut elements: Vec<f32> = (0..60_000).map(|i| i as f32 / 30_000.0 - 1.0).collect();
         elements.push(60.0);
-        distribution.add(&elements, KEPT);
-        distribution
+        Distribution::of(&elements)
     }
 
     #[test]
@@ -148,8 +157,7 @@ mod tests {
 
     #[test]
     fn every_range_contains_zero() {
-        let mut distribution = Distribution::default();
-        distribution.add(&[3.0, 4.0, 5.0], KEPT);
+        let distribution = Distribution::of(&[3.0, 4.0, 5.0]);
         for method in [
             RangeMethod::MinMax,
             RangeMethod::Percentile,

@@ -12,11 +12,23 @@ pub struct Aligned<B: ?Sized>(pub B);
 /// that does not compile when `N` is below `ARENA_LEN`. The path is relative to the source file, as for
 /// [`include_bytes!`].
 ///
-/// ```ignore
-/// attn_runtime::include_model!(mod kws = "../models/kws.attn");
+/// ```
+/// use attn_runtime::{Model, Session};
 ///
-/// static ARENA: ConstStaticCell<Arena<{ kws::ARENA_LEN }>> = ConstStaticCell::new(kws::arena());
-/// let model = Model::parse(kws::FILE)?;
+/// attn_runtime::include_model!(mod tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny.attn"));
+///
+/// let mut arena = tiny::arena::<{ tiny::ARENA_LEN }>();
+/// let mut session = Session::new(Model::parse(tiny::FILE)?, arena.as_mut_slice())?;
+/// session.input::<i8>(0, 0)?.copy_from_slice(&[1, -2, 3, -4]);
+/// session.run(0)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An arena that is too small does not compile:
+/// ```compile_fail
+/// attn_runtime::include_model!(mod tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny.attn"));
+///
+/// let mut arena = tiny::arena::<{ tiny::ARENA_LEN - 1 }>();
 /// ```
 #[macro_export]
 macro_rules! include_model {

@@ -1,0 +1,291 @@
+//! Every mistake that a user of `attn` can make: a clear message, a non-zero status, no file left behind.
+
+mod common;
+
+use common::{CALIBRATION, Folder, ONNX, attn};
+
+/// Runs a command that must fail, and checks message and folder.
+fn refused(folder: &Folder, arguments: &[&str], expected: &[&str]) {
+    let before = folder.names();
+    let output = attn(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert!(!message.contains("panicked"), "{message}");
+    for part in expected {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    assert_eq!(folder.names(), before, "{arguments:?} left a file behind");
+}
+
+fn convert_refused(
+    folder: &Folder,
+    onnx: &str,
+    calibration: &str,
+    extra: &[&str],
+    expected: &[&str],
+) {
+    let output = folder.path("out.attn");
+    let mut arguments = vec!["convert", onnx, "--calibrate", calibration, "-o", &output];
+    arguments.extend(extra);
+    refused(folder, &arguments, expected);
+}
+
+#[test]
+fn a_file_that_is_no_onnx() {
+    let folder = Folder::new();
+    let text = folder.write("model.onnx", b"this is not a model");
+    convert_refused(
+        &folder,
+        &text,
+        CALIBRATION,
+        &[],
+        &["model.onnx", "not a readable ONNX model"],
+    );
+    let empty = folder.write("empty.onnx", b"");
+    convert_refused(
+        &folder,
+        &empty,
+        CALIBRATION,
+        &[],
+        &["empty.onnx", "not a readable ONNX model"],
+    );
+    convert_refused(&folder, "missing.onnx", CALIBRATION, &[], &["missing.onnx"]);
+}
+
+#[test]
+fn an_operator_that_attn_does_not_have() {
+    let folder = Folder::new();
+    let model = folder.onnx("cos.onnx", |graph| {
+        let node = graph
+            .node
+            .iter_mut()
+            .find(|node| node.op_type == "Relu")
+            .unwrap();
+        (node.op_type, node.name) = ("Cos".into(), "my_cos".into());
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["node `my_cos`", "operator Cos", "[1, 64, 50]", "nearest"],
+    );
+}
+
+#[test]
+fn an_axis_without_a_size() {
+    let folder = Folder::new();
+    let model = folder.onnx("dynamic.onnx", |graph| {
+        common::set_dim(&mut graph.input[0], 1, Err("time"))
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["input `features`", "axis 1", "`time`", "fixed shapes"],
+    );
+    let model = folder.onnx("batch.onnx", |graph| {
+        common::set_dim(&mut graph.input[0], 0, Ok(8))
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["input `features`", "batch size 8"],
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite() {
+    let folder = Folder::new();
+    let mut name = String::new();
+    let model = folder.onnx("nan.onnx", |graph| {
+        let weight = graph
+            .initializer
+            .iter_mut()
+            .find(|tensor| tensor.dims == [64, 40, 5])
+            .unwrap();
+        name = weight.name.clone();
+        weight.raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &[&format!("weight `{name}`"), "NaN", "node `"],
+    );
+}
+
+#[test]
+fn calibration_that_does_not_fit() {
+    let folder = Folder::new();
+    convert_refused(&folder, ONNX, "missing.npz", &[], &["missing.npz"]);
+    let text = folder.write("text.npz", b"no zip");
+    convert_refused(&folder, ONNX, &text, &[], &["text.npz", "npz"]);
+    let other = folder.npz("other.npz", "pictures", &[4, 50, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &other,
+        &[],
+        &["no array `features`", "it holds: pictures"],
+    );
+    let shape = folder.npz("shape.npz", "features", &[4, 49, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &shape,
+        &[],
+        &["array `features`", "[4, 49, 40]", "[samples, 50, 40]"],
+    );
+    let none = folder.npz("none.npz", "features", &[0, 50, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &none,
+        &[],
+        &["array `features`", "no samples"],
+    );
+    let nan = folder.npz("nan.npz", "features", &[4, 50, 40], f32::NAN);
+    convert_refused(
+        &folder,
+        ONNX,
+        &nan,
+        &[],
+        &["array `features`", "sample 0 holds NaN"],
+    );
+}
+
+#[test]
+fn options_that_do_not_fit_the_model() {
+    let folder = Folder::new();
+    let labels = folder.write("labels.txt", b"one\ntwo\n");
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--labels", &labels],
+        &["--labels", "2 labels for 20 classes"],
+    );
+    convert_refused(&folder, ONNX, CALIBRATION, &["--audio-hop", "0"], &["hop"]);
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--smoothing", "6"],
+        &["--threshold"],
+    );
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--dtype", "int3"],
+        &["--dtype"],
+    );
+}
+
+#[test]
+fn a_model_that_cannot_be_streamed() {
+    let folder = Folder::new();
+    let model = folder.onnx("noncausal.onnx", |graph| {
+        let node = graph
+            .node
+            .iter_mut()
+            .find(|node| node.op_type == "Conv")
+            .unwrap();
+        let pads = node
+            .attribute
+            .iter_mut()
+            .find(|attribute| attribute.name == "pads")
+            .unwrap();
+        pads.ints = vec![2, 2];
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &["--stream"],
+        &["(Conv1d)", "frame by frame", "causal", "4 rows before"],
+    );
+}
+
+#[test]
+fn wav_files_that_the_front_end_does_not_take() {
+    let folder = Folder::new();
+    let output = folder.path("out.npz");
+    let cases: [(&str, hound::WavSpec, usize, &str); 6] = [
+        ("empty.wav", common::spec(16_000, 1, 16), 0, "0 samples"),
+        (
+            "short.wav",
+            common::spec(16_000, 1, 16),
+            511,
+            "511 samples are less than one frame",
+        ),
+        ("bytes.wav", common::spec(16_000, 1, 8), 16_000, "8-bit"),
+        ("cd.wav", common::spec(44_100, 1, 16), 16_000, "44100 Hz"),
+        (
+            "stereo.wav",
+            common::spec(16_000, 2, 16),
+            16_000,
+            "2 channel(s)",
+        ),
+        ("float.wav", common::float_spec(), 16_000, "32-bit float"),
+    ];
+    for (name, spec, samples, expected) in cases {
+        let wav = folder.wav(name, spec, samples);
+        refused(
+            &folder,
+            &["features", &wav, "-o", &output],
+            &[name, expected],
+        );
+    }
+    let text = folder.write("text.wav", b"RIFF");
+    refused(
+        &folder,
+        &["features", &text, "-o", &output],
+        &["text.wav", "not a readable WAV file"],
+    );
+}
+
+#[test]
+fn attn_files_that_are_damaged() {
+    let folder = Folder::new();
+    let good = std::fs::read(common::TINY).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 0x10;
+    let cases = [
+        ("empty.attn", vec![], "0 bytes are no .attn file"),
+        ("cut.attn", good[..good.len() - 7].to_vec(), "truncated"),
+        ("flipped.attn", flipped, "checksum"),
+        ("text.attn", vec![b'x'; 200], "does not start with ATTN"),
+    ];
+    for (name, bytes, expected) in cases {
+        let file = folder.write(name, &bytes);
+        refused(&folder, &["inspect", &file], &[name, expected]);
+        refused(
+            &folder,
+            &["run", &file, CALIBRATION, "-o", &folder.path("out.npz")],
+            &[name, expected],
+        );
+    }
+    let error = ["--data", CALIBRATION];
+    refused(
+        &folder,
+        &[&["compare", ONNX, common::TINY][..], &error].concat(),
+        &["not converted from this ONNX model"],
+    );
+}
+
+#[test]
+fn an_output_folder_that_is_not_there() {
+    let folder = Folder::new();
+    let output = folder.path("none/out.attn");
+    refused(
+        &folder,
+        &["convert", ONNX, "--calibrate", CALIBRATION, "-o", &output],
+        &["none"],
+    );
+}

@@ -1,0 +1,73 @@
+//! The format stays what it is: a tiny model must give the very bytes that were committed.
+//!
+//! `ATTN_BLESS=1 cargo test -p attn-converter --test golden` writes them anew after a deliberate change of format.
+
+use attn_converter::calibrate::{Distribution, RangeMethod};
+use attn_converter::emit::{Metadata, emit};
+use attn_converter::graph::{ActivationKind, Clamp, Graph, Node, Op, Value, ValueId};
+use attn_converter::lower::{Form, lower};
+use attn_converter::plan::plan;
+use attn_converter::quantize::{Choices, Scheme};
+use ndarray::ArrayD;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+fn tiny() -> Graph {
+    let value = |name: &str, channels: usize| Value {
+        name: name.into(),
+        dims: vec![channels],
+        source: None,
+    };
+    let weight = (0..12).map(|i| 0.1 * (i as f32 - 5.0)).collect();
+    let linear = Op::Linear {
+        weight: ArrayD::from_shape_vec(vec![3, 4], weight).unwrap(),
+        bias: vec![0.5, 0.0, -0.5],
+        clamp: Clamp::NONE,
+    };
+    let node = |name: &str, op, input, output| Node {
+        name: name.into(),
+        op,
+        inputs: vec![ValueId(input)],
+        output: ValueId(output),
+    };
+    Graph {
+        values: vec![value("x", 4), value("h", 3), value("y", 3)],
+        nodes: vec![
+            node("fc", linear, 0, 1),
+            node("tanh", Op::Activation(ActivationKind::Tanh), 1, 2),
+        ],
+        inputs: vec![ValueId(0)],
+        outputs: vec![ValueId(2)],
+    }
+}
+
+fn bytes() -> Vec<u8> {
+    let graph = tiny();
+    let range = |limit: f32| Distribution::of(&[-limit, limit]);
+    let choices = Choices {
+        range: RangeMethod::MinMax,
+        audio: false,
+        wide: BTreeSet::new(),
+    };
+    let scheme = Scheme::new(&graph, &[range(1.0), range(2.0), range(1.0)], &choices);
+    let program = lower(&graph, &scheme, Form::Window).unwrap();
+    let labels = ["left", "middle", "right"].map(String::from).to_vec();
+    let metadata = Metadata {
+        labels,
+        ..Metadata::default()
+    };
+    emit(&program, &plan(&program), &metadata).unwrap()
+}
+
+#[test]
+fn a_tiny_model_gives_the_committed_bytes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/tests/tiny.attn");
+    if std::env::var_os("ATTN_BLESS").is_some() {
+        attn_converter::files::write_bytes(&path, &bytes()).unwrap();
+    }
+    assert_eq!(
+        bytes(),
+        std::fs::read(&path).unwrap(),
+        "see the top of this file"
+    );
+}
