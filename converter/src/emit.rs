@@ -4,9 +4,9 @@ use crate::error::ConvertError;
 use crate::plan::Plan;
 use crate::program::{Operator, Program, Tensor};
 use attn_runtime::format::{
-    AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO, MAX_RANK, MetaKey,
-    MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta, Storage, TensorRecord, VERSION,
-    checksum,
+    AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO, MAX_NAME_LEN,
+    MAX_RANK, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta, Storage,
+    TensorRecord, VERSION, checksum,
 };
 use zerocopy::IntoBytes;
 
@@ -117,7 +117,7 @@ impl Sections {
         if name.is_empty() {
             return 0;
         }
-        let end = name.floor_char_boundary(usize::from(u16::MAX));
+        let end = name.floor_char_boundary(MAX_NAME_LEN);
         let at = self.strings.len() as u32;
         self.strings.extend_from_slice(&(end as u16).to_le_bytes());
         self.strings.extend_from_slice(&name.as_bytes()[..end]);

@@ -17,5 +17,5 @@ pub mod ops;
 mod session;
 
 pub use include::Aligned;
-pub use model::{Model, ModelError, TensorError};
+pub use model::{Limited, Model, ModelError, TensorError};
 pub use session::{Arena, Element, Progress, Session, SessionError};

@@ -39,19 +39,19 @@ pub struct Header {
     pub magic: [u8; 4],
     /// [`VERSION`].
     pub version: u16,
-    /// Reserved; 0.
+    /// 0; for features of which an older runtime must keep its hands off.
     pub flags: u16,
     /// Length of the whole file in bytes.
     pub file_len: u32,
     /// [`super::checksum`] of the file.
     pub checksum: u32,
-    /// Bytes of arena that a session needs, state included.
+    /// Bytes of arena that a session needs, state included; at most [`super::MAX_ARENA_LEN`].
     pub arena_len: u32,
     /// Bytes at the start of the arena which hold state between runs.
     pub state_len: u32,
     /// [`super::TensorRecord`]s.
     pub tensors: Section,
-    /// [`super::OpRecord`]s, entry by entry, in execution order.
+    /// [`super::OpRecord`]s, entry by entry, in execution order; at most [`super::MAX_OPS`].
     pub ops: Section,
     /// [`super::EntryRecord`]s.
     pub entries: Section,
@@ -61,7 +61,7 @@ pub struct Header {
     pub params: Section,
     /// Bytes: packed weights, biases, multipliers, tables.
     pub weights: Section,
-    /// Bytes: names, each a `u16` length and UTF-8. Offset 0 holds the empty name.
+    /// Bytes: names, each a `u16` length up to [`super::MAX_NAME_LEN`] and UTF-8. Offset 0 holds the empty name.
     pub strings: Section,
 }
 

@@ -14,6 +14,14 @@ pub use meta::{AudioMeta, MetaKey, MetaRecord, SpotterMeta};
 pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpKind, OpRecord};
 pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};
 
+/// Most operators in a file. Parsing follows the bytes of the arena through the operators of each entry point, in
+/// time that grows with the square of their number.
+pub const MAX_OPS: usize = 2048;
+/// Most bytes of a name.
+pub const MAX_NAME_LEN: usize = 1024;
+/// Most bytes of arena, so that sizes and offsets fit 32 bits with room to spare.
+pub const MAX_ARENA_LEN: usize = 1 << 28;
+
 /// Stands for "no tensor" where a record has room for more tensors than the operator uses.
 pub const NO_TENSOR: u16 = u16::MAX;
 

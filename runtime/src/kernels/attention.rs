@@ -43,34 +43,24 @@ impl Shape {
     }
 }
 
-/// Puts one key and one value (`[heads * head_dim]` each) into `slot`.
-pub fn push(
-    key: &[i8],
-    value: &[i8],
-    slot: usize,
-    shape: &Shape,
-    keys: &mut [i8],
-    values: &mut [i8],
-) {
-    let (key_len, value_len) = (
-        packed_len(shape.slots, shape.head_dim),
-        packed_len(shape.head_dim, shape.slots),
-    );
+/// Puts a key `[heads * head_dim]` into `slot` of the packed keys.
+pub fn push_key(key: &[i8], slot: usize, shape: &Shape, keys: &mut [i8]) {
     let d = shape.head_dim.max(1);
-    for (keys, key) in keys
-        .chunks_exact_mut(key_len.max(1))
-        .zip(key.chunks_exact(d))
-    {
+    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
+    for (keys, key) in heads.zip(key.chunks_exact(d)) {
         for (i, &k) in key.iter().enumerate() {
             if let Some(place) = keys.get_mut(packed_index(slot, i, d)) {
                 *place = k;
             }
         }
     }
-    for (values, value) in values
-        .chunks_exact_mut(value_len.max(1))
-        .zip(value.chunks_exact(d))
-    {
+}
+
+/// Puts a value `[heads * head_dim]` into `slot` of the packed values.
+pub fn push_value(value: &[i8], slot: usize, shape: &Shape, values: &mut [i8]) {
+    let d = shape.head_dim.max(1);
+    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
+    for (values, value) in heads.zip(value.chunks_exact(d)) {
         for (i, &v) in value.iter().enumerate() {
             if let Some(place) = values.get_mut(packed_index(i, slot, shape.slots)) {
                 *place = v;
@@ -186,7 +176,8 @@ mod tests {
         let mut keys = vec![0; SHAPE.keys_len()];
         let mut values = vec![0; SHAPE.values_len()];
         for (slot, key, value) in rows {
-            push(key, value, *slot, &SHAPE, &mut keys, &mut values);
+            push_key(key, *slot, &SHAPE, &mut keys);
+            push_value(value, *slot, &SHAPE, &mut values);
         }
         let scaling = Scaling {
             score_multiplier: score_multiplier(0.002),

@@ -16,9 +16,10 @@ pub const fn pairs_len(k: usize) -> usize {
     k.next_multiple_of(LANES)
 }
 
-/// Bytes of packed weights for `out` outputs of `k` inputs each.
+/// Bytes of packed weights for `out` outputs of `k` inputs each; the largest number if there is none.
 pub const fn packed_len(out: usize, k: usize) -> usize {
-    out.next_multiple_of(LANES) * k.next_multiple_of(LANES)
+    out.next_multiple_of(LANES)
+        .saturating_mul(k.next_multiple_of(LANES))
 }
 
 /// Where the weight of output `o` for input `i` stands among packed weights of `k` inputs.

@@ -11,7 +11,7 @@
 use super::arena::{self, Values};
 use super::{OpError, OpView, require};
 use crate::format::{DType, Storage, TensorRecord};
-use crate::kernels::attention::{Scaling, Shape, attend, push};
+use crate::kernels::attention::{Scaling, Shape, attend, push_key, push_value};
 use crate::kernels::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -111,43 +111,48 @@ pub(super) fn check_push(op: &OpView) -> Result<(), OpError> {
 
 pub(super) fn run_push(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let shape = op.params::<AttentionParams>()?.shape()?;
-    let (key, value) = (op.input(0)?, op.input(1)?);
-    let width = shape.heads * shape.head_dim;
-    if op.input_count() == 2 {
-        let [key, value, keys, values] =
-            arena::tensors(arena, [key, value, op.output()?, op.output_at(1)?])?;
-        let (keys, values) = (arena::typed::<i8>(keys)?, arena::typed::<i8>(values)?);
+    let streaming = op.input_count() > 2;
+    let (keys, values) = if streaming {
+        (op.input(2)?, op.input(3)?)
+    } else {
+        (op.output()?, op.output_at(1)?)
+    };
+    let first = if streaming {
+        advance(op, &shape, arena)?
+    } else {
+        let [keys, values] = arena::tensors(arena, [keys, values])?;
         keys.fill(0);
         values.fill(0);
-        let rows = arena::typed::<i8>(key)?
-            .chunks_exact(width)
-            .zip(arena::typed::<i8>(value)?.chunks_exact(width));
-        rows.enumerate()
-            .for_each(|(slot, (key, value))| push(key, value, slot, &shape, keys, values));
-        return Ok(());
+        0
+    };
+    let width = shape.heads * shape.head_dim;
+    let slots = (first..shape.slots).chain(0..first);
+    // One tensor can be both key and value: each is borrowed by itself.
+    let [key, keys] = arena::tensors(arena, [op.input(0)?, keys])?;
+    let keys = arena::typed::<i8>(keys)?;
+    for (slot, key) in (slots.clone()).zip(arena::typed::<i8>(key)?.chunks_exact(width)) {
+        push_key(key, slot, &shape, keys);
     }
-    let [key, value, keys, values, ring] = arena::tensors(
-        arena,
-        [key, value, op.input(2)?, op.input(3)?, op.input(4)?],
-    )?;
-    let (keys, values) = (arena::typed::<i8>(keys)?, arena::typed::<i8>(values)?);
+    let [value, values] = arena::tensors(arena, [op.input(1)?, values])?;
+    let values = arena::typed::<i8>(values)?;
+    for (slot, value) in slots.zip(arena::typed::<i8>(value)?.chunks_exact(width)) {
+        push_value(value, slot, &shape, values);
+    }
+    Ok(())
+}
+
+/// Moves the ring on by the rows that are pushed; gives the slot of the first.
+fn advance(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpError> {
+    let rows = op.input(0)?.rows();
+    let [ring] = arena::tensors(arena, [op.input(4)?])?;
     let [next, filled] = arena::typed::<i32>(ring)? else {
         return Err(OpError::WrongShape);
     };
-    for (key, value) in arena::typed::<i8>(key)?
-        .chunks_exact(width)
-        .zip(arena::typed::<i8>(value)?.chunks_exact(width))
-    {
-        let slot = (*next as usize).min(shape.slots - 1);
-        push(key, value, slot, &shape, keys, values);
-        *next = if slot + 1 == shape.slots {
-            0
-        } else {
-            slot as i32 + 1
-        };
-        *filled = filled.saturating_add(1).clamp(0, shape.slots as i32);
-    }
-    Ok(())
+    let first = (*next as usize).min(shape.slots - 1);
+    *next = ((first + rows) % shape.slots) as i32;
+    let used = (*filled).clamp(0, shape.slots as i32) as usize;
+    *filled = (used + rows).min(shape.slots) as i32;
+    Ok(first)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {

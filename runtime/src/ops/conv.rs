@@ -19,9 +19,9 @@ pub struct Conv1dParams {
     pub kernel: u32,
     /// Rows from one position to the next.
     pub stride: u32,
-    /// Rows of padding before the input.
+    /// Rows of padding before the input, at most `kernel`.
     pub pad_before: u32,
-    /// Rows of padding behind the input.
+    /// Rows of padding behind the input, at most `kernel`.
     pub pad_after: u32,
 }
 
@@ -33,8 +33,9 @@ const MAX_ROWS: u32 = 1 << 20;
 impl Conv1dParams {
     fn check(&self, x: &TensorRecord, y: &TensorRecord) -> Result<(), OpError> {
         let all = [self.kernel, self.stride, self.pad_before, self.pad_after];
+        let pads = self.pad_before <= self.kernel && self.pad_after <= self.kernel;
         require(
-            all.iter().all(|&n| n <= MAX_ROWS) && self.kernel > 0 && self.stride > 0,
+            all.iter().all(|&n| n <= MAX_ROWS) && self.kernel > 0 && self.stride > 0 && pads,
             OpError::BadParams,
         )?;
         let padded = x

@@ -1,0 +1,407 @@
+//! A small file with every operator, a stream and a whole window as entry points, written record by record.
+
+use attn_runtime::format::{
+    AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MetaKey, MetaRecord,
+    NO_TENSOR, OpKind, OpRecord, Section, SpotterMeta, Storage, TensorRecord, VERSION, checksum,
+};
+use attn_runtime::kernels::attention::Shape;
+use attn_runtime::kernels::dot::{packed_len, pairs_len};
+use attn_runtime::ops::{
+    AddParams, AttentionParams, Conv1dParams, GruParams, GruSide, LinearParams, LutParams,
+    RequantizeParams, SoftmaxParams,
+};
+use zerocopy::IntoBytes;
+
+/// Channels of every row.
+pub const C: usize = 4;
+const WINDOW: Shape = Shape {
+    heads: 2,
+    head_dim: 2,
+    slots: 3,
+};
+
+#[derive(Default)]
+pub struct Builder {
+    pub tensors: Vec<TensorRecord>,
+    pub ops: Vec<OpRecord>,
+    pub entries: Vec<EntryRecord>,
+    meta: Vec<MetaRecord>,
+    params: Vec<u8>,
+    weights: Vec<u8>,
+    strings: Vec<u8>,
+    state_len: u32,
+    arena_len: u32,
+}
+
+impl Builder {
+    pub fn new() -> Self {
+        Self {
+            strings: vec![0, 0],
+            ..Self::default()
+        }
+    }
+
+    pub fn name(&mut self, name: &str) -> u32 {
+        let at = self.strings.len() as u32;
+        self.strings
+            .extend_from_slice(&(name.len() as u16).to_le_bytes());
+        self.strings.extend_from_slice(name.as_bytes());
+        at
+    }
+
+    /// A tensor behind the last one. State comes before all others.
+    pub fn tensor(&mut self, storage: Storage, dtype: DType, rows: usize, channels: usize) -> u16 {
+        let bytes = ((rows * channels * dtype.size()) as u32).next_multiple_of(4);
+        let offset = self.arena_len;
+        self.arena_len += bytes;
+        if storage == Storage::State {
+            self.state_len = self.arena_len;
+        }
+        let name = self.name("t");
+        self.tensors.push(TensorRecord {
+            dtype: dtype as u8,
+            storage: storage as u8,
+            rank: 2,
+            flags: 0,
+            dims: [rows as u32, channels as u32, 1, 1],
+            offset,
+            scale: 0.125,
+            zero_point: if dtype == DType::I8 { -3 } else { 0 },
+            name,
+        });
+        self.tensors.len() as u16 - 1
+    }
+
+    pub fn op<P: IntoBytes + zerocopy::Immutable + ?Sized>(
+        &mut self,
+        kind: OpKind,
+        inputs: &[u16],
+        outputs: &[u16],
+        scratch: Option<u16>,
+        params: &P,
+    ) {
+        let (at, len) = self.params(params.as_bytes());
+        let name = self.name(kind.name());
+        self.ops.push(OpRecord {
+            kind: kind as u16,
+            inputs: padded(inputs),
+            outputs: padded(outputs),
+            scratch: scratch.unwrap_or(NO_TENSOR),
+            flags: 0,
+            name,
+            params: at,
+            params_len: len,
+        });
+    }
+
+    pub fn entry(&mut self, name: &str, first_op: usize, inputs: &[u16], outputs: &[u16]) {
+        let name = self.name(name);
+        self.entries.push(EntryRecord {
+            name,
+            first_op: first_op as u32,
+            op_count: (self.ops.len() - first_op) as u32,
+            inputs: padded(inputs),
+            outputs: padded(outputs),
+        });
+    }
+
+    fn params(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let at = self.params.len() as u32;
+        self.params.extend_from_slice(bytes);
+        self.params.resize(self.params.len().next_multiple_of(4), 0);
+        (at, bytes.len() as u32)
+    }
+
+    fn meta(&mut self, key: MetaKey, count: usize, payload: &[u8]) {
+        let (offset, len) = self.params(payload);
+        self.meta.push(MetaRecord {
+            key: key as u16,
+            count: count as u16,
+            offset,
+            len,
+        });
+    }
+
+    /// Pseudo-random weights: `bytes` of int8, or words of that many bytes of `value`.
+    fn weights(&mut self, bytes: usize) -> u32 {
+        let at = self.weights.len();
+        self.weights
+            .extend((0..bytes).map(|i| (i * 89 % 251) as u8));
+        self.weights
+            .resize(self.weights.len().next_multiple_of(4), 0);
+        at as u32
+    }
+
+    fn words(&mut self, count: usize, value: i32) -> u32 {
+        let at = self.weights.len() as u32;
+        for _ in 0..count {
+            self.weights.extend_from_slice(&value.to_le_bytes());
+        }
+        at
+    }
+
+    fn linear_params(&mut self, packed: usize, out: usize) -> LinearParams {
+        LinearParams {
+            weights: self.weights(packed),
+            bias: self.words(out, 77),
+            multipliers: self.words(out, 1 << 26),
+            left_shift: 2,
+            min: -128,
+            max: 127,
+        }
+    }
+
+    fn gru_side(&mut self, k: usize) -> GruSide {
+        let units = 3 * pairs_len(C);
+        GruSide {
+            weights: self.weights(units * pairs_len(k)),
+            bias: self.words(units, -500),
+            multipliers: self.words(units, 1 << 27),
+            left_shift: 4,
+        }
+    }
+
+    fn linear(&mut self, x: u16, y: u16, k: usize) {
+        let scratch = self.tensor(Storage::Arena, DType::I16, 1, pairs_len(k));
+        let params = self.linear_params(packed_len(C, k), C);
+        self.op(OpKind::Linear, &[x], &[y], Some(scratch), &params);
+    }
+
+    /// The file.
+    pub fn file(self) -> Vec<u8> {
+        let mut file = vec![0; HEADER_LEN];
+        let mut append = |bytes: &[u8], count: usize| {
+            file.resize(file.len().next_multiple_of(FILE_ALIGN), 0);
+            let offset = file.len() as u32;
+            file.extend_from_slice(bytes);
+            Section {
+                offset,
+                count: count as u32,
+            }
+        };
+        let header = Header {
+            magic: MAGIC,
+            version: VERSION,
+            flags: 0,
+            file_len: 0,
+            checksum: 0,
+            arena_len: self.arena_len,
+            state_len: self.state_len,
+            tensors: append(self.tensors.as_bytes(), self.tensors.len()),
+            ops: append(self.ops.as_bytes(), self.ops.len()),
+            entries: append(self.entries.as_bytes(), self.entries.len()),
+            meta: append(self.meta.as_bytes(), self.meta.len()),
+            params: append(&self.params, self.params.len()),
+            weights: append(&self.weights, self.weights.len()),
+            strings: append(&self.strings, self.strings.len()),
+        };
+        file[..HEADER_LEN].copy_from_slice(header.as_bytes());
+        sealed(file)
+    }
+}
+
+fn padded<const N: usize>(ids: &[u16]) -> [u16; N] {
+    core::array::from_fn(|i| ids.get(i).copied().unwrap_or(NO_TENSOR))
+}
+
+/// `file` with length and checksum as they should be.
+pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    let len = file.len() as u32;
+    file[8..12].copy_from_slice(&len.to_le_bytes());
+    let sum = checksum(&file);
+    file[12..16].copy_from_slice(&sum.to_le_bytes());
+    file
+}
+
+const RESCALE: RequantizeParams = RequantizeParams {
+    multiplier: 1 << 28,
+    left_shift: 1,
+    min: -128,
+    max: 127,
+};
+
+fn attention_params(score_multiplier: u32) -> AttentionParams {
+    AttentionParams {
+        heads: WINDOW.heads as u32,
+        head_dim: WINDOW.head_dim as u32,
+        slots: WINDOW.slots as u32,
+        score_multiplier,
+        value_zero_point: -3,
+    }
+}
+
+/// The file with every operator.
+pub fn tiny_model() -> Vec<u8> {
+    use DType::{I8, I16, I32};
+    use Storage::{Arena, State};
+    let mut b = Builder::new();
+    let history = b.tensor(State, I8, 3, C);
+    let h = b.tensor(State, I16, 1, C);
+    let keys = b.tensor(State, I8, 1, WINDOW.keys_len());
+    let values = b.tensor(State, I8, 1, WINDOW.values_len());
+    let ring = b.tensor(State, I32, 1, 2);
+    step(&mut b, [history, h, keys, values, ring]);
+    let first = b.ops.len();
+    window(&mut b, first);
+
+    let x = b.tensor(Arena, I8, 1, C);
+    let y = b.tensor(Arena, I8, 1, 2 * C);
+    let first = b.ops.len();
+    b.op(OpKind::Concat, &[x, x], &[y], None, &[RESCALE; 2]);
+    b.entry("twice", first, &[x], &[y]);
+
+    let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
+    b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
+    let audio = AudioMeta {
+        sample_rate: 16_000,
+        frame_len: 512,
+        hop: 320,
+        mel_bands: 40,
+    };
+    b.meta(MetaKey::Audio, 1, audio.as_bytes());
+    let spotter = SpotterMeta {
+        smoothing_hops: 5,
+        refractory_hops: 50,
+    };
+    let thresholds = [20_000u16; 4];
+    b.meta(
+        MetaKey::Spotter,
+        4,
+        &[spotter.as_bytes(), thresholds.as_bytes()].concat(),
+    );
+    b.file()
+}
+
+/// One frame of a stream: convolutions on a history, a Gru, attention over a ring, an output layer.
+fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
+    use DType::{I8, I16, I32};
+    use Storage::Arena;
+    let x = b.tensor(Arena, I8, 1, C);
+    let conv = b.tensor(Arena, I8, 1, C);
+    let depthwise = b.tensor(Arena, I8, 1, C);
+    b.op(OpKind::ShiftRows, &[x, history], &[], None, &[0u8; 0]);
+    let scratch = b.tensor(Arena, I16, 1, 3 * C);
+    let mut params = Conv1dParams {
+        matrix: b.linear_params(packed_len(C, 3 * C), C),
+        kernel: 3,
+        stride: 1,
+        pad_before: 0,
+        pad_after: 0,
+    };
+    b.op(OpKind::Conv1d, &[history], &[conv], Some(scratch), &params);
+    params.matrix = b.linear_params(3 * C, C);
+    b.op(
+        OpKind::DepthwiseConv1d,
+        &[history],
+        &[depthwise],
+        None,
+        &params,
+    );
+
+    let state = b.tensor(Arena, I16, 1, C);
+    let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
+    let gru = GruParams {
+        input: b.gru_side(C),
+        recurrent: b.gru_side(C),
+        restart: 0,
+    };
+    b.op(OpKind::Gru, &[conv, h], &[state], Some(scratch), &gru);
+
+    let [q, k, v] = [(); 3].map(|_| b.tensor(Arena, I8, 1, C));
+    for y in [q, k, v] {
+        b.linear(state, y, C);
+    }
+    b.op(
+        OpKind::PushKeyValue,
+        &[k, v, keys, values, ring],
+        &[],
+        None,
+        &attention_params(0),
+    );
+    let context = b.tensor(Arena, I16, 1, C);
+    let scratch = b.tensor(
+        Arena,
+        I32,
+        1,
+        WINDOW.scores_len() + WINDOW.pairs_len().div_ceil(2),
+    );
+    b.op(
+        OpKind::Attention,
+        &[q, keys, values, ring],
+        &[context],
+        Some(scratch),
+        &attention_params(1 << 20),
+    );
+
+    let narrow = b.tensor(Arena, I8, 1, C);
+    b.op(OpKind::Requantize, &[context], &[narrow], None, &RESCALE);
+    let lut = LutParams {
+        table: b.weights(256),
+    };
+    b.op(OpKind::Lut, &[narrow], &[narrow], None, &lut);
+    let sum = b.tensor(Arena, I8, 1, C);
+    let add = AddParams {
+        factors: [1 << 16, 1 << 15],
+        min: -128,
+        max: 127,
+    };
+    b.op(OpKind::Add, &[narrow, conv], &[sum], None, &add);
+    let joined = b.tensor(Arena, I8, 1, 2 * C);
+    b.op(
+        OpKind::Concat,
+        &[sum, depthwise],
+        &[joined],
+        None,
+        &[RESCALE; 2],
+    );
+    let logits = b.tensor(Arena, I8, 1, C);
+    b.linear(joined, logits, 2 * C);
+    let probabilities = b.tensor(Arena, I16, 1, C);
+    let softmax = SoftmaxParams {
+        score_multiplier: 1 << 28,
+    };
+    b.op(OpKind::Softmax, &[logits], &[probabilities], None, &softmax);
+    b.entry("step", 0, &[x], &[probabilities, sum]);
+}
+
+/// A whole window of three frames: the Gru starts from zero, keys and values are outputs.
+fn window(b: &mut Builder, first: usize) {
+    use DType::{I8, I16, I32};
+    use Storage::Arena;
+    let rows = WINDOW.slots;
+    let x = b.tensor(Arena, I8, rows, C);
+    let (states, h) = (b.tensor(Arena, I16, rows, C), b.tensor(Arena, I16, 1, C));
+    let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
+    let gru = GruParams {
+        input: b.gru_side(C),
+        recurrent: b.gru_side(C),
+        restart: 1,
+    };
+    b.op(OpKind::Gru, &[x], &[states, h], Some(scratch), &gru);
+    let narrow = b.tensor(Arena, I8, rows, C);
+    b.op(OpKind::Requantize, &[states], &[narrow], None, &RESCALE);
+    let keys = b.tensor(Arena, I8, 1, WINDOW.keys_len());
+    let values = b.tensor(Arena, I8, 1, WINDOW.values_len());
+    b.op(
+        OpKind::PushKeyValue,
+        &[narrow, narrow],
+        &[keys, values],
+        None,
+        &attention_params(0),
+    );
+    let context = b.tensor(Arena, I16, rows, C);
+    let scratch = b.tensor(
+        Arena,
+        I32,
+        1,
+        WINDOW.scores_len() + WINDOW.pairs_len().div_ceil(2),
+    );
+    b.op(
+        OpKind::Attention,
+        &[narrow, keys, values],
+        &[context],
+        Some(scratch),
+        &attention_params(1 << 20),
+    );
+    b.entry("run", first, &[x], &[context]);
+}

@@ -1,0 +1,232 @@
+//! Why a file is refused: each rule of the format that it can break, and what to do then.
+
+use crate::format::{HEADER_LEN, VERSION};
+use crate::ops::OpError;
+use core::fmt;
+
+/// Why a byte string is not a model that can run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Shorter than a header.
+    TooShort {
+        /// Bytes given.
+        len: usize,
+    },
+    /// The bytes do not start at a multiple of 16 in memory.
+    Misaligned,
+    /// The first four bytes are not `ATTN`.
+    BadMagic,
+    /// Written for another version of the format.
+    UnsupportedVersion {
+        /// Version in the file.
+        found: u16,
+    },
+    /// Flags that this runtime does not know.
+    UnknownFlags {
+        /// Flags in the file.
+        found: u16,
+    },
+    /// The header states another length than the file has.
+    WrongLength {
+        /// Length in the header.
+        stated: u32,
+        /// Length given.
+        actual: usize,
+    },
+    /// The bytes were changed after they were written.
+    BadChecksum {
+        /// Checksum in the header.
+        stated: u32,
+        /// Checksum of the bytes.
+        actual: u32,
+    },
+    /// A section is misplaced.
+    BadSection {
+        /// Byte offset in the file that the header gives.
+        offset: u32,
+    },
+    /// More of something than the format allows.
+    TooMany {
+        /// Of what.
+        what: Limited,
+        /// Number in the file.
+        found: usize,
+        /// Most that there can be.
+        limit: usize,
+    },
+    /// A name is out of bounds, longer than 1024 bytes or not UTF-8.
+    BadString {
+        /// Offset in the strings section.
+        offset: u32,
+    },
+    /// A tensor record breaks the rules of the format.
+    BadTensor {
+        /// Number of the tensor.
+        tensor: u16,
+        /// Rule broken.
+        reason: TensorError,
+    },
+    /// An operator breaks its contract.
+    BadOp {
+        /// Number of the operator.
+        op: u16,
+        /// Rule broken.
+        reason: OpError,
+    },
+    /// An operator or an entry point reads bytes of the arena that no one has written, or that were overwritten.
+    StaleRead {
+        /// Number of the operator; `u16::MAX` for the outputs of the entry point.
+        op: u16,
+        /// Number of the tensor.
+        tensor: u16,
+    },
+    /// An entry point names operators or tensors that do not exist, has no operators or some of an earlier entry
+    /// point, or inputs that overlap.
+    BadEntry {
+        /// Number of the entry point.
+        entry: u16,
+    },
+    /// A metadata record is out of bounds or of the wrong length.
+    BadMeta {
+        /// Number of the record.
+        record: u16,
+    },
+}
+
+/// What [`ModelError::TooMany`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Limited {
+    /// Operators.
+    Ops,
+    /// Tensors.
+    Tensors,
+    /// Bytes of arena.
+    ArenaBytes,
+    /// Bytes of all state tensors together.
+    StateBytes,
+}
+
+impl fmt::Display for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ops => "operators",
+            Self::Tensors => "tensors",
+            Self::ArenaBytes => "bytes of arena",
+            Self::StateBytes => "bytes in state tensors",
+        })
+    }
+}
+
+/// Why a tensor record is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum TensorError {
+    /// Unknown element type or storage.
+    UnknownCode,
+    /// Rank outside 1 to 4, a zero dimension, or a size that overflows.
+    BadShape,
+    /// Not inside its part of the arena, or not at a multiple of 4.
+    OutOfArena,
+    /// Scale not finite and positive, or zero point outside the element type.
+    BadQuantization,
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooShort { len } => {
+                write!(
+                    f,
+                    "{len} bytes are no .attn file: the header alone has {HEADER_LEN}; is the file truncated?"
+                )
+            }
+            Self::Misaligned => write!(
+                f,
+                "the model does not start at a multiple of 16: use include_model!"
+            ),
+            Self::BadMagic => write!(
+                f,
+                "not an .attn file: it does not start with ATTN; convert the model with `attn convert`"
+            ),
+            Self::UnsupportedVersion { found } => {
+                write!(
+                    f,
+                    "format version {found}, this runtime reads version {VERSION}: convert the model again"
+                )
+            }
+            Self::UnknownFlags { found } => write!(
+                f,
+                "unknown flags {found:#06x}: use a runtime at least as new as the converter"
+            ),
+            Self::WrongLength { stated, actual } => {
+                write!(
+                    f,
+                    "the header states {stated} bytes, the file has {actual}: it is truncated or has bytes appended"
+                )
+            }
+            Self::BadChecksum { stated, actual } => write!(
+                f,
+                "checksum {actual:#010x}, the header states {stated:#010x}: the file is damaged, convert or copy it again"
+            ),
+            Self::BadSection { offset } => write!(
+                f,
+                "the section at byte {offset} lies outside the file or is misaligned"
+            ),
+            Self::TooMany { what, found, limit } => {
+                write!(
+                    f,
+                    "{found} {what}, the format allows {limit}: split the model"
+                )
+            }
+            Self::BadString { offset } => write!(
+                f,
+                "the name at byte {offset} of the strings is out of bounds, too long or not UTF-8"
+            ),
+            Self::BadTensor { tensor, reason } => write!(f, "tensor {tensor}: {reason}"),
+            Self::BadOp { op, reason } => write!(f, "operator {op}: {reason}"),
+            Self::StaleRead {
+                op: u16::MAX,
+                tensor,
+            } => {
+                write!(
+                    f,
+                    "output tensor {tensor} is never written or overwritten before the end"
+                )
+            }
+            Self::StaleRead { op, tensor } => {
+                write!(
+                    f,
+                    "operator {op} reads tensor {tensor}, which is not written before it or was overwritten"
+                )
+            }
+            Self::BadEntry { entry } => write!(
+                f,
+                "entry point {entry} names operators or tensors that do not exist, has no operators or those of another, or inputs that overlap"
+            ),
+            Self::BadMeta { record } => write!(
+                f,
+                "metadata record {record} is out of bounds or of the wrong length"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for TensorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownCode => "unknown element type or storage",
+            Self::BadShape => "rank outside 1 to 4, a zero dimension or a size that overflows",
+            Self::OutOfArena => "outside its part of the arena or not at a multiple of 4",
+            Self::BadQuantization => {
+                "scale not finite and positive, or zero point outside the element type"
+            }
+        })
+    }
+}
+
+impl core::error::Error for ModelError {}

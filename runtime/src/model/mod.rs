@@ -1,0 +1,222 @@
+//! `Model`: a parsed file. Parsing validates everything once, so that running needs no checks of its own.
+//!
+//! Here are the header, the sections and access to records; [`check`] has the rules for what stands in them, [`error`]
+//! the answers to a file that breaks one.
+
+mod check;
+mod error;
+
+pub use error::{Limited, ModelError, TensorError};
+
+use crate::format::{
+    self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_NAME_LEN, MetaKey,
+    MetaRecord, OpRecord, Section, SpotterMeta, TensorRecord, VERSION,
+};
+use crate::ops::OpView;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// A validated `.attn` file. Copying it copies a few references.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    header: &'a Header,
+    tensors: &'a [TensorRecord],
+    ops: &'a [OpRecord],
+    entries: &'a [EntryRecord],
+    meta: &'a [MetaRecord],
+    params: &'a [u8],
+    weights: &'a [u8],
+    strings: &'a [u8],
+}
+
+impl<'a> Model<'a> {
+    /// Checks `file` from the first byte to the last and returns it as a model.
+    ///
+    /// `file` must start at a multiple of 16 ([`include_model!`](crate::include_model) sees to that). Any byte
+    /// string at all gives a model or an error; a model that was accepted cannot fail while it runs.
+    ///
+    /// # Errors
+    /// [`ModelError`], which names the rule that the file breaks.
+    pub fn parse(file: &'a [u8]) -> Result<Self, ModelError> {
+        let header = parse_header(file)?;
+        let model = Self {
+            header,
+            tensors: records(file, header.tensors)?,
+            ops: records(file, header.ops)?,
+            entries: records(file, header.entries)?,
+            meta: records(file, header.meta)?,
+            params: records(file, header.params)?,
+            weights: records(file, header.weights)?,
+            strings: records(file, header.strings)?,
+        };
+        model.check()?;
+        Ok(model)
+    }
+
+    /// Bytes of arena that a session of this model needs.
+    pub fn arena_len(&self) -> usize {
+        self.header.arena_len as usize
+    }
+
+    /// Bytes at the start of the arena that hold state between runs.
+    pub fn state_len(&self) -> usize {
+        self.header.state_len as usize
+    }
+
+    /// Length in bytes of weights, biases, multipliers and tables.
+    pub fn weights_len(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// All tensors.
+    pub fn tensors(&self) -> &'a [TensorRecord] {
+        self.tensors
+    }
+
+    /// All operators, entry by entry, in execution order.
+    pub fn ops(&self) -> &'a [OpRecord] {
+        self.ops
+    }
+
+    /// All entry points.
+    pub fn entries(&self) -> &'a [EntryRecord] {
+        self.entries
+    }
+
+    /// Number of the entry point called `name`.
+    pub fn entry(&self, name: &str) -> Option<usize> {
+        self.entries
+            .iter()
+            .position(|entry| self.name(entry.name) == name)
+    }
+
+    /// The name at `offset` in the strings section, as tensor, operator and entry records give it.
+    pub fn name(&self, offset: u32) -> &'a str {
+        string_at(self.strings, offset).unwrap_or("")
+    }
+
+    /// Class names, in the order of the logits.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        let offsets = self
+            .payload(MetaKey::Labels)
+            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
+        let model = *self;
+        offsets
+            .unwrap_or(&[])
+            .iter()
+            .map(move |&offset| model.name(offset))
+    }
+
+    /// The audio front end that the model expects, if its input is audio.
+    pub fn audio(&self) -> Option<&'a AudioMeta> {
+        AudioMeta::ref_from_bytes(self.payload(MetaKey::Audio)?.1).ok()
+    }
+
+    /// How posteriors become keyword events: parameters and one Q15 threshold per label.
+    pub fn spotter(&self) -> Option<(&'a SpotterMeta, &'a [u16])> {
+        let (count, bytes) = self.payload(MetaKey::Spotter)?;
+        let (spotter, thresholds) = SpotterMeta::ref_from_prefix(bytes).ok()?;
+        Some((
+            spotter,
+            <[u16]>::ref_from_prefix_with_elems(thresholds, count)
+                .ok()?
+                .0,
+        ))
+    }
+
+    /// Tensor number `id`, as ids in operator and entry records give it.
+    pub fn tensor(&self, id: usize) -> Option<&'a TensorRecord> {
+        self.tensors.get(id)
+    }
+
+    pub(crate) fn op(&self, id: usize) -> Option<OpView<'a>> {
+        self.ops.get(id).map(|record| OpView::new(*self, record))
+    }
+
+    pub(crate) fn params(&self, offset: u32, len: u32) -> Option<&'a [u8]> {
+        slice(self.params, offset, len as usize)
+    }
+
+    /// `len` records of type `T` at byte `offset` of the weights section.
+    pub(crate) fn weights<T>(&self, offset: u32, len: usize) -> Option<&'a [T]>
+    where
+        T: FromBytes + Immutable + KnownLayout,
+    {
+        let bytes = slice(self.weights, offset, len.checked_mul(size_of::<T>())?)?;
+        <[T]>::ref_from_bytes(bytes).ok()
+    }
+
+    fn payload(&self, key: MetaKey) -> Option<(usize, &'a [u8])> {
+        let record = self.meta.iter().find(|record| record.key == key as u16)?;
+        Some((
+            record.count as usize,
+            self.params(record.offset, record.len)?,
+        ))
+    }
+}
+
+fn parse_header(file: &[u8]) -> Result<&Header, ModelError> {
+    if file.len() < HEADER_LEN {
+        return Err(ModelError::TooShort { len: file.len() });
+    }
+    if !(file.as_ptr() as usize).is_multiple_of(FILE_ALIGN) {
+        return Err(ModelError::Misaligned);
+    }
+    let (header, _) = Header::ref_from_prefix(file).map_err(|_| ModelError::Misaligned)?;
+    if header.magic != MAGIC {
+        return Err(ModelError::BadMagic);
+    }
+    if header.version != VERSION {
+        return Err(ModelError::UnsupportedVersion {
+            found: header.version,
+        });
+    }
+    if header.flags != 0 {
+        return Err(ModelError::UnknownFlags {
+            found: header.flags,
+        });
+    }
+    if header.file_len as usize != file.len() {
+        return Err(ModelError::WrongLength {
+            stated: header.file_len,
+            actual: file.len(),
+        });
+    }
+    let actual = format::checksum(file);
+    if header.checksum != actual {
+        return Err(ModelError::BadChecksum {
+            stated: header.checksum,
+            actual,
+        });
+    }
+    Ok(header)
+}
+
+fn records<T>(file: &[u8], section: Section) -> Result<&[T], ModelError>
+where
+    T: FromBytes + Immutable + KnownLayout,
+{
+    let bad = ModelError::BadSection {
+        offset: section.offset,
+    };
+    if !(section.offset as usize).is_multiple_of(FILE_ALIGN) {
+        return Err(bad);
+    }
+    let len = (section.count as usize)
+        .checked_mul(size_of::<T>())
+        .ok_or(bad)?;
+    let bytes = slice(file, section.offset, len).ok_or(bad)?;
+    <[T]>::ref_from_bytes(bytes).map_err(|_| bad)
+}
+
+fn slice(bytes: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
+    let start = offset as usize;
+    bytes.get(start..start.checked_add(len)?)
+}
+
+fn string_at(strings: &[u8], offset: u32) -> Option<&str> {
+    let (len, _) = u16::read_from_prefix(strings.get(offset as usize..)?).ok()?;
+    if usize::from(len) > MAX_NAME_LEN {
+        return None;
+    }
+    core::str::from_utf8(slice(strings, offset.checked_add(2)?, len as usize)?).ok()
+}
