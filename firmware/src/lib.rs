@@ -1,3 +1,22 @@
-//! The keyword-spotting application shared by all boards.
+//! The firmware: what every board shares.
+//!
+//! [`app`] is the application: it takes samples, reports keywords and lights a lamp, and knows no chip. A board is a
+//! file in `src/bin/` that gives it samples and a lamp; `boards/` has the memory maps. The other modules serve the
+//! emulated boards: [`wav`] reads a recording's header, [`trace`] writes down every operator's output, and (feature
+//! `qemu`) `host` talks to the computer on which the emulator runs.
 #![no_std]
 #![deny(missing_docs)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod app;
+pub mod trace;
+pub mod wav;
+
+#[cfg(feature = "qemu")]
+pub mod bench;
+#[cfg(feature = "qemu")]
+pub mod host;
+#[cfg(feature = "qemu")]
+pub mod stack;

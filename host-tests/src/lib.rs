@@ -1,2 +1,17 @@
-//! The emulator harness and helpers shared by the cross-crate tests.
+//! What tests across crates and `cargo xtask` share: building images for emulated cores, running and counting them,
+//! the demo and its cost table. The tests themselves are in `tests/`.
 #![deny(missing_docs)]
+
+pub mod model;
+pub mod workspace;
+
+pub mod elf;
+pub mod images;
+pub mod plugin;
+
+pub mod emulator;
+
+pub mod checks;
+pub mod cost;
+pub mod demo;
+pub mod recording;

@@ -1,2 +1,60 @@
-//! `cargo xtask …`: set-up, demos, tests, benches. Thin glue, no logic of its own.
-fn main() {}
+//! `cargo xtask`: set-up, demo, tests, generated tables. Thin glue; what is measured and how is in `host-tests`.
+
+mod cost;
+mod demo;
+mod setup;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Task {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what is missing to build, emulate and test
+    Setup,
+    /// Converts the shipped model to target/attn/kws.attn
+    Model,
+    /// Plays a recording to the keyword spotter on an emulated Cortex-M4
+    Demo {
+        /// A WAV file of yours, in place of the committed recording
+        #[arg(long)]
+        wav: Option<PathBuf>,
+    },
+    /// Runs every check and every test
+    Test,
+    /// Measures what keyword spotting costs on the chip and writes docs/cost.md (and the block in README.md)
+    Cost {
+        /// Only says whether what is written is stale
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// What a task gives back.
+type TaskResult = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let result = match Task::parse().command {
+        Command::Setup => setup::run().map_err(Into::into),
+        Command::Model => demo::model().map(drop),
+        Command::Demo { wav } => demo::run(wav.as_deref()),
+        Command::Test => test::run(),
+        Command::Cost { check } => cost::run(check),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

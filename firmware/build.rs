@@ -1,0 +1,59 @@
+//! Hands the linker the board's memory map, and the application the model that it embeds.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=boards");
+    println!("cargo::rerun-if-env-changed=ATTN_MODEL");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    if let Some(memory) = memory_map() {
+        copy(&Path::new("boards").join(memory), &out.join("memory.x"));
+        println!("cargo::rustc-link-search={}", out.display());
+        println!("cargo::rustc-link-arg-bins=--nmagic");
+        println!("cargo::rustc-link-arg-bins=-Tlink.x");
+    }
+    if feature("NANO33BLE") {
+        println!("cargo::rustc-link-arg-bins=-Tdefmt.x");
+    }
+    if feature("SPOTTER") {
+        embed_model(&out.join("model.attn"));
+    }
+}
+
+fn feature(name: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{name}")).is_some()
+}
+
+fn memory_map() -> Option<&'static str> {
+    let boards = [
+        ("NANO33BLE", "nano33ble.x"),
+        ("AN505", "mps2_an505.x"),
+        ("QEMU", "mps2_an386.x"),
+    ];
+    let (_, memory) = boards.into_iter().find(|(name, _)| feature(name))?;
+    Some(memory)
+}
+
+fn embed_model(to: &Path) {
+    let Some(model) = env::var_os("ATTN_MODEL") else {
+        println!(
+            "cargo::error=no model to embed: `cargo xtask model` makes target/attn/kws.attn; then set the \
+             environment variable ATTN_MODEL to its absolute path (`cargo xtask demo` does both)"
+        );
+        return;
+    };
+    println!("cargo::rerun-if-changed={}", Path::new(&model).display());
+    if Path::new(&model).is_relative() {
+        println!("cargo::error=ATTN_MODEL must be an absolute path");
+        return;
+    }
+    copy(Path::new(&model), to);
+}
+
+fn copy(from: &Path, to: &Path) {
+    if let Err(error) = fs::copy(from, to) {
+        println!("cargo::error={}: {error}", from.display());
+    }
+}

@@ -1,0 +1,184 @@
+//! Test image for the emulated cores: runs any model on inputs from the computer and hands back what it computed.
+//!
+//! Command lines:
+//! - `features HOP IN OUT`: 16-bit PCM to int8 features;
+//! - `run MODEL IN OUT`, `trace MODEL IN OUT`: runs entry point 0 once per input in IN (the bytes of all its inputs),
+//!   without reset in between; writes the outputs, or every operator's outputs and the state;
+//! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM behind
+//!   the first WARM_UP.
+#![no_std]
+#![no_main]
+
+use attn_firmware::bench::region;
+use attn_firmware::{host, trace};
+use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+use attn_runtime::format::DType;
+use attn_runtime::{Aligned, Model, Progress, Session, SessionError};
+use cortex_m_rt::entry;
+use semihosting::fs::File;
+use semihosting::io::Write;
+use semihosting::process;
+use static_cell::ConstStaticCell;
+use zerocopy::IntoBytes;
+
+const MODEL_LEN: usize = 2 << 20;
+const ARENA_LEN: usize = 512 << 10;
+const PIECE: usize = 4096;
+
+static MODEL: ConstStaticCell<Aligned<[u8; MODEL_LEN]>> =
+    ConstStaticCell::new(Aligned([0; MODEL_LEN]));
+static ARENA: ConstStaticCell<Aligned<[u8; ARENA_LEN]>> =
+    ConstStaticCell::new(Aligned([0; ARENA_LEN]));
+
+#[entry]
+fn main() -> ! {
+    let args = host::command_line();
+    let mut args = (&args).into_iter().map(|arg| arg.unwrap_or(""));
+    let mut next = || {
+        args.next()
+            .unwrap_or_else(|| host::fail("command line", "too short"))
+    };
+    match next() {
+        "features" => features(number(next()), next(), next()),
+        "run" => run(next(), next(), next(), false),
+        "trace" => run(next(), next(), next(), true),
+        "bench" => bench(next(), next(), number(next())),
+        other => host::fail(other, "no such mode"),
+    }
+    process::exit(0)
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or_else(|error| host::fail(text, error))
+}
+
+fn load(path: &str) -> Session<'static, 'static> {
+    let file = host::read_all(path, &mut MODEL.take().0);
+    let model = Model::parse(file).unwrap_or_else(|error| host::fail(path, error));
+    Session::new(model, &mut ARENA.take().0).unwrap_or_else(|error| host::fail(path, error))
+}
+
+/// Ends the program because the session refused something.
+fn stop<T>(error: SessionError) -> T {
+    host::fail("session", error)
+}
+
+fn write(file: &mut File, bytes: &[u8]) {
+    if let Err(error) = file.write_all(bytes) {
+        host::fail("output", error);
+    }
+}
+
+/// Hands over the samples of a file of raw 16-bit PCM, piece by piece.
+fn for_each_piece(path: &str, mut each: impl FnMut(&[i16])) {
+    let mut file = host::open(path);
+    let mut pcm = [0i16; PIECE / 2];
+    loop {
+        match host::read_full(&mut file, pcm.as_mut_bytes()) {
+            Ok(0) => break,
+            Ok(len) => each(&pcm[..len / 2]),
+            Err(error) => host::fail(path, error),
+        }
+    }
+}
+
+fn features(hop: usize, from: &str, to: &str) {
+    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| host::fail("hop", error));
+    let mut file = host::create(to);
+    for_each_piece(from, |pcm| {
+        front_end.push(pcm, |features| write(&mut file, features.as_bytes()));
+    });
+}
+
+fn run(model: &str, from: &str, to: &str, traced: bool) {
+    let mut session = load(model);
+    let (mut inputs, mut outputs) = (host::open(from), host::create(to));
+    while fill_inputs(&mut session, &mut inputs) {
+        if traced {
+            trace::run(&mut session, 0, |_, bytes| write(&mut outputs, bytes)).unwrap_or_else(stop);
+            continue;
+        }
+        session.run(0).unwrap_or_else(stop);
+        let ids = session.model().entries().iter().take(1);
+        for id in ids.flat_map(|entry| entry.outputs()) {
+            write(&mut outputs, session.tensor_bytes(id).unwrap_or(&[]));
+        }
+    }
+}
+
+/// Fills the inputs of entry point 0; false at the end of the file.
+fn fill_inputs(session: &mut Session<'_, '_>, file: &mut File) -> bool {
+    let count = session
+        .model()
+        .entries()
+        .first()
+        .map_or(0, |entry| entry.inputs().count());
+    for index in 0..count {
+        let record = session.input_record(0, index).unwrap_or_else(stop);
+        let bytes = match record.dtype() {
+            DType::I8 => session.input::<i8>(0, index).map(IntoBytes::as_mut_bytes),
+            DType::I16 => session.input::<i16>(0, index).map(IntoBytes::as_mut_bytes),
+            DType::I32 => session.input::<i32>(0, index).map(IntoBytes::as_mut_bytes),
+        }
+        .unwrap_or_else(stop);
+        let wanted = bytes.len();
+        match host::read_full(file, bytes) {
+            Ok(0) if index == 0 => return false,
+            Ok(len) if len == wanted => {}
+            Ok(_) => host::fail("input", "the file ends within an input"),
+            Err(error) => host::fail("input", error),
+        }
+    }
+    count > 0
+}
+
+fn bench(model: &str, pcm: &str, warm_up: usize) {
+    let mut session = load(model);
+    let Some(audio) = session.model().audio() else {
+        host::fail(model, "not a model of audio");
+    };
+    let hop = audio.hop as usize;
+    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| host::fail("hop", error));
+    let mut hops = 0;
+    let mut file = host::open(pcm);
+    let mut samples = [0i16; 512];
+    loop {
+        let piece = &mut samples[..front_end.samples_to_next_frame()];
+        let wanted = 2 * piece.len();
+        match host::read_full(&mut file, piece.as_mut_bytes()) {
+            Ok(len) if len == wanted => {}
+            Ok(_) => break,
+            Err(error) => host::fail(pcm, error),
+        }
+        let measured = hops >= warm_up;
+        let frame = if measured {
+            region("front end", || front_end.push_frame(piece))
+        } else {
+            front_end.push_frame(piece)
+        };
+        let Some((features, _)) = frame else { continue };
+        step(&mut session, &features, measured);
+        hops += 1;
+    }
+}
+
+fn step(session: &mut Session<'_, '_>, features: &[i8; MEL_BANDS], measured: bool) {
+    session
+        .input::<i8>(0, 0)
+        .unwrap_or_else(stop)
+        .copy_from_slice(features);
+    if !measured {
+        return session.run(0).unwrap_or_else(stop);
+    }
+    let model = session.model();
+    session.start(0).unwrap_or_else(stop);
+    let ops = model.entries().iter().take(1).flat_map(|entry| entry.ops());
+    for op in ops.filter_map(|id| model.ops().get(id)) {
+        let kind = op.kind().map_or("?", |kind| kind.name());
+        let name = model.name(op.name);
+        let progress = region(format_args!("{kind} {name}"), || session.run_ops(1));
+        if progress.unwrap_or_else(stop) == Progress::Done {
+            break;
+        }
+    }
+}

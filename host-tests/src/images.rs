@@ -1,0 +1,115 @@
+//! Firmware images, built with Cargo.
+
+use crate::emulator::Core;
+use crate::workspace;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use thiserror::Error;
+
+/// Why an image cannot be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Cargo cannot be started.
+    #[error("cannot start cargo: {0}")]
+    NoCargo(std::io::Error),
+    /// The build failed.
+    #[error(
+        "building {bin} failed (is its target installed? `cargo xtask setup` sees to that):\n{log}"
+    )]
+    Failed {
+        /// The image.
+        bin: &'static str,
+        /// What the compiler says.
+        log: String,
+    },
+}
+
+/// An image that the firmware crate has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image<'m> {
+    /// The application on the emulated Cortex-M4, with this model in it.
+    QemuM4(&'m Path),
+    /// The application on the Arduino Nano 33 BLE Sense, with this model in it.
+    Nano33Ble(&'m Path),
+    /// The test image for an emulated core.
+    Runner(Core),
+}
+
+impl Image<'_> {
+    fn bin(&self) -> &'static str {
+        match self {
+            Self::QemuM4(_) => "qemu_m4",
+            Self::Nano33Ble(_) => "nano33ble",
+            Self::Runner(_) => "emu_runner",
+        }
+    }
+
+    fn features(&self) -> &'static str {
+        match self {
+            Self::QemuM4(_) => "qemu,spotter",
+            Self::Nano33Ble(_) => "nano33ble",
+            Self::Runner(Core::M4 | Core::M7) => "qemu",
+            Self::Runner(Core::M33) => "an505",
+        }
+    }
+
+    fn target(&self) -> &'static str {
+        match self {
+            Self::Runner(core) => core.target(),
+            Self::QemuM4(_) | Self::Nano33Ble(_) => Core::M4.target(),
+        }
+    }
+
+    fn model(&self) -> Option<&Path> {
+        match self {
+            Self::QemuM4(model) | Self::Nano33Ble(model) => Some(model),
+            Self::Runner(_) => None,
+        }
+    }
+
+    /// Builds the image and returns where it is.
+    ///
+    /// # Errors
+    /// [`BuildError`], with the compiler's words.
+    pub fn build(&self) -> Result<PathBuf, BuildError> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo
+            .current_dir(workspace::root())
+            .args([
+                "build",
+                "--quiet",
+                "--profile",
+                "firmware",
+                "-p",
+                "attn-firmware",
+            ])
+            .args(["--bin", self.bin(), "--features", self.features()])
+            .args(["--target", self.target()])
+            .args(["--message-format", "json-render-diagnostics"])
+            .stdin(Stdio::null());
+        if let Some(model) = self.model() {
+            cargo.env("ATTN_MODEL", model);
+        }
+        let output = cargo.output().map_err(BuildError::NoCargo)?;
+        let failed = || BuildError::Failed {
+            bin: self.bin(),
+            log: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        if !output.status.success() {
+            return Err(failed());
+        }
+        let lines = output.stdout.split(|&byte| byte == b'\n');
+        lines
+            .filter_map(|line| serde_json::from_slice::<Message>(line).ok()?.executable)
+            .next_back()
+            .ok_or_else(failed)
+    }
+}
+
+/// What of Cargo's messages is of interest.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}

@@ -1,0 +1,93 @@
+//! The shipped model, converted: `models/kws.onnx` through the `attn` command into `target/attn/kws.attn`.
+
+use crate::workspace;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use thiserror::Error;
+
+/// How the shipped keyword spotter is converted: arguments of `attn`, relative to the repository.
+pub const CONVERT: [&str; 15] = [
+    "convert",
+    "models/kws.onnx",
+    "--calibrate",
+    "models/kws_calibration.npz",
+    "--stream",
+    "--labels",
+    "models/kws_labels.txt",
+    "--audio-hop",
+    "320",
+    "--smoothing",
+    "6",
+    "--threshold",
+    "0.60",
+    "--refractory",
+    "40",
+];
+
+/// Why there is no converted model.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ModelFileError {
+    /// A file or folder cannot be written, or cargo not started.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The converter failed.
+    #[error("attn convert failed:\n{0}")]
+    Failed(String),
+}
+
+/// A converted model and what the converter said.
+#[derive(Clone, Debug)]
+pub struct Converted {
+    /// The `.attn` file.
+    pub path: PathBuf,
+    /// The converter's report.
+    pub report: String,
+}
+
+/// Converts the shipped model. An unchanged result leaves the file as it is, so that nothing is built anew.
+///
+/// # Errors
+/// [`ModelFileError`].
+pub fn convert() -> Result<Converted, ModelFileError> {
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| ModelFileError::Io { what, source }
+    };
+    let folder = workspace::build_folder().map_err(io("target/attn"))?;
+    let path = folder.join("kws.attn");
+    let work = tempfile::tempdir_in(&folder).map_err(io("target/attn"))?;
+    let part = work.path().join("kws.attn");
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .current_dir(workspace::root())
+        .args([
+            "run",
+            "--quiet",
+            "-p",
+            "attn-converter",
+            "--bin",
+            "attn",
+            "--",
+        ])
+        .args(CONVERT)
+        .arg("-o")
+        .arg(&part)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(io("cannot start cargo"))?;
+    let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
+        .replace(&part.display().to_string(), "kws.attn");
+    if !output.status.success() {
+        return Err(ModelFileError::Failed(report));
+    }
+    let new = std::fs::read(&part).map_err(io("kws.attn"))?;
+    if std::fs::read(&path).ok().as_ref() != Some(&new) {
+        std::fs::rename(&part, &path).map_err(io("kws.attn"))?;
+    }
+    Ok(Converted { path, report })
+}

@@ -1,0 +1,36 @@
+//! Where things are: the repository, its build folder, the shipped model and the demo recording.
+
+use std::path::{Path, PathBuf};
+
+/// Root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// Folder for what attn itself builds (models, plugins): `attn` in Cargo's target folder.
+///
+/// # Errors
+/// When it cannot be created.
+pub fn build_folder() -> std::io::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let folder = root().join(target).join("attn");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The keyword spotter as ONNX.
+pub fn onnx() -> PathBuf {
+    root().join("models/kws.onnx")
+}
+
+/// The demo recording.
+pub fn demo_recording() -> PathBuf {
+    root().join("firmware/assets/demo.wav")
+}
+
+/// What is said in the demo recording, and when.
+pub fn demo_truth() -> PathBuf {
+    root().join("firmware/assets/demo.csv")
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask cost`: the cost table in docs/cost.md and in the README, generated, and checked for staleness.
+
+use crate::{TaskResult, demo};
+use attn_host_tests::{recording, workspace};
+use std::path::Path;
+
+const BEGIN: &str = "<!-- cost:begin -->";
+const END: &str = "<!-- cost:end -->";
+/// Numbers may differ by this much between machines: paths of source files end up in images.
+const TOLERANCE: f64 = 0.02;
+
+const HEAD: &str = "# What keyword spotting costs on a Cortex-M4\n\n\
+Written by `cargo xtask cost`; do not edit. The shipped model (`models/kws.onnx`) in the application of\n\
+`firmware/src/bin/qemu_m4.rs`, playing `firmware/assets/demo.wav` on QEMU's mps2-an386. Instructions are exact; cycles are\n\
+estimates from the static costs of the Cortex-M4 Technical Reference Manual with zero-wait-state memory\n\
+(`host-tests/m4cycles/README.md`). Operators are measured one by one on the hops of the first word.\n\n";
+
+/// Measures and writes, or checks what is written.
+pub fn run(check: bool) -> TaskResult {
+    let pcm = recording::read(&workspace::demo_recording())?;
+    let cost = demo::show(&pcm)?.cost;
+    let table = cost.markdown();
+    let page = workspace::root().join("docs/cost.md");
+    update(&page, &format!("{HEAD}{table}"), check)?;
+    let readme = workspace::root().join("README.md");
+    let text = std::fs::read_to_string(&readme).unwrap_or_default();
+    if let Some((before, rest)) = text.split_once(BEGIN)
+        && let Some((_, after)) = rest.split_once(END)
+    {
+        update(
+            &readme,
+            &format!("{before}{BEGIN}\n{table}{END}{after}"),
+            check,
+        )?;
+    }
+    match cost.exceeded().as_slice() {
+        [] => Ok(()),
+        over => Err(over.join("; ").into()),
+    }
+}
+
+fn update(path: &Path, text: &str, check: bool) -> TaskResult {
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    if check {
+        return if same(&written, text) {
+            Ok(())
+        } else {
+            Err(format!("{} is stale: run `cargo xtask cost`", path.display()).into())
+        };
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let part = tempfile::NamedTempFile::new_in(folder)?;
+    std::fs::write(part.path(), text)?;
+    part.persist(path)?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// The same words, and numbers within the tolerance.
+fn same(a: &str, b: &str) -> bool {
+    let fields = |text: &str| -> Vec<String> {
+        let cells = text.split(['|', '\n', ';', ',']);
+        cells.map(|cell| cell.trim().to_owned()).collect()
+    };
+    let number = |text: &str| text.replace(' ', "").parse::<f64>().ok();
+    let (a, b) = (fields(a), fields(b));
+    a.len() == b.len()
+        && a.iter().zip(&b).all(|(a, b)| match (number(a), number(b)) {
+            (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.max(b),
+            // Sentences repeat the tables' numbers.
+            _ => words(a) == words(b),
+        })
+}
+
+fn words(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_ascii_digit() && *c != ' ')
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+
+    #[test]
+    fn small_differences_are_not_stale() {
+        let table = "| code | 50 000 |\nOne hop takes 1 234 of them; fine.\n";
+        assert!(same(
+            table,
+            "| code | 50 100 |\nOne hop takes 1 240 of them; fine.\n"
+        ));
+        assert!(!same(
+            table,
+            "| code | 60 000 |\nOne hop takes 1 234 of them; fine.\n"
+        ));
+        assert!(!same(
+            table,
+            "| data | 50 000 |\nOne hop takes 1 234 of them; fine.\n"
+        ));
+        assert!(!same(table, ""));
+    }
+}

@@ -1,0 +1,235 @@
+//! `cargo xtask setup`: installs what building, emulating and testing need, says what it does, and does nothing
+//! where nothing is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use thiserror::Error;
+
+/// Chips that the runtime is built for.
+pub const TARGETS: [&str; 4] = [
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    "thumbv7em-none-eabihf",
+    "thumbv8m.main-none-eabihf",
+];
+/// Debian suite whose `rust-src` stands in where rustup cannot install a target.
+const RUST_SRC_SUITE: &str = "trixie-backports";
+
+/// Why something cannot be installed; says what the user can do.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct SetupError(String);
+
+type Done = Result<(), SetupError>;
+
+/// Installs what is missing.
+pub fn run() -> Done {
+    for target in TARGETS {
+        if !has_target(target)? {
+            add_target(target)?;
+        }
+    }
+    component("rustfmt", "fmt")?;
+    component("clippy", "clippy")?;
+    tool("qemu-system-arm", "qemu-system-arm", "qemu")?;
+    tool("cc", "gcc", "gcc")
+}
+
+/// Runs a program quietly: what it printed, or `None` when it is missing or fails.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+fn say_and_run(command: &mut Command) -> bool {
+    let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+    let program = command.get_program().to_string_lossy().into_owned();
+    println!("setup: {program} {}", arguments.join(" "));
+    command
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn sysroot() -> Result<PathBuf, SetupError> {
+    output("rustc", &["--print", "sysroot"])
+        .map(PathBuf::from)
+        .ok_or_else(|| {
+            SetupError("rustc does not run: install Rust 1.95 or later with rustup".into())
+        })
+}
+
+fn has_target(target: &str) -> Result<bool, SetupError> {
+    let libraries = sysroot()?.join("lib/rustlib").join(target).join("lib");
+    let mut files = std::fs::read_dir(libraries).into_iter().flatten().flatten();
+    Ok(files.any(|file| file.file_name().to_string_lossy().starts_with("libcore-")))
+}
+
+fn add_target(target: &str) -> Done {
+    if say_and_run(Command::new("rustup").args(["target", "add", target])) && has_target(target)? {
+        return Ok(());
+    }
+    println!("setup: rustup cannot install {target}; building it from Debian's rust-src");
+    build_target(target).map_err(|SetupError(reason)| {
+        SetupError(format!(
+            "target {target} is missing: `rustup target add {target}` failed, and building it from Debian's rust-src \
+             failed too ({reason}); is there a network?"
+        ))
+    })
+}
+
+/// Builds `core` for `target` from the source of this very compiler version and puts it where rustup would.
+fn build_target(target: &str) -> Done {
+    let sysroot = sysroot()?;
+    let source = sysroot.join("lib/rustlib/src/rust");
+    if !source.join("library/core/Cargo.toml").exists() {
+        fetch_rust_src(&source)?;
+    }
+    let work = tempfile::tempdir().map_err(|error| SetupError(error.to_string()))?;
+    let io = |error: std::io::Error| SetupError(error.to_string());
+    let manifest = "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n";
+    std::fs::write(work.path().join("Cargo.toml"), manifest).map_err(io)?;
+    std::fs::write(work.path().join("lib.rs"), "#![no_std]\n").map_err(io)?;
+    let built = say_and_run(
+        Command::new("cargo")
+            .current_dir(work.path())
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_DIR", work.path().join("target"))
+            .args(["build", "--release", "-Zbuild-std=core", "--target", target]),
+    );
+    if !built {
+        return Err(SetupError("cargo build -Zbuild-std=core failed".into()));
+    }
+    let libraries = sysroot.join("lib/rustlib").join(target).join("lib");
+    std::fs::create_dir_all(&libraries).map_err(io)?;
+    let dependencies = work.path().join("target").join(target).join("release/deps");
+    for file in std::fs::read_dir(dependencies).map_err(io)?.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let wanted = ["libcore-", "libcompiler_builtins-"];
+        if name.ends_with(".rlib") && wanted.iter().any(|start| name.starts_with(start)) {
+            std::fs::copy(file.path(), libraries.join(&name)).map_err(io)?;
+        }
+    }
+    if has_target(target)? {
+        Ok(())
+    } else {
+        Err(SetupError("the build left no libcore".into()))
+    }
+}
+
+/// Unpacks the library source of this compiler version from Debian's package `rust-src`.
+fn fetch_rust_src(source: &Path) -> Done {
+    let failed = |what: &str| SetupError(what.to_owned());
+    let io = |error: std::io::Error| SetupError(error.to_string());
+    let version = output("rustc", &["--version"])
+        .and_then(|line| Some(line.split(' ').nth(1)?.to_owned()))
+        .ok_or_else(|| failed("rustc --version says nothing"))?;
+    // The package server that this machine already uses.
+    let site = output("apt-get", &["indextargets", "--format", "$(SITE)"])
+        .and_then(|text| {
+            text.lines()
+                .find(|site| !site.contains("security"))
+                .map(str::to_owned)
+        })
+        .ok_or_else(|| failed("apt-get knows no package server"))?;
+    let work = tempfile::tempdir().map_err(io)?;
+    let list = work.path().join("sources.list");
+    let lists = work.path().join("lists");
+    std::fs::create_dir_all(lists.join("partial")).map_err(io)?;
+    std::fs::write(&list, format!("deb {site} {RUST_SRC_SUITE} main\n")).map_err(io)?;
+    let options = [
+        format!("Dir::Etc::SourceList={}", list.display()),
+        "Dir::Etc::SourceParts=/dev/null".into(),
+        format!("Dir::State::Lists={}", lists.display()),
+    ];
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.current_dir(work.path()).args(arguments);
+        options.iter().for_each(|option| {
+            apt.args(["-o", option]);
+        });
+        say_and_run(&mut apt)
+    };
+    let package = format!("rust-src={version}*");
+    if !apt(&["-qq", "update"]) || !apt(&["-qq", "download", &package]) {
+        return Err(SetupError(format!(
+            "Debian has no rust-src {version} in {RUST_SRC_SUITE}"
+        )));
+    }
+    let mut files = std::fs::read_dir(work.path()).map_err(io)?.flatten();
+    let deb = files
+        .find(|file| file.path().extension().is_some_and(|end| end == "deb"))
+        .ok_or_else(|| failed("apt-get left no package"))?;
+    let unpacked = work.path().join("unpacked");
+    if !say_and_run(
+        Command::new("dpkg-deb")
+            .arg("-x")
+            .arg(deb.path())
+            .arg(&unpacked),
+    ) {
+        return Err(failed("dpkg-deb cannot unpack rust-src"));
+    }
+    let library = unpacked.join(format!("usr/src/rustc-{version}/library"));
+    std::fs::create_dir_all(source).map_err(io)?;
+    let copied = say_and_run(Command::new("cp").arg("-rL").arg(library).arg(source));
+    copied
+        .then_some(())
+        .ok_or_else(|| failed("cannot copy the library source"))
+}
+
+fn component(name: &str, subcommand: &str) -> Done {
+    if output("cargo", &[subcommand, "--version"]).is_some()
+        || say_and_run(Command::new("rustup").args(["component", "add", name]))
+    {
+        return Ok(());
+    }
+    Err(SetupError(format!(
+        "{name} is missing and `rustup component add {name}` failed; is there a network?"
+    )))
+}
+
+/// Sees to a program: from Debian's `package`, on macOS from Homebrew's `formula`.
+fn tool(program: &str, package: &str, formula: &str) -> Done {
+    if output(program, &["--version"]).is_some() {
+        return Ok(());
+    }
+    let by_hand =
+        |command: String| Err(SetupError(format!("{program} is missing: run `{command}`")));
+    if cfg!(target_os = "macos") {
+        let installed = say_and_run(Command::new("brew").args(["install", formula]));
+        return if installed {
+            Ok(())
+        } else {
+            by_hand(format!("brew install {formula}"))
+        };
+    }
+    if output("apt-get", &["--version"]).is_none() {
+        return by_hand(format!("your system's installer for {package}"));
+    }
+    if output("id", &["-u"]).as_deref() != Some("0") {
+        return by_hand(format!("sudo apt-get install {package}"));
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        say_and_run(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    let install = [
+        "-qq",
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        package,
+    ];
+    let installed = apt(&["-qq", "update"]) && apt(&install);
+    if installed && output(program, &["--version"]).is_some() {
+        return Ok(());
+    }
+    Err(SetupError(format!(
+        "{program} is missing and apt-get cannot install {package}; is there a network?"
+    )))
+}
