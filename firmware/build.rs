@@ -40,16 +40,14 @@ fn embed_model(to: &Path) {
     let Some(model) = env::var_os("ATTN_MODEL") else {
         println!(
             "cargo::error=no model to embed: `cargo xtask model` makes target/attn/kws.attn; then set the \
-             environment variable ATTN_MODEL to its absolute path (`cargo xtask demo` does both)"
+             environment variable ATTN_MODEL to that path (`cargo xtask demo` does both)"
         );
         return;
     };
-    println!("cargo::rerun-if-changed={}", Path::new(&model).display());
-    if Path::new(&model).is_relative() {
-        println!("cargo::error=ATTN_MODEL must be an absolute path");
-        return;
-    }
-    copy(Path::new(&model), to);
+    // Relative paths count from the repository's root, where cargo is called.
+    let model = Path::new("..").join(model);
+    println!("cargo::rerun-if-changed={}", model.display());
+    copy(&model, to);
 }
 
 fn copy(from: &Path, to: &Path) {

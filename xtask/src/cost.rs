@@ -1,4 +1,4 @@
-//! `cargo xtask cost`: the cost table in docs/cost.md and in the README, generated, and checked for staleness.
+//! `cargo xtask cost`: the cost table in the README, generated, and checked for staleness.
 
 use crate::{TaskResult, demo};
 use attn_host_tests::{recording, workspace};
@@ -9,30 +9,19 @@ const END: &str = "<!-- cost:end -->";
 /// Numbers may differ by this much between machines: paths of source files end up in images.
 const TOLERANCE: f64 = 0.02;
 
-const HEAD: &str = "# What keyword spotting costs on a Cortex-M4\n\n\
-Written by `cargo xtask cost`; do not edit. The shipped model (`models/kws.onnx`) in the application of\n\
-`firmware/src/bin/qemu_m4.rs`, playing `firmware/assets/demo.wav` on QEMU's mps2-an386. Instructions are exact; cycles are\n\
-estimates from the static costs of the Cortex-M4 Technical Reference Manual with zero-wait-state memory\n\
-(`host-tests/m4cycles/README.md`). Operators are measured one by one on the hops of the first word.\n\n";
-
 /// Measures and writes, or checks what is written.
 pub fn run(check: bool) -> TaskResult {
     let pcm = recording::read(&workspace::demo_recording())?;
     let cost = demo::show(&pcm)?.cost;
     let table = cost.markdown();
-    let page = workspace::root().join("docs/cost.md");
-    update(&page, &format!("{HEAD}{table}"), check)?;
     let readme = workspace::root().join("README.md");
-    let text = std::fs::read_to_string(&readme).unwrap_or_default();
-    if let Some((before, rest)) = text.split_once(BEGIN)
-        && let Some((_, after)) = rest.split_once(END)
-    {
-        update(
-            &readme,
-            &format!("{before}{BEGIN}\n{table}{END}{after}"),
-            check,
-        )?;
-    }
+    let text = std::fs::read_to_string(&readme)?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END)?;
+        Some((before, after))
+    });
+    let (before, after) = parts.ok_or("README.md has no place for the table: <!-- cost:begin -->, <!-- cost:end -->")?;
+    update(&readme, &format!("{before}{BEGIN}\n{table}{END}{after}"), check)?;
     match cost.exceeded().as_slice() {
         [] => Ok(()),
         over => Err(over.join("; ").into()),

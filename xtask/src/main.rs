@@ -31,7 +31,7 @@ enum Command {
     },
     /// Runs every check and every test
     Test,
-    /// Measures what keyword spotting costs on the chip and writes docs/cost.md (and the block in README.md)
+    /// Measures what keyword spotting costs on the chip and writes it into README.md
     Cost {
         /// Only says whether what is written is stale
         #[arg(long)]

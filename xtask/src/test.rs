@@ -118,7 +118,7 @@ pub fn run() -> TaskResult {
         clippy_boards(&mut tally, &model);
     }
     tally.tests();
-    tally.check("docs/cost.md", || cost::run(true));
+    tally.check("cost table in README.md", || cost::run(true));
     for failure in &tally.failed {
         println!("failed: {failure}");
     }
