@@ -10,7 +10,7 @@ from words import KEYWORDS
 
 SMOOTHING = 6  # hops
 THRESHOLD = 0.60
-REFRACTORY = 40  # hops: 0.8 s
+REFRACTORY = 50  # hops: 1 s; less reports a slowly spoken word twice
 HOP_SECONDS, FRAME_SECONDS = 0.02, 0.032
 EARLY, LATE = 0.5, 0.8  # seconds: how far before and after the end of a word its report may come
 
