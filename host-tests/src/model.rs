@@ -21,7 +21,7 @@ pub const CONVERT: [&str; 15] = [
     "--threshold",
     "0.60",
     "--refractory",
-    "40",
+    "50",
 ];
 
 /// Why there is no converted model.

@@ -6,7 +6,7 @@ the clip is the keyword with the highest average if that reaches the threshold, 
 Usage: python evaluate.py [--split test] [--confusion] [--json out.json]    the float model in cache/kws.pt
        python evaluate.py --split test --write-features features.npz         int8 features [clip, frame, 40]
        python evaluate.py --split test --logits logits.npz                   judges `logits` [clip, frame, label] that
-                                                                             `attn run --stream` made of those features
+                                                                             `attn run` made of those features
 The split `heysavant` is all recordings of the non-commercial source: other speech, never trained on, no keyword in it.
 """
 

@@ -5,7 +5,7 @@ training; noise is that of the val split and coloured noise. In every section of
 an SNR drawn from 0 to 20 dB. All drawn from one seed: the same command gives the same streams.
 
 Usage: python streams.py [--minutes 32] [--json out.json]               the float model in cache/kws.pt
-       python streams.py --write-features streams.npz                   int8 features [1, frames, 40] for `attn run --stream`
+       python streams.py --write-features streams.npz                   int8 features [1, frames, 40] for `attn run`
        python streams.py --logits logits.npz [--json out.json]          judges `logits` [1, frames, labels]
 """
 
