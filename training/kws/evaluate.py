@@ -21,7 +21,7 @@ from data import RATE, read_clips
 from model import KeywordSpotter
 from paths import CACHE, attn
 from spot import THRESHOLD, smoothed
-from words import DIGITS, FURTHER_WORDS, KEYWORDS, LABELS, WAKE_WORDS
+from words import DIGITS, FURTHER_WORDS, KEYWORDS, WAKE_WORDS
 
 SAMPLES = int(3.6 * RATE)
 HEYSAVANT = {"mycroft_heysavant"}
