@@ -29,22 +29,22 @@ pub enum WavError {
     NoSamples,
 }
 
+impl WavError {
+    /// What is wrong, in words.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotWav => "not a WAV file",
+            Self::WrongFormat { .. } => {
+                "the recording is not 16-bit PCM, mono, 16 kHz; `cargo xtask demo --wav` converts recordings"
+            }
+            Self::NoSamples => "the recording has no samples",
+        }
+    }
+}
+
 impl fmt::Display for WavError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotWav => f.write_str("not a WAV file"),
-            Self::WrongFormat {
-                code,
-                channels,
-                rate,
-                bits,
-            } => write!(
-                f,
-                "format {code}, {channels} channels, {rate} Hz, {bits} bits: only 16-bit PCM, mono, {SAMPLE_RATE} Hz \
-                 plays here; `cargo xtask demo --wav` converts recordings"
-            ),
-            Self::NoSamples => f.write_str("the recording has no samples"),
-        }
+        f.write_str(self.reason())
     }
 }
 

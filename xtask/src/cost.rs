@@ -20,8 +20,13 @@ pub fn run(check: bool) -> TaskResult {
         let (_, after) = rest.split_once(END)?;
         Some((before, after))
     });
-    let (before, after) = parts.ok_or("README.md has no place for the table: <!-- cost:begin -->, <!-- cost:end -->")?;
-    update(&readme, &format!("{before}{BEGIN}\n{table}{END}{after}"), check)?;
+    let (before, after) = parts
+        .ok_or("README.md has no place for the table: <!-- cost:begin -->, <!-- cost:end -->")?;
+    update(
+        &readme,
+        &format!("{before}{BEGIN}\n{table}{END}{after}"),
+        check,
+    )?;
     match cost.exceeded().as_slice() {
         [] => Ok(()),
         over => Err(over.join("; ").into()),

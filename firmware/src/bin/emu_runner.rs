@@ -14,10 +14,12 @@ use attn_firmware::{host, trace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::format::DType;
 use attn_runtime::{Aligned, Model, Progress, Session, SessionError};
+use core::fmt::Display;
+use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use semihosting::fs::File;
-use semihosting::io::Write;
-use semihosting::process;
+use semihosting::io::{Read, Write};
+use semihosting::{println, process};
 use static_cell::ConstStaticCell;
 use zerocopy::IntoBytes;
 
@@ -30,61 +32,90 @@ static MODEL: ConstStaticCell<Aligned<[u8; MODEL_LEN]>> =
 static ARENA: ConstStaticCell<Aligned<[u8; ARENA_LEN]>> =
     ConstStaticCell::new(Aligned([0; ARENA_LEN]));
 
+/// Says why the program cannot go on and ends it with status 1.
+fn fail(what: &str, why: impl Display) -> ! {
+    println!("error: {what}: {why}");
+    process::exit(1)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    fail("panic", info)
+}
+
 #[entry]
 fn main() -> ! {
-    let args = host::command_line();
+    let args = host::command_line().unwrap_or_else(|error| fail("command line", error));
     let mut args = (&args).into_iter().map(|arg| arg.unwrap_or(""));
     let mut next = || {
         args.next()
-            .unwrap_or_else(|| host::fail("command line", "too short"))
+            .unwrap_or_else(|| fail("command line", "too short"))
     };
     match next() {
         "features" => features(number(next()), next(), next()),
         "run" => run(next(), next(), next(), false),
         "trace" => run(next(), next(), next(), true),
         "bench" => bench(next(), next(), number(next())),
-        other => host::fail(other, "no such mode"),
+        other => fail(other, "no such mode"),
     }
     process::exit(0)
 }
 
 fn number(text: &str) -> usize {
-    text.parse().unwrap_or_else(|error| host::fail(text, error))
+    text.parse().unwrap_or_else(|error| fail(text, error))
 }
 
 fn load(path: &str) -> Session<'static, 'static> {
-    let file = host::read_all(path, &mut MODEL.take().0);
-    let model = Model::parse(file).unwrap_or_else(|error| host::fail(path, error));
-    Session::new(model, &mut ARENA.take().0).unwrap_or_else(|error| host::fail(path, error))
+    let file = read_all(path, &mut MODEL.take().0);
+    let model = Model::parse(file).unwrap_or_else(|error| fail(path, error));
+    Session::new(model, &mut ARENA.take().0).unwrap_or_else(|error| fail(path, error))
+}
+
+fn open(path: &str) -> File {
+    host::open(path).unwrap_or_else(|error| fail(path, error))
+}
+
+fn create(path: &str) -> File {
+    host::create(path).unwrap_or_else(|error| fail(path, error))
+}
+
+/// Reads a whole file into the start of `buffer` and returns that part.
+fn read_all<'b>(path: &str, buffer: &'b mut [u8]) -> &'b [u8] {
+    let mut file = open(path);
+    let len = host::read_full(&mut file, buffer).unwrap_or_else(|error| fail(path, error));
+    if matches!(file.read(&mut [0]), Ok(1)) {
+        fail(path, "longer than this program's buffer");
+    }
+    &buffer[..len]
 }
 
 /// Ends the program because the session refused something.
 fn stop<T>(error: SessionError) -> T {
-    host::fail("session", error)
+    fail("session", error)
 }
 
 fn write(file: &mut File, bytes: &[u8]) {
     if let Err(error) = file.write_all(bytes) {
-        host::fail("output", error);
+        fail("output", error);
     }
 }
 
 /// Hands over the samples of a file of raw 16-bit PCM, piece by piece.
 fn for_each_piece(path: &str, mut each: impl FnMut(&[i16])) {
-    let mut file = host::open(path);
+    let mut file = open(path);
     let mut pcm = [0i16; PIECE / 2];
     loop {
         match host::read_full(&mut file, pcm.as_mut_bytes()) {
             Ok(0) => break,
             Ok(len) => each(&pcm[..len / 2]),
-            Err(error) => host::fail(path, error),
+            Err(error) => fail(path, error),
         }
     }
 }
 
 fn features(hop: usize, from: &str, to: &str) {
-    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| host::fail("hop", error));
-    let mut file = host::create(to);
+    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| fail("hop", error));
+    let mut file = create(to);
     for_each_piece(from, |pcm| {
         front_end.push(pcm, |features| write(&mut file, features.as_bytes()));
     });
@@ -92,7 +123,7 @@ fn features(hop: usize, from: &str, to: &str) {
 
 fn run(model: &str, from: &str, to: &str, traced: bool) {
     let mut session = load(model);
-    let (mut inputs, mut outputs) = (host::open(from), host::create(to));
+    let (mut inputs, mut outputs) = (open(from), create(to));
     while fill_inputs(&mut session, &mut inputs) {
         if traced {
             trace::run(&mut session, 0, |_, bytes| write(&mut outputs, bytes)).unwrap_or_else(stop);
@@ -125,8 +156,8 @@ fn fill_inputs(session: &mut Session<'_, '_>, file: &mut File) -> bool {
         match host::read_full(file, bytes) {
             Ok(0) if index == 0 => return false,
             Ok(len) if len == wanted => {}
-            Ok(_) => host::fail("input", "the file ends within an input"),
-            Err(error) => host::fail("input", error),
+            Ok(_) => fail("input", "the file ends within an input"),
+            Err(error) => fail("input", error),
         }
     }
     count > 0
@@ -135,12 +166,12 @@ fn fill_inputs(session: &mut Session<'_, '_>, file: &mut File) -> bool {
 fn bench(model: &str, pcm: &str, warm_up: usize) {
     let mut session = load(model);
     let Some(audio) = session.model().audio() else {
-        host::fail(model, "not a model of audio");
+        fail(model, "not a model of audio");
     };
     let hop = audio.hop as usize;
-    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| host::fail("hop", error));
+    let mut front_end = FrontEnd::new(hop).unwrap_or_else(|error| fail("hop", error));
     let mut hops = 0;
-    let mut file = host::open(pcm);
+    let mut file = open(pcm);
     let mut samples = [0i16; 512];
     loop {
         let piece = &mut samples[..front_end.samples_to_next_frame()];
@@ -148,7 +179,7 @@ fn bench(model: &str, pcm: &str, warm_up: usize) {
         match host::read_full(&mut file, piece.as_mut_bytes()) {
             Ok(len) if len == wanted => {}
             Ok(_) => break,
-            Err(error) => host::fail(pcm, error),
+            Err(error) => fail(pcm, error),
         }
         let measured = hops >= warm_up;
         let frame = if measured {

@@ -139,8 +139,7 @@ fn main() -> ! {
         if !agree {
             println!(
                 "case {}: the DSP body differs from the portable one: {:?}",
-                case,
-                blocks
+                case, blocks
             );
             process::exit(1);
         }

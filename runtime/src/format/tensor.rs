@@ -96,6 +96,7 @@ pub struct TensorRecord {
 
 impl TensorRecord {
     /// Number of elements, or `None` when the product overflows.
+    #[inline(never)] // called from every operator: inlined it was 8 KB of flash
     pub fn checked_len(&self) -> Option<usize> {
         self.dims
             .iter()
@@ -123,17 +124,20 @@ impl TensorRecord {
     }
 
     /// Size in bytes.
+    #[inline(never)]
     pub fn byte_len(&self) -> usize {
         self.len() * self.dtype().size()
     }
 
     /// Bytes of the arena that the tensor covers.
+    #[inline(never)]
     pub fn range(&self) -> core::ops::Range<usize> {
         let start = self.offset as usize;
         start..start + self.byte_len()
     }
 
     /// Size of the last axis in use.
+    #[inline(never)]
     pub fn channels(&self) -> usize {
         (self.rank as usize)
             .checked_sub(1)
@@ -142,6 +146,7 @@ impl TensorRecord {
     }
 
     /// Number of rows: all axes but the last.
+    #[inline(never)]
     pub fn rows(&self) -> usize {
         self.len().checked_div(self.channels()).unwrap_or(0)
     }

@@ -35,6 +35,7 @@ pub const fn pair_index(i: usize) -> usize {
 }
 
 /// Puts `row` (less `offset`) into pair order; values behind its end become 0.
+#[inline(never)]
 pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) {
     let value = |x: T| x.into().wrapping_sub(offset) as i16;
     let mut groups = row.chunks_exact(LANES);

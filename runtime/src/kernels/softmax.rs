@@ -79,7 +79,7 @@ pub fn probabilities_q15<X: Copy + Into<i32>>(
 
 /// The multiplier for scores whose real value is `scale` per step, rounded down; saturates.
 pub fn score_multiplier(scale: f32) -> ScoreMultiplier {
-    (f64::from(scale) * core::f64::consts::LOG2_E * 4_294_967_296.0) as u32
+    (scale * (core::f32::consts::LOG2_E * 4_294_967_296.0)) as u32
 }
 
 #[cfg(test)]

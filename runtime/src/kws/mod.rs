@@ -141,7 +141,7 @@ pub struct Event<'m> {
 impl Event<'_> {
     /// [`Event::time_samples`] in milliseconds, rounded down.
     pub fn time_ms(&self) -> u64 {
-        self.time_samples * 1000 / u64::from(SAMPLE_RATE)
+        self.time_samples / const { (SAMPLE_RATE / 1000) as u64 }
     }
 }
 
