@@ -26,7 +26,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// What the npz reader says.
-        source: ReadNpzError,
+        source: Box<ReadNpzError>,
     },
     /// The npz file has no such array.
     #[error("{path}: no array `{name}`; it holds: {present}")]
@@ -48,7 +48,7 @@ pub enum FileError {
         /// Type and rank asked for.
         expected: String,
         /// What the npz reader says.
-        source: ReadNpzError,
+        source: Box<ReadNpzError>,
     },
     /// An array could not be written.
     #[error("{path}: {source}")]
@@ -56,7 +56,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// What the npz writer says.
-        source: WriteNpzError,
+        source: Box<WriteNpzError>,
     },
 }
 
@@ -74,7 +74,7 @@ pub fn open_npz(path: &Path) -> Result<(NpzReader<File>, Vec<String>), FileError
     let file = File::open(path).map_err(FileError::io(path))?;
     let not_npz = |source| FileError::NotNpz {
         path: path.into(),
-        source,
+        source: Box::new(source),
     };
     let mut npz = NpzReader::new(file).map_err(not_npz)?;
     let names = npz.names().map_err(not_npz)?;
@@ -109,7 +109,7 @@ where
             path: path.into(),
             name: name.into(),
             expected: format!("{} with {axes} axes", std::any::type_name::<A>()),
-            source,
+            source: Box::new(source),
         })
 }
 
@@ -124,7 +124,7 @@ pub fn write_npz(
     let mut file = temporary(path)?;
     let write = |source| FileError::Write {
         path: path.into(),
-        source,
+        source: Box::new(source),
     };
     let mut npz = NpzWriter::new(&mut file);
     fill(&mut npz)

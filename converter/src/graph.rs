@@ -5,6 +5,7 @@
 //! steps or tokens. How each value maps back to the ONNX tensor it came from is kept in [`Source`], so
 //! that the float reference can be compared value by value. Integers live in `quantize`, not here.
 
+use crate::function::Function;
 use ndarray::ArrayD;
 
 /// Index of a [`Value`] in [`Graph::values`].
@@ -156,7 +157,7 @@ pub enum Op {
         scale: f32,
     },
     /// Elementwise function.
-    Activation(ActivationKind),
+    Activation(Function),
     /// Elementwise sum of two inputs of the same shape.
     Add {
         /// Clamp fused behind it.
@@ -169,6 +170,26 @@ pub enum Op {
         /// Number of rows.
         rows: usize,
     },
+    /// Sum with a constant of the same shape.
+    AddConstant {
+        /// In the order of the input.
+        constant: Vec<f32>,
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Normalisation of every row: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+    LayerNorm {
+        /// `[channels]`
+        gamma: Vec<f32>,
+        /// `[channels]`
+        beta: Vec<f32>,
+        /// Added to the variance.
+        epsilon: f32,
+        /// Subtract the mean; without, the mean square takes the variance's place (RmsNorm).
+        centre: bool,
+    },
+    /// Mean over rows: `x: [rows, c]`, result `[c]`.
+    MeanRows,
     /// Joins any number of inputs along channels; rows are equal.
     Concat,
     /// Softmax over channels.
@@ -184,9 +205,13 @@ impl Op {
             Op::DepthwiseConv1d { .. } => "DepthwiseConv1d",
             Op::Gru { .. } => "Gru",
             Op::Attention { .. } => "Attention",
-            Op::Activation(kind) => kind.name(),
+            Op::Activation(function) => function.name(),
             Op::Add { .. } => "Add",
             Op::SelectRows { .. } => "SelectRows",
+            Op::AddConstant { .. } => "AddConstant",
+            Op::LayerNorm { centre: true, .. } => "LayerNorm",
+            Op::LayerNorm { centre: false, .. } => "RmsNorm",
+            Op::MeanRows => "MeanRows",
             Op::Concat => "Concat",
             Op::Softmax => "Softmax",
         }
@@ -213,50 +238,4 @@ impl Clamp {
         min: 0.0,
         max: f32::INFINITY,
     };
-}
-
-/// Elementwise functions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActivationKind {
-    /// `max(x, 0)`, where it could not be fused as a [`Clamp`].
-    Relu,
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `x * Phi(x)`, the exact (erf) form.
-    Gelu,
-    /// GELU's tanh approximation.
-    GeluTanh,
-    /// `x * sigmoid(x)`
-    Silu,
-}
-
-impl ActivationKind {
-    /// The function's name, the same everywhere.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Relu => "Relu",
-            Self::Sigmoid => "Sigmoid",
-            Self::Tanh => "Tanh",
-            Self::Gelu => "Gelu",
-            Self::GeluTanh => "GeluTanh",
-            Self::Silu => "Silu",
-        }
-    }
-
-    /// The function itself, in double precision.
-    pub fn eval(self, x: f64) -> f64 {
-        match self {
-            Self::Relu => x.max(0.0),
-            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            Self::Tanh => x.tanh(),
-            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x / core::f64::consts::SQRT_2)),
-            Self::GeluTanh => {
-                let inner = (2.0 / core::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
-            }
-            Self::Silu => x / (1.0 + (-x).exp()),
-        }
-    }
 }

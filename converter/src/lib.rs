@@ -14,6 +14,7 @@ pub mod emit;
 pub mod error;
 pub mod features;
 pub mod files;
+pub mod function;
 pub mod graph;
 pub mod import;
 pub mod lower;

@@ -86,6 +86,14 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
         Op::Add { .. } | Op::Concat if node.inputs.iter().any(|id| of(id) != first) => {
             Err("it joins rows of all frames with the row of the newest".into())
         }
+        Op::AddConstant { .. }
+            if first == Rows::Frames && graph.values[node.inputs[0].0].rows() > 1 =>
+        {
+            Err("its constant differs from frame to frame of the window".into())
+        }
+        Op::MeanRows => {
+            Err("a mean over the window: pool with attention over the window in its place".into())
+        }
         _ => Ok(first),
     }
 }

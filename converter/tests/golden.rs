@@ -4,7 +4,8 @@
 
 use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
-use attn_converter::graph::{ActivationKind, Clamp, Graph, Node, Op, Value, ValueId};
+use attn_converter::function::{Function, Unary};
+use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId};
 use attn_converter::lower::{Form, lower};
 use attn_converter::plan::plan;
 use attn_converter::quantize::{Choices, Scheme};
@@ -34,7 +35,12 @@ fn tiny() -> Graph {
         values: vec![value("x", 4), value("h", 3), value("y", 3)],
         nodes: vec![
             node("fc", linear, 0, 1),
-            node("tanh", Op::Activation(ActivationKind::Tanh), 1, 2),
+            node(
+                "tanh",
+                Op::Activation(Function::Input.then(Unary::Tanh)),
+                1,
+                2,
+            ),
         ],
         inputs: vec![ValueId(0)],
         outputs: vec![ValueId(2)],

@@ -6,14 +6,18 @@ Usage: python export.py            cache/kws.pt -> models/kws.onnx and host-test
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 
 from model import BANDS, CHANNELS, WINDOW, KeywordSpotter
 from paths import CACHE, ROOT
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import onnx_files  # noqa: E402
 
 FIXTURES = ROOT / "host-tests" / "fixtures"
 LONG = 120  # frames
@@ -33,26 +37,7 @@ class LongKeywordSpotter(KeywordSpotter):
 
 
 def export(model, path, dynamo, frames=WINDOW):
-    """Writes one file beside its final name, then renames it."""
-    model.eval()
-    x = torch.zeros(1, frames, BANDS)
-    names = {"input_names": ["features"], "output_names": ["logits"]}
-    part = path.with_name(path.name + ".tmp")
-    if dynamo:
-        program = torch.onnx.export(model, (x,), dynamo=True, opset_version=18, verbose=False, **names)
-        onnx.save(without_traces(program.model_proto), part)
-    else:
-        torch.onnx.export(model, (x,), str(part), dynamo=False, opset_version=17, **names)
-    part.rename(path)
-
-
-def without_traces(proto):
-    """Drops the exporter's notes on where in the source each node comes from: they hold paths of this machine."""
-    graph = proto.graph
-    for part in [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]:
-        part.ClearField("metadata_props")
-    proto.ClearField("metadata_props")
-    return proto
+    onnx_files.export(model, (torch.zeros(1, frames, BANDS),), path, dynamo, ["features"], ["logits"])
 
 
 def record(model, path, count, frames):

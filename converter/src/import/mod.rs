@@ -5,14 +5,16 @@
 //! attention ([`attention`]).
 
 mod attention;
+mod elementwise;
 mod node;
 mod nodes;
 mod view;
 
 use crate::error::ConvertError;
+use crate::function::Function;
 use crate::graph::{Graph, Node, Op, Source, Value, ValueId};
 use crate::reference::{Reference, Values, to_f32};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, Axis, Slice};
 use node::OnnxNode;
 use std::collections::{HashMap, HashSet};
 use view::View;
@@ -22,6 +24,8 @@ use view::View;
 enum Item {
     /// A tensor of the graph.
     View(View),
+    /// An elementwise function of a tensor that no node of the graph computes yet.
+    Curve(View, Function),
     /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
     Scores(attention::Scores),
     /// The softmax of scores.
@@ -60,6 +64,7 @@ struct Importer<'r> {
     dynamic: HashSet<String>,
     uses: HashMap<String, usize>,
     rows: HashMap<(ValueId, usize, usize), ValueId>,
+    columns: HashMap<(ValueId, usize, usize), ValueId>,
 }
 
 impl<'r> Importer<'r> {
@@ -96,6 +101,7 @@ impl<'r> Importer<'r> {
             dynamic,
             uses,
             rows: HashMap::new(),
+            columns: HashMap::new(),
         }
     }
 
@@ -168,7 +174,12 @@ impl<'r> Importer<'r> {
 
     /// The node that computes `value`, if only one ONNX node reads `onnx_name`: then what follows can be fused in.
     fn sole_producer(&mut self, value: ValueId, onnx_name: &str) -> Option<&mut Node> {
-        if self.uses.get(onnx_name) != Some(&1) || self.rows.keys().any(|(base, ..)| *base == value)
+        if self.uses.get(onnx_name) != Some(&1)
+            || self
+                .rows
+                .keys()
+                .chain(self.columns.keys())
+                .any(|(base, ..)| *base == value)
         {
             return None;
         }
@@ -194,6 +205,10 @@ impl<'r> Importer<'r> {
         let value = &self.graph.values[base.0];
         let first = *position.first()? as usize;
         let whole_rows = position.len().is_multiple_of(channels) && first.is_multiple_of(channels);
+        if value.channels() > channels {
+            let (columns, position) = self.columns_of(base, position, channels)?;
+            return self.rows_of(columns, &position, channels);
+        }
         if value.channels() != channels || !whole_rows || !view::is_run(position, first) {
             return None;
         }
@@ -209,6 +224,79 @@ impl<'r> Importer<'r> {
         self.graph.nodes.push(node);
         self.rows.insert((base, start, rows), output);
         Some(output)
+    }
+
+    /// A block of columns of a linear layer's result is a linear layer of its own, with those rows of the weights:
+    /// its value, and `position` as it reads that.
+    fn columns_of(
+        &mut self,
+        base: ValueId,
+        position: &[u32],
+        channels: usize,
+    ) -> Option<(ValueId, Vec<u32>)> {
+        let all = self.graph.values[base.0].channels();
+        let first = *position.first()? as usize % all;
+        let inside = |p: u32| (first..first + channels).contains(&(p as usize % all));
+        if !position.iter().all(|&p| p != view::PADDING && inside(p)) {
+            return None;
+        }
+        let moved = |p: u32| (p as usize / all * channels + p as usize % all - first) as u32;
+        let remapped = position.iter().map(|&p| moved(p)).collect();
+        if let Some(&columns) = self.columns.get(&(base, first, channels)) {
+            return Some((columns, remapped));
+        }
+        let Node {
+            name,
+            op:
+                Op::Linear {
+                    weight,
+                    bias,
+                    clamp,
+                },
+            inputs,
+            ..
+        } = self.graph.producer(base)?.clone()
+        else {
+            return None;
+        };
+        let part = first..first + channels;
+        let op = Op::Linear {
+            weight: weight
+                .slice_axis(Axis(0), Slice::from(part.clone()))
+                .to_owned(),
+            bias: bias[part.clone()].to_vec(),
+            clamp,
+        };
+        let value = &self.graph.values[base.0];
+        let kept = |&p: &u32| {
+            if p != view::PADDING && inside(p) {
+                moved(p)
+            } else {
+                view::PADDING
+            }
+        };
+        let source = value.source.as_ref().map(|source| Source {
+            onnx: source.onnx.clone(),
+            position: source.position.iter().map(kept).collect(),
+        });
+        let mut dims = value.dims.clone();
+        *dims.last_mut()? = channels;
+        let label = |name: &str| format!("{name}[:, {}..{}]", part.start, part.end);
+        let (value_name, node_name) = (label(&value.name), label(&name));
+        let output = self.next_value();
+        self.graph.values.push(Value {
+            name: value_name,
+            dims,
+            source,
+        });
+        self.graph.nodes.push(Node {
+            name: node_name,
+            op,
+            inputs,
+            output,
+        });
+        self.columns.insert((base, first, channels), output);
+        Some((output, remapped))
     }
 
     /// Adds the value for adjacent rows of `base` and returns the node that makes it.
@@ -268,14 +356,19 @@ impl<'r> Importer<'r> {
 
     fn finish(mut self) -> Result<Graph, ConvertError> {
         for output in &self.reference.graph().output {
-            let whole = match self.items.get(&output.name) {
-                Some(Item::View(view)) if view.factor == 1.0 => {
-                    let (base, positions) = (view.base, view.positions());
-                    let channels = self.graph.values[base.0].channels();
-                    self.rows_of(base, &positions, channels)
+            let view = match self.items.get(&output.name).cloned() {
+                Some(Item::View(view)) if view.factor == 1.0 => Some(view),
+                Some(Item::View(view)) => {
+                    let factor = Function::scaled(view.factor.into());
+                    self.materialise(&output.name, view, factor)
                 }
+                Some(Item::Curve(view, function)) => self.materialise(&output.name, view, function),
                 _ => None,
             };
+            let whole = view.and_then(|view| {
+                let channels = self.graph.values[view.base.0].channels();
+                self.rows_of(view.base, &view.positions(), channels)
+            });
             let id = whole.ok_or_else(|| ConvertError::UnsupportedForm {
                 node: output.name.clone(),
                 op: "output".into(),

@@ -97,15 +97,13 @@ impl<'n> OnnxNode<'n> {
         let nearest = match self.op {
             "LSTM" | "RNN" => "nn.GRU",
             "Conv" | "ConvTranspose" => "nn.Conv1d over time, on [batch, channels, time]",
-            "InstanceNormalization" | "GroupNormalization" | "LayerNormalization" => {
-                "nn.BatchNorm1d behind a convolution"
+            "InstanceNormalization" | "GroupNormalization" => {
+                "nn.LayerNorm, or nn.BatchNorm1d behind a convolution"
             }
-            "LeakyRelu" | "Elu" | "HardSwish" | "HardSigmoid" | "Selu" | "PRelu" | "Softplus" => {
-                "Relu, Clip, Sigmoid, Tanh or Gelu"
+            "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool" | "MaxPool" => {
+                "the mean over time (ReduceMean), attention with a learned or last-state query, or the last row"
             }
-            "ReduceMean" | "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool"
-            | "MaxPool" => "attention with a learned or last-state query, or the last row",
-            "Mul" | "Div" => "a constant factor on attention scores",
+            "Mul" | "Div" => "a constant factor, or a product of functions of one tensor",
             _ => {
                 "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions"
             }

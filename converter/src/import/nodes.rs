@@ -1,11 +1,11 @@
 //! The operators of ONNX, one by one: what each does to the graph.
 
-use super::attention::{hides_nothing, is_last_axis};
+use super::attention::is_last_axis;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{ActivationKind, Clamp, Op};
+use crate::graph::{Clamp, Op};
 use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Ix3, IxDyn, Slice};
 
@@ -27,29 +27,25 @@ impl Importer<'_> {
             "BatchNormalization" => self.batch_norm(node),
             "GRU" => self.gru(node),
             "Add" | "Sub" => self.add(node),
-            "Mul" | "Div" => self.scale(node),
+            "Mul" | "Div" => self.multiply(node),
             "Concat" => self.concat(node),
             "Relu" => self.clamp(node, Clamp::RELU),
             "Clip" => self.clip(node),
-            "Sigmoid" => self.activation(node, ActivationKind::Sigmoid),
-            "Tanh" => self.activation(node, ActivationKind::Tanh),
-            "Gelu" if node.string("approximate").as_deref() == Some("tanh") => {
-                self.activation(node, ActivationKind::GeluTanh)
-            }
-            "Gelu" => self.activation(node, ActivationKind::Gelu),
+            "LayerNormalization" | "RMSNormalization" => self.layer_norm(node),
+            "ReduceMean" => self.mean(node),
             "Softmax" => self.softmax(node),
-            _ => Err(node.unsupported()),
+            _ => self.function(node),
         }
     }
 
-    fn shape_of(&self, name: &str) -> Vec<usize> {
+    pub(super) fn shape_of(&self, name: &str) -> Vec<usize> {
         self.values
             .get(name)
             .map(|tensor| tensor.shape().to_vec())
             .unwrap_or_default()
     }
 
-    fn integers(&self, node: &OnnxNode, input: usize) -> Option<Vec<i64>> {
+    pub(super) fn integers(&self, node: &OnnxNode, input: usize) -> Option<Vec<i64>> {
         let name = node
             .inputs
             .get(input)
@@ -57,7 +53,7 @@ impl Importer<'_> {
         to_i64(self.values.get(name)?)
     }
 
-    fn item(&self, node: &OnnxNode, input: usize) -> Result<Item, ConvertError> {
+    pub(super) fn item(&self, node: &OnnxNode, input: usize) -> Result<Item, ConvertError> {
         let item = node
             .inputs
             .get(input)
@@ -70,9 +66,12 @@ impl Importer<'_> {
         })
     }
 
-    fn view(&self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
+    pub(super) fn view(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
         match self.item(node, input)? {
             Item::View(view) => Ok(view),
+            Item::Curve(view, function) => self
+                .materialise(&node.inputs[input], view, function)
+                .ok_or_else(|| node.form("an elementwise function of a part of a tensor")),
             _ => Err(node.form(
                 "attention scores can only be scaled, masked by nothing, and put through softmax",
             )),
@@ -164,7 +163,7 @@ impl Importer<'_> {
     }
 
     /// The rows that the last axis of a view runs over, as a value.
-    fn row_operand(
+    pub(super) fn row_operand(
         &mut self,
         node: &OnnxNode,
         view: &View,
@@ -219,8 +218,14 @@ impl Importer<'_> {
             return self.linear(node, x, weight, vec![0.0; columns]);
         }
         match (self.item(node, 0)?, self.item(node, 1)?) {
-            (Item::View(a), Item::View(b)) => self.scores(node, a, b),
-            (Item::Weights(scores), Item::View(values)) => self.attention(node, scores, values),
+            (Item::Weights(scores), Item::View(_) | Item::Curve(..)) => {
+                let values = self.view(node, 1)?;
+                self.attention(node, scores, values)
+            }
+            (Item::View(_) | Item::Curve(..), Item::View(_) | Item::Curve(..)) => {
+                let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
+                self.scores(node, a, b)
+            }
             _ => Err(node.form("attention weights must be multiplied by values from the right")),
         }
     }
@@ -453,111 +458,6 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn add(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let constant = match (self.weight(node, 0)?, self.weight(node, 1)?) {
-            (Some(c), None) if node.op == "Add" => Some((c, 1)),
-            (None, Some(c)) => Some((if node.op == "Sub" { -c } else { c }, 0)),
-            _ => None,
-        };
-        if let Some((constant, input)) = constant {
-            return self.add_constant(node, constant, input);
-        }
-        if node.op == "Sub" {
-            return Err(node.unsupported());
-        }
-        let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
-        let same = a.position == b.position && a.factor == 1.0 && b.factor == 1.0;
-        let dims = self.graph.values[a.base.0].dims.clone();
-        if !same
-            || dims != self.graph.values[b.base.0].dims
-            || a.position.len() != self.graph.values[a.base.0].len()
-        {
-            return Err(node.form("only tensors of the same shape and layout can be added"));
-        }
-        let inputs = vec![a.base, b.base];
-        let view = View {
-            base: self.next_value(),
-            ..a
-        };
-        self.add_node(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
-        Ok(())
-    }
-
-    /// A constant vector becomes the bias of the layer before it.
-    fn add_constant(
-        &mut self,
-        node: &OnnxNode,
-        constant: ArrayD<f32>,
-        input: usize,
-    ) -> Result<(), ConvertError> {
-        let form = || {
-            node.form(
-                "a constant can only be added as the bias of the linear layer right before it",
-            )
-        };
-        let view = match self.item(node, input)? {
-            Item::Scores(scores) if hides_nothing(&constant) => {
-                self.items.insert(node.output.clone(), Item::Scores(scores));
-                return Ok(());
-            }
-            Item::View(view) => view,
-            _ => return Err(node.form("attention masks are not supported; export without a mask")),
-        };
-        let name = node.inputs[input].clone();
-        let channels = self.graph.values[view.base.0].channels();
-        let per_channel = constant.len() == channels
-            && view.shape().last() == Some(&channels)
-            && view.factor == 1.0;
-        match self
-            .sole_producer(view.base, &name)
-            .map(|producer| &mut producer.op)
-        {
-            Some(Op::Linear {
-                bias,
-                clamp: Clamp::NONE,
-                ..
-            }) if per_channel => {
-                bias.iter_mut()
-                    .zip(&constant)
-                    .for_each(|(bias, c)| *bias += c);
-            }
-            _ => return Err(form()),
-        }
-        self.renamed(view, node);
-        Ok(())
-    }
-
-    /// A constant factor on a tensor or on attention scores.
-    fn scale(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let (constant, input) = match (self.weight(node, 0)?, self.weight(node, 1)?) {
-            (Some(c), None) if node.op == "Mul" => (c, 1),
-            (None, Some(c)) => (c, 0),
-            _ => return Err(node.unsupported()),
-        };
-        let first = constant.first().copied().unwrap_or(1.0);
-        if constant.iter().any(|&c| c != first) {
-            return Err(node.form("a factor must be one constant number"));
-        }
-        let factor = if node.op == "Div" { 1.0 / first } else { first };
-        let item = match self.item(node, input)? {
-            Item::View(view) => Item::View(View {
-                factor: view.factor * factor,
-                ..view
-            }),
-            Item::Scores(mut scores) => {
-                scores.scale *= factor;
-                Item::Scores(scores)
-            }
-            Item::Weights(_) => {
-                return Err(
-                    node.form("a factor on softmax weights: put it into the value projection")
-                );
-            }
-        };
-        self.items.insert(node.output.clone(), item);
-        Ok(())
-    }
-
     fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
         if !is_last_axis(node.int("axis", -1), rank) {
@@ -577,55 +477,6 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn clip(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let bound = |bound: Option<ArrayD<f32>>, default: f32| {
-            bound.and_then(|b| b.first().copied()).unwrap_or(default)
-        };
-        let min = bound(self.weight(node, 1)?, f32::NEG_INFINITY);
-        let max = bound(self.weight(node, 2)?, f32::INFINITY);
-        self.clamp(node, Clamp { min, max })
-    }
-
-    /// ReLU and Clip become the clamp of the operator before them.
-    fn clamp(&mut self, node: &OnnxNode, new: Clamp) -> Result<(), ConvertError> {
-        let view = self.view(node, 0)?;
-        let name = node.inputs[0].clone();
-        let producer = self
-            .sole_producer(view.base, &name)
-            .map(|producer| &mut producer.op);
-        let clamp = match producer {
-            Some(
-                Op::Linear { clamp, .. }
-                | Op::Conv1d { clamp, .. }
-                | Op::DepthwiseConv1d { clamp, .. }
-                | Op::Add { clamp },
-            ) if view.factor == 1.0 => clamp,
-            _ if new == Clamp::RELU => return self.activation(node, ActivationKind::Relu),
-            _ => return Err(node.form("Clip must directly follow a layer that nothing else reads")),
-        };
-        *clamp = Clamp {
-            min: clamp.min.max(new.min),
-            max: clamp.max.min(new.max),
-        };
-        self.renamed(view, node);
-        Ok(())
-    }
-
-    fn activation(&mut self, node: &OnnxNode, kind: ActivationKind) -> Result<(), ConvertError> {
-        let view = self.view(node, 0)?;
-        let dims = self.graph.values[view.base.0].dims.clone();
-        if view.position.len() != self.graph.values[view.base.0].len() || view.factor != 1.0 {
-            return Err(node.form("an elementwise function of a part or a multiple of a tensor"));
-        }
-        let input = view.base;
-        let view = View {
-            base: self.next_value(),
-            ..view
-        };
-        self.add_node(node, Op::Activation(kind), vec![input], &dims, view);
-        Ok(())
-    }
-
     fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
         if !is_last_axis(node.int("axis", -1), rank) {
@@ -638,7 +489,8 @@ impl Importer<'_> {
                 Ok(())
             }
             Item::Weights(_) => Err(node.form("softmax of a softmax")),
-            Item::View(view) => {
+            Item::View(_) | Item::Curve(..) => {
+                let view = self.view(node, 0)?;
                 if view.factor != 1.0 {
                     return Err(
                         node.form("a factor before softmax: put it into the layer before it")
@@ -654,7 +506,7 @@ impl Importer<'_> {
     }
 }
 
-fn normalize(at: i64, size: usize) -> Option<usize> {
+pub(super) fn normalize(at: i64, size: usize) -> Option<usize> {
     let at = if at < 0 { at + size as i64 } else { at };
     usize::try_from(at).ok().filter(|&at| at < size)
 }

@@ -3,12 +3,18 @@
 use super::matrix::limits;
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{ActivationKind, Clamp, Node, ValueId};
+use crate::function::Function;
+use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, TensorId};
-use crate::quantize::weights::rescale;
+use crate::quantize::weights::{mean, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::ops::{AddParams, LutParams, RequantizeParams, SoftmaxParams};
+use attn_runtime::ops::{
+    AddConstantParams, AddParams, LutParams, MeanRowsParams, RequantizeParams, SoftmaxParams,
+};
+
+/// Sums are Q16.
+const SUM_ONE: f64 = 65536.0;
 
 impl Lowering<'_> {
     pub(super) fn requantize_params(
@@ -31,7 +37,7 @@ impl Lowering<'_> {
     pub(super) fn activation(
         &mut self,
         node: &Node,
-        kind: ActivationKind,
+        function: &Function,
     ) -> Result<(), ConvertError> {
         let x = self.int8(node.inputs[0])?;
         let y = self.add_value(node.output);
@@ -42,7 +48,7 @@ impl Lowering<'_> {
             };
         }
         let (from, to) = (self.quant(x), self.quant(y));
-        let entry = |q: i32| to.quantize(kind.eval(from.dequantize(q).into()) as f32) as i8;
+        let entry = |q: i32| to.quantize(function.eval(from.dequantize(q).into()) as f32) as i8;
         let table: Vec<i8> = (-128..128).map(entry).collect();
         let params = LutParams {
             table: self.program.weights(&table),
@@ -67,7 +73,7 @@ impl Lowering<'_> {
         let inputs = [0, 1].map(|i| self.tensor(node.inputs[i]));
         let y = self.add_value(node.output);
         let out = self.quant(y);
-        let factor = |x: TensorId| f64::from(self.quant(x).scale) / f64::from(out.scale) * 65536.0;
+        let factor = |x: TensorId| f64::from(self.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
         let factors = inputs.map(factor);
         if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
             let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data".into();
@@ -94,6 +100,72 @@ impl Lowering<'_> {
             &node.name,
             OpKind::Add,
             inputs.to_vec(),
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn add_constant(
+        &mut self,
+        node: &Node,
+        constant: &[f32],
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let x = self.tensor(node.inputs[0]);
+        let y = self.add_value(node.output);
+        let out = self.quant(y);
+        let limit = |reason: &str| ConvertError::Limit {
+            node: node.name.clone(),
+            reason: reason.into(),
+        };
+        let steps = |x: f64| x / f64::from(out.scale) * SUM_ONE;
+        let fits = |x: f64| x.abs() <= f64::from(i32::MAX);
+        let factor = steps(self.quant(x).scale.into());
+        let constant: Vec<f64> = constant.iter().map(|&c| steps(c.into())).collect();
+        if !fits(factor) || !constant.iter().all(|&c| fits(c)) {
+            return Err(limit(
+                "its result is much smaller than what is added: calibrate with more varied data",
+            ));
+        }
+        let stored: Vec<i32> = constant.iter().map(|c| c.round() as i32).collect();
+        let (min, max) = limits(clamp, out);
+        let constant = self.program.weights(&stored);
+        let params = AddConstantParams {
+            constant,
+            factor: factor.round() as i32,
+            min,
+            max,
+        };
+        self.op(
+            &node.name,
+            OpKind::AddConstant,
+            vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn mean_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
+        let x = self.tensor(node.inputs[0]);
+        let y = self.add_value(node.output);
+        let rows = self.graph.values[node.inputs[0].0].rows();
+        let (from, out) = (self.quant(x), self.quant(y));
+        let (multiplier, left_shift) = mean(&node.name, from, rows, out.scale)?;
+        let (min, max) = out.limits();
+        let params = MeanRowsParams {
+            multiplier,
+            left_shift,
+            min,
+            max,
+        };
+        self.op(
+            &node.name,
+            OpKind::MeanRows,
+            vec![x],
             vec![y],
             None,
             &params,

@@ -7,6 +7,7 @@
 mod attention;
 mod elementwise;
 mod matrix;
+mod normalization;
 
 use crate::error::ConvertError;
 use crate::graph::{Graph, Node, Op, ValueId};
@@ -99,9 +100,17 @@ impl Lowering<'_> {
                 bias_r,
             } => self.gru(node, w, r, bias_w, bias_r),
             Op::Attention { heads, scale } => self.attention(node, *heads, *scale),
-            Op::Activation(kind) => self.activation(node, *kind),
+            Op::Activation(function) => self.activation(node, function),
             Op::Add { clamp } => self.add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
+            Op::AddConstant { constant, clamp } => self.add_constant(node, constant, *clamp),
+            Op::LayerNorm {
+                gamma,
+                beta,
+                epsilon,
+                centre,
+            } => self.layer_norm(node, gamma, beta, *epsilon, *centre),
+            Op::MeanRows => self.mean_rows(node),
             Op::Concat => self.concat(node),
             Op::Softmax => self.softmax(node),
         }

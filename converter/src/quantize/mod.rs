@@ -186,6 +186,9 @@ pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
                 | Op::DepthwiseConv1d { .. }
                 | Op::Add { .. }
                 | Op::Concat
+                | Op::AddConstant { .. }
+                | Op::LayerNorm { .. }
+                | Op::MeanRows
         )
     };
     let produced = graph

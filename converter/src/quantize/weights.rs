@@ -209,6 +209,16 @@ pub fn rescale(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), Conve
     Ok((found.values[0], found.left_shift))
 }
 
+/// One multiplier for the mean over `rows` rows of a value held as `x`; see [`attn_runtime::ops::MeanRowsParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart or the sum could leave 32 bits.
+pub fn mean(node: &str, x: Quant, rows: usize, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+    let factor = f64::from(x.scale) / (f64::from(out_scale) * rows as f64);
+    let found = multipliers(node, &[factor], &[2 * x.magnitude() * rows as i64])?;
+    Ok((found.values[0], found.left_shift))
+}
+
 /// Values padded to whole blocks of outputs.
 pub fn padded(values: &[i32]) -> Vec<i32> {
     let mut padded = values.to_vec();

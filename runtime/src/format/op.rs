@@ -61,6 +61,12 @@ op_kinds! {
     PushKeyValue = 11,
     /// Change of scale, zero point or integer width.
     Requantize = 12,
+    /// Normalisation of every row.
+    LayerNorm = 13,
+    /// Mean over rows.
+    MeanRows = 14,
+    /// Sum with a constant tensor.
+    AddConstant = 15,
 }
 
 /// One operator.

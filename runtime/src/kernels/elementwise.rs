@@ -86,6 +86,50 @@ pub fn add<A: Activation, B: Activation, Y: Activation>(a: &[A], b: &[B], sum: &
     }
 }
 
+/// How a constant tensor is added: one sum in 64 bits, one rounding.
+#[derive(Clone, Copy, Debug)]
+pub struct ConstantSum<'w> {
+    /// Zero point of the input.
+    pub input_zero_point: i32,
+    /// Input scale / output scale * 2^16.
+    pub factor: i32,
+    /// The constant / output scale * 2^16, one for each element.
+    pub constant: &'w [i32],
+    /// Zero point of the output.
+    pub zero_point: i32,
+    /// Smallest result: the type's limit or a fused activation's.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// `y = x + constant`, each element.
+pub fn add_constant<X: Activation, Y: Activation>(x: &[X], sum: &ConstantSum, y: &mut [Y]) {
+    for ((y, &x), &constant) in y.iter_mut().zip(x).zip(sum.constant) {
+        let centred = x.into().wrapping_sub(sum.input_zero_point);
+        let total = i64::from(centred) * i64::from(sum.factor) + i64::from(constant);
+        let rounded = ((total + (1 << 15)) >> 16).clamp(-(1 << 24), 1 << 24) as i32;
+        *y = Y::from_i32((rounded + sum.zero_point).max(sum.min).min(sum.max));
+    }
+}
+
+/// Mean over rows: `x: [rows, channels]`, `y: [channels]`; `by` divides by the number of rows, and its input zero point
+/// is that of one row.
+pub fn mean_rows<X: Activation, Y: Activation>(x: &[X], by: &Rescale, y: &mut [Y]) {
+    let channels = y.len().max(1);
+    let rows = (x.len() / channels) as i32;
+    for (channel, y) in y.iter_mut().enumerate() {
+        let sum = x
+            .iter()
+            .skip(channel)
+            .step_by(channels)
+            .fold(0i32, |sum, &x| sum.wrapping_add(x.into()));
+        let centred = sum.wrapping_sub(by.input_zero_point.wrapping_mul(rows));
+        let value = requantize(centred, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
+        *y = Y::from_i32(value.max(by.min).min(by.max));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +173,37 @@ mod tests {
         join(&[2i8, 3], 1, &by, &mut y, 3, 0);
         join(&[4i16, 5, 6, 7], 2, &by, &mut y, 3, 1);
         assert_eq!(y, [1, 3, 4, 2, 5, 6]);
+    }
+
+    #[test]
+    fn a_constant_is_added_with_one_rounding() {
+        let sum = ConstantSum {
+            input_zero_point: 1,
+            factor: 1 << 15,
+            constant: &[1 << 15, -(3 << 16)],
+            zero_point: 10,
+            min: -128,
+            max: 127,
+        };
+        let mut y = [0i8; 2];
+        add_constant(&[2i8, -7], &sum, &mut y);
+        // 0.5 + 0.5, -4 - 3
+        assert_eq!(y, [11, 3]);
+    }
+
+    #[test]
+    fn the_mean_is_taken_of_every_channel() {
+        let by = Rescale {
+            input_zero_point: -1,
+            multiplier: i32::MAX / 2 + 1,
+            left_shift: 0,
+            zero_point: 5,
+            min: -128,
+            max: 127,
+        };
+        let mut y = [0i8; 2];
+        // a factor of 1/4 over two rows: half of the mean
+        mean_rows(&[9i16, -1, 13, -41], &by, &mut y);
+        assert_eq!(y, [6 + 5, -10 + 5]);
     }
 }

@@ -10,6 +10,7 @@ pub mod conv;
 pub mod dot;
 pub mod elementwise;
 pub mod gru;
+pub mod layer_norm;
 pub mod linear;
 pub mod requantize;
 pub mod softmax;

@@ -1,14 +1,16 @@
-//! Lut, Add, Concat, Requantize, Softmax.
+//! Lut, Add, AddConstant, Concat, MeanRows, Requantize, Softmax.
 //!
 //! Lut and Requantize take one input, Add two of the same shape, Concat any number with equal rows, joined along
 //! channels. Lut maps int8 to int8 (in place if the output covers the input). Softmax gives int16 Q15 probabilities
-//! over channels. None needs scratch.
+//! over channels. MeanRows takes `[rows, c]` to `[c]`. None needs scratch.
 
 use super::arena::{self, Values, ValuesMut};
 use super::linear::{check_activations, check_clamp};
 use super::{OpError, OpView, in_place, require};
 use crate::format::{DType, TensorRecord};
-use crate::kernels::elementwise::{Rescale, Sum, add, join, lut, rescale};
+use crate::kernels::elementwise::{
+    ConstantSum, Rescale, Sum, add, add_constant, join, lut, mean_rows, rescale,
+};
 use crate::kernels::requantize::Activation;
 use crate::kernels::softmax::probabilities_q15;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -51,6 +53,23 @@ pub struct AddParams {
     /// Largest result.
     pub max: i32,
 }
+
+/// Parameters of AddConstant. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddConstantParams {
+    /// int32 in the weights section, one for each element: constant / output scale * 2^16.
+    pub constant: u32,
+    /// Input scale / output scale * 2^16.
+    pub factor: i32,
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of MeanRows: the multiplier also divides by the number of rows.
+pub type MeanRowsParams = RequantizeParams;
 
 /// Parameters of Softmax.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -236,6 +255,75 @@ pub(super) fn run_softmax(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
         Values::I16(x) => rows
             .zip(x.chunks_exact(channels))
             .for_each(|(y, x)| probabilities_q15(x, multiplier, y)),
+    }
+    Ok(())
+}
+
+/// Rows of int16 whose sum stays within 32 bits.
+const MAX_MEAN_ROWS: usize = 1 << 15;
+
+pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    op.require_disjoint(&[x, y])?;
+    let fits = x.channels() == y.len() && x.rows() <= MAX_MEAN_ROWS && op.input_count() == 1;
+    require(fits, OpError::WrongShape)?;
+    op.params::<MeanRowsParams>()?.check(y)
+}
+
+pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let by = op.params::<MeanRowsParams>()?.rescale(x, y);
+    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => mean_rows(x, &by, y),
+        (Values::I8(x), ValuesMut::I16(y)) => mean_rows(x, &by, y),
+        (Values::I16(x), ValuesMut::I8(y)) => mean_rows(x, &by, y),
+        (Values::I16(x), ValuesMut::I16(y)) => mean_rows(x, &by, y),
+    }
+    Ok(())
+}
+
+impl AddConstantParams {
+    fn sum<'a>(
+        &self,
+        op: &OpView<'a>,
+        x: &TensorRecord,
+        y: &TensorRecord,
+    ) -> Result<ConstantSum<'a>, OpError> {
+        Ok(ConstantSum {
+            input_zero_point: x.zero_point,
+            factor: self.factor,
+            constant: op.weights(self.constant, y.len())?,
+            zero_point: y.zero_point,
+            min: self.min,
+            max: self.max,
+        })
+    }
+}
+
+pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    op.require_disjoint(&[x, y])?;
+    require(
+        x.len() == y.len() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    let params = op.params::<AddConstantParams>()?;
+    check_clamp(y.dtype(), params.min, params.max)?;
+    params.sum(op, x, y).map(drop)
+}
+
+pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let sum = op.params::<AddConstantParams>()?.sum(op, x, y)?;
+    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => add_constant(x, &sum, y),
+        (Values::I8(x), ValuesMut::I16(y)) => add_constant(x, &sum, y),
+        (Values::I16(x), ValuesMut::I8(y)) => add_constant(x, &sum, y),
+        (Values::I16(x), ValuesMut::I16(y)) => add_constant(x, &sum, y),
     }
     Ok(())
 }

@@ -9,13 +9,18 @@ mod attention;
 mod conv;
 mod elementwise;
 mod gru;
+mod layer_norm;
 mod linear;
 mod state;
 
 pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
-pub use elementwise::{AddParams, ConcatParams, LutParams, RequantizeParams, SoftmaxParams};
+pub use elementwise::{
+    AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, RequantizeParams,
+    SoftmaxParams,
+};
 pub use gru::{GruParams, GruSide};
+pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 
 use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
@@ -94,6 +99,9 @@ impl<'a> OpView<'a> {
             OpKind::Requantize => elementwise::check_requantize(self),
             OpKind::Softmax => elementwise::check_softmax(self),
             OpKind::ShiftRows => state::check_shift_rows(self),
+            OpKind::LayerNorm => layer_norm::check(self),
+            OpKind::MeanRows => elementwise::check_mean_rows(self),
+            OpKind::AddConstant => elementwise::check_add_constant(self),
         }
     }
 
@@ -112,6 +120,9 @@ impl<'a> OpView<'a> {
             OpKind::Requantize => elementwise::run_requantize(self, arena),
             OpKind::Softmax => elementwise::run_softmax(self, arena),
             OpKind::ShiftRows => state::run_shift_rows(self, arena),
+            OpKind::LayerNorm => layer_norm::run(self, arena),
+            OpKind::MeanRows => elementwise::run_mean_rows(self, arena),
+            OpKind::AddConstant => elementwise::run_add_constant(self, arena),
         }
     }
 

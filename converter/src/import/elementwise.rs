@@ -1,0 +1,411 @@
+//! Elementwise nodes: sums, factors, clamps, and functions of one variable however they are spelled.
+//!
+//! A function is only carried along ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
+
+use super::attention::hides_nothing;
+use super::node::OnnxNode;
+use super::nodes::normalize;
+use super::view::View;
+use super::{Importer, Item};
+use crate::error::ConvertError;
+use crate::function::{Binary, Function, Unary};
+use crate::graph::{Clamp, Node, Op};
+use ndarray::{ArrayD, IxDyn};
+
+impl Importer<'_> {
+    /// The node for a function that was only carried along until now, under the ONNX name of its result. `None` when the
+    /// tensor is read in part only.
+    pub(super) fn materialise(
+        &mut self,
+        name: &str,
+        view: View,
+        function: Function,
+    ) -> Option<View> {
+        let value = &self.graph.values[view.base.0];
+        if view.position.len() != value.len() {
+            return None;
+        }
+        let dims = value.dims.clone();
+        let result = View {
+            base: self.next_value(),
+            factor: 1.0,
+            ..view.clone()
+        };
+        let output = self.add_value_at(name, &dims, result.positions());
+        let op = Op::Activation(function);
+        self.graph.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs: vec![view.base],
+            output,
+        });
+        self.items.insert(name.into(), Item::View(result.clone()));
+        Some(result)
+    }
+
+    /// An input as a function of a tensor.
+    fn curve(&self, node: &OnnxNode, input: usize) -> Result<(View, Function), ConvertError> {
+        match self.item(node, input)? {
+            Item::View(view) => {
+                let function = Function::scaled(view.factor.into());
+                Ok((
+                    View {
+                        factor: 1.0,
+                        ..view
+                    },
+                    function,
+                ))
+            }
+            Item::Curve(view, function) => Ok((view, function)),
+            _ => Err(node.form(
+                "attention scores can only be scaled, masked by nothing, and put through softmax",
+            )),
+        }
+    }
+
+    fn insert_curve(
+        &mut self,
+        node: &OnnxNode,
+        view: View,
+        function: Function,
+    ) -> Result<(), ConvertError> {
+        self.items
+            .insert(node.output.clone(), Item::Curve(view, function));
+        Ok(())
+    }
+
+    /// Any operator that is a function of one variable.
+    pub(super) fn function(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let (alpha, beta) = (
+            |default| f64::from(node.float("alpha", default)),
+            f64::from(node.float("beta", 0.5)),
+        );
+        let unary = |unary| Function::Input.then(unary);
+        let outer = match node.op {
+            "Sigmoid" => unary(Unary::Sigmoid),
+            "Tanh" => unary(Unary::Tanh),
+            "Erf" => unary(Unary::Erf),
+            "Exp" => unary(Unary::Exp),
+            "Sqrt" => unary(Unary::Sqrt),
+            "Abs" => unary(Unary::Abs),
+            "Softplus" => unary(Unary::Softplus),
+            "Neg" => Function::scaled(-1.0),
+            "Gelu" if node.string("approximate").as_deref() == Some("tanh") => {
+                Function::gelu_tanh()
+            }
+            "Gelu" => Function::gelu(),
+            "HardSwish" => Function::hard_swish(),
+            "HardSigmoid" => Function::hard_sigmoid(alpha(0.2), beta),
+            "LeakyRelu" => Function::leaky_relu(alpha(0.01)),
+            "Elu" => Function::elu(alpha(1.0)),
+            "Pow" => Function::Input.with(Binary::Pow, Function::Constant(self.scalar(node, 1)?)),
+            _ => return Err(node.unsupported()),
+        };
+        let (view, inner) = self.curve(node, 0)?;
+        self.insert_curve(node, view, outer.of(&inner))
+    }
+
+    fn scalar(&self, node: &OnnxNode, input: usize) -> Result<f64, ConvertError> {
+        let number = self
+            .weight(node, input)?
+            .filter(|array| array.len() == 1)
+            .and_then(|array| array.first().copied());
+        number
+            .map(f64::from)
+            .ok_or_else(|| node.form("it must be one constant number"))
+    }
+
+    /// Two functions of the same tensor, put together.
+    fn combine(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool, ConvertError> {
+        let ((a, f), (b, g)) = (self.curve(node, 0)?, self.curve(node, 1)?);
+        if a.base != b.base || a.position != b.position {
+            return Ok(false);
+        }
+        self.insert_curve(node, a, f.with(binary, g))?;
+        Ok(true)
+    }
+
+    pub(super) fn add(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let binary = if node.op == "Sub" {
+            Binary::Sub
+        } else {
+            Binary::Add
+        };
+        match (self.weight(node, 0)?, self.weight(node, 1)?) {
+            (Some(constant), None) if binary == Binary::Add => {
+                return self.add_constant(node, constant, 1);
+            }
+            (None, Some(constant)) => {
+                let constant = if binary == Binary::Sub {
+                    -constant
+                } else {
+                    constant
+                };
+                return self.add_constant(node, constant, 0);
+            }
+            (Some(constant), None) if constant.len() == 1 => {
+                let (view, function) = self.curve(node, 1)?;
+                let constant = Function::Constant(constant.iter().copied().map(f64::from).sum());
+                return self.insert_curve(node, view, constant.with(Binary::Sub, function));
+            }
+            _ => {}
+        }
+        if self.combine(node, binary)? {
+            return Ok(());
+        }
+        let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
+        let dims = self.graph.values[a.base.0].dims.clone();
+        let positions = |view: &View| view.positions();
+        let fits = a.factor == 1.0
+            && b.factor == 1.0
+            && binary == Binary::Add
+            && positions(&a) == positions(&b)
+            && dims == self.graph.values[b.base.0].dims
+            && a.position.len() == self.graph.values[a.base.0].len();
+        if !fits {
+            return Err(node.form("only tensors of the same shape and layout can be added"));
+        }
+        let inputs = vec![a.base, b.base];
+        let view = View {
+            base: self.next_value(),
+            ..a
+        };
+        self.add_node(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
+        Ok(())
+    }
+
+    /// A constant becomes the bias of the layer before it, part of a function, or a sum of its own.
+    fn add_constant(
+        &mut self,
+        node: &OnnxNode,
+        constant: ArrayD<f32>,
+        input: usize,
+    ) -> Result<(), ConvertError> {
+        let view = match self.item(node, input)? {
+            Item::Scores(scores) if hides_nothing(&constant) => {
+                self.items.insert(node.output.clone(), Item::Scores(scores));
+                return Ok(());
+            }
+            Item::Curve(view, function) if constant.len() == 1 => {
+                let constant = Function::Constant(constant.iter().copied().map(f64::from).sum());
+                return self.insert_curve(node, view, function.with(Binary::Add, constant));
+            }
+            Item::View(_) | Item::Curve(..) => self.view(node, input)?,
+            _ => return Err(node.form("attention masks are not supported; export without a mask")),
+        };
+        let name = node.inputs[input].clone();
+        let channels = self.graph.values[view.base.0].channels();
+        let per_channel = constant.len() == channels
+            && view.shape().last() == Some(&channels)
+            && view.factor == 1.0;
+        if let Some(Op::Linear {
+            bias,
+            clamp: Clamp::NONE,
+            ..
+        }) = self
+            .sole_producer(view.base, &name)
+            .map(|producer| &mut producer.op)
+            && per_channel
+        {
+            bias.iter_mut()
+                .zip(&constant)
+                .for_each(|(bias, c)| *bias += c);
+            self.renamed(view, node);
+            return Ok(());
+        }
+        self.sum_with_constant(node, constant, view)
+    }
+
+    fn sum_with_constant(
+        &mut self,
+        node: &OnnxNode,
+        constant: ArrayD<f32>,
+        view: View,
+    ) -> Result<(), ConvertError> {
+        let form =
+            || node.form("a constant must have the tensor's shape, or one that broadcasts to it");
+        let broadcast = constant.broadcast(IxDyn(view.shape())).ok_or_else(form)?;
+        let value = &self.graph.values[view.base.0];
+        if view.position.len() != value.len() || view.factor != 1.0 {
+            return Err(node.form("a constant added to a part or a multiple of a tensor"));
+        }
+        let mut physical = vec![0.0; value.len()];
+        for (&position, &c) in view.position.iter().zip(broadcast) {
+            *physical.get_mut(position as usize).ok_or_else(form)? = c;
+        }
+        let (dims, inputs) = (value.dims.clone(), vec![view.base]);
+        let result = View {
+            base: self.next_value(),
+            ..view
+        };
+        let op = Op::AddConstant {
+            constant: physical,
+            clamp: Clamp::NONE,
+        };
+        self.add_node(node, op, inputs, &dims, result);
+        Ok(())
+    }
+
+    /// A constant factor on a tensor, a function or attention scores, or a product of functions of one tensor.
+    pub(super) fn multiply(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let binary = if node.op == "Div" {
+            Binary::Div
+        } else {
+            Binary::Mul
+        };
+        let (constant, input) = match (self.weight(node, 0)?, self.weight(node, 1)?) {
+            (Some(constant), None) => (constant, 1),
+            (None, Some(constant)) => (constant, 0),
+            _ if self.combine(node, binary)? => return Ok(()),
+            _ => return Err(node.unsupported()),
+        };
+        let first = constant.first().copied().unwrap_or(1.0);
+        if constant.iter().any(|&c| c != first) {
+            return Err(node.form("a factor must be one constant number"));
+        }
+        if binary == Binary::Div && input == 1 {
+            let (view, function) = self.curve(node, 1)?;
+            return self.insert_curve(
+                node,
+                view,
+                Function::Constant(first.into()).with(Binary::Div, function),
+            );
+        }
+        let factor = if binary == Binary::Div {
+            1.0 / first
+        } else {
+            first
+        };
+        let item = match self.item(node, input)? {
+            Item::View(view) => Item::View(View {
+                factor: view.factor * factor,
+                ..view
+            }),
+            Item::Curve(view, function) => Item::Curve(
+                view,
+                function.with(Binary::Mul, Function::Constant(factor.into())),
+            ),
+            Item::Scores(mut scores) => {
+                scores.scale *= factor;
+                Item::Scores(scores)
+            }
+            Item::Weights(_) => {
+                return Err(
+                    node.form("a factor on softmax weights: put it into the value projection")
+                );
+            }
+        };
+        self.items.insert(node.output.clone(), item);
+        Ok(())
+    }
+
+    pub(super) fn clip(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let bound = |bound: Option<ArrayD<f32>>, default: f32| {
+            bound.and_then(|b| b.first().copied()).unwrap_or(default)
+        };
+        let min = bound(self.weight(node, 1)?, f32::NEG_INFINITY);
+        let max = bound(self.weight(node, 2)?, f32::INFINITY);
+        self.clamp(node, Clamp { min, max })
+    }
+
+    /// ReLU and Clip become the clamp of the operator before them, or a function.
+    pub(super) fn clamp(&mut self, node: &OnnxNode, new: Clamp) -> Result<(), ConvertError> {
+        if let Item::View(view) = self.item(node, 0)?
+            && view.factor == 1.0
+        {
+            let name = node.inputs[0].clone();
+            let producer = self
+                .sole_producer(view.base, &name)
+                .map(|producer| &mut producer.op);
+            if let Some(
+                Op::Linear { clamp, .. }
+                | Op::Conv1d { clamp, .. }
+                | Op::DepthwiseConv1d { clamp, .. }
+                | Op::Add { clamp }
+                | Op::AddConstant { clamp, .. },
+            ) = producer
+            {
+                *clamp = Clamp {
+                    min: clamp.min.max(new.min),
+                    max: clamp.max.min(new.max),
+                };
+                self.renamed(view, node);
+                return Ok(());
+            }
+        }
+        let (view, function) = self.curve(node, 0)?;
+        let (min, max) = (
+            Function::Constant(new.min.into()),
+            Function::Constant(new.max.into()),
+        );
+        self.insert_curve(
+            node,
+            view,
+            function.with(Binary::Max, min).with(Binary::Min, max),
+        )
+    }
+
+    pub(super) fn layer_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let x = self.view(node, 0)?;
+        let rank = x.shape().len();
+        if normalize(node.int("axis", -1), rank) != Some(rank - 1) || x.factor != 1.0 {
+            return Err(
+                node.form("normalisation must run along the last axis of an unscaled tensor")
+            );
+        }
+        let rows = self.row_operand(node, &x)?;
+        let channels = self.graph.values[rows.0].channels();
+        let vector = |array: Option<ArrayD<f32>>, default: f32| {
+            array.map_or(vec![default; channels], |array| {
+                array.iter().copied().collect::<Vec<f32>>()
+            })
+        };
+        let (gamma, beta) = (
+            vector(self.weight(node, 1)?, 1.0),
+            vector(self.weight(node, 2)?, 0.0),
+        );
+        if gamma.len() != channels || beta.len() != channels {
+            return Err(node.form("gamma and beta must be constants with one number per channel"));
+        }
+        let (epsilon, centre) = (node.float("epsilon", 1e-5), node.op == "LayerNormalization");
+        let view = View::whole(self.next_value(), x.shape());
+        let shape = x.shape().to_vec();
+        self.add_node(
+            node,
+            Op::LayerNorm {
+                gamma,
+                beta,
+                epsilon,
+                centre,
+            },
+            vec![rows],
+            &shape,
+            view,
+        );
+        Ok(())
+    }
+
+    /// The mean over all axes but the last.
+    pub(super) fn mean(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let x = self.view(node, 0)?;
+        let rank = x.shape().len();
+        let axes = self
+            .integers(node, 1)
+            .or_else(|| node.ints("axes").map(<[i64]>::to_vec))
+            .unwrap_or_default();
+        let axes: Vec<usize> = axes
+            .iter()
+            .filter_map(|&axis| normalize(axis, rank))
+            .collect();
+        let long = |axis: &usize| x.shape()[*axis] > 1;
+        let all_rows = (0..rank - 1).filter(long).all(|axis| axes.contains(&axis));
+        if !all_rows || axes.contains(&(rank - 1)) || x.factor != 1.0 {
+            return Err(node.form("a mean must run over time: over all axes but the last"));
+        }
+        let rows = self.row_operand(node, &x)?;
+        let shape = self.shape_of(&node.output);
+        let view = View::whole(self.next_value(), &shape);
+        self.add_node(node, Op::MeanRows, vec![rows], &shape, view);
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+"""The attention systems that attn must convert, each with seeded random weights: definition, example shape, export.
+
+Usage: python systems.py --outputs ../../host-tests/fixtures/attention
+
+writes for each system NAME_dynamo.onnx, NAME_torchscript.onnx and NAME.npz: the array `x` [samples, ...] of inputs and
+`y` of PyTorch's own float outputs.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import onnx_files  # noqa: E402
+
+T, D = 16, 32
+SAMPLES = 8
+
+
+class SelfAttention(nn.Module):
+    """One head: softmax(Q K^T * scale) V."""
+
+    def __init__(self, scaled):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(D, D) for _ in range(3))
+        self.scale = 1 / math.sqrt(D) if scaled else 1.0
+
+    def forward(self, x):
+        scores = self.q(x) @ self.k(x).transpose(1, 2)
+        return torch.softmax(scores * self.scale, dim=-1) @ self.v(x)
+
+
+class MultiHead(nn.Module):
+    """Several heads over a sequence, three projections, with or without an output projection."""
+
+    def __init__(self, heads, project):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v = (nn.Linear(D, D) for _ in range(3))
+        self.out = nn.Linear(D, D) if project else nn.Identity()
+
+    def split(self, x):
+        return x.view(x.shape[0], x.shape[1], self.heads, D // self.heads).transpose(1, 2)
+
+    def forward(self, x):
+        q, k, v = self.split(self.q(x)), self.split(self.k(x)), self.split(self.v(x))
+        y = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.out(y.transpose(1, 2).reshape(x.shape))
+
+
+class PackedMultiHead(nn.Module):
+    """nn.MultiheadAttention: one packed in-projection."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(D, 4, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x, need_weights=False)[0]
+
+
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """As it is, except that the TorchScript exporter can trace it: it turns `is_causal` into a tensor."""
+
+    def _sa_block(self, x, attn_mask, key_padding_mask, is_causal=False):
+        return self.dropout1(self.self_attn(x, x, x, need_weights=False)[0])
+
+
+def encoder_layer(norm_first, activation):
+    return EncoderLayer(D, 4, 64, dropout=0.0, activation=activation, batch_first=True, norm_first=norm_first)
+
+
+class Classifier(nn.Module):
+    """Learned positions, encoder layers, the mean over time, a linear head."""
+
+    def __init__(self, layers, norm_first, activation):
+        super().__init__()
+        self.position = nn.Parameter(0.3 * torch.randn(1, T, D))
+        layer = encoder_layer(norm_first, activation)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(D, 10)
+
+    def forward(self, x):
+        return self.head(self.layers(x + self.position).mean(dim=1))
+
+
+SYSTEMS = {
+    "self_attention": lambda: SelfAttention(True),
+    "self_attention_unscaled": lambda: SelfAttention(False),
+    "multi_head": lambda: MultiHead(4, True),
+    "multi_head_bare": lambda: MultiHead(8, False),
+    "packed_multi_head": PackedMultiHead,
+    "encoder_post_relu": lambda: encoder_layer(False, "relu"),
+    "encoder_pre_gelu": lambda: encoder_layer(True, "gelu"),
+    "classifier": lambda: Classifier(2, True, "gelu"),
+}
+
+
+def export(name, model, folder):
+    """Both files and the recording of one system."""
+    model.eval()
+    rng = np.random.default_rng(7)
+    inputs = rng.normal(size=(SAMPLES, T, D)).astype(np.float32)
+    example = (torch.from_numpy(inputs[:1]),)
+    with torch.no_grad():
+        outputs = np.concatenate([model(torch.from_numpy(x[None])).numpy() for x in inputs])
+    np.savez(folder / f"{name}.npz", x=inputs, y=outputs)
+    for exporter in ["dynamo", "torchscript"]:
+        path = folder / f"{name}_{exporter}.onnx"
+        onnx_files.export(model, example, path, exporter == "dynamo", ["x"], ["y"])
+
+
+def main():
+    torch.backends.mha.set_fastpath_enabled(False)  # the TorchScript exporter cannot trace the fused layer
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--outputs", type=Path, required=True)
+    parser.add_argument("--only", nargs="*")
+    arguments = parser.parse_args()
+    arguments.outputs.mkdir(parents=True, exist_ok=True)
+    for number, (name, make) in enumerate(SYSTEMS.items()):
+        if arguments.only and name not in arguments.only:
+            continue
+        torch.manual_seed(number)
+        export(name, make(), arguments.outputs)
+
+
+if __name__ == "__main__":
+    main()
