@@ -155,6 +155,8 @@ pub enum Op {
         heads: usize,
         /// Factor on the scores before the softmax.
         scale: f32,
+        /// Query `i` of `tq` sees keys up to number `tk - tq + i` only.
+        causal: bool,
     },
     /// Elementwise function.
     Activation(Function),

@@ -73,15 +73,15 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
                 )),
             }
         }
-        Op::Attention { .. } => {
+        Op::Attention { causal, .. } => {
             let [query, keys, values] = [0, 1, 2].map(|i| of(&node.inputs[i]));
-            if query == Rows::Frames {
-                return Err("queries of all frames would be computed again for every frame: query with the last row".into());
+            if query == Rows::Frames && !causal {
+                return Err("queries of all frames see frames behind them: query with the last row, or mask causally".into());
             }
             if keys != Rows::Frames || values != Rows::Frames {
                 return Err("keys and values must have one row for each frame".into());
             }
-            Ok(Rows::Newest)
+            Ok(query)
         }
         Op::Add { .. } | Op::Concat if node.inputs.iter().any(|id| of(id) != first) => {
             Err("it joins rows of all frames with the row of the newest".into())

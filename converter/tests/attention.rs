@@ -1,9 +1,12 @@
 //! Attention systems as PyTorch exports them (training/attention/systems.py), converted and held against PyTorch's own
 //! float outputs.
 
+mod common;
+
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
+use attn_converter::error::ConvertError;
 use attn_converter::files::{read_array, write_npz};
 use attn_converter::lower::Form;
 use attn_converter::runner::{self, AlignedBytes};
@@ -37,16 +40,15 @@ fn calibration(folder: &Path) -> PathBuf {
     path
 }
 
-fn converted(onnx: &str, calibration: &Path) -> Conversion {
+fn converted(onnx: &str, calibration: &Path, form: Form) -> Result<Conversion, ConvertError> {
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
-        form: Form::Window,
+        form,
         range: RangeMethod::Mse,
         mixed: true,
         metadata: Metadata::default(),
     };
     convert(&fixture(onnx), calibration, &options, &bars)
-        .unwrap_or_else(|error| panic!("{onnx}: {error}"))
 }
 
 /// SQNR in dB of a converted model against the outputs that PyTorch recorded.
@@ -67,7 +69,7 @@ fn against_pytorch(conversion: &Conversion, recorded: &str) -> f64 {
 }
 
 /// Floor in dB: 28 for one block, 22 for stacked ones.
-const SYSTEMS: [(&str, f64); 8] = [
+const SYSTEMS: [(&str, f64); 12] = [
     ("self_attention", 28.0),
     ("self_attention_unscaled", 28.0),
     ("multi_head", 28.0),
@@ -75,6 +77,10 @@ const SYSTEMS: [(&str, f64); 8] = [
     ("packed_multi_head", 28.0),
     ("encoder_post_relu", 28.0),
     ("encoder_pre_gelu", 28.0),
+    ("causal_flag", 28.0),
+    ("causal_added", 28.0),
+    ("causal_filled", 28.0),
+    ("causal_stack", 22.0),
     ("classifier", 22.0),
 ];
 
@@ -83,8 +89,9 @@ fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let data = calibration(folder.path());
     for (name, floor) in SYSTEMS {
-        let files = ["dynamo", "torchscript"]
-            .map(|exporter| converted(&format!("{name}_{exporter}.onnx"), &data));
+        let files = ["dynamo", "torchscript"].map(|exporter| {
+            converted(&format!("{name}_{exporter}.onnx"), &data, Form::Window).unwrap()
+        });
         let db = files
             .each_ref()
             .map(|conversion| against_pytorch(conversion, &format!("{name}.npz")));
@@ -116,7 +123,9 @@ fn an_encoder_layer_is_a_handful_of_operators() {
     let conversion = converted(
         "encoder_pre_gelu_torchscript.onnx",
         &calibration(folder.path()),
-    );
+        Form::Window,
+    )
+    .unwrap();
     let names: Vec<_> = conversion
         .graph
         .nodes
@@ -138,4 +147,83 @@ fn an_encoder_layer_is_a_handful_of_operators() {
         "Add",
     ];
     assert_eq!(names, expected);
+}
+
+/// Causal blocks run on a stream: keys and values of every layer are kept, one frame costs one frame.
+#[test]
+fn a_causal_stack_on_a_stream_equals_the_whole_window_at_every_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = calibration(folder.path());
+    let [window, stream] = [Form::Window, Form::Stream]
+        .map(|form| converted("causal_stack_dynamo.onnx", &data, form).unwrap());
+    let inputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture("causal_stack.npz"), "x").unwrap();
+    let (model, step) = (window.file.model(), stream.file.model());
+    let (mut arena, mut step_arena) = (
+        AlignedBytes::zeroed(model.arena_len()),
+        AlignedBytes::zeroed(step.arena_len()),
+    );
+    let mut whole = Session::new(model, arena.as_mut_slice()).unwrap();
+    let mut frames = Session::new(step, step_arena.as_mut_slice()).unwrap();
+    for sample in inputs.axis_iter(Axis(0)) {
+        runner::fill(&mut whole, 0, 0, sample.iter()).unwrap();
+        whole.run(0).unwrap();
+        let expected = runner::output(&whole, 0, 0).unwrap();
+        frames.reset();
+        for (frame, expected) in sample.outer_iter().zip(expected.chunks_exact(10)) {
+            runner::fill(&mut frames, 0, 0, frame.iter()).unwrap();
+            frames.run(0).unwrap();
+            assert_eq!(runner::output(&frames, 0, 0).unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn attention_that_cannot_be_streamed_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = calibration(folder.path());
+    let refused = |onnx: &str| {
+        converted(onnx, &data, Form::Stream)
+            .unwrap_err()
+            .to_string()
+    };
+    let message = refused("multi_head_dynamo.onnx");
+    assert!(
+        message.contains("(Attention)") && message.contains("mask causally"),
+        "{message}"
+    );
+    let message = refused("classifier_dynamo.onnx");
+    assert!(message.contains("(AddConstant)"), "{message}");
+}
+
+#[test]
+fn masks_that_are_not_causal_are_refused_with_their_node() {
+    let folder = common::Folder::new();
+    let data = calibration(folder.path("").as_ref());
+    let masked = |change: &dyn Fn(&mut [f32])| {
+        let model = folder.onnx_of(fixture("causal_added_dynamo.onnx"), "mask.onnx", |graph| {
+            common::change_floats(graph, 16 * 16, change);
+        });
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let options = Options {
+            form: Form::Window,
+            range: RangeMethod::Mse,
+            mixed: false,
+            metadata: Metadata::default(),
+        };
+        convert(model.as_ref(), &data, &options, &bars)
+            .unwrap_err()
+            .to_string()
+    };
+    let message = masked(&|mask| mask[..16].fill(f32::NEG_INFINITY));
+    assert!(
+        message.contains("row 0 of the mask hides every key"),
+        "{message}"
+    );
+    let message = masked(&|mask| mask[5] = -1.5);
+    assert!(message.contains("0 where a key is seen"), "{message}");
+    let message = masked(&|mask| mask[16 * 9] = f32::NEG_INFINITY);
+    assert!(
+        message.contains("must be causal") && message.contains("node `"),
+        "{message}"
+    );
 }

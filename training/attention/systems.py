@@ -53,6 +53,46 @@ class MultiHead(nn.Module):
         return self.out(y.transpose(1, 2).reshape(x.shape))
 
 
+class CausalMultiHead(MultiHead):
+    """Every step sees itself and the past: masked by is_causal, by an added mask, or by masked_fill."""
+
+    def __init__(self, spelling):
+        super().__init__(4, True)
+        self.spelling = spelling
+
+    def forward(self, x):
+        q, k, v = self.split(self.q(x)), self.split(self.k(x)), self.split(self.v(x))
+        if self.spelling == "is_causal":
+            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            scores = q @ k.transpose(2, 3) / math.sqrt(D // self.heads)
+            future = torch.ones(T, T, dtype=torch.bool).triu(1)
+            if self.spelling == "added":
+                scores = scores + torch.zeros(T, T).masked_fill(future, -math.inf)
+            else:
+                scores = scores.masked_fill(future, -math.inf)
+            y = torch.softmax(scores, dim=-1) @ v
+        return self.out(y.transpose(1, 2).reshape(x.shape))
+
+
+class CausalStack(nn.Module):
+    """Pre-norm causal blocks and a last normalisation, one row of logits for every step; runs on a stream."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.attention = nn.ModuleList(CausalMultiHead("is_causal") for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(D) for _ in range(2 * layers + 1))
+        mlp = lambda: nn.Sequential(nn.Linear(D, 64), nn.SiLU(), nn.Linear(64, D))
+        self.mlp = nn.ModuleList(mlp() for _ in range(layers))
+        self.head = nn.Linear(D, 10)
+
+    def forward(self, x):
+        for i, (attention, mlp) in enumerate(zip(self.attention, self.mlp)):
+            x = x + attention(self.norms[2 * i](x))
+            x = x + mlp(self.norms[2 * i + 1](x))
+        return self.head(self.norms[-1](x))
+
+
 class PackedMultiHead(nn.Module):
     """nn.MultiheadAttention: one packed in-projection."""
 
@@ -97,6 +137,10 @@ SYSTEMS = {
     "packed_multi_head": PackedMultiHead,
     "encoder_post_relu": lambda: encoder_layer(False, "relu"),
     "encoder_pre_gelu": lambda: encoder_layer(True, "gelu"),
+    "causal_flag": lambda: CausalMultiHead("is_causal"),
+    "causal_added": lambda: CausalMultiHead("added"),
+    "causal_filled": lambda: CausalMultiHead("filled"),
+    "causal_stack": lambda: CausalStack(2),
     "classifier": lambda: Classifier(2, True, "gelu"),
 }
 

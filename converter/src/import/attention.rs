@@ -8,7 +8,7 @@ use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::graph::{Op, ValueId};
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayD, Axis};
 
 /// The first product of an attention.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Scores {
     key_count: usize,
     /// Factor on the scores.
     pub scale: f32,
+    /// A causal mask lies on them.
+    causal: bool,
 }
 
 /// A view `[…, a, b]` with all axes before the last two flattened to heads.
@@ -68,6 +70,7 @@ impl Importer<'_> {
             queries,
             key_count,
             scale: a.factor * b.factor,
+            causal: false,
         };
         self.items.insert(node.output.clone(), Item::Scores(scores));
         Ok(())
@@ -100,6 +103,7 @@ impl Importer<'_> {
         let op = Op::Attention {
             heads,
             scale: scores.scale,
+            causal: scores.causal,
         };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
         let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {
@@ -121,9 +125,86 @@ impl Importer<'_> {
     }
 }
 
-/// True for a mask that hides nothing.
-pub fn hides_nothing(mask: &ndarray::ArrayD<f32>) -> bool {
-    mask.iter().all(|&x| x == 0.0)
+/// Scores below this have no weight in any row.
+const HIDDEN: f32 = -1e4;
+
+impl Importer<'_> {
+    /// Scores with a constant mask added, which must hide nothing or what is ahead.
+    pub(super) fn masked(
+        &mut self,
+        node: &OnnxNode,
+        scores: Scores,
+        mask: &ArrayD<f32>,
+    ) -> Result<(), ConvertError> {
+        let shape = self.shape_of(&node.output);
+        let mask = mask.broadcast(shape.as_slice()).ok_or_else(|| {
+            node.form(format!(
+                "a mask of shape {:?} does not fit scores of {shape:?}",
+                mask.shape()
+            ))
+        })?;
+        let (tq, tk) = (scores.queries, scores.key_count);
+        let visible: Vec<bool> = mask.iter().map(|&x| x == 0.0).collect();
+        if mask.iter().any(|&x| x != 0.0 && x > HIDDEN) {
+            return Err(node.form(
+                "a mask must be 0 where a key is seen and -inf (or below -10000) where it is not",
+            ));
+        }
+        if let Some(row) = visible
+            .chunks_exact(tk.max(1))
+            .position(|row| !row.contains(&true))
+        {
+            return Err(node.form(format!(
+                "row {} of the mask hides every key: a softmax of nothing",
+                row % tq.max(1)
+            )));
+        }
+        let ahead = |at: usize| at % tk > (at / tk) % tq + tk - tq.min(tk);
+        let all = visible.iter().all(|&seen| seen);
+        let causal = tq <= tk
+            && visible
+                .iter()
+                .enumerate()
+                .all(|(at, &seen)| seen != ahead(at));
+        if !all && !causal {
+            return Err(node.form("a mask must be causal (lower triangular), or hide nothing"));
+        }
+        let causal = causal && !all || scores.causal;
+        self.items.insert(
+            node.output.clone(),
+            Item::Scores(Scores { causal, ..scores }),
+        );
+        Ok(())
+    }
+
+    /// `Where(mask, a, b)` on scores: a mask by choice in place of by sum.
+    pub(super) fn choose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let form = || {
+            node.form("only scores can be masked, by a constant condition and a constant of -inf")
+        };
+        let condition = self.weight(node, 0)?.ok_or_else(form)?;
+        // Where the condition holds, the first of the two is taken.
+        let (input, other) = if self.infinite(node, 1) {
+            (2, 1)
+        } else {
+            (1, 2)
+        };
+        let Item::Scores(scores) = self.item(node, input)? else {
+            return Err(form());
+        };
+        if !self.infinite(node, other) {
+            return Err(form());
+        }
+        let hidden = |c: f32| (c != 0.0) == (other == 1);
+        let mask = condition.mapv(|c| if hidden(c) { f32::NEG_INFINITY } else { 0.0 });
+        self.masked(node, scores, &mask)
+    }
+
+    /// True for a constant input of nothing but very small numbers.
+    fn infinite(&self, node: &OnnxNode, input: usize) -> bool {
+        self.constant(node, input)
+            .is_some_and(|array| array.iter().all(|&x| x <= HIDDEN))
+    }
 }
 
 /// The last axis, for messages and checks of Softmax.

@@ -2,7 +2,6 @@
 //!
 //! A function is only carried along ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
 
-use super::attention::hides_nothing;
 use super::node::OnnxNode;
 use super::nodes::normalize;
 use super::view::View;
@@ -131,6 +130,13 @@ impl Importer<'_> {
         } else {
             Binary::Add
         };
+        for (scores, mask) in [(0, 1), (1, 0)] {
+            if let (Ok(Item::Scores(scores)), Some(mask)) =
+                (self.item(node, scores), self.constant(node, mask))
+            {
+                return self.masked(node, scores, &mask);
+            }
+        }
         match (self.weight(node, 0)?, self.weight(node, 1)?) {
             (Some(constant), None) if binary == Binary::Add => {
                 return self.add_constant(node, constant, 1);
@@ -182,16 +188,16 @@ impl Importer<'_> {
         input: usize,
     ) -> Result<(), ConvertError> {
         let view = match self.item(node, input)? {
-            Item::Scores(scores) if hides_nothing(&constant) => {
-                self.items.insert(node.output.clone(), Item::Scores(scores));
-                return Ok(());
-            }
             Item::Curve(view, function) if constant.len() == 1 => {
                 let constant = Function::Constant(constant.iter().copied().map(f64::from).sum());
                 return self.insert_curve(node, view, function.with(Binary::Add, constant));
             }
             Item::View(_) | Item::Curve(..) => self.view(node, input)?,
-            _ => return Err(node.form("attention masks are not supported; export without a mask")),
+            _ => {
+                return Err(node.form(
+                    "only a mask can be added to attention scores, and nothing to their softmax",
+                ));
+            }
         };
         let name = node.inputs[input].clone();
         let channels = self.graph.values[view.base.0].channels();

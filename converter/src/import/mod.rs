@@ -335,23 +335,25 @@ impl<'r> Importer<'r> {
     }
 
     /// A constant as f32.
-    fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
-        let Some(name) = node.inputs.get(input).filter(|name| !name.is_empty()) else {
-            return Ok(None);
-        };
+    fn constant(&self, node: &OnnxNode, input: usize) -> Option<ArrayD<f32>> {
+        let name = node.inputs.get(input).filter(|name| !name.is_empty())?;
         if self.dynamic.contains(name) {
-            return Ok(None);
+            return None;
         }
-        let Some(array) = self.values.get(name).and_then(|tensor| to_f32(tensor)) else {
-            return Ok(None);
-        };
-        if array.iter().any(|x| !x.is_finite()) {
+        to_f32(self.values.get(name)?)
+    }
+
+    /// A constant that is calculated with, so it must be finite.
+    fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
+        let array = self.constant(node, input);
+        if array.iter().flatten().any(|x| !x.is_finite()) {
+            let tensor = node.inputs[input].clone();
             return Err(ConvertError::BadWeights {
                 node: node.name.clone(),
-                tensor: name.clone(),
+                tensor,
             });
         }
-        Ok(Some(array))
+        Ok(array)
     }
 
     fn finish(mut self) -> Result<Graph, ConvertError> {

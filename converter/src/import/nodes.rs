@@ -33,6 +33,7 @@ impl Importer<'_> {
             "Clip" => self.clip(node),
             "LayerNormalization" | "RMSNormalization" => self.layer_norm(node),
             "ReduceMean" => self.mean(node),
+            "Where" => self.choose(node),
             "Softmax" => self.softmax(node),
             _ => self.function(node),
         }

@@ -19,6 +19,7 @@ impl Lowering<'_> {
         node: &Node,
         heads: usize,
         scale: f32,
+        causal: bool,
     ) -> Result<(), ConvertError> {
         let [query, key, value] = [node.inputs[0], node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads)?;
@@ -42,6 +43,8 @@ impl Lowering<'_> {
         let params = AttentionParams {
             score_multiplier: multiplier.round() as u32,
             value_zero_point: self.quant(v).zero_point,
+            // The newest frame of a stream sees all there is.
+            causal: u32::from(causal && self.form == Form::Window),
             ..window_params(&shape)
         };
         let scratch_len = shape.scores_len() + shape.pairs_len() / 2;
@@ -167,5 +170,6 @@ fn window_params(shape: &Shape) -> AttentionParams {
         slots: shape.slots as u32,
         score_multiplier: 0,
         value_zero_point: 0,
+        causal: 0,
     }
 }

@@ -99,7 +99,11 @@ impl Lowering<'_> {
                 bias_w,
                 bias_r,
             } => self.gru(node, w, r, bias_w, bias_r),
-            Op::Attention { heads, scale } => self.attention(node, *heads, *scale),
+            Op::Attention {
+                heads,
+                scale,
+                causal,
+            } => self.attention(node, *heads, *scale, *causal),
             Op::Activation(function) => self.activation(node, function),
             Op::Add { clamp } => self.add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),

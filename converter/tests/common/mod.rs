@@ -55,7 +55,17 @@ impl Folder {
 
     /// The keyword spotter's ONNX file, changed.
     pub fn onnx(&self, name: &str, change: impl FnOnce(&mut pb::GraphProto)) -> String {
-        let mut model = pb::ModelProto::decode(&*std::fs::read(ONNX).unwrap()).unwrap();
+        self.onnx_of(ONNX, name, change)
+    }
+
+    /// An ONNX file, changed.
+    pub fn onnx_of(
+        &self,
+        from: impl AsRef<Path>,
+        name: &str,
+        change: impl FnOnce(&mut pb::GraphProto),
+    ) -> String {
+        let mut model = pb::ModelProto::decode(&*std::fs::read(from).unwrap()).unwrap();
         change(model.graph.as_mut().unwrap());
         self.write(name, &model.encode_to_vec())
     }
@@ -132,4 +142,20 @@ pub fn make_external(tensor: &mut pb::TensorProto, location: &str, data: &mut Ve
         value: value.into(),
     };
     tensor.external_data = pairs.into_iter().map(entry).collect();
+}
+
+/// Changes the one float initializer that holds `len` numbers.
+pub fn change_floats(graph: &mut pb::GraphProto, len: usize, change: impl FnOnce(&mut [f32])) {
+    let tensor = graph
+        .initializer
+        .iter_mut()
+        .find(|tensor| tensor.raw_data.len() == 4 * len)
+        .unwrap();
+    let mut floats: Vec<f32> = tensor
+        .raw_data
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect();
+    change(&mut floats);
+    tensor.raw_data = floats.into_iter().flat_map(f32::to_le_bytes).collect();
 }

@@ -29,6 +29,8 @@ pub struct AttentionParams {
     pub score_multiplier: u32,
     /// Zero point of the values. 0 in PushKeyValue.
     pub value_zero_point: i32,
+    /// 1: of `rows` queries, query `i` sees the first `slots - rows + 1 + i` slots; 0: all see all. 0 in PushKeyValue.
+    pub causal: u32,
 }
 
 /// Elements of a ring tensor: next slot to overwrite, number of slots filled.
@@ -41,7 +43,8 @@ impl AttentionParams {
         let in_range = |n: u32, max: u32| (1..=max).contains(&n);
         let valid = in_range(self.heads, 64)
             && in_range(self.head_dim, MAX_WIDTH)
-            && in_range(self.slots, MAX_SLOTS);
+            && in_range(self.slots, MAX_SLOTS)
+            && self.causal <= 1;
         require(valid, OpError::BadParams)?;
         Ok(Shape {
             heads: self.heads as usize,
@@ -173,8 +176,14 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     require(query.rows() == context.rows(), OpError::WrongShape)?;
     check_window(&shape, keys, values)?;
     match op.input_count() {
-        3 => op.require_disjoint(&[query, keys, values, context])?,
+        3 => {
+            let ordered = params.causal == 0 || query.rows() <= shape.slots;
+            require(ordered, OpError::WrongShape)?;
+            op.require_disjoint(&[query, keys, values, context])?;
+        }
         4 => {
+            // The slots of a ring are in no order.
+            require(params.causal == 0, OpError::BadParams)?;
             check_ring(op.input(3)?)?;
             op.require_disjoint(&[query, keys, values, op.input(3)?, context])?;
         }
@@ -205,6 +214,11 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         keys: arena::typed(keys)?,
         values: arena::typed(values)?,
         filled,
+        hidden: if params.causal == 1 {
+            query.rows().saturating_sub(1)
+        } else {
+            0
+        },
         shape,
         scaling,
     };
@@ -229,6 +243,8 @@ struct Packed<'t> {
     keys: &'t [i8],
     values: &'t [i8],
     filled: usize,
+    /// Slots, the last ones, that the first query does not see; each further query sees one more.
+    hidden: usize,
     shape: Shape,
     scaling: Scaling,
 }
@@ -243,6 +259,7 @@ fn rows<Q: Activation>(
         keys,
         values,
         filled,
+        hidden,
         shape,
         scaling,
     } = window;
@@ -251,12 +268,13 @@ fn rows<Q: Activation>(
         .ok_or(OpError::ScratchTooSmall)?;
     let (scores, pairs) = (arena::typed::<i32>(scores)?, arena::typed::<i16>(pairs)?);
     let width = (shape.heads * shape.head_dim).max(1);
-    for (query, context) in query
+    let rows = query
         .chunks_exact(width)
-        .zip(context.chunks_exact_mut(width))
-    {
+        .zip(context.chunks_exact_mut(width));
+    for (row, (query, context)) in rows.enumerate() {
+        let seen = filled.saturating_sub(hidden.saturating_sub(row));
         attend(
-            query, keys, values, *filled, shape, scaling, scores, pairs, context,
+            query, keys, values, seen, shape, scaling, scores, pairs, context,
         );
     }
     Ok(())
