@@ -35,6 +35,8 @@ pub enum Image<'m> {
     Nano33Ble(&'m Path),
     /// The test image for an emulated core.
     Runner(Core),
+    /// The image that compares the DSP body of the inner loop with the portable one.
+    KernelCheck(Core),
 }
 
 impl Image<'_> {
@@ -43,6 +45,7 @@ impl Image<'_> {
             Self::QemuM4(_) => "qemu_m4",
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(_) => "emu_runner",
+            Self::KernelCheck(_) => "kernel_check",
         }
     }
 
@@ -50,14 +53,16 @@ impl Image<'_> {
         match self {
             Self::QemuM4(_) => "qemu,spotter",
             Self::Nano33Ble(_) => "nano33ble",
-            Self::Runner(Core::M4 | Core::M7) => "qemu",
-            Self::Runner(Core::M33) => "an505",
+            Self::Runner(core) | Self::KernelCheck(core) => match core {
+                Core::M4 | Core::M7 => "qemu",
+                Core::M33 => "an505",
+            },
         }
     }
 
     fn target(&self) -> &'static str {
         match self {
-            Self::Runner(core) => core.target(),
+            Self::Runner(core) | Self::KernelCheck(core) => core.target(),
             Self::QemuM4(_) | Self::Nano33Ble(_) => Core::M4.target(),
         }
     }
@@ -65,7 +70,7 @@ impl Image<'_> {
     fn model(&self) -> Option<&Path> {
         match self {
             Self::QemuM4(model) | Self::Nano33Ble(model) => Some(model),
-            Self::Runner(_) => None,
+            Self::Runner(_) | Self::KernelCheck(_) => None,
         }
     }
 
