@@ -7,8 +7,8 @@ use attn_runtime::format::{
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddParams, AttentionParams, Conv1dParams, GruParams, GruSide, LinearParams, LutParams,
-    RequantizeParams, SoftmaxParams,
+    AddConstantParams, AddParams, AttentionParams, Conv1dParams, GruParams, GruSide,
+    LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams,
 };
 use zerocopy::IntoBytes;
 
@@ -227,6 +227,7 @@ fn attention_params(score_multiplier: u32) -> AttentionParams {
         slots: WINDOW.slots as u32,
         score_multiplier,
         value_zero_point: -3,
+        causal: 0,
     }
 }
 
@@ -401,7 +402,36 @@ fn window(b: &mut Builder, first: usize) {
         &[narrow, keys, values],
         &[context],
         Some(scratch),
-        &attention_params(1 << 20),
+        &AttentionParams {
+            causal: 1,
+            ..attention_params(1 << 20)
+        },
     );
-    b.entry("run", first, &[x], &[context]);
+    let mean = encoder_tail(b, context, rows);
+    b.entry("run", first, &[x], &[context, mean]);
+}
+
+/// What a transformer's encoder has besides: a constant added, rows normalised, their mean.
+fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
+    let [sum, normal] = [(); 2].map(|_| b.tensor(Storage::Arena, DType::I8, rows, C));
+    let constant = AddConstantParams {
+        constant: b.words(rows * C, 5 << 16),
+        factor: 1 << 12,
+        min: -128,
+        max: 127,
+    };
+    b.op(OpKind::AddConstant, &[x], &[sum], None, &constant);
+    let norm = LayerNormParams {
+        multipliers: b.words(C, 1 << 20),
+        multiplier_bits: 12,
+        bias: b.words(C, -(3 << 16)),
+        epsilon: [100, 0],
+        centre: 1,
+        min: -128,
+        max: 127,
+    };
+    b.op(OpKind::LayerNorm, &[sum], &[normal], None, &norm);
+    let mean = b.tensor(Storage::Arena, DType::I8, 1, C);
+    b.op(OpKind::MeanRows, &[normal], &[mean], None, &RESCALE);
+    mean
 }
