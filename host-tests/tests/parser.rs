@@ -4,11 +4,19 @@
 #[path = "parser/tiny_model.rs"]
 mod tiny_model;
 
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::convert::{Options, convert};
+use attn_converter::emit::Metadata;
+use attn_converter::lower::Form;
 use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, OpKind, Storage, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::path::Path;
 use tiny_model::{Builder, sealed, tiny_model};
 
 /// Where the header says that a section is: tensors, ops, entries, meta, params, weights, strings.
@@ -167,6 +175,52 @@ proptest! {
         } else {
             parse_error(&bytes);
         }
+    }
+}
+
+/// A streamed keyword spotter as the converter writes it.
+fn converted() -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let options = Options {
+        form: Form::Stream,
+        range: RangeMethod::MinMax,
+        mixed: false,
+        metadata: Metadata::default(),
+    };
+    let conversion = convert(
+        &root.join("fixtures/kws_random_dynamo.onnx"),
+        &root.join("../models/kws_calibration.npz"),
+        &options,
+        &MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+    );
+    conversion
+        .expect("the fixture converts")
+        .file
+        .bytes()
+        .to_vec()
+}
+
+#[test]
+fn no_replaced_numbers_in_a_converted_file_do_harm() {
+    let file = converted();
+    let records = section(&file, 5);
+    let mut runner = TestRunner::deterministic();
+    let change = (16..records - 4, 1usize..5, nasty(&file));
+    let changes = prop::collection::vec(change, 1..4);
+    let mut refused = 0;
+    for _ in 0..1500 {
+        let mut file = file.clone();
+        for (at, width, value) in changes.new_tree(&mut runner).unwrap().current() {
+            file[at / width * width..][..width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        refused += usize::from(parse_and_run(file).is_err());
+    }
+    assert!(refused > 700, "{refused} refused");
+    for len in (16..file.len()).step_by(997) {
+        assert!(
+            parse_and_run(file[..len].to_vec()).is_err(),
+            "{len} bytes pass"
+        );
     }
 }
 
