@@ -3,7 +3,6 @@
 use crate::emulator::{Core, Emulator, EmulatorError, Region};
 use crate::recording::{self, RecordingError};
 use comfy_table::{Table, presets};
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
@@ -23,13 +22,21 @@ pub enum DemoError {
     /// The emulator.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The list of what is said.
+    /// The list of what is said cannot be read.
     #[error("{path}: {source}")]
     Truth {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
-        source: csv::Error,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A line of the list of what is said is not `MILLISECONDS,LABEL`.
+    #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
     },
     /// No room for the emulator's files.
     #[error("cannot make a temporary folder: {0}")]
@@ -40,14 +47,13 @@ pub enum DemoError {
 }
 
 /// A keyword at a time: said, or heard.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
     /// Milliseconds since the start of the recording: end of the word, or the event's time.
     pub time_ms: u64,
     /// The keyword.
     pub label: String,
     /// Averaged posterior in percent; 0 for a word that was said.
-    #[serde(skip)]
     pub percent: u32,
 }
 
@@ -105,14 +111,31 @@ fn read_line(line: &str, played: &mut Played) -> Option<()> {
 /// Reads what is said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
 ///
 /// # Errors
-/// [`DemoError::Truth`].
+/// [`DemoError::Truth`], [`DemoError::BadTruth`].
 pub fn truth(path: &Path) -> Result<Vec<Word>, DemoError> {
-    let fail = |source| DemoError::Truth {
+    let text = std::fs::read_to_string(path).map_err(|source| DemoError::Truth {
         path: path.into(),
         source,
-    };
-    let mut reader = csv::Reader::from_path(path).map_err(fail)?;
-    reader.deserialize().collect::<Result<_, _>>().map_err(fail)
+    })?;
+    // The first line names the columns.
+    let lines = text.lines().enumerate().skip(1);
+    lines
+        .map(|(at, line)| {
+            read_word(line).ok_or_else(|| DemoError::BadTruth {
+                path: path.into(),
+                line: at + 1,
+            })
+        })
+        .collect()
+}
+
+fn read_word(line: &str) -> Option<Word> {
+    let (time, label) = line.split_once(',')?;
+    Some(Word {
+        time_ms: time.parse().ok()?,
+        label: label.into(),
+        percent: 0,
+    })
 }
 
 /// What was said beside what was heard.
@@ -234,6 +257,19 @@ mod tests {
                 (Some(9000), Some(9100)),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_said_is_read_line_by_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("truth.csv");
+        std::fs::write(&path, "time_ms,label\n1000,alexa\n").unwrap();
+        assert_eq!(truth(&path).unwrap(), [word(1000, "alexa")]);
+        std::fs::write(&path, "time_ms,label\n1000,alexa\nsoon,jarvis\n").unwrap();
+        assert!(matches!(
+            truth(&path),
+            Err(DemoError::BadTruth { line: 3, .. })
+        ));
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Image {
     pub sizes: Sizes,
     /// Named functions and variables, by address.
     pub symbols: Vec<Symbol>,
+    /// Instructions: all sections of machine code, one after the other.
+    pub code: Vec<u8>,
 }
 
 impl Image {
@@ -57,11 +59,14 @@ impl Image {
         };
         let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
         let file = object::File::parse(&*bytes).map_err(|error| fail(error.to_string()))?;
-        let mut sizes = Sizes::default();
+        let (mut sizes, mut code) = (Sizes::default(), Vec::new());
         for section in file.sections() {
             let len = section.size();
             match section.kind() {
-                SectionKind::Text => sizes.code += len,
+                SectionKind::Text => {
+                    sizes.code += len;
+                    code.extend_from_slice(section.data().unwrap_or_default());
+                }
                 // cortex-m-rt's vector table is data to the linker.
                 SectionKind::ReadOnlyData if section.name() == Ok(".vector_table") => {
                     sizes.code += len;
@@ -87,7 +92,11 @@ impl Image {
             })
             .collect();
         symbols.sort_by_key(|symbol| symbol.address);
-        Ok(Self { sizes, symbols })
+        Ok(Self {
+            sizes,
+            symbols,
+            code,
+        })
     }
 
     /// Address of the symbol of exactly this name.
@@ -96,11 +105,9 @@ impl Image {
         Some(symbol.address)
     }
 
-    /// Names of the functions that end in a panic.
+    /// Names of the panicking functions that were linked.
     pub fn panics(&self) -> Vec<&str> {
         let names = self.symbols.iter().map(|symbol| symbol.name.as_str());
-        names
-            .filter(|name| name.contains("panicking::") || name.contains("panic_bounds_check"))
-            .collect()
+        names.filter(|name| name.contains("panicking::")).collect()
     }
 }

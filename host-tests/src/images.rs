@@ -37,6 +37,8 @@ pub enum Image<'m> {
     Runner(Core),
     /// The image that compares the DSP body of the inner loop with the portable one.
     KernelCheck(Core),
+    /// The runtime's public functions and nothing else, with this model: no panic may be linked.
+    Panics(&'m Path),
 }
 
 impl Image<'_> {
@@ -46,12 +48,13 @@ impl Image<'_> {
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(_) => "emu_runner",
             Self::KernelCheck(_) => "kernel_check",
+            Self::Panics(_) => "no_panic",
         }
     }
 
     fn features(&self) -> &'static str {
         match self {
-            Self::QemuM4(_) => "qemu,spotter",
+            Self::QemuM4(_) | Self::Panics(_) => "qemu,spotter",
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(core) | Self::KernelCheck(core) => match core {
                 Core::M4 | Core::M7 => "qemu",
@@ -63,13 +66,13 @@ impl Image<'_> {
     fn target(&self) -> &'static str {
         match self {
             Self::Runner(core) | Self::KernelCheck(core) => core.target(),
-            Self::QemuM4(_) | Self::Nano33Ble(_) => Core::M4.target(),
+            Self::QemuM4(_) | Self::Nano33Ble(_) | Self::Panics(_) => Core::M4.target(),
         }
     }
 
     fn model(&self) -> Option<&Path> {
         match self {
-            Self::QemuM4(model) | Self::Nano33Ble(model) => Some(model),
+            Self::QemuM4(model) | Self::Nano33Ble(model) | Self::Panics(model) => Some(model),
             Self::Runner(_) | Self::KernelCheck(_) => None,
         }
     }

@@ -65,15 +65,8 @@ pub fn convert() -> Result<Converted, ModelFileError> {
     let part = work.path().join("kws.attn");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(workspace::root())
-        .args([
-            "run",
-            "--quiet",
-            "-p",
-            "attn-converter",
-            "--bin",
-            "attn",
-            "--",
-        ])
+        // Not `-p attn-converter`: with other packages selected, dependencies get other features and are built twice.
+        .args(["run", "--quiet", "--bin", "attn", "--"])
         .args(CONVERT)
         .arg("-o")
         .arg(&part)

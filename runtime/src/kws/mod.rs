@@ -205,9 +205,11 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
     ) -> Result<(), SessionError> {
         while let Some((features, rest)) = self.front_end.push_frame(pcm) {
             pcm = rest;
-            self.session
-                .input::<i8>(self.entry, 0)?
-                .copy_from_slice(&features);
+            let input = self.session.input::<i8>(self.entry, 0)?;
+            input
+                .iter_mut()
+                .zip(features)
+                .for_each(|(slot, x)| *slot = x);
             self.session.run(self.entry)?;
             if let Some(decision) = self.decide()? {
                 on_event(Event {

@@ -12,7 +12,7 @@ use crate::kernels::elementwise::{
     ConstantSum, Rescale, Sum, add, add_constant, join, lut, mean_rows, rescale,
 };
 use crate::kernels::requantize::Activation;
-use crate::kernels::softmax::probabilities_q15;
+use crate::kernels::softmax::{ScoreMultiplier, probabilities_q15};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const TABLE_LEN: usize = 256;
@@ -117,7 +117,7 @@ pub(super) fn run_lut(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     if !in_place(x, y) {
         let [x, y] = arena::tensors(arena, [x, y])?;
-        y.copy_from_slice(x);
+        y.iter_mut().zip(&*x).for_each(|(y, x)| *y = *x);
     }
     let [y] = arena::tensors(arena, [y])?;
     lut(table, arena::typed(y)?);
@@ -247,16 +247,28 @@ pub(super) fn run_softmax(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
     let multiplier = op.params::<SoftmaxParams>()?.score_multiplier;
     let channels = x.channels().max(1);
     let [x_bytes, y] = arena::tensors(arena, [x, y])?;
-    let rows = arena::typed::<i16>(y)?.chunks_exact_mut(channels);
+    let y = arena::typed::<i16>(y)?;
     match arena::values(x_bytes, x)? {
-        Values::I8(x) => rows
-            .zip(x.chunks_exact(channels))
-            .for_each(|(y, x)| probabilities_q15(x, multiplier, y)),
-        Values::I16(x) => rows
-            .zip(x.chunks_exact(channels))
-            .for_each(|(y, x)| probabilities_q15(x, multiplier, y)),
+        Values::I8(x) => softmax_rows(x, channels, multiplier, y),
+        Values::I16(x) => softmax_rows(x, channels, multiplier, y),
     }
     Ok(())
+}
+
+fn softmax_rows<X: Activation>(
+    x: &[X],
+    channels: usize,
+    multiplier: ScoreMultiplier,
+    y: &mut [i16],
+) {
+    // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
+    let (mut x, mut y) = (
+        x.chunks_exact(channels.max(1)),
+        y.chunks_exact_mut(channels.max(1)),
+    );
+    while let (Some(x), Some(y)) = (x.next(), y.next()) {
+        probabilities_q15(x, multiplier, y);
+    }
 }
 
 /// Rows of int16 whose sum stays within 32 bits.

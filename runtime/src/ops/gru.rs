@@ -113,14 +113,16 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 fn steps<'y, X: Activation>(
     x: &[X],
     k: usize,
-    rows: impl Iterator<Item = &'y mut [i16]>,
+    mut rows: impl Iterator<Item = &'y mut [i16]>,
     input: &Side,
     recurrent: &Side,
     h: &mut [i16],
     pairs: &mut [i16],
 ) {
-    for (y, x) in rows.zip(x.chunks_exact(k.max(1))) {
+    // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
+    let mut inputs = x.chunks_exact(k.max(1));
+    while let (Some(x), Some(y)) = (inputs.next(), rows.next()) {
         step(x, input, recurrent, h, pairs);
-        y.copy_from_slice(h);
+        y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
     }
 }

@@ -52,10 +52,14 @@ pub fn run(blocks: &Blocks, store: Store) {
         pairs: blocks.pairs.as_ptr(),
         groups,
         weights: blocks.weights.as_ptr(),
-        blocks: (blocks.weights.len() / blocks.block_len())
-            .min(biases)
-            .min(factors)
-            .min(room),
+        blocks: (blocks
+            .weights
+            .len()
+            .checked_div(blocks.block_len())
+            .unwrap_or(0))
+        .min(biases)
+        .min(factors)
+        .min(room),
         bias,
         bias_step,
         multipliers,

@@ -1,0 +1,54 @@
+//! Not for running: the runtime's public functions on data that the compiler cannot foresee. A test looks whether a
+//! panic was linked (`host-tests/tests/firmware.rs`).
+#![no_std]
+#![no_main]
+
+use attn_runtime::kws::KeywordSpotter;
+use attn_runtime::{Model, Session};
+use core::hint::black_box;
+use core::panic::PanicInfo;
+use cortex_m_rt::entry;
+use semihosting::process;
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    process::exit(1)
+}
+
+#[entry]
+fn main() -> ! {
+    let mut arenas = [[0u8; 256]; 2];
+    let [one, other] = &mut arenas;
+    if let Ok(model) = Model::parse(black_box(&[])) {
+        spot(model, black_box(one));
+        run(model, black_box(other));
+    }
+    process::exit(0)
+}
+
+fn spot(model: Model<'_>, arena: &mut [u8]) {
+    if let Ok(mut spotter) = KeywordSpotter::new(model, arena) {
+        let heard = spotter.push(black_box(&[0; 1000]), |event| {
+            black_box((event.time_ms(), event.label));
+        });
+        black_box(heard.is_ok());
+        spotter.reset();
+        black_box(spotter.decoder().averages_q15().max());
+    }
+}
+
+fn run(model: Model<'_>, arena: &mut [u8]) {
+    black_box(model.labels().count());
+    black_box(model.entry(black_box("step")));
+    if let Ok(mut session) = Session::new(model, arena) {
+        let (entry, index) = black_box((0, 0));
+        if let Ok(input) = session.input::<i16>(entry, index) {
+            input.fill(1);
+        }
+        black_box(session.start(entry).is_ok());
+        black_box(session.run_ops(black_box(3)).is_ok());
+        black_box(session.run(entry).is_ok());
+        black_box(session.output::<i8>(entry, index).is_ok());
+        black_box(session.tensor_bytes(index));
+    }
+}

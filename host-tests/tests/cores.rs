@@ -1,0 +1,143 @@
+//! The same bytes everywhere: what the emulated cores compute equals what this computer computes.
+
+use attn_firmware::trace;
+use attn_host_tests::cost::AlignedFile;
+use attn_host_tests::emulator::{Core, Emulator};
+use attn_host_tests::images::Image;
+use attn_host_tests::{model, recording, workspace};
+use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+use attn_runtime::{Model, Session};
+use std::path::Path;
+use std::sync::OnceLock;
+use zerocopy::IntoBytes;
+
+const HOP: usize = 320;
+/// Hops that are traced on the Cortex-M4, from the demo recording.
+const HOPS: usize = 300;
+/// Hops that are traced on the other cores.
+const HOPS_ELSEWHERE: usize = 60;
+/// Hop at which tracing begins: just before the first word.
+const FIRST_HOP: usize = 120;
+
+/// Features of the hops that are traced, as this computer computes them.
+fn features() -> &'static [u8] {
+    static FEATURES: OnceLock<Vec<u8>> = OnceLock::new();
+    FEATURES.get_or_init(|| features_of(&pcm()))
+}
+
+fn features_of(pcm: &[i16]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut front_end = FrontEnd::new(HOP).unwrap();
+    front_end.push(pcm, |features| bytes.extend_from_slice(features.as_bytes()));
+    bytes
+}
+
+fn pcm() -> Vec<i16> {
+    let whole = recording::read(&workspace::demo_recording()).unwrap();
+    whole[FIRST_HOP * HOP..(FIRST_HOP + HOPS + 1) * HOP].to_vec()
+}
+
+fn on_core(core: Core, folder: &Path, arguments: &[&str]) {
+    let image = Image::Runner(core).build().unwrap();
+    Emulator::new(core).run(&image, arguments, folder).unwrap();
+}
+
+/// What this computer computes for each hop: `(operator, bytes)` one after the other.
+fn host_trace(model: &Path, inputs: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let file = AlignedFile::read(model).unwrap();
+    let model = Model::parse(file.bytes()).unwrap();
+    let mut arena = vec![0u128; model.arena_len().div_ceil(16)];
+    let mut session = Session::new(model, arena.as_mut_bytes()).unwrap();
+    let mut pieces = Vec::new();
+    for input in inputs.chunks(MEL_BANDS) {
+        let slots = session.input::<i8>(0, 0).unwrap();
+        slots.as_mut_bytes().copy_from_slice(input);
+        trace::run(&mut session, 0, |op, bytes| {
+            pieces.push((op, bytes.to_vec()))
+        })
+        .unwrap();
+    }
+    pieces
+}
+
+/// Runs `hops` hops on `core` and finds the same bytes at every operator's output and in the state.
+fn same_trace(core: Core, hops: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model::convert().unwrap().path;
+    let inputs = &features()[..hops * MEL_BANDS];
+    std::fs::copy(&model, folder.path().join("model.attn")).unwrap();
+    std::fs::write(folder.path().join("inputs"), inputs).unwrap();
+    on_core(
+        core,
+        folder.path(),
+        &["trace", "model.attn", "inputs", "outputs"],
+    );
+    let outputs = std::fs::read(folder.path().join("outputs")).unwrap();
+    let mut rest = &outputs[..];
+    for (at, (op, expected)) in host_trace(&model, inputs).iter().enumerate() {
+        let (found, behind) = rest
+            .split_at_checked(expected.len())
+            .expect("a short trace");
+        assert!(
+            found == expected,
+            "{core:?}: piece {at} of the trace, operator {op}, differs"
+        );
+        rest = behind;
+    }
+    assert!(rest.is_empty());
+}
+
+fn same_features(core: Core) {
+    let folder = tempfile::tempdir().unwrap();
+    // Loud, quiet, silent, clipped.
+    let mut samples = pcm();
+    samples[32_000..40_000].fill(0);
+    samples[40_000..50_000]
+        .iter_mut()
+        .for_each(|x| *x = x.saturating_mul(50));
+    samples[50_000..60_000].iter_mut().for_each(|x| *x /= 100);
+    std::fs::write(folder.path().join("samples"), samples.as_bytes()).unwrap();
+    on_core(
+        core,
+        folder.path(),
+        &["features", "320", "samples", "features"],
+    );
+    let found = std::fs::read(folder.path().join("features")).unwrap();
+    assert!(found == features_of(&samples), "{core:?}");
+}
+
+#[test]
+fn the_front_end_is_the_same_on_every_core() {
+    Core::ALL.into_iter().for_each(same_features);
+}
+
+#[test]
+fn every_layer_of_300_inputs_is_the_same_on_the_m4() {
+    same_trace(Core::M4, HOPS);
+}
+
+#[test]
+fn every_layer_is_the_same_on_the_m7() {
+    same_trace(Core::M7, HOPS_ELSEWHERE);
+}
+
+#[test]
+fn every_layer_is_the_same_on_the_m33() {
+    same_trace(Core::M33, HOPS_ELSEWHERE);
+}
+
+#[test]
+fn an_image_that_fails_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::Runner(Core::M4).build().unwrap();
+    let run = |arguments: &[&str]| {
+        let result = Emulator::new(Core::M4).run(&image, arguments, folder.path());
+        result.unwrap_err().to_string()
+    };
+    std::fs::write(folder.path().join("model.attn"), [b'x'; 100]).unwrap();
+    std::fs::write(folder.path().join("inputs"), [0; 40]).unwrap();
+    let error = run(&["run", "model.attn", "inputs", "outputs"]);
+    assert!(error.contains("does not start with ATTN"), "{error}");
+    let error = run(&["features", "320", "missing", "outputs"]);
+    assert!(error.contains("missing"), "{error}");
+}
