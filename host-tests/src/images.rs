@@ -54,11 +54,12 @@ impl Image<'_> {
 
     fn features(&self) -> &'static str {
         match self {
-            Self::QemuM4(_) | Self::Panics(_) => "qemu,spotter",
+            Self::QemuM4(_) => "qemu,spotter",
+            Self::Panics(_) => "qemu,spotter,all-operators",
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(core) | Self::KernelCheck(core) => match core {
-                Core::M4 | Core::M7 => "qemu",
-                Core::M33 => "an505",
+                Core::M4 | Core::M7 => "qemu,all-operators",
+                Core::M33 => "an505,all-operators",
             },
         }
     }

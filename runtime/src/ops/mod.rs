@@ -56,7 +56,9 @@ pub enum OpError {
 impl fmt::Display for OpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownKind => "unknown operator: use a runtime at least as new as the converter",
+            Self::UnknownKind => {
+                "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
+            }
             Self::MissingTensor => "a tensor that it needs is missing",
             Self::WrongType => "a tensor has the wrong element type",
             Self::WrongShape => "shapes do not fit each other or the parameters",
@@ -70,6 +72,9 @@ impl fmt::Display for OpError {
 }
 
 impl core::error::Error for OpError {}
+
+/// Whether every operator is built in, or only those of streaming keyword spotting.
+const ALL: bool = cfg!(feature = "all-operators");
 
 /// One operator of a model, with access to what its record points to.
 #[derive(Clone, Copy)]
@@ -89,19 +94,20 @@ impl<'a> OpView<'a> {
         match self.kind()? {
             OpKind::Linear => linear::check(self),
             OpKind::Conv1d => conv::check(self),
-            OpKind::DepthwiseConv1d => conv::check_depthwise(self),
+            OpKind::DepthwiseConv1d if ALL => conv::check_depthwise(self),
             OpKind::Gru => gru::check(self),
             OpKind::Attention => attention::check(self),
             OpKind::PushKeyValue => attention::check_push(self),
             OpKind::Lut => elementwise::check_lut(self),
-            OpKind::Add => elementwise::check_add(self),
+            OpKind::Add if ALL => elementwise::check_add(self),
             OpKind::Concat => elementwise::check_concat(self),
             OpKind::Requantize => elementwise::check_requantize(self),
-            OpKind::Softmax => elementwise::check_softmax(self),
+            OpKind::Softmax if ALL => elementwise::check_softmax(self),
             OpKind::ShiftRows => state::check_shift_rows(self),
-            OpKind::LayerNorm => layer_norm::check(self),
-            OpKind::MeanRows => elementwise::check_mean_rows(self),
-            OpKind::AddConstant => elementwise::check_add_constant(self),
+            OpKind::LayerNorm if ALL => layer_norm::check(self),
+            OpKind::MeanRows if ALL => elementwise::check_mean_rows(self),
+            OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
+            _ => Err(OpError::UnknownKind),
         }
     }
 
@@ -110,19 +116,20 @@ impl<'a> OpView<'a> {
         match self.kind()? {
             OpKind::Linear => linear::run(self, arena),
             OpKind::Conv1d => conv::run(self, arena),
-            OpKind::DepthwiseConv1d => conv::run_depthwise(self, arena),
+            OpKind::DepthwiseConv1d if ALL => conv::run_depthwise(self, arena),
             OpKind::Gru => gru::run(self, arena),
             OpKind::Attention => attention::run(self, arena),
             OpKind::PushKeyValue => attention::run_push(self, arena),
             OpKind::Lut => elementwise::run_lut(self, arena),
-            OpKind::Add => elementwise::run_add(self, arena),
+            OpKind::Add if ALL => elementwise::run_add(self, arena),
             OpKind::Concat => elementwise::run_concat(self, arena),
             OpKind::Requantize => elementwise::run_requantize(self, arena),
-            OpKind::Softmax => elementwise::run_softmax(self, arena),
+            OpKind::Softmax if ALL => elementwise::run_softmax(self, arena),
             OpKind::ShiftRows => state::run_shift_rows(self, arena),
-            OpKind::LayerNorm => layer_norm::run(self, arena),
-            OpKind::MeanRows => elementwise::run_mean_rows(self, arena),
-            OpKind::AddConstant => elementwise::run_add_constant(self, arena),
+            OpKind::LayerNorm if ALL => layer_norm::run(self, arena),
+            OpKind::MeanRows if ALL => elementwise::run_mean_rows(self, arena),
+            OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
+            _ => Err(OpError::UnknownKind),
         }
     }
 
