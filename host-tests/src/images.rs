@@ -98,6 +98,10 @@ impl Image<'_> {
             .args(["--target", self.target()])
             .args(["--message-format", "json-render-diagnostics"])
             .stdin(Stdio::null());
+        if let Self::KernelCheck(_) = self {
+            // Generic kernels are compiled with the image: as the runtime is, not for size.
+            cargo.args(["--config", "profile.firmware.opt-level=3"]);
+        }
         if let Some(model) = self.model() {
             cargo.env("ATTN_MODEL", model);
         }

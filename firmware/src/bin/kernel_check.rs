@@ -1,12 +1,22 @@
 //! Checks on the chip that the DSP body of the inner loop gives the same bits as the portable one, over random cases
-//! and extremes. Ends with status 0, or 1 after printing the first case that differs. Runs in the emulator
-//! (`mps2-an386`, semihosting); `host-tests/tests/kernels.rs` starts it.
+//! and extremes. Ends with status 0, or 1 after printing the first case that differs. Then runs kernels on shapes that
+//! others have measured too, each as a region for the instruction counter. `host-tests/tests/kernels.rs` starts it in
+//! the emulator.
 #![no_std]
 #![no_main]
 
+use attn_firmware::bench::region;
 use attn_runtime::kernels::arch::{Blocks, Constants, Store, dsp, portable};
-use attn_runtime::kernels::dot::LANES;
+use attn_runtime::kernels::attention::{Scaling, Shape, attend};
+use attn_runtime::kernels::conv::{Window, conv1d, depthwise_conv1d};
+use attn_runtime::kernels::dot::{LANES, packed_len, pairs_len};
+use attn_runtime::kernels::linear::{Matrix, linear};
+use attn_runtime::kernels::requantize::Output;
+use attn_runtime::kernels::softmax::score_multiplier;
+use core::hint::black_box;
+use core::panic::PanicInfo;
 use semihosting::{println, process};
+use static_cell::ConstStaticCell;
 
 const CASES: usize = 6000;
 /// Longest row, in values.
@@ -145,5 +155,133 @@ fn main() -> ! {
         }
     }
     println!("{} cases: the DSP body equals the portable one", CASES);
+    measure(&mut random);
     process::exit(0)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    println!("{info}");
+    process::exit(1)
+}
+
+/// Operands of the measured kernels: any numbers, for the count does not depend on them.
+#[repr(align(4))]
+struct Memory {
+    weights: [i8; packed_len(768, 256)],
+    x: [i8; 98 * 256],
+    y: [i8; 98 * 256],
+    context: [i16; 64],
+    scores: [i32; 100],
+    pairs: [i16; 512],
+}
+
+static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory {
+    weights: [0; packed_len(768, 256)],
+    x: [0; 98 * 256],
+    y: [0; 98 * 256],
+    context: [0; 64],
+    scores: [0; 100],
+    pairs: [0; 512],
+});
+const BIAS: [i32; 768] = [1000; 768];
+const MULTIPLIERS: [i32; 768] = [1 << 22; 768];
+
+fn output(channels: usize) -> Output<'static> {
+    Output {
+        multipliers: &MULTIPLIERS[..channels],
+        left_shift: 3,
+        zero_point: 4,
+        min: -128,
+        max: 127,
+    }
+}
+
+/// The shapes that `PEERS` in `host-tests/tests/kernels.rs` names.
+fn measure(random: &mut Random) {
+    let memory = MEMORY.take();
+    memory.weights.fill_with(|| random.next() as i8);
+    memory.x.fill_with(|| random.next() as i8);
+    for (rows, k, out) in [
+        (98, 64, 64),
+        (98, 64, 192),
+        (98, 64, 256),
+        (98, 256, 64),
+        (1, 256, 768),
+    ] {
+        let matrix = Matrix {
+            weights: &memory.weights[..packed_len(out, k)],
+            bias: &BIAS[..out],
+        };
+        let (x, y) = (
+            black_box(&memory.x[..rows * k]),
+            &mut memory.y[..rows * out],
+        );
+        region(format_args!("linear {rows}x{k}->{out}"), || {
+            linear(x, k, &matrix, &output(out), &mut memory.pairs, black_box(y));
+        });
+    }
+    let matrix = |len: usize| Matrix {
+        weights: &memory.weights[..len],
+        bias: &BIAS[..64],
+    };
+    let window = |kernel: usize| Window {
+        kernel,
+        stride: 1,
+        pad_before: kernel / 2,
+        pad_value: -3,
+    };
+    region("convolution 3, 40->64, 98 rows", || {
+        let (x, y) = (black_box(&memory.x[..98 * 40]), &mut memory.y[..98 * 64]);
+        let matrix = matrix(packed_len(64, 3 * 40));
+        conv1d(
+            x,
+            40,
+            &window(3),
+            &matrix,
+            &output(64),
+            &mut memory.pairs,
+            black_box(y),
+        );
+    });
+    region("depthwise 9, 64 channels, 98 rows", || {
+        let (x, y) = (black_box(&memory.x[..98 * 64]), &mut memory.y[..98 * 64]);
+        depthwise_conv1d(
+            x,
+            64,
+            &window(9),
+            &matrix(9 * 64),
+            &output(64),
+            black_box(y),
+        );
+    });
+    let shape = Shape {
+        heads: 1,
+        head_dim: 64,
+        slots: 98,
+    };
+    let scaling = Scaling {
+        score_multiplier: score_multiplier(1e-4),
+        query_zero_point: 3,
+        value_zero_point: -3,
+    };
+    let (keys, values) = memory.weights.split_at(shape.keys_len());
+    let values = &values[..shape.values_len()];
+    let pairs = &mut memory.pairs[..pairs_len(64) + pairs_len(98)];
+    region("attention 98x64, one head", || {
+        for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {
+            let context = black_box(&mut memory.context);
+            attend(
+                query,
+                keys,
+                values,
+                98,
+                &shape,
+                &scaling,
+                &mut memory.scores,
+                pairs,
+                context,
+            );
+        }
+    });
 }

@@ -86,25 +86,51 @@ pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     y: &mut [Y],
 ) {
     for (position, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
-        let channels = y
-            .iter_mut()
-            .zip(matrix.bias)
-            .zip(output.multipliers)
-            .enumerate();
-        for (channel, ((slot, &bias), &multiplier)) in channels {
-            let weights = matrix.weights.iter().skip(channel).step_by(c.max(1));
-            let sum = weights
-                .take(window.kernel)
-                .enumerate()
-                .fold(bias, |sum, (tap, &w)| {
-                    let row = (position * window.stride + tap).checked_sub(window.pad_before);
-                    let value = row
-                        .and_then(|row| x.get(row * c + channel))
-                        .map_or(window.pad_value, |&x| x.into());
-                    sum.wrapping_add(value.wrapping_mul(w.into()))
-                });
-            *slot = Y::from_i32(output.apply(sum, multiplier));
+        for (block, y) in y.chunks_mut(CHANNELS).enumerate() {
+            let at = block * CHANNELS;
+            let mut sums = [0; CHANNELS];
+            let biases = matrix.bias.get(at..).unwrap_or(&[]);
+            sums.iter_mut()
+                .zip(biases)
+                .for_each(|(sum, &bias)| *sum = bias);
+            for tap in 0..window.kernel {
+                let weights = matrix.weights.get(tap * c + at..).unwrap_or(&[]);
+                let row = (position * window.stride + tap).checked_sub(window.pad_before);
+                let values = row.and_then(|row| x.get(row * c + at..(row * c + at) + y.len()));
+                match (values, values.and_then(|v| v.first_chunk())) {
+                    (_, Some(values)) => add_products(&mut sums, weights, values),
+                    (Some(values), None) => products(&mut sums, weights, values.iter()),
+                    (None, _) => products(&mut sums, weights, [window.pad_value; CHANNELS].iter()),
+                }
+            }
+            let multipliers = output.multipliers.get(at..).unwrap_or(&[]);
+            for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
+                *slot = Y::from_i32(output.apply(sum, multiplier));
+            }
         }
+    }
+}
+
+/// Channels of a depthwise convolution that are summed together.
+const CHANNELS: usize = 8;
+
+/// Adds the products of one tap, for a whole block of channels.
+#[inline(always)]
+fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], values: &[X; CHANNELS]) {
+    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
+        products(sums, weights, values.iter());
+    }
+}
+
+/// Adds the products of one tap, for as many channels as there are values.
+#[inline(always)]
+fn products<'v, X: Copy + Into<i32> + 'v>(
+    sums: &mut [i32; CHANNELS],
+    weights: &[i8],
+    values: impl Iterator<Item = &'v X>,
+) {
+    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
+        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
     }
 }
 
@@ -168,5 +194,40 @@ mod tests {
         let mut y = [0i16; 4];
         depthwise_conv1d(&[1i8, 2, 3, 4, 5, 6], 2, &window, &matrix, &output, &mut y);
         assert_eq!(y, [1 + 6, 20 + 80 + 5, 3 + 10, 40 + 120 + 5]);
+    }
+
+    #[test]
+    fn a_wide_depthwise_convolution_equals_plain_sums() {
+        const C: usize = 11;
+        let x: [i8; 5 * C] = core::array::from_fn(|i| (i * 37 % 256) as u8 as i8);
+        let weights: [i8; 3 * C] = core::array::from_fn(|i| (i * 91 % 255) as u8 as i8);
+        let bias: [i32; C] = core::array::from_fn(|i| i as i32 * 1000);
+        let matrix = Matrix {
+            weights: &weights,
+            bias: &bias,
+        };
+        let output = Output {
+            multipliers: &[1 << 30; C],
+            left_shift: 0,
+            ..ONE
+        };
+        let window = Window {
+            kernel: 3,
+            stride: 2,
+            pad_before: 1,
+            pad_value: -5,
+        };
+        let mut y = [0i16; 3 * C];
+        depthwise_conv1d(&x, C, &window, &matrix, &output, &mut y);
+        for (i, &y) in y.iter().enumerate() {
+            let (position, channel) = (i / C, i % C);
+            let tap = |tap: usize| {
+                let row = (2 * position + tap).checked_sub(1).filter(|row| *row < 5);
+                let value = row.map_or(-5, |row| x[row * C + channel].into());
+                value * i32::from(weights[tap * C + channel])
+            };
+            let sum = bias[channel] + tap(0) + tap(1) + tap(2);
+            assert_eq!(i32::from(y), (sum + 2) >> 2, "element {i}");
+        }
     }
 }

@@ -72,7 +72,7 @@ pub enum Store<'y> {
     I8(&'y mut [[i8; LANES]]),
     /// Requantized to int16.
     I16(&'y mut [[i16; LANES]]),
-    /// Requantized to int32.
+    /// Requantized, without zero point and limits.
     I32(&'y mut [[i32; LANES]]),
 }
 

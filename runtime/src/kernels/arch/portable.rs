@@ -2,6 +2,7 @@
 
 use super::{Blocks, Store};
 use crate::kernels::dot::LANES;
+use crate::kernels::requantize::requantize;
 
 /// See [`Blocks::run`].
 pub fn run(blocks: &Blocks, store: Store) {
@@ -9,7 +10,9 @@ pub fn run(blocks: &Blocks, store: Store) {
         Store::Sums(y) => each(blocks, y, |sums, _| sums),
         Store::I8(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i8)),
         Store::I16(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i16)),
-        Store::I32(y) => each(blocks, y, |sums, m| blocks.scale(sums, m)),
+        Store::I32(y) => each(blocks, y, |sums, m| {
+            core::array::from_fn(|i| requantize(sums[i], m[i], blocks.left_shift))
+        }),
     }
 }
 

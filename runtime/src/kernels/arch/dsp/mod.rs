@@ -109,7 +109,7 @@ unsafe extern "C" fn run_blocks(operands: &mut Operands) {
         "ldm r3, {{r4-r7}}",       // the four sums
         "add r3, r3, r8",
         "str r3, [r12, #16]",
-        "lsrs r2, r2, #1", // groups are taken in twos; an odd one first
+        "lsrs r2, r2, #1", // groups are taken in fours; what is over first
         "bcc 2f",
         ".macro attn_group",
         "ldm r0!, {{r8, r9}}", // x0 x2, x1 x3
@@ -132,13 +132,21 @@ unsafe extern "C" fn run_blocks(operands: &mut Operands) {
         "smlad r7, r3, r9, r7",
         ".endm",
         "attn_group",
+        "2:",
+        "lsrs r2, r2, #1",
+        "bcc 7f",
+        "attn_group",
+        "attn_group",
+        "7:",
         "cmp r2, #0",
         "beq 3f",
-        "2:",
+        "8:",
+        "attn_group",
+        "attn_group",
         "attn_group",
         "attn_group",
         "subs r2, r2, #1",
-        "bne 2b",
+        "bne 8b",
         "3:",
         ".purgem attn_group",
         "ldr r12, [sp]",
@@ -149,19 +157,22 @@ unsafe extern "C" fn run_blocks(operands: &mut Operands) {
         "ldm r3, {{r8-r11}}",
         "add r3, r3, r2",
         "str r3, [r12, #24]",
-        "ldrd r2, r3, [r12, #36]", // left shift, zero point
+        "ldr r2, [r12, #36]", // left shift
         ".macro attn_scale sum, multiplier",
         "lsl \\sum, \\sum, r2",
         "smmulr \\sum, \\sum, \\multiplier",
-        "add \\sum, \\sum, r3",
         ".endm",
         "attn_scale r4, r8",
         "attn_scale r5, r9",
         "attn_scale r6, r10",
         "attn_scale r7, r11",
         ".purgem attn_scale",
+        "cmp r0, #2",
+        "bhi 5f",
+        "ldr r8, [r12, #40]",      // zero point
         "ldrd r2, r3, [r12, #44]", // min, max
         ".macro attn_clamp value",
+        "add \\value, \\value, r8",
         "cmp \\value, r2",
         "it lt",
         "movlt \\value, r2",
@@ -175,7 +186,6 @@ unsafe extern "C" fn run_blocks(operands: &mut Operands) {
         "attn_clamp r7",
         ".purgem attn_clamp",
         "cmp r0, #2",
-        "bhi 5f",
         "ldr r3, [r12, #32]", // y
         "beq 4f",
         "strb r4, [r3], #1",
