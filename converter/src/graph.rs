@@ -172,6 +172,11 @@ pub enum Op {
         /// Number of rows.
         rows: usize,
     },
+    /// Elementwise product of two inputs of the same shape, times a constant.
+    Mul {
+        /// The constant.
+        factor: f32,
+    },
     /// Sum with a constant of the same shape.
     AddConstant {
         /// In the order of the input.
@@ -210,6 +215,7 @@ impl Op {
             Op::Activation(function) => function.name(),
             Op::Add { .. } => "Add",
             Op::SelectRows { .. } => "SelectRows",
+            Op::Mul { .. } => "Mul",
             Op::AddConstant { .. } => "AddConstant",
             Op::LayerNorm { centre: true, .. } => "LayerNorm",
             Op::LayerNorm { centre: false, .. } => "RmsNorm",

@@ -83,7 +83,9 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
             }
             Ok(query)
         }
-        Op::Add { .. } | Op::Concat if node.inputs.iter().any(|id| of(id) != first) => {
+        Op::Add { .. } | Op::Mul { .. } | Op::Concat
+            if node.inputs.iter().any(|id| of(id) != first) =>
+        {
             Err("it joins rows of all frames with the row of the newest".into())
         }
         Op::AddConstant { .. }

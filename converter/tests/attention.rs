@@ -33,9 +33,9 @@ fn calibration(folder: &Path) -> PathBuf {
     };
     // The sum of twelve uniform numbers (Irwin and Hall).
     let normal = move |_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0;
-    let data: Vec<f32> = (0..32 * 16 * 32).map(normal).collect();
+    let data: Vec<f32> = (0..16 * 16 * 32).map(normal).collect();
     let path = folder.join("calibration.npz");
-    let samples = Array3::from_shape_vec((32, 16, 32), data).unwrap();
+    let samples = Array3::from_shape_vec((16, 16, 32), data).unwrap();
     write_npz(&path, |npz| npz.add_array("x", &samples)).unwrap();
     path
 }
@@ -69,7 +69,7 @@ fn against_pytorch(conversion: &Conversion, recorded: &str) -> f64 {
 }
 
 /// Floor in dB: 28 for one block, 22 for stacked ones.
-const SYSTEMS: [(&str, f64); 12] = [
+const SYSTEMS: [(&str, f64); 13] = [
     ("self_attention", 28.0),
     ("self_attention_unscaled", 28.0),
     ("multi_head", 28.0),
@@ -81,6 +81,7 @@ const SYSTEMS: [(&str, f64); 12] = [
     ("causal_added", 28.0),
     ("causal_filled", 28.0),
     ("causal_stack", 22.0),
+    ("gated_block", 28.0),
     ("classifier", 22.0),
 ];
 

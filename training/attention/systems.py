@@ -93,6 +93,32 @@ class CausalStack(nn.Module):
         return self.head(self.norms[-1](x))
 
 
+class RmsNorm(nn.Module):
+    """As llama-style models write it; the TorchScript exporter does not know nn.RMSNorm."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(0.5 + torch.rand(D))
+
+    def forward(self, x):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.weight
+
+
+class Gated(nn.Module):
+    """A llama-style block without positions: RMSNorm, causal attention, SwiGLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm1, self.norm2 = RmsNorm(), RmsNorm()
+        self.attention = CausalMultiHead("is_causal")
+        self.gate, self.up, self.down = nn.Linear(D, 64, bias=False), nn.Linear(D, 64, bias=False), nn.Linear(64, D, bias=False)
+
+    def forward(self, x):
+        x = x + self.attention(self.norm1(x))
+        y = self.norm2(x)
+        return x + self.down(nn.functional.silu(self.gate(y)) * self.up(y))
+
+
 class PackedMultiHead(nn.Module):
     """nn.MultiheadAttention: one packed in-projection."""
 
@@ -141,6 +167,7 @@ SYSTEMS = {
     "causal_added": lambda: CausalMultiHead("added"),
     "causal_filled": lambda: CausalMultiHead("filled"),
     "causal_stack": lambda: CausalStack(2),
+    "gated_block": Gated,
     "classifier": lambda: Classifier(2, True, "gelu"),
 }
 

@@ -3,7 +3,6 @@
 //! A function is only carried along ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
 
 use super::node::OnnxNode;
-use super::nodes::normalize;
 use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
@@ -43,7 +42,11 @@ impl Importer<'_> {
     }
 
     /// An input as a function of a tensor.
-    fn curve(&self, node: &OnnxNode, input: usize) -> Result<(View, Function), ConvertError> {
+    pub(super) fn curve(
+        &self,
+        node: &OnnxNode,
+        input: usize,
+    ) -> Result<(View, Function), ConvertError> {
         match self.item(node, input)? {
             Item::View(view) => {
                 let function = Function::scaled(view.factor.into());
@@ -89,6 +92,7 @@ impl Importer<'_> {
             "Abs" => unary(Unary::Abs),
             "Softplus" => unary(Unary::Softplus),
             "Neg" => Function::scaled(-1.0),
+            "Reciprocal" => Function::Constant(1.0).with(Binary::Div, Function::Input),
             "Gelu" if node.string("approximate").as_deref() == Some("tanh") => {
                 Function::gelu_tanh()
             }
@@ -100,11 +104,14 @@ impl Importer<'_> {
             "Pow" => Function::Input.with(Binary::Pow, Function::Constant(self.scalar(node, 1)?)),
             _ => return Err(node.unsupported()),
         };
+        if let Item::MeanSquare(mean) = self.item(node, 0)? {
+            return self.root(node, mean, &outer);
+        }
         let (view, inner) = self.curve(node, 0)?;
         self.insert_curve(node, view, outer.of(&inner))
     }
 
-    fn scalar(&self, node: &OnnxNode, input: usize) -> Result<f64, ConvertError> {
+    pub(super) fn scalar(&self, node: &OnnxNode, input: usize) -> Result<f64, ConvertError> {
         let number = self
             .weight(node, input)?
             .filter(|array| array.len() == 1)
@@ -136,6 +143,9 @@ impl Importer<'_> {
             {
                 return self.masked(node, scores, &mask);
             }
+        }
+        if binary == Binary::Add && self.add_epsilon(node)? {
+            return Ok(());
         }
         match (self.weight(node, 0)?, self.weight(node, 1)?) {
             (Some(constant), None) if binary == Binary::Add => {
@@ -262,20 +272,19 @@ impl Importer<'_> {
         let (constant, input) = match (self.weight(node, 0)?, self.weight(node, 1)?) {
             (Some(constant), None) => (constant, 1),
             (None, Some(constant)) => (constant, 0),
-            _ if self.combine(node, binary)? => return Ok(()),
-            _ => return Err(node.unsupported()),
+            _ => return self.multiply_tensors(node, binary),
         };
         let first = constant.first().copied().unwrap_or(1.0);
         if constant.iter().any(|&c| c != first) {
-            return Err(node.form("a factor must be one constant number"));
+            return self.factor_per_channel(node, &constant, input, binary);
         }
         if binary == Binary::Div && input == 1 {
+            let inverse = Function::Constant(first.into()).with(Binary::Div, Function::Input);
+            if let Item::MeanSquare(mean) = self.item(node, 1)? {
+                return self.root(node, mean, &inverse);
+            }
             let (view, function) = self.curve(node, 1)?;
-            return self.insert_curve(
-                node,
-                view,
-                Function::Constant(first.into()).with(Binary::Div, function),
-            );
+            return self.insert_curve(node, view, inverse.of(&function));
         }
         let factor = if binary == Binary::Div {
             1.0 / first
@@ -295,6 +304,9 @@ impl Importer<'_> {
                 scores.scale *= factor;
                 Item::Scores(scores)
             }
+            Item::MeanSquare(_) => {
+                return Err(node.form("a factor on the mean square of a normalisation"));
+            }
             Item::Weights(_) => {
                 return Err(
                     node.form("a factor on softmax weights: put it into the value projection")
@@ -302,6 +314,77 @@ impl Importer<'_> {
             }
         };
         self.items.insert(node.output.clone(), item);
+        Ok(())
+    }
+
+    /// A product of functions of one tensor, a normalisation, or a product of two tensors.
+    fn multiply_tensors(&mut self, node: &OnnxNode, binary: Binary) -> Result<(), ConvertError> {
+        if self.root_mean_square(node, binary)? || self.combine(node, binary)? {
+            return Ok(());
+        }
+        let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
+        let value = &self.graph.values[a.base.0];
+        let fits = binary == Binary::Mul
+            && a.positions() == b.positions()
+            && value.dims == self.graph.values[b.base.0].dims
+            && a.position.len() == value.len();
+        if !fits {
+            return Err(node.form("only tensors of the same shape and layout can be multiplied"));
+        }
+        let (dims, inputs) = (value.dims.clone(), vec![a.base, b.base]);
+        let op = Op::Mul {
+            factor: a.factor * b.factor,
+        };
+        let view = View {
+            base: self.next_value(),
+            factor: 1.0,
+            ..a
+        };
+        self.add_node(node, op, inputs, &dims, view);
+        Ok(())
+    }
+
+    /// One constant factor for each channel goes into the layer before it.
+    fn factor_per_channel(
+        &mut self,
+        node: &OnnxNode,
+        constant: &ArrayD<f32>,
+        input: usize,
+        binary: Binary,
+    ) -> Result<(), ConvertError> {
+        let form = || {
+            node.form("factors per channel must directly follow a linear layer or a normalisation that nothing else reads")
+        };
+        let view = self.view(node, input)?;
+        let channels = self.graph.values[view.base.0].channels();
+        let per_channel = constant.len() == channels && view.shape().last() == Some(&channels);
+        if !per_channel || view.factor != 1.0 || (binary == Binary::Div && input == 1) {
+            return Err(form());
+        }
+        let factor = |c: f32| if binary == Binary::Div { 1.0 / c } else { c };
+        let name = node.inputs[input].clone();
+        match self
+            .sole_producer(view.base, &name)
+            .map(|producer| &mut producer.op)
+        {
+            Some(Op::LayerNorm { gamma, beta, .. }) => {
+                for ((gamma, beta), &c) in gamma.iter_mut().zip(beta).zip(constant) {
+                    (*gamma, *beta) = (*gamma * factor(c), *beta * factor(c));
+                }
+            }
+            Some(Op::Linear {
+                weight,
+                bias,
+                clamp: Clamp::NONE,
+            }) => {
+                for ((mut row, bias), &c) in weight.outer_iter_mut().zip(bias).zip(constant) {
+                    row *= factor(c);
+                    *bias *= factor(c);
+                }
+            }
+            _ => return Err(form()),
+        }
+        self.renamed(view, node);
         Ok(())
     }
 
@@ -349,69 +432,5 @@ impl Importer<'_> {
             view,
             function.with(Binary::Max, min).with(Binary::Min, max),
         )
-    }
-
-    pub(super) fn layer_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let x = self.view(node, 0)?;
-        let rank = x.shape().len();
-        if normalize(node.int("axis", -1), rank) != Some(rank - 1) || x.factor != 1.0 {
-            return Err(
-                node.form("normalisation must run along the last axis of an unscaled tensor")
-            );
-        }
-        let rows = self.row_operand(node, &x)?;
-        let channels = self.graph.values[rows.0].channels();
-        let vector = |array: Option<ArrayD<f32>>, default: f32| {
-            array.map_or(vec![default; channels], |array| {
-                array.iter().copied().collect::<Vec<f32>>()
-            })
-        };
-        let (gamma, beta) = (
-            vector(self.weight(node, 1)?, 1.0),
-            vector(self.weight(node, 2)?, 0.0),
-        );
-        if gamma.len() != channels || beta.len() != channels {
-            return Err(node.form("gamma and beta must be constants with one number per channel"));
-        }
-        let (epsilon, centre) = (node.float("epsilon", 1e-5), node.op == "LayerNormalization");
-        let view = View::whole(self.next_value(), x.shape());
-        let shape = x.shape().to_vec();
-        self.add_node(
-            node,
-            Op::LayerNorm {
-                gamma,
-                beta,
-                epsilon,
-                centre,
-            },
-            vec![rows],
-            &shape,
-            view,
-        );
-        Ok(())
-    }
-
-    /// The mean over all axes but the last.
-    pub(super) fn mean(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let x = self.view(node, 0)?;
-        let rank = x.shape().len();
-        let axes = self
-            .integers(node, 1)
-            .or_else(|| node.ints("axes").map(<[i64]>::to_vec))
-            .unwrap_or_default();
-        let axes: Vec<usize> = axes
-            .iter()
-            .filter_map(|&axis| normalize(axis, rank))
-            .collect();
-        let long = |axis: &usize| x.shape()[*axis] > 1;
-        let all_rows = (0..rank - 1).filter(long).all(|axis| axes.contains(&axis));
-        if !all_rows || axes.contains(&(rank - 1)) || x.factor != 1.0 {
-            return Err(node.form("a mean must run over time: over all axes but the last"));
-        }
-        let rows = self.row_operand(node, &x)?;
-        let shape = self.shape_of(&node.output);
-        let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::MeanRows, vec![rows], &shape, view);
-        Ok(())
     }
 }

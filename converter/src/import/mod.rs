@@ -8,6 +8,7 @@ mod attention;
 mod elementwise;
 mod node;
 mod nodes;
+mod normalization;
 mod view;
 
 use crate::error::ConvertError;
@@ -26,6 +27,8 @@ enum Item {
     View(View),
     /// An elementwise function of a tensor that no node of the graph computes yet.
     Curve(View, Function),
+    /// The mean square of a tensor's rows: half of an RMSNorm.
+    MeanSquare(normalization::MeanSquare),
     /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
     Scores(attention::Scores),
     /// The softmax of scores.

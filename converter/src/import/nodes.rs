@@ -489,7 +489,9 @@ impl Importer<'_> {
                     .insert(node.output.clone(), Item::Weights(scores));
                 Ok(())
             }
-            Item::Weights(_) => Err(node.form("softmax of a softmax")),
+            Item::Weights(_) | Item::MeanSquare(_) => {
+                Err(node.form("softmax must be that of a tensor or of attention scores"))
+            }
             Item::View(_) | Item::Curve(..) => {
                 let view = self.view(node, 0)?;
                 if view.factor != 1.0 {

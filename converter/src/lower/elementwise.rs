@@ -6,11 +6,12 @@ use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, TensorId};
-use crate::quantize::weights::{mean, rescale};
+use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, LutParams, MeanRowsParams, RequantizeParams, SoftmaxParams,
+    AddConstantParams, AddParams, LutParams, MeanRowsParams, MulParams, RequantizeParams,
+    SoftmaxParams,
 };
 
 /// Sums are Q16.
@@ -142,6 +143,30 @@ impl Lowering<'_> {
             &node.name,
             OpKind::AddConstant,
             vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn mul(&mut self, node: &Node, factor: f32) -> Result<(), ConvertError> {
+        let inputs = [0, 1].map(|i| self.tensor(node.inputs[i]));
+        let y = self.add_value(node.output);
+        let out = self.quant(y);
+        let (multiplier, left_shift) =
+            product(&node.name, inputs.map(|x| self.quant(x)), factor, out.scale)?;
+        let (min, max) = out.limits();
+        let params = MulParams {
+            multiplier,
+            left_shift,
+            min,
+            max,
+        };
+        self.op(
+            &node.name,
+            OpKind::Mul,
+            inputs.to_vec(),
             vec![y],
             None,
             &params,

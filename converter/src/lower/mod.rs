@@ -114,6 +114,7 @@ impl Lowering<'_> {
                 epsilon,
                 centre,
             } => self.layer_norm(node, gamma, beta, *epsilon, *centre),
+            Op::Mul { factor } => self.mul(node, *factor),
             Op::MeanRows => self.mean_rows(node),
             Op::Concat => self.concat(node),
             Op::Softmax => self.softmax(node),

@@ -189,6 +189,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
                 | Op::AddConstant { .. }
                 | Op::LayerNorm { .. }
                 | Op::MeanRows
+                | Op::Mul { .. }
         )
     };
     let produced = graph

@@ -209,6 +209,32 @@ pub fn rescale(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), Conve
     Ok((found.values[0], found.left_shift))
 }
 
+/// One multiplier for the product of two values and a constant; see [`attn_runtime::ops::MulParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the constant is not positive or the scales are too far apart.
+pub fn product(
+    node: &str,
+    inputs: [Quant; 2],
+    constant: f32,
+    out_scale: f32,
+) -> Result<(i32, u32), ConvertError> {
+    if constant <= 0.0 {
+        let reason =
+            format!("a product with the constant {constant}: put it into the layer before it");
+        return Err(ConvertError::Limit {
+            node: node.into(),
+            reason,
+        });
+    }
+    let [a, b] = inputs;
+    let factor =
+        f64::from(a.scale) * f64::from(b.scale) * f64::from(constant) / f64::from(out_scale);
+    let largest = |x: Quant| x.magnitude() + i64::from(x.zero_point.abs());
+    let found = multipliers(node, &[factor], &[largest(a) * largest(b)])?;
+    Ok((found.values[0], found.left_shift))
+}
+
 /// One multiplier for the mean over `rows` rows of a value held as `x`; see [`attn_runtime::ops::MeanRowsParams`].
 ///
 /// # Errors

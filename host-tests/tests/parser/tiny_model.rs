@@ -411,7 +411,7 @@ fn window(b: &mut Builder, first: usize) {
     b.entry("run", first, &[x], &[context, mean]);
 }
 
-/// What a transformer's encoder has besides: a constant added, rows normalised, their mean.
+/// What a transformer's encoder has besides: a constant added, rows normalised, a product, their mean.
 fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
     let [sum, normal] = [(); 2].map(|_| b.tensor(Storage::Arena, DType::I8, rows, C));
     let constant = AddConstantParams {
@@ -432,6 +432,8 @@ fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
     };
     b.op(OpKind::LayerNorm, &[sum], &[normal], None, &norm);
     let mean = b.tensor(Storage::Arena, DType::I8, 1, C);
-    b.op(OpKind::MeanRows, &[normal], &[mean], None, &RESCALE);
+    let product = b.tensor(Storage::Arena, DType::I8, rows, C);
+    b.op(OpKind::Mul, &[normal, sum], &[product], None, &RESCALE);
+    b.op(OpKind::MeanRows, &[product], &[mean], None, &RESCALE);
     mean
 }

@@ -67,6 +67,8 @@ op_kinds! {
     MeanRows = 14,
     /// Sum with a constant tensor.
     AddConstant = 15,
+    /// Elementwise product.
+    Mul = 16,
 }
 
 /// One operator.

@@ -86,6 +86,23 @@ pub fn add<A: Activation, B: Activation, Y: Activation>(a: &[A], b: &[B], sum: &
     }
 }
 
+/// `y = a * b`, each element; `by` scales the product of the centred values, and its input zero point is not used.
+pub fn mul<A: Activation, B: Activation, Y: Activation>(
+    (a, zero_a): (&[A], i32),
+    (b, zero_b): (&[B], i32),
+    by: &Rescale,
+    y: &mut [Y],
+) {
+    for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+        let product = a
+            .into()
+            .wrapping_sub(zero_a)
+            .wrapping_mul(b.into().wrapping_sub(zero_b));
+        let value = requantize(product, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
+        *y = Y::from_i32(value.max(by.min).min(by.max));
+    }
+}
+
 /// How a constant tensor is added: one sum in 64 bits, one rounding.
 #[derive(Clone, Copy, Debug)]
 pub struct ConstantSum<'w> {
@@ -205,5 +222,21 @@ mod tests {
         // a factor of 1/4 over two rows: half of the mean
         mean_rows(&[9i16, -1, 13, -41], &by, &mut y);
         assert_eq!(y, [6 + 5, -10 + 5]);
+    }
+
+    #[test]
+    fn products_are_those_of_the_centred_values() {
+        let by = Rescale {
+            input_zero_point: 0,
+            multiplier: 1 << 30,
+            left_shift: 0,
+            zero_point: 3,
+            min: -128,
+            max: 127,
+        };
+        let mut y = [0i8; 3];
+        // (2 * -6 / 4, -9 * 7 / 4, saturated) + 3
+        mul((&[3i8, -8, 127], 1), (&[-6i16, 7, 32767], 0), &by, &mut y);
+        assert_eq!(y, [0, -13, 127]);
     }
 }

@@ -1,6 +1,6 @@
-//! Lut, Add, AddConstant, Concat, MeanRows, Requantize, Softmax.
+//! Lut, Add, AddConstant, Concat, MeanRows, Mul, Requantize, Softmax.
 //!
-//! Lut and Requantize take one input, Add two of the same shape, Concat any number with equal rows, joined along
+//! Lut and Requantize take one input, Add and Mul two of the same shape, Concat any number with equal rows, joined along
 //! channels. Lut maps int8 to int8 (in place if the output covers the input). Softmax gives int16 Q15 probabilities
 //! over channels. MeanRows takes `[rows, c]` to `[c]`. None needs scratch.
 
@@ -9,7 +9,7 @@ use super::linear::{check_activations, check_clamp};
 use super::{OpError, OpView, in_place, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::elementwise::{
-    ConstantSum, Rescale, Sum, add, add_constant, join, lut, mean_rows, rescale,
+    ConstantSum, Rescale, Sum, add, add_constant, join, lut, mean_rows, mul, rescale,
 };
 use crate::kernels::requantize::Activation;
 use crate::kernels::softmax::{ScoreMultiplier, probabilities_q15};
@@ -70,6 +70,9 @@ pub struct AddConstantParams {
 
 /// Parameters of MeanRows: the multiplier also divides by the number of rows.
 pub type MeanRowsParams = RequantizeParams;
+
+/// Parameters of Mul: the multiplier is the product of both input scales / output scale * 2^(32 - left_shift).
+pub type MulParams = RequantizeParams;
 
 /// Parameters of Softmax.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -184,19 +187,20 @@ pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     Ok(())
 }
 
-pub(super) fn check_add(op: &OpView) -> Result<(), OpError> {
+/// Two inputs and an output of the same length, of either width, all apart.
+fn check_pair(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
-    let params = op.params::<AddParams>()?;
     require(b.dtype() != DType::I32, OpError::WrongType)?;
-    require(
-        a.len() == y.len() && b.len() == y.len() && op.input_count() == 2,
-        OpError::WrongShape,
-    )?;
-    op.require_disjoint(&[a, y])?;
-    op.require_disjoint(&[b, y])?;
-    op.require_disjoint(&[a, b])?;
-    check_clamp(y.dtype(), params.min, params.max)
+    let same = a.len() == y.len() && b.len() == y.len() && op.input_count() == 2;
+    require(same, OpError::WrongShape)?;
+    op.require_disjoint(&[a, b, y])
+}
+
+pub(super) fn check_add(op: &OpView) -> Result<(), OpError> {
+    check_pair(op)?;
+    let params = op.params::<AddParams>()?;
+    check_clamp(op.output()?.dtype(), params.min, params.max)
 }
 
 pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -268,6 +272,37 @@ fn softmax_rows<X: Activation>(
     );
     while let (Some(x), Some(y)) = (x.next(), y.next()) {
         probabilities_q15(x, multiplier, y);
+    }
+}
+
+pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
+    check_pair(op)?;
+    op.params::<MulParams>()?.check(op.output()?)
+}
+
+pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let by = op.params::<MulParams>()?.rescale(a, y);
+    let [a_bytes, b_bytes, y_bytes] = arena::tensors(arena, [a, b, y])?;
+    let y = arena::values_mut(y_bytes, y)?;
+    match (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?) {
+        (Values::I8(x), Values::I8(z)) => mul_into((x, a.zero_point), (z, b.zero_point), &by, y),
+        (Values::I8(x), Values::I16(z)) => mul_into((x, a.zero_point), (z, b.zero_point), &by, y),
+        (Values::I16(x), Values::I8(z)) => mul_into((x, a.zero_point), (z, b.zero_point), &by, y),
+        (Values::I16(x), Values::I16(z)) => mul_into((x, a.zero_point), (z, b.zero_point), &by, y),
+    }
+    Ok(())
+}
+
+fn mul_into<A: Activation, B: Activation>(
+    a: (&[A], i32),
+    b: (&[B], i32),
+    by: &Rescale,
+    y: ValuesMut,
+) {
+    match y {
+        ValuesMut::I8(y) => mul(a, b, by, y),
+        ValuesMut::I16(y) => mul(a, b, by, y),
     }
 }
 

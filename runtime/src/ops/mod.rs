@@ -16,8 +16,8 @@ mod state;
 pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
 pub use elementwise::{
-    AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, RequantizeParams,
-    SoftmaxParams,
+    AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, MulParams,
+    RequantizeParams, SoftmaxParams,
 };
 pub use gru::{GruParams, GruSide};
 pub use layer_norm::LayerNormParams;
@@ -107,6 +107,7 @@ impl<'a> OpView<'a> {
             OpKind::LayerNorm if ALL => layer_norm::check(self),
             OpKind::MeanRows if ALL => elementwise::check_mean_rows(self),
             OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
+            OpKind::Mul if ALL => elementwise::check_mul(self),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -129,6 +130,7 @@ impl<'a> OpView<'a> {
             OpKind::LayerNorm if ALL => layer_norm::run(self, arena),
             OpKind::MeanRows if ALL => elementwise::run_mean_rows(self, arena),
             OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
+            OpKind::Mul if ALL => elementwise::run_mul(self, arena),
             _ => Err(OpError::UnknownKind),
         }
     }
