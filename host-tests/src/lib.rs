@@ -14,4 +14,5 @@ pub mod emulator;
 pub mod checks;
 pub mod cost;
 pub mod demo;
+pub mod identity;
 pub mod recording;

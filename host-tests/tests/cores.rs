@@ -1,12 +1,9 @@
 //! The same bytes everywhere: what the emulated cores compute equals what this computer computes.
 
-use attn_firmware::trace;
-use attn_host_tests::cost::AlignedFile;
 use attn_host_tests::emulator::{Core, Emulator};
 use attn_host_tests::images::Image;
-use attn_host_tests::{model, recording, workspace};
+use attn_host_tests::{identity, model, recording, workspace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
-use attn_runtime::{Model, Session};
 use std::path::Path;
 use std::sync::OnceLock;
 use zerocopy::IntoBytes;
@@ -42,49 +39,10 @@ fn on_core(core: Core, folder: &Path, arguments: &[&str]) {
     Emulator::new(core).run(&image, arguments, folder).unwrap();
 }
 
-/// What this computer computes for each hop: `(operator, bytes)` one after the other.
-fn host_trace(model: &Path, inputs: &[u8]) -> Vec<(usize, Vec<u8>)> {
-    let file = AlignedFile::read(model).unwrap();
-    let model = Model::parse(file.bytes()).unwrap();
-    let mut arena = vec![0u128; model.arena_len().div_ceil(16)];
-    let mut session = Session::new(model, arena.as_mut_bytes()).unwrap();
-    let mut pieces = Vec::new();
-    for input in inputs.chunks(MEL_BANDS) {
-        let slots = session.input::<i8>(0, 0).unwrap();
-        slots.as_mut_bytes().copy_from_slice(input);
-        trace::run(&mut session, 0, |op, bytes| {
-            pieces.push((op, bytes.to_vec()))
-        })
-        .unwrap();
-    }
-    pieces
-}
-
 /// Runs `hops` hops on `core` and finds the same bytes at every operator's output and in the state.
 fn same_trace(core: Core, hops: usize) {
-    let folder = tempfile::tempdir().unwrap();
     let model = model::convert().unwrap().path;
-    let inputs = &features()[..hops * MEL_BANDS];
-    std::fs::copy(&model, folder.path().join("model.attn")).unwrap();
-    std::fs::write(folder.path().join("inputs"), inputs).unwrap();
-    on_core(
-        core,
-        folder.path(),
-        &["trace", "model.attn", "inputs", "outputs"],
-    );
-    let outputs = std::fs::read(folder.path().join("outputs")).unwrap();
-    let mut rest = &outputs[..];
-    for (at, (op, expected)) in host_trace(&model, inputs).iter().enumerate() {
-        let (found, behind) = rest
-            .split_at_checked(expected.len())
-            .expect("a short trace");
-        assert!(
-            found == expected,
-            "{core:?}: piece {at} of the trace, operator {op}, differs"
-        );
-        rest = behind;
-    }
-    assert!(rest.is_empty());
+    identity::check(core, &model, &features()[..hops * MEL_BANDS]).unwrap();
 }
 
 fn same_features(core: Core) {

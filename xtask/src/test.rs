@@ -94,13 +94,7 @@ pub fn run() -> TaskResult {
     tally.cargo("format", &["fmt", "--all", "--check"], &[]);
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
     tally.cargo("clippy", &[&clippy[..], &DENY].concat(), &[]);
-    let doc = [
-        "doc",
-        "--quiet",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ];
+    let doc = ["doc", "--quiet", "--workspace", "--no-deps"];
     tally.cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")]);
     for target in setup::TARGETS {
         let build = [

@@ -1,0 +1,97 @@
+//! Every attention system (training/attention/systems.py) computes the same bytes on the emulated cores as on this computer.
+
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::convert::{Options, convert};
+use attn_converter::emit::Metadata;
+use attn_converter::files::{read_array, write_bytes, write_npz};
+use attn_converter::lower::Form;
+use attn_converter::runner::{self, AlignedBytes};
+use attn_host_tests::emulator::Core;
+use attn_host_tests::{identity, workspace};
+use attn_runtime::Session;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use ndarray::{ArrayD, Axis, IxDyn};
+use std::path::{Path, PathBuf};
+
+/// Names of the systems that have fixtures.
+fn systems() -> Vec<(PathBuf, PathBuf)> {
+    let folder = workspace::root().join("host-tests/fixtures/attention");
+    let files = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut systems: Vec<_> = files
+        .filter_map(|path| {
+            let name = path
+                .file_name()?
+                .to_str()?
+                .strip_suffix("_dynamo.onnx")?
+                .to_owned();
+            Some((path, folder.join(format!("{name}.npz"))))
+        })
+        .collect();
+    systems.sort();
+    systems
+}
+
+/// The converted model as a file, and the bytes of the recorded inputs as it takes them.
+fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBuf, Vec<u8>) {
+    let x: ArrayD<f32> = read_array::<f32, IxDyn>(recorded, "x").unwrap();
+    let data = folder.join("data.npz");
+    write_npz(&data, |npz| npz.add_array("x", &x)).unwrap();
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form,
+        range: RangeMethod::Mse,
+        mixed: true,
+        metadata: Metadata::default(),
+    };
+    let conversion = convert(onnx, &data, &options, &bars).unwrap();
+    let path = folder.join("system.attn");
+    write_bytes(&path, conversion.file.bytes()).unwrap();
+    let model = conversion.file.model();
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let input = model.entries()[0].inputs().next().unwrap();
+    let per_run = session.input_record(0, 0).unwrap().len();
+    let elements: Vec<f32> = x
+        .index_axis(Axis(0), 0)
+        .iter()
+        .chain(x.index_axis(Axis(0), 1))
+        .copied()
+        .collect();
+    let mut bytes = Vec::new();
+    for run in elements.chunks_exact(per_run) {
+        runner::fill(&mut session, 0, 0, run.iter()).unwrap();
+        bytes.extend_from_slice(session.tensor_bytes(input).unwrap());
+    }
+    (path, bytes)
+}
+
+#[test]
+fn every_system_computes_the_same_bytes_on_every_core() {
+    let folder = tempfile::tempdir().unwrap();
+    let systems = systems();
+    assert!(systems.len() >= 13);
+    for (onnx, recorded) in systems {
+        let (model, inputs) = converted(&onnx, &recorded, Form::Window, folder.path());
+        for core in Core::ALL {
+            let compared = identity::check(core, &model, &inputs)
+                .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()));
+            assert!(compared >= 10, "{}: {compared} comparisons", onnx.display());
+        }
+    }
+}
+
+#[test]
+fn a_causal_stack_on_a_stream_computes_the_same_bytes_on_every_core() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = workspace::root().join("host-tests/fixtures/attention");
+    let (onnx, recorded) = (
+        fixtures.join("causal_stack_dynamo.onnx"),
+        fixtures.join("causal_stack.npz"),
+    );
+    let (model, inputs) = converted(&onnx, &recorded, Form::Stream, folder.path());
+    for core in Core::ALL {
+        identity::check(core, &model, &inputs).unwrap();
+    }
+}
