@@ -205,7 +205,7 @@ fn extremes() {
     let mut all = Differences::default();
     for period in [2, 4, 16, 37, 100, 512] {
         let square = |n: usize| {
-            if n / (period / 2) % 2 == 0 {
+            if (n / (period / 2)).is_multiple_of(2) {
                 i16::MAX
             } else {
                 i16::MIN
