@@ -66,6 +66,8 @@ pub struct Played {
     pub stack: u64,
     /// One region per hop, if instructions were counted.
     pub hops: Vec<Region>,
+    /// How often the lamp went on.
+    pub lit: usize,
 }
 
 /// Plays 16 kHz mono samples to the application in `image` (built from [`crate::images::Image::QemuM4`]).
@@ -86,6 +88,7 @@ pub fn play(image: &Path, pcm: &[i16], counting: bool) -> Result<Played, DemoErr
         heard: Vec::new(),
         stack: 0,
         hops: run.regions,
+        lit: run.lit,
     };
     for line in run.output.lines() {
         read_line(line, &mut played).ok_or_else(|| DemoError::BadOutput(line.into()))?;
@@ -278,6 +281,7 @@ mod tests {
             heard: vec![],
             stack: 0,
             hops: vec![],
+            lit: 0,
         };
         assert!(read_line("event 3692 alexa 65", &mut played).is_some());
         assert!(read_line("stack 1234", &mut played).is_some());

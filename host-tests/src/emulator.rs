@@ -113,6 +113,8 @@ pub struct Run {
     pub output: String,
     /// What was counted, in the order of execution; empty without counting.
     pub regions: Vec<Region>,
+    /// How often the machine's first user LED was switched on.
+    pub lit: usize,
 }
 
 /// An emulated machine.
@@ -159,9 +161,12 @@ impl Emulator {
         let io = |path: PathBuf| move |source| EmulatorError::Io { path, source };
         let notes = tempfile::tempdir().map_err(io(std::env::temp_dir()))?;
         let (printed, counted) = (notes.path().join("output"), notes.path().join("counts"));
+        let leds = notes.path().join("leds");
         let output = File::create(&printed).map_err(io(printed.clone()))?;
         let errors = output.try_clone().map_err(io(printed.clone()))?;
         let mut qemu = self.command(image, arguments, &counted)?;
+        qemu.args(["-d", "trace:led_change_intensity", "-D"])
+            .arg(&leds);
         qemu.current_dir(folder)
             .stdin(Stdio::null())
             .stdout(output)
@@ -175,15 +180,21 @@ impl Emulator {
                 output,
             }),
             Some(status) if !status.success() => Err(EmulatorError::Failed { status, output }),
-            Some(_) if self.counting => {
-                let counts = std::fs::read_to_string(&counted).map_err(io(counted))?;
-                let regions = regions(&counts, &output)?;
-                Ok(Run { output, regions })
+            Some(_) => {
+                let regions = if self.counting {
+                    let counts = std::fs::read_to_string(&counted).map_err(io(counted))?;
+                    regions(&counts, &output)?
+                } else {
+                    Vec::new()
+                };
+                // No file, no switching.
+                let lit = std::fs::read_to_string(leds).map_or(0, |text| lamp_lit(&text));
+                Ok(Run {
+                    output,
+                    regions,
+                    lit,
+                })
             }
-            Some(_) => Ok(Run {
-                output,
-                regions: Vec::new(),
-            }),
         }
     }
 
@@ -240,6 +251,12 @@ impl Emulator {
     }
 }
 
+/// How often user LED 0 goes on in QEMU's trace of LEDs.
+fn lamp_lit(trace: &str) -> usize {
+    let on = |line: &&str| line.contains("'USERLED0'") && line.ends_with("-> 100%");
+    trace.lines().filter(on).count()
+}
+
 /// The counter's lines `region I insns N cyc_flat N cyc_trm N ...`, with the names that the image printed.
 fn regions(counts: &str, output: &str) -> Result<Vec<Region>, EmulatorError> {
     let mut names = output
@@ -281,6 +298,14 @@ mod tests {
         };
         assert_eq!(found, [region("a b", 12, 18), region("c", 3, 5)]);
         assert!(regions("region 0 insns x\n", "").is_err());
+    }
+
+    #[test]
+    fn switching_the_lamp_on_is_counted() {
+        let trace = "led_change_intensity LED desc:'USERLED0' color:green intensity 0% -> 100%\n\
+                     led_change_intensity LED desc:'SCC LED0' color:green intensity 0% -> 100%\n\
+                     led_change_intensity LED desc:'USERLED0' color:green intensity 100% -> 0%\n";
+        assert_eq!(lamp_lit(trace), 1);
     }
 
     #[test]

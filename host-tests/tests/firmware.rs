@@ -19,7 +19,7 @@ fn boards() -> [(&'static str, PathBuf); 2] {
 }
 
 #[test]
-fn every_keyword_of_the_demo_is_heard_and_nothing_else() {
+fn every_keyword_of_the_demo_is_heard_and_lights_the_lamp_and_nothing_else_is() {
     let image = Image::QemuM4(kws()).build().unwrap();
     let pcm = recording::read(&workspace::demo_recording()).unwrap();
     let said = demo::truth(&workspace::demo_truth()).unwrap();
@@ -27,6 +27,7 @@ fn every_keyword_of_the_demo_is_heard_and_nothing_else() {
     let comparison = demo::Comparison::new(&said, &played.heard);
     let counts = (comparison.missed(), comparison.falsely_heard());
     assert_eq!(counts, (0, 0), "\n{}", comparison.table());
+    assert_eq!(played.lit, said.len(), "the lamp lights for each");
 }
 
 #[test]

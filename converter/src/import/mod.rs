@@ -1,8 +1,8 @@
 //! Import: an ONNX graph, walked node by node, becomes a [`Graph`] of attention-level operators.
 //!
 //! ONNX is parsed by tract, which also gives every shape and folds every constant (see [`crate::reference`]). What is
-//! decided here is only meaning: which nodes move data ([`view`]), which compute ([`nodes`]), which together are an
-//! attention ([`attention`]).
+//! decided here is only meaning: which nodes move data (`view`), which compute (`nodes`), which together are an
+//! attention (`attention`).
 
 mod attention;
 mod elementwise;

@@ -1,7 +1,7 @@
 //! The audio front end: 16 kHz PCM to log-mel features, in integers, the same bytes on every target.
 //!
-//! Here are framing and the chain `window → FFT → power → mel → log → int8`; the transform itself is in [`fft`],
-//! the last three steps are in [`mel`]. Keyword decisions are made in [`crate::kws`].
+//! Here are framing and the chain `window → FFT → power → mel → log → int8`; the transform itself is in `fft`,
+//! the last three steps are in `mel`. Keyword decisions are made in [`crate::kws`].
 
 mod fft;
 mod mel;

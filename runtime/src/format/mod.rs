@@ -2,7 +2,7 @@
 //!
 //! The records are plain little-endian structs read in place from flash; the converter writes these same
 //! types. Here are layouts and bounds-checked access to single records. Whether a whole file makes sense
-//! is decided in [`crate::model`], and what an operator's parameters mean in [`crate::ops`].
+//! is decided in `model.rs`, and what an operator's parameters mean in [`crate::ops`].
 
 mod header;
 mod meta;

@@ -1,7 +1,7 @@
 //! The operators: for each family one file with its parameters in the file format, the checks that parsing
 //! makes, and the call of the kernel. The arithmetic itself is in [`crate::kernels`].
 //!
-//! Parsing calls [`OpView::check`] once; running calls [`OpView::run`]. Both read the same parameters through
+//! Parsing calls `OpView::check` once; running calls `OpView::run`. Both read the same parameters through
 //! the same accessors, so whatever `check` accepted `run` finds in place.
 
 mod arena;
