@@ -49,19 +49,20 @@ impl Random {
     }
 }
 
-/// Operands of all cases; a case takes a part of them.
-#[repr(align(4))]
+/// Operands of all cases; a case takes a part of them. Rows and weights start at a word: elsewhere the DSP body leaves
+/// the work to the portable one, and there would be nothing to compare.
+#[repr(C, align(4))]
 struct Data {
-    pairs: [i16; MAX_ROW + 1],
-    weights: [i8; MAX_ROW * OUTPUTS + 3],
+    pairs: [i16; MAX_ROW + 2],
+    weights: [i8; MAX_ROW * OUTPUTS + 4],
     bias: [i32; OUTPUTS],
     multipliers: [i32; OUTPUTS],
 }
 
 impl Data {
     const EMPTY: Self = Self {
-        pairs: [0; MAX_ROW + 1],
-        weights: [0; MAX_ROW * OUTPUTS + 3],
+        pairs: [0; MAX_ROW + 2],
+        weights: [0; MAX_ROW * OUTPUTS + 4],
         bias: [0; OUTPUTS],
         multipliers: [0; OUTPUTS],
     };
@@ -135,6 +136,8 @@ fn bodies_agree<Y: Copy + PartialEq>(
 fn main() -> ! {
     let mut random = Random(0x2545_f491);
     let mut data = Data::EMPTY;
+    let starts = [data.pairs.as_ptr() as usize, data.weights.as_ptr() as usize];
+    assert!(starts.iter().all(|start| start.is_multiple_of(4)));
     for case in 0..CASES {
         if case % 8 == 0 {
             data.fill(&mut random);
@@ -166,7 +169,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 }
 
 /// Operands of the measured kernels: any numbers, for the count does not depend on them.
-#[repr(align(4))]
+#[repr(C, align(4))]
 struct Memory {
     weights: [i8; packed_len(768, 256)],
     x: [i8; 98 * 256],
