@@ -66,14 +66,22 @@ pub fn convert() -> Result<Converted, ModelFileError> {
     let path = folder.join("kws.attn");
     let work = tempfile::tempdir_in(&folder).map_err(io("target/attn"))?;
     let part = work.path().join("kws.attn");
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-        .current_dir(workspace::root())
-        // Not `-p attn-converter`: with other packages selected, dependencies get other features and are built twice.
-        .args(["run", "--quiet", "--bin", "attn", "--"])
+    // Not `-p attn-converter`: with other packages selected, dependencies get other features and are built twice.
+    let attn = ["--bin", "attn"];
+    let built = cargo(&["build"])
+        .args(attn)
+        .stdout(Stdio::null())
+        .status()
+        .map_err(io("cannot start cargo"))?;
+    if !built.success() {
+        return Err(ModelFileError::Failed("`attn` cannot be built".into()));
+    }
+    let output = cargo(&["run", "--quiet"])
+        .args(attn)
+        .arg("--")
         .args(CONVERT)
         .arg("-o")
         .arg(&part)
-        .stdin(Stdio::null())
         .output()
         .map_err(io("cannot start cargo"))?;
     let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
@@ -86,4 +94,13 @@ pub fn convert() -> Result<Converted, ModelFileError> {
         std::fs::rename(&part, &path).map_err(io("kws.attn"))?;
     }
     Ok(Converted { path, report })
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .current_dir(workspace::root())
+        .args(arguments)
+        .stdin(Stdio::null());
+    cargo
 }

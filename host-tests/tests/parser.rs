@@ -38,7 +38,7 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
     for tensor in model.tensors() {
         model.name(tensor.name);
     }
-    (model.labels().count(), model.audio(), model.spotter());
+    std::hint::black_box((model.labels().count(), model.audio(), model.spotter()));
     let mut arena = AlignedBytes::zeroed(model.arena_len());
     let mut session =
         Session::new(model, arena.as_mut_slice()).expect("the arena is as large as asked for");

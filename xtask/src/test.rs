@@ -94,7 +94,13 @@ pub fn run() -> TaskResult {
     tally.cargo("format", &["fmt", "--all", "--check"], &[]);
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
     tally.cargo("clippy", &[&clippy[..], &DENY].concat(), &[]);
-    let doc = ["doc", "--quiet", "--workspace", "--no-deps"];
+    let doc = [
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ];
     tally.cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")]);
     for target in setup::TARGETS {
         let build = [

@@ -131,7 +131,7 @@ impl FrontEnd {
 }
 
 /// Features of one frame. Differs by at most one step from the same chain in f64 on 99.9 % of features
-/// (`host-tests/tests/frontend.rs`).
+/// (`host-tests/tests/front_end.rs`).
 pub fn log_mel(frame: &[i16; FRAME_LEN], scratch: &mut Scratch, features: &mut Features) {
     let spectrum = &mut scratch.0;
     let Some(exponent) = window(frame, spectrum) else {

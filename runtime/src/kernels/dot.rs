@@ -38,16 +38,14 @@ pub const fn pair_index(i: usize) -> usize {
 #[inline(never)]
 pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) {
     let value = |x: T| x.into().wrapping_sub(offset) as i16;
-    let mut groups = row.chunks_exact(LANES);
-    let mut slots = pairs.chunks_exact_mut(LANES);
-    for (group, slot) in groups.by_ref().zip(slots.by_ref()) {
-        if let (&[a, b, c, d], [s0, s1, s2, s3]) = (group, slot) {
-            (*s0, *s1, *s2, *s3) = (value(a), value(c), value(b), value(d));
-        }
+    let (groups, rest) = row.as_chunks();
+    let (slots, _) = pairs.as_chunks_mut();
+    for (slot, &[a, b, c, d]) in slots.iter_mut().zip(groups) {
+        *slot = [value(a), value(c), value(b), value(d)];
     }
-    if let Some(slot) = slots.next() {
-        slot.fill(0);
-        for (i, &x) in groups.remainder().iter().enumerate() {
+    if let Some(slot) = slots.get_mut(groups.len()) {
+        *slot = [0; LANES];
+        for (i, &x) in rest.iter().enumerate() {
             if let Some(s) = slot.get_mut(pair_index(i)) {
                 *s = value(x);
             }
