@@ -51,7 +51,7 @@ pub struct Convert {
         long,
         value_name = "HOPS",
         requires = "smoothing",
-        default_value_t = 40
+        default_value_t = 50
     )]
     refractory: u32,
     /// Labels that are never reported, separated by commas.
