@@ -19,6 +19,7 @@ enum Command {
     Inspect(commands::Inspect),
     Run(commands::Run),
     Compare(commands::Compare),
+    Spot(commands::Spot),
     Features(commands::Features),
 }
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Spot(command) => command.run(),
         Command::Features(command) => command.run(),
     };
     match result {

@@ -289,3 +289,12 @@ fn an_output_folder_that_is_not_there() {
         &["none"],
     );
 }
+
+#[test]
+fn a_model_that_is_no_keyword_spotter_hears_nothing() {
+    let folder = Folder::new();
+    let wav = folder.wav("quiet.wav", common::spec(16_000, 1, 16), 16_000);
+    refused(&folder, &["spot", common::TINY, &wav], &["--audio-hop"]);
+    let text = folder.write("text.wav", b"RIFF");
+    refused(&folder, &["spot", common::TINY, &text], &["text.wav"]);
+}

@@ -5,12 +5,14 @@ mod convert;
 mod features;
 mod inspect;
 mod run;
+mod spot;
 
 pub use compare::Compare;
 pub use convert::Convert;
 pub use features::Features;
 pub use inspect::Inspect;
 pub use run::Run;
+pub use spot::Spot;
 
 use comfy_table::{Table, presets};
 

@@ -1,0 +1,78 @@
+//! `attn spot`: the chip's keyword spotter on recordings.
+
+use super::{CommandResult, table};
+use attn_converter::features::read_wav;
+use attn_converter::runner::{AlignedBytes, ModelFile};
+use attn_runtime::Model;
+use attn_runtime::kws::KeywordSpotter;
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Listens to recordings as the chip would, and prints the keywords that it hears.
+#[derive(Args)]
+pub struct Spot {
+    /// The .attn file of a keyword spotter.
+    model: PathBuf,
+    /// WAV files (16 kHz, mono, 16-bit); each is heard from a reset on.
+    #[arg(required = true)]
+    recordings: Vec<PathBuf>,
+    /// Print as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One keyword heard.
+struct Heard {
+    seconds: f64,
+    label: String,
+    confidence: f64,
+}
+
+impl Spot {
+    pub fn run(&self) -> CommandResult {
+        let file = ModelFile::load(&self.model)?;
+        let mut all = Vec::new();
+        for recording in &self.recordings {
+            all.push((recording, listen(file.model(), recording)?));
+        }
+        if self.json {
+            let one = |heard: &Heard| json!({"seconds": heard.seconds, "label": heard.label, "confidence": heard.confidence});
+            let files = all.iter().map(|(path, heard)| {
+                json!({"file": path, "events": heard.iter().map(one).collect::<Vec<_>>()})
+            });
+            println!("{:#}", files.collect::<serde_json::Value>());
+            return Ok(());
+        }
+        for (path, heard) in all {
+            println!("{}: {} keyword(s)", path.display(), heard.len());
+            let mut table = table(&["seconds", "keyword", "confidence"]);
+            for event in &heard {
+                let (seconds, confidence) = (
+                    format!("{:.2}", event.seconds),
+                    format!("{:.2}", event.confidence),
+                );
+                table.add_row([&seconds, &event.label, &confidence]);
+            }
+            if !heard.is_empty() {
+                println!("{table}");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen(model: Model, recording: &Path) -> Result<Vec<Heard>, Box<dyn std::error::Error>> {
+    let pcm = read_wav(recording)?;
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice())?;
+    let mut heard = Vec::new();
+    spotter.push(&pcm, |event| {
+        heard.push(Heard {
+            seconds: event.time_ms() as f64 / 1000.0,
+            label: event.label.to_owned(),
+            confidence: f64::from(event.confidence_q15) / 32767.0,
+        });
+    })?;
+    Ok(heard)
+}
