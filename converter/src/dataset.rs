@@ -34,7 +34,8 @@ impl Dataset {
         Self::new(path, inputs, arrays)
     }
 
-    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences to be streamed.
+    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences to be streamed. Labels are
+    /// not looked at.
     ///
     /// # Errors
     /// Those of [`Dataset::load`].
@@ -69,11 +70,10 @@ impl Dataset {
                 return Err(data(path, name, reason));
             }
         }
-        let labels = read_labels(path, count)?;
         Ok(Self {
             path: path.into(),
             inputs: arrays,
-            labels,
+            labels: None,
         })
     }
 
