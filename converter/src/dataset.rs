@@ -31,7 +31,9 @@ impl Dataset {
                 check_shape(path, name, shape, array)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Self::new(path, inputs, arrays)
+        let mut dataset = Self::new(path, inputs, arrays)?;
+        dataset.labels = read_labels(path, dataset.len())?;
+        Ok(dataset)
     }
 
     /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences to be streamed. Labels are

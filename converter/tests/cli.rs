@@ -298,3 +298,48 @@ fn a_model_that_is_no_keyword_spotter_hears_nothing() {
     let text = folder.write("text.wav", b"RIFF");
     refused(&folder, &["spot", common::TINY, &text], &["text.wav"]);
 }
+
+#[test]
+fn labels_are_counted_and_must_fit_the_samples() {
+    let folder = Folder::new();
+    let model = folder.path("model.attn");
+    let convert = [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        &model,
+    ];
+    assert!(attn(&convert).status.success());
+    let labelled = |name: &str, labels: Vec<i64>| {
+        let path = folder.path(name);
+        let features = ndarray::Array3::<f32>::from_elem((2, 50, 40), 0.5);
+        attn_converter::files::write_npz(path.as_ref(), |npz| {
+            npz.add_array("features", &features)?;
+            npz.add_array("labels", &ndarray::Array1::from_vec(labels))
+        })
+        .unwrap();
+        path
+    };
+    let data = labelled("good.npz", vec![3, 4]);
+    let output = attn(&["compare", ONNX, &model, "--data", &data]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("top-1: float") && text.contains("over 2 samples"),
+        "{text}"
+    );
+    let data = labelled("short.npz", vec![3]);
+    refused(
+        &folder,
+        &["compare", ONNX, &model, "--data", &data],
+        &["array `labels`", "1 labels for 2 samples"],
+    );
+    let data = labelled("negative.npz", vec![3, -1]);
+    refused(
+        &folder,
+        &["compare", ONNX, &model, "--data", &data],
+        &["array `labels`", "negative"],
+    );
+}
