@@ -6,7 +6,8 @@ use attn_converter::emit::Metadata;
 use attn_converter::files::{read_array, write_bytes, write_npz};
 use attn_converter::lower::Form;
 use attn_converter::runner::{self, AlignedBytes};
-use attn_host_tests::emulator::Core;
+use attn_host_tests::emulator::{Core, Emulator, Region};
+use attn_host_tests::images::Image;
 use attn_host_tests::{identity, workspace};
 use attn_runtime::Session;
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -67,6 +68,43 @@ fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBu
     (path, bytes)
 }
 
+/// Instructions and estimated cycles of the last of several runs on the M4.
+fn counted(model: &Path, inputs: &[u8]) -> Region {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(model, folder.path().join("model.attn")).unwrap();
+    std::fs::write(folder.path().join("inputs"), inputs).unwrap();
+    let image = Image::Runner(Core::M4).build().unwrap();
+    let arguments = ["run", "model.attn", "inputs", "outputs"];
+    let run = Emulator::new(Core::M4)
+        .counting()
+        .run(&image, &arguments, folder.path())
+        .unwrap();
+    run.regions.last().unwrap().clone()
+}
+
+/// One frame of a stream must cost about one frame, not a window of them.
+#[test]
+fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
+    let folder = tempfile::tempdir().unwrap();
+    let fixtures = workspace::root().join("host-tests/fixtures/attention");
+    let (onnx, recorded) = (
+        fixtures.join("causal_stack_dynamo.onnx"),
+        fixtures.join("causal_stack.npz"),
+    );
+    let [window, step] = [Form::Window, Form::Stream].map(|form| {
+        let (model, inputs) = converted(&onnx, &recorded, form, folder.path());
+        counted(&model, &inputs)
+    });
+    println!(
+        "causal_stack: window of 16 {} instructions, step {}",
+        window.instructions, step.instructions
+    );
+    assert!(
+        step.instructions * 12 < window.instructions,
+        "{step:?} of {window:?}"
+    );
+}
+
 #[test]
 fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,6 +112,12 @@ fn every_system_computes_the_same_bytes_on_every_core() {
     assert!(systems.len() >= 13);
     for (onnx, recorded) in systems {
         let (model, inputs) = converted(&onnx, &recorded, Form::Window, folder.path());
+        let cost = counted(&model, &inputs);
+        let name = onnx.file_stem().unwrap().to_string_lossy();
+        println!(
+            "{name}: {} instructions, {} cycles (estimate)",
+            cost.instructions, cost.cycles
+        );
         for core in Core::ALL {
             let compared = identity::check(core, &model, &inputs)
                 .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()));

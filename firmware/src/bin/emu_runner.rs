@@ -3,7 +3,8 @@
 //! Command lines:
 //! - `features HOP IN OUT`: 16-bit PCM to int8 features;
 //! - `run MODEL IN OUT`, `trace MODEL IN OUT`: runs entry point 0 once per input in IN (the bytes of all its inputs),
-//!   without reset in between; writes the outputs, or every operator's outputs and the state;
+//!   without reset in between; writes the outputs, or every operator's outputs and the state; `run` is counted, run by
+//!   run;
 //! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM behind
 //!   the first WARM_UP.
 #![no_std]
@@ -129,7 +130,7 @@ fn run(model: &str, from: &str, to: &str, traced: bool) {
             trace::run(&mut session, 0, |_, bytes| write(&mut outputs, bytes)).unwrap_or_else(stop);
             continue;
         }
-        session.run(0).unwrap_or_else(stop);
+        region("run", || session.run(0)).unwrap_or_else(stop);
         let ids = session.model().entries().iter().take(1);
         for id in ids.flat_map(|entry| entry.outputs()) {
             write(&mut outputs, session.tensor_bytes(id).unwrap_or(&[]));
