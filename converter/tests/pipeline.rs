@@ -4,13 +4,15 @@ use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
+use attn_converter::files::read_array;
 use attn_converter::lower::Form;
-use attn_converter::runner::AlignedBytes;
+use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::AudioMeta;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 
 const WINDOW: usize = 50;
@@ -108,18 +110,8 @@ fn a_stream_equals_the_whole_window_bit_for_bit() {
 #[test]
 fn a_long_stream_equals_recomputation_from_its_first_frame() {
     let folder = tempfile::tempdir().unwrap();
-    let calibration = folder.path().join("long.npz");
     let frames = 120;
-    let real = |seed| {
-        features(frames, seed)
-            .into_iter()
-            .map(|q| f32::from(q) / 32.0)
-            .collect::<Vec<_>>()
-    };
-    let samples =
-        Array3::from_shape_vec((4, frames, MEL_BANDS), (90..94).flat_map(real).collect()).unwrap();
-    attn_converter::files::write_npz(&calibration, |npz| npz.add_array("features", &samples))
-        .unwrap();
+    let calibration = noise_calibration(folder.path(), frames);
     let window = converted("kws_random_long.onnx", &calibration, Form::Window);
     let stream = converted("kws_random_long.onnx", &calibration, Form::Stream);
     for seed in 0..10 {
@@ -132,6 +124,56 @@ fn a_long_stream_equals_recomputation_from_its_first_frame() {
         );
         assert_ne!(outputs[frames - 1], outputs[frames - 2]);
     }
+}
+
+/// An npz file of calibration features for a model that sees `frames` frames.
+fn noise_calibration(folder: &Path, frames: usize) -> PathBuf {
+    let path = folder.join("noise.npz");
+    let real = |seed| {
+        let features = features(frames, seed).into_iter();
+        features.map(|q| f32::from(q) / 32.0).collect::<Vec<_>>()
+    };
+    let samples = (90..94).flat_map(real).collect();
+    let samples = Array3::from_shape_vec((4, frames, MEL_BANDS), samples).unwrap();
+    attn_converter::files::write_npz(&path, |npz| npz.add_array("features", &samples)).unwrap();
+    path
+}
+
+/// The fixtures hold what PyTorch itself computed, so tract is checked along with us.
+#[test]
+fn integers_stay_close_to_what_pytorch_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    for (onnx, recorded, frames) in [
+        ("kws_random_dynamo.onnx", "kws_random.npz", WINDOW),
+        ("kws_random_torchscript.onnx", "kws_random.npz", WINDOW),
+        ("kws_random_long.onnx", "kws_random_long.npz", 120),
+    ] {
+        let calibration = noise_calibration(folder.path(), frames);
+        let window = converted(onnx, &calibration, Form::Window);
+        let inputs: Array3<f32> = read_array(&fixture(recorded), "features").unwrap();
+        let logits: Array2<f32> = read_array(&fixture(recorded), "logits").unwrap();
+        let mut sqnr = Sqnr::default();
+        let mut arena = AlignedBytes::zeroed(window.file.model().arena_len());
+        let mut session = Session::new(window.file.model(), arena.as_mut_slice()).unwrap();
+        for (x, y) in inputs.outer_iter().zip(logits.outer_iter()) {
+            runner::fill(&mut session, 0, 0, x.iter()).unwrap();
+            session.run(0).unwrap();
+            sqnr.add(&y.to_vec(), &runner::output(&session, 0, 0).unwrap());
+        }
+        assert!(sqnr.db() > 25.0, "{onnx}: {:.1} dB", sqnr.db());
+    }
+}
+
+#[test]
+fn the_shipped_model_is_the_same_from_both_exporters() {
+    let calibration = root("models/kws_calibration.npz");
+    let [dynamo, torchscript] = ["../../models/kws.onnx", "kws_torchscript.onnx"]
+        .map(|onnx| converted(onnx, &calibration, Form::Stream));
+    let features = features(WINDOW, 1);
+    assert_eq!(
+        streamed(&dynamo, &features),
+        streamed(&torchscript, &features)
+    );
 }
 
 #[test]
