@@ -69,7 +69,7 @@ fn against_pytorch(conversion: &Conversion, recorded: &str) -> f64 {
 }
 
 /// Floor in dB: 28 for one block, 22 for stacked ones.
-const SYSTEMS: [(&str, f64); 13] = [
+const SYSTEMS: [(&str, f64); 14] = [
     ("self_attention", 28.0),
     ("self_attention_unscaled", 28.0),
     ("multi_head", 28.0),
@@ -82,6 +82,7 @@ const SYSTEMS: [(&str, f64); 13] = [
     ("causal_filled", 28.0),
     ("causal_stack", 22.0),
     ("gated_block", 28.0),
+    ("separable", 28.0),
     ("classifier", 22.0),
 ];
 

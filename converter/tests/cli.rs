@@ -343,3 +343,43 @@ fn labels_are_counted_and_must_fit_the_samples() {
         &["array `labels`", "negative"],
     );
 }
+
+#[test]
+fn results_come_as_json_and_as_arrays() {
+    let folder = Folder::new();
+    let (model, outputs) = (folder.path("model.attn"), folder.path("outputs.npz"));
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = attn(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let convert = [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        &model,
+    ];
+    let converted = json(&convert);
+    assert_eq!(converted["bytes"], std::fs::metadata(&model).unwrap().len());
+    assert_eq!(json(&["inspect", &model])["arena"], converted["arena"]);
+    let compared = json(&["compare", ONNX, &model, "--data", CALIBRATION]);
+    assert!(compared["outputs_sqnr_db"].as_f64().unwrap() > 25.0);
+    for (form, shape) in [(None, [160, 1, 20]), (Some("--stream"), [160, 50, 20])] {
+        assert!(
+            attn(&[&convert[..], form.as_slice()].concat())
+                .status
+                .success()
+        );
+        assert!(
+            attn(&["run", &model, CALIBRATION, "-o", &outputs])
+                .status
+                .success()
+        );
+        let logits: ndarray::Array3<f32> =
+            attn_converter::files::read_array(outputs.as_ref(), "logits").unwrap();
+        assert_eq!(logits.shape(), shape);
+    }
+}

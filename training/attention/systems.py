@@ -119,6 +119,20 @@ class Gated(nn.Module):
         return x + self.down(nn.functional.silu(self.gate(y)) * self.up(y))
 
 
+class Separable(nn.Module):
+    """A causal depthwise and a pointwise convolution, ReLU6, and the softmax over channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv1d(D, D, 3, groups=D)
+        self.pointwise = nn.Conv1d(D, D, 1)
+
+    def forward(self, x):
+        y = nn.functional.pad(x.transpose(1, 2), (2, 0))
+        y = self.pointwise(nn.functional.relu6(self.depthwise(y)))
+        return torch.softmax(y.transpose(1, 2), dim=-1)
+
+
 class PackedMultiHead(nn.Module):
     """nn.MultiheadAttention: one packed in-projection."""
 
@@ -168,6 +182,7 @@ SYSTEMS = {
     "causal_filled": lambda: CausalMultiHead("filled"),
     "causal_stack": lambda: CausalStack(2),
     "gated_block": Gated,
+    "separable": Separable,
     "classifier": lambda: Classifier(2, True, "gelu"),
 }
 

@@ -6,6 +6,7 @@
 
 mod attention;
 mod elementwise;
+mod layers;
 mod node;
 mod nodes;
 mod normalization;

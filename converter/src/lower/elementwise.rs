@@ -9,10 +9,7 @@ use crate::program::{Place, TensorId};
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::ops::{
-    AddConstantParams, AddParams, LutParams, MeanRowsParams, MulParams, RequantizeParams,
-    SoftmaxParams,
-};
+use attn_runtime::ops::{AddConstantParams, AddParams, LutParams, RequantizeParams, SoftmaxParams};
 
 /// Sums are Q16.
 const SUM_ONE: f64 = 65536.0;
@@ -152,50 +149,39 @@ impl Lowering<'_> {
 
     pub(super) fn mul(&mut self, node: &Node, factor: f32) -> Result<(), ConvertError> {
         let inputs = [0, 1].map(|i| self.tensor(node.inputs[i]));
-        let y = self.add_value(node.output);
-        let out = self.quant(y);
-        let (multiplier, left_shift) =
-            product(&node.name, inputs.map(|x| self.quant(x)), factor, out.scale)?;
-        let (min, max) = out.limits();
-        let params = MulParams {
-            multiplier,
-            left_shift,
-            min,
-            max,
-        };
-        self.op(
-            &node.name,
-            OpKind::Mul,
-            inputs.to_vec(),
-            vec![y],
-            None,
-            &params,
-        );
+        let held = inputs.map(|x| self.quant(x));
+        let scale = self.scheme.of(node.output).scale;
+        let by = product(&node.name, held, factor, scale)?;
+        self.requantized(node, OpKind::Mul, inputs.to_vec(), by);
         Ok(())
     }
 
     pub(super) fn mean_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
         let x = self.tensor(node.inputs[0]);
-        let y = self.add_value(node.output);
         let rows = self.graph.values[node.inputs[0].0].rows();
-        let (from, out) = (self.quant(x), self.quant(y));
-        let (multiplier, left_shift) = mean(&node.name, from, rows, out.scale)?;
-        let (min, max) = out.limits();
-        let params = MeanRowsParams {
+        let scale = self.scheme.of(node.output).scale;
+        let by = mean(&node.name, self.quant(x), rows, scale)?;
+        self.requantized(node, OpKind::MeanRows, vec![x], by);
+        Ok(())
+    }
+
+    /// An operator whose one parameter is a change of scale by `multiplier` and `left_shift`.
+    fn requantized(
+        &mut self,
+        node: &Node,
+        kind: OpKind,
+        inputs: Vec<TensorId>,
+        (multiplier, left_shift): (i32, u32),
+    ) {
+        let y = self.add_value(node.output);
+        let (min, max) = self.quant(y).limits();
+        let params = RequantizeParams {
             multiplier,
             left_shift,
             min,
             max,
         };
-        self.op(
-            &node.name,
-            OpKind::MeanRows,
-            vec![x],
-            vec![y],
-            None,
-            &params,
-        );
-        Ok(())
+        self.op(&node.name, kind, inputs, vec![y], None, &params);
     }
 
     pub(super) fn concat(&mut self, node: &Node) -> Result<(), ConvertError> {

@@ -1,0 +1,213 @@
+//! Layers with weights of their own besides Linear: convolution over time, GRU, and batch normalisation folded into what
+//! is before it.
+
+use super::node::OnnxNode;
+use super::view::{PADDING, View};
+use super::{Importer, Item};
+use crate::error::ConvertError;
+use crate::graph::{Clamp, Op};
+use ndarray::{ArrayD, Ix3, IxDyn};
+
+impl Importer<'_> {
+    pub(super) fn conv(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let weight = self
+            .weight(node, 1)?
+            .ok_or_else(|| node.form("weights must be constant"))?;
+        let weight = weight
+            .into_dimensionality::<Ix3>()
+            .map_err(|_| node.unsupported())?;
+        let (out, per_group, kernel) = weight.dim();
+        let bias = self
+            .weight(node, 2)?
+            .map_or(vec![0.0; out], |bias| bias.iter().copied().collect());
+        let list = |name| {
+            node.ints(name)
+                .and_then(|list| list.first().copied())
+                .unwrap_or(1)
+        };
+        if list("dilations") != 1 {
+            return Err(node.form("dilated convolution; use a longer kernel or a stride"));
+        }
+        if node.string("auto_pad").is_some_and(|mode| mode != "NOTSET") {
+            return Err(node.form("automatic padding; export with explicit pads"));
+        }
+        let x = self.view(node, 0)?;
+        let (base, channels, mut padding) = self.time_operand(node, &x)?;
+        let pads = node.ints("pads").unwrap_or(&[0, 0]);
+        padding.0 += pads.first().map_or(0, |&n| n.max(0) as usize);
+        padding.1 += pads.get(1).map_or(0, |&n| n.max(0) as usize);
+        let stride = list("strides") as usize;
+        let weight = weight * x.factor;
+        let group = node.int("group", 1) as usize;
+        let op = if group == 1 {
+            // [out, in, kernel] to [out, kernel, in]
+            let weight = weight
+                .permuted_axes([0, 2, 1])
+                .as_standard_layout()
+                .into_owned()
+                .into_dyn();
+            Op::Conv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp: Clamp::NONE,
+            }
+        } else if group == channels && per_group == 1 && out == channels {
+            let weight = weight
+                .into_shape_with_order((out, kernel))
+                .expect("one input channel per group");
+            let weight = weight.t().as_standard_layout().into_owned().into_dyn();
+            Op::DepthwiseConv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp: Clamp::NONE,
+            }
+        } else {
+            return Err(node.form(format!(
+                "{group} groups; use 1 group, or as many as channels (depthwise)"
+            )));
+        };
+        let steps = self.shape_of(&node.output).last().copied().unwrap_or(0);
+        let position = (0..out)
+            .flat_map(|o| (0..steps).map(move |t| (t * out + o) as u32))
+            .collect();
+        let view = View::of(self.next_value(), &[1, out, steps], position);
+        self.add_node(node, op, vec![base], &[steps, out], view);
+        Ok(())
+    }
+
+    /// A view `[1, channels, padding + time + padding]` of rows `[time, channels]`.
+    fn time_operand(
+        &mut self,
+        node: &OnnxNode,
+        view: &View,
+    ) -> Result<(crate::graph::ValueId, usize, (usize, usize)), ConvertError> {
+        let form = || {
+            node.form("a convolution must run over time, on [batch, channels, time] transposed from [batch, time, channels]")
+        };
+        let &[1, channels, padded] = view.shape() else {
+            return Err(form());
+        };
+        let value = &self.graph.values[view.base.0];
+        let rows = value.rows();
+        let first_row: Vec<u32> = view.position.iter().take(padded).copied().collect();
+        let before = first_row.iter().take_while(|&&p| p == PADDING).count();
+        let after = padded.saturating_sub(before + rows);
+        let expected = |c: usize, t: usize| match t.checked_sub(before) {
+            Some(row) if row < rows => (row * channels + c) as u32,
+            _ => PADDING,
+        };
+        let fits = value.channels() == channels && before + rows <= padded;
+        let agrees = view
+            .position
+            .indexed_iter()
+            .all(|(at, &p)| p == expected(at[1], at[2]));
+        if fits && agrees {
+            Ok((view.base, channels, (before, after)))
+        } else {
+            Err(form())
+        }
+    }
+
+    /// Batch normalisation is folded into the convolution or linear layer before it.
+    pub(super) fn batch_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let x = self.view(node, 0)?;
+        let mut parameters = Vec::new();
+        for input in 1..5 {
+            parameters.push(
+                self.weight(node, input)?
+                    .ok_or_else(|| node.form("parameters must be constant"))?,
+            );
+        }
+        let [gamma, beta, mean, variance] = parameters.as_slice() else {
+            return Err(node.unsupported());
+        };
+        let epsilon = node.float("epsilon", 1e-5);
+        let factor: Vec<f32> = gamma
+            .iter()
+            .zip(variance)
+            .map(|(g, v)| g / (v + epsilon).sqrt())
+            .collect();
+        let name = node.inputs[0].clone();
+        let op = self
+            .sole_producer(x.base, &name)
+            .map(|producer| &mut producer.op);
+        let (weight, bias, channel_axis) = match op {
+            Some(Op::Conv1d { weight, bias, .. } | Op::Linear { weight, bias, .. }) => (weight, bias, 0),
+            Some(Op::DepthwiseConv1d { weight, bias, .. }) => (weight, bias, 1),
+            _ => return Err(node.form("batch normalisation must directly follow a convolution or linear layer that nothing else reads")),
+        };
+        for (mut channel, &f) in weight
+            .axis_iter_mut(ndarray::Axis(channel_axis))
+            .zip(&factor)
+        {
+            channel *= f;
+        }
+        for (((b, f), beta), mean) in bias.iter_mut().zip(&factor).zip(beta).zip(mean) {
+            *b = (*b - mean) * f + beta;
+        }
+        self.renamed(x, node);
+        Ok(())
+    }
+
+    pub(super) fn gru(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let needed = |array: Option<ArrayD<f32>>, what: &str| {
+            array.ok_or_else(|| node.form(format!("{what} must be constant")))
+        };
+        let w = needed(self.weight(node, 1)?, "W")?;
+        let r = needed(self.weight(node, 2)?, "R")?;
+        let hidden = r.shape().last().copied().unwrap_or(0);
+        let bias = self
+            .weight(node, 3)?
+            .map_or(vec![0.0; 6 * hidden], |bias| bias.iter().copied().collect());
+        if node
+            .string("direction")
+            .is_some_and(|direction| direction != "forward")
+            || w.shape()[0] != 1
+        {
+            return Err(node.form("only forward GRUs; a backward one cannot run on a stream"));
+        }
+        if node.int("linear_before_reset", 0) != 1 {
+            return Err(node.form("linear_before_reset must be 1, as PyTorch exports it"));
+        }
+        if node.inputs.get(4).is_some_and(|name| !name.is_empty()) {
+            return Err(node.form("sequence lengths; export with a fixed length"));
+        }
+        let start = node.inputs.get(5).filter(|name| !name.is_empty());
+        if start.is_some()
+            && !self
+                .weight(node, 5)?
+                .is_some_and(|h| h.iter().all(|&x| x == 0.0))
+        {
+            return Err(node.form("a GRU must start from a constant zero state"));
+        }
+        let x = self.view(node, 0)?;
+        let rows = self.row_operand(node, &x)?;
+        let (steps, input) = (x.shape()[0], w.shape()[2]);
+        let matrix = |array: ArrayD<f32>, k: usize| {
+            array
+                .into_shape_with_order(IxDyn(&[3 * hidden, k]))
+                .expect("one direction, three gates")
+        };
+        let op = Op::Gru {
+            w: matrix(w, input) * x.factor,
+            r: matrix(r, hidden),
+            bias_w: bias[..3 * hidden].to_vec(),
+            bias_r: bias[3 * hidden..].to_vec(),
+        };
+        let view = View::whole(self.next_value(), &[steps, 1, 1, hidden]);
+        let y = self.add_node(node, op, vec![rows], &[steps, hidden], view);
+        if let Some(last) = node.outputs.get(1).filter(|name| !name.is_empty()) {
+            let first = ((steps - 1) * hidden) as u32;
+            let position = (first..first + hidden as u32).collect();
+            self.items.insert(
+                last.clone(),
+                Item::View(View::of(y, &[1, 1, hidden], position)),
+            );
+        }
+        Ok(())
+    }
+}
