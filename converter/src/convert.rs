@@ -9,7 +9,7 @@ use crate::import::import;
 use crate::lower::{Form, lower};
 use crate::plan::plan;
 use crate::quantize::sensitivity::{Widened, widen};
-use crate::quantize::{Choices, Scheme};
+use crate::quantize::{Choices, Precision, Scheme, adjustable};
 use crate::reference::Reference;
 use crate::runner::ModelFile;
 use attn_runtime::audio::MEL_BANDS;
@@ -22,9 +22,11 @@ use std::path::Path;
 pub struct Options {
     /// Whole window, or one frame of a stream.
     pub form: Form,
+    /// Weights and activations.
+    pub precision: Precision,
     /// How int8 ranges are chosen.
     pub range: RangeMethod,
-    /// Hold values in int16 where that is worth it.
+    /// With int8: hold values in int16 where that is worth it.
     pub mixed: bool,
     /// What goes into the file beside the network. With an audio front end, the input takes its scale.
     pub metadata: Metadata,
@@ -67,17 +69,27 @@ pub fn convert(
         audio,
         wide: BTreeSet::new(),
     };
-    let widened = match options.mixed {
-        true => widen(
-            &graph,
-            &distributions,
-            &reference,
-            &data,
-            &mut choices,
-            &bar(bars, "sensitivity"),
-        )?,
-        false => Vec::new(),
-    };
+    let mut widened = Vec::new();
+    match options.precision {
+        Precision::Int8 if options.mixed => {
+            widened = widen(
+                &graph,
+                &distributions,
+                &reference,
+                &data,
+                &mut choices,
+                &bar(bars, "sensitivity"),
+            )?;
+        }
+        Precision::Int8 => {}
+        Precision::Int8x16 => choices.wide = adjustable(&graph, audio),
+        Precision::Fp16 => {
+            return Err(ConvertError::Option {
+                option: "--dtype",
+                reason: "fp16 is not built yet: use int8x16 where int8 is not enough".into(),
+            });
+        }
+    }
     let scheme = Scheme::new(&graph, &distributions, &choices);
     let program = lower(&graph, &scheme, options.form)?;
     let bytes = emit(&program, &plan(&program), &options.metadata)?;

@@ -9,6 +9,7 @@ use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::{read_array, write_npz};
 use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
@@ -44,6 +45,7 @@ fn converted(onnx: &str, calibration: &Path, form: Form) -> Result<Conversion, C
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form,
+        precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: true,
         metadata: Metadata::default(),
@@ -208,6 +210,7 @@ fn masks_that_are_not_causal_are_refused_with_their_node() {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let options = Options {
             form: Form::Window,
+            precision: Precision::Int8,
             range: RangeMethod::Mse,
             mixed: false,
             metadata: Metadata::default(),

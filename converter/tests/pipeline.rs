@@ -6,6 +6,7 @@ use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
@@ -38,6 +39,7 @@ fn options(form: Form) -> Options {
     };
     Options {
         form,
+        precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: false,
         metadata,

@@ -5,6 +5,7 @@ use attn_converter::convert::{Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::files::{read_array, write_bytes, write_npz};
 use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_host_tests::emulator::{Core, Emulator, Region};
 use attn_host_tests::images::Image;
@@ -42,6 +43,7 @@ fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBu
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form,
+        precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: true,
         metadata: Metadata::default(),

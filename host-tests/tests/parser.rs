@@ -8,6 +8,7 @@ use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
 use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, OpKind, Storage, checksum};
 use attn_runtime::ops::OpError;
@@ -183,6 +184,7 @@ fn converted() -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let options = Options {
         form: Form::Stream,
+        precision: Precision::Int8,
         range: RangeMethod::MinMax,
         mixed: false,
         metadata: Metadata::default(),

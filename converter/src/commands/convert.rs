@@ -7,6 +7,7 @@ use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files;
 use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, SpotterMeta};
 use clap::Args;
@@ -14,7 +15,7 @@ use indicatif::MultiProgress;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Converts a float ONNX model to an int8 .attn file.
+/// Converts a float ONNX model to an .attn file.
 #[derive(Args)]
 pub struct Convert {
     /// The ONNX model, with fixed shapes and a batch of 1.
@@ -28,10 +29,13 @@ pub struct Convert {
     /// Convert to a step that takes one frame at a time and keeps the past in state tensors.
     #[arg(long)]
     stream: bool,
+    /// Weights and activations of the file.
+    #[arg(long, value_enum, default_value_t = Precision::Int8)]
+    dtype: Precision,
     /// How the range of an int8 value is chosen from the calibration data.
     #[arg(long, value_enum, default_value_t = RangeMethod::Mse)]
     range: RangeMethod,
-    /// Hold every value that can be int8 in int8, whatever it costs.
+    /// With int8: hold every value that can be int8 in int8, whatever it costs.
     #[arg(long)]
     no_mixed: bool,
     /// Class names in the order of the logits: a text file, one per line.
@@ -75,6 +79,7 @@ impl Convert {
             } else {
                 Form::Window
             },
+            precision: self.dtype,
             range: self.range,
             mixed: !self.no_mixed,
             metadata: self.metadata()?,

@@ -20,6 +20,18 @@ const PROBABILITY_SCALE: f32 = 1.0 / 32767.0;
 /// int16 values have resolution to spare: this much beyond the range seen in calibration still fits.
 const INT16_HEADROOM: f32 = 2.0;
 
+/// The arithmetic that a file is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// int8 weights and activations, int16 where measured sensitivity asks for it.
+    #[default]
+    Int8,
+    /// int8 weights, int16 activations throughout.
+    Int8x16,
+    /// IEEE half-precision weights and activations, for chips with a floating-point unit.
+    Fp16,
+}
+
 /// How a value is held in integers: `real = scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quant {
