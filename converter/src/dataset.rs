@@ -1,10 +1,12 @@
 //! Calibration and evaluation data: an npz file with one array for each input of the model, samples first.
 //!
-//! Arrays are float32, or int8 with a scalar `scale` beside them as `attn features` writes them. An array `labels`
+//! Arrays are float32, or int8 with a scalar `scale` beside them as `attn features` writes them; numbers of tokens are
+//! int64. An array `labels`
 //! (int64, one class number per sample) is optional.
 
 use crate::error::ConvertError;
 use crate::files::{FileError, open_npz, read_array};
+use crate::reference::Input;
 use ndarray::{Array0, Array1, ArrayD, ArrayView, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
@@ -23,12 +25,12 @@ impl Dataset {
     ///
     /// # Errors
     /// [`ConvertError::File`] for a missing file or array, [`ConvertError::Data`] for a wrong shape, NaN, no samples.
-    pub fn load(path: &Path, inputs: &[(String, Vec<usize>)]) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path, inputs: &[Input]) -> Result<Self, ConvertError> {
         let arrays = inputs
             .iter()
-            .map(|(name, shape)| {
-                let array = read_input(path, name)?;
-                check_shape(path, name, shape, array)
+            .map(|input| {
+                let array = read_input(path, input)?;
+                check_shape(path, &input.name, &input.shape, array)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let mut dataset = Self::new(path, inputs, arrays)?;
@@ -42,22 +44,19 @@ impl Dataset {
     /// # Errors
     /// Those of [`Dataset::load`].
     pub fn load_sequences(path: &Path, name: &str, channels: usize) -> Result<Self, ConvertError> {
-        let array = read_input(path, name)?;
+        let input = Input::real(name, &[1, 1, channels]);
+        let array = read_input(path, &input)?;
         let shape = array.shape().to_vec();
         if shape.len() != 3 || shape[2] != channels {
             let reason = format!("shape {shape:?}, expected [samples, frames, {channels}]");
             return Err(data(path, name, reason));
         }
-        Self::new(path, &[(name.to_owned(), shape)], vec![array])
+        Self::new(path, &[input], vec![array])
     }
 
-    fn new(
-        path: &Path,
-        inputs: &[(String, Vec<usize>)],
-        arrays: Vec<ArrayD<f32>>,
-    ) -> Result<Self, ConvertError> {
+    fn new(path: &Path, inputs: &[Input], arrays: Vec<ArrayD<f32>>) -> Result<Self, ConvertError> {
         let count = arrays.first().map_or(0, |array| array.shape()[0]);
-        for ((name, _), array) in inputs.iter().zip(&arrays) {
+        for (Input { name, .. }, array) in inputs.iter().zip(&arrays) {
             let samples = array.shape()[0];
             if samples == 0 {
                 return Err(data(path, name, "it holds no samples".into()));
@@ -122,7 +121,11 @@ fn data(path: &Path, array: &str, reason: String) -> ConvertError {
     }
 }
 
-fn read_input(path: &Path, name: &str) -> Result<ArrayD<f32>, ConvertError> {
+fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
+    let name = input.name.as_str();
+    if input.integer {
+        return Ok(read_array::<i64, IxDyn>(path, name)?.mapv(|token| token as f32));
+    }
     match read_array::<f32, IxDyn>(path, name) {
         Err(FileError::WrongArray { .. }) => {
             let quantized = read_array::<i8, IxDyn>(path, name)?;

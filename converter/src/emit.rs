@@ -156,7 +156,7 @@ impl Sections {
             dtype: tensor.quant.dtype as u8,
             storage: storage as u8,
             rank: tensor.dims.len() as u8,
-            flags: 0,
+            rows_rule: tensor.rows_rule,
             dims: core::array::from_fn(|axis| tensor.dims.get(axis).map_or(1, |&d| d as u32)),
             offset: offset as u32,
             scale: tensor.quant.scale,

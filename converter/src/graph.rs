@@ -7,6 +7,7 @@
 
 use crate::function::Function;
 use ndarray::ArrayD;
+use std::collections::BTreeSet;
 
 /// Index of a [`Value`] in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// What the caller reads.
     pub outputs: Vec<ValueId>,
+    /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities.
+    pub tokens: BTreeSet<ValueId>,
 }
 
 impl Graph {
@@ -199,6 +202,11 @@ pub enum Op {
     MeanRows,
     /// Joins any number of inputs along channels; rows are equal.
     Concat,
+    /// Rows of a table; input: tokens `[n, 1]`, result `[n, channels]`.
+    Embedding {
+        /// `[tokens, channels]`
+        table: ArrayD<f32>,
+    },
     /// Softmax over channels.
     Softmax,
 }
@@ -221,6 +229,7 @@ impl Op {
             Op::LayerNorm { centre: false, .. } => "RmsNorm",
             Op::MeanRows => "MeanRows",
             Op::Concat => "Concat",
+            Op::Embedding { .. } => "Embedding",
             Op::Softmax => "Softmax",
         }
     }

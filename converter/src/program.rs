@@ -36,6 +36,8 @@ pub struct Tensor {
     pub quant: Quant,
     /// Where it lives.
     pub place: Place,
+    /// Number, from 1, of the rule in [`Program::row_rules`] for the rows in use; 0: all of them.
+    pub rows_rule: u8,
 }
 
 impl Tensor {
@@ -102,6 +104,7 @@ impl Program {
             dims: dims.to_vec(),
             quant,
             place,
+            rows_rule: 0,
         });
         self.tensors.len() - 1
     }

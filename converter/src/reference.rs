@@ -15,22 +15,55 @@ use tract_onnx::prelude::*;
 /// Every value of one run, by ONNX name.
 pub type Values = HashMap<String, Arc<Tensor>>;
 
+/// An input of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its ONNX shape; a dynamic axis has the length that the model was loaded for.
+    pub shape: Vec<usize>,
+    /// Holds numbers of tokens, not quantities.
+    pub integer: bool,
+    /// Number of the axis that was dynamic.
+    pub dynamic: Option<usize>,
+}
+
+impl Input {
+    /// An input of quantities with fixed shape.
+    pub fn real(name: &str, shape: &[usize]) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            integer: false,
+            dynamic: None,
+        }
+    }
+}
+
 /// An ONNX model that runs in float.
 pub struct Reference {
     path: PathBuf,
     graph: pb::GraphProto,
-    inputs: Vec<(String, Vec<usize>)>,
+    inputs: Vec<Input>,
     names: Vec<String>,
     plan: Arc<TypedRunnableModel>,
 }
 
 impl Reference {
-    /// Loads an ONNX file, with external data beside it.
+    /// Loads an ONNX file with fixed shapes, with external data beside it.
     ///
     /// # Errors
     /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self, ConvertError> {
+        Self::load_for(path, None)
+    }
+
+    /// Loads an ONNX file whose inputs may have one dynamic axis each, for sequences of `length`.
+    ///
+    /// # Errors
+    /// Those of [`Reference::load`].
+    pub fn load_for(path: &Path, length: Option<usize>) -> Result<Self, ConvertError> {
         let onnx = tract_onnx::onnx();
         let not_onnx = |reason: String| ConvertError::NotOnnx {
             path: path.into(),
@@ -46,7 +79,7 @@ impl Reference {
         if graph.node.is_empty() || graph.output.is_empty() {
             return Err(not_onnx("its graph has no nodes or no outputs".into()));
         }
-        let inputs = fixed_inputs(&graph)?;
+        let inputs = fixed_inputs(&graph, length)?;
         let load = |error: TractError| ConvertError::Reference {
             path: path.into(),
             action: "load",
@@ -72,8 +105,15 @@ impl Reference {
         let mut model = parsed.model;
         let order: Vec<_> = inputs
             .iter()
-            .map(|(name, _)| parsed.outlets_by_name[name])
+            .map(|input| parsed.outlets_by_name[&input.name])
             .collect();
+        for (input, outlet) in inputs.iter().zip(&order) {
+            if input.dynamic.is_some() {
+                let fact = model.outlet_fact(*outlet).map_err(load)?.clone();
+                let fact = fact.with_shape(input.shape.as_slice());
+                model.set_outlet_fact(*outlet, fact).map_err(load)?;
+            }
+        }
         model.set_input_outlets(&order).map_err(load)?;
         model.select_output_outlets(&outlets).map_err(load)?;
         let plan = model
@@ -94,8 +134,8 @@ impl Reference {
         &self.graph
     }
 
-    /// Names and shapes of the inputs, constants left out.
-    pub fn inputs(&self) -> &[(String, Vec<usize>)] {
+    /// The inputs, constants left out.
+    pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
@@ -104,9 +144,12 @@ impl Reference {
     /// # Errors
     /// [`ConvertError::Reference`].
     pub fn run(&self, inputs: &[ArrayD<f32>]) -> Result<Values, ConvertError> {
-        let tensors = inputs.iter().zip(&self.inputs).map(|(array, (_, shape))| {
+        let tensors = inputs.iter().zip(&self.inputs).enumerate();
+        let tensors = tensors.map(|(at, (array, input))| {
             let data: Vec<f32> = array.iter().copied().collect();
-            Tensor::from_shape(shape, &data).map(TValue::from)
+            let tensor = Tensor::from_shape(&input.shape, &data)?;
+            let dtype = self.plan.model().input_fact(at)?.datum_type;
+            Ok(TValue::from(tensor.cast_to_dt(dtype)?.into_owned()))
         });
         let run = |error: TractError| ConvertError::Reference {
             path: self.path.clone(),
@@ -151,17 +194,17 @@ pub fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
     )
 }
 
-fn fixed_inputs(graph: &pb::GraphProto) -> Result<Vec<(String, Vec<usize>)>, ConvertError> {
+fn fixed_inputs(graph: &pb::GraphProto, length: Option<usize>) -> Result<Vec<Input>, ConvertError> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     graph
         .input
         .iter()
         .filter(|input| !constant(&input.name))
-        .map(fixed_input)
+        .map(|input| fixed_input(input, length))
         .collect()
 }
 
-fn fixed_input(input: &pb::ValueInfoProto) -> Result<(String, Vec<usize>), ConvertError> {
+fn fixed_input(input: &pb::ValueInfoProto, length: Option<usize>) -> Result<Input, ConvertError> {
     let dynamic = |axis, dim: String| ConvertError::DynamicShape {
         input: input.name.clone(),
         axis,
@@ -176,20 +219,38 @@ fn fixed_input(input: &pb::ValueInfoProto) -> Result<(String, Vec<usize>), Conve
         .as_ref()
         .map(|shape| shape.dim.as_slice())
         .unwrap_or_default();
-    let mut shape = Vec::new();
+    let (mut shape, mut varies) = (Vec::new(), None);
     for (axis, dim) in dims.iter().enumerate() {
         match &dim.value {
             Some(Dim::DimValue(size)) if *size > 0 => shape.push(*size as usize),
+            Some(Dim::DimParam(_)) if length.is_some() && varies.is_none() => {
+                varies = Some(axis);
+                shape.extend(length);
+            }
             Some(Dim::DimParam(name)) => return Err(dynamic(axis, format!("`{name}`"))),
             _ => return Err(dynamic(axis, "no size given".into())),
         }
     }
     match shape.first() {
         None => Err(dynamic(0, "its shape is unknown".into())),
-        Some(&batch) if shape.len() > 1 && batch != 1 => Err(ConvertError::Batch {
-            input: input.name.clone(),
-            batch,
+        Some(&batch) if shape.len() > 1 && batch != 1 && varies != Some(0) => {
+            Err(ConvertError::Batch {
+                input: input.name.clone(),
+                batch,
+            })
+        }
+        Some(_) => Ok(Input {
+            name: input.name.clone(),
+            shape,
+            integer: is_integer(tensor.elem_type),
+            dynamic: varies,
         }),
-        Some(_) => Ok((input.name.clone(), shape)),
     }
+}
+
+fn is_integer(elem_type: i32) -> bool {
+    use pb::tensor_proto::DataType;
+    [DataType::Int64, DataType::Int32, DataType::Bool]
+        .iter()
+        .any(|&integer| integer as i32 == elem_type)
 }

@@ -2,6 +2,7 @@
 
 use crate::error::ConvertError;
 use crate::quantize::Quant;
+use crate::reference::Input;
 use attn_runtime::format::{DType, TensorRecord};
 use attn_runtime::{Model, ModelError, Progress, Session};
 use std::path::Path;
@@ -85,6 +86,20 @@ pub fn quant(tensor: &TensorRecord) -> Quant {
         dtype: tensor.dtype(),
         scale: tensor.scale,
         zero_point: tensor.zero_point,
+    }
+}
+
+/// An input of a file, as a dataset has it.
+pub fn input(model: Model, tensor: &TensorRecord) -> Input {
+    let integer = tensor.dtype() == DType::I32;
+    let shape = tensor.shape().iter().map(|&d| d as usize);
+    // Tokens stand one in a row.
+    let axes = tensor.shape().len() - usize::from(integer);
+    Input {
+        name: model.name(tensor.name).to_owned(),
+        shape: shape.take(axes).collect(),
+        integer,
+        dynamic: None,
     }
 }
 

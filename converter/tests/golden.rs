@@ -44,6 +44,7 @@ fn tiny() -> Graph {
         ],
         inputs: vec![ValueId(0)],
         outputs: vec![ValueId(2)],
+        tokens: Default::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
-use tiny_model::{Builder, sealed, tiny_model};
+use tiny_model::{Builder, C, sealed, tiny_model};
 
 /// Where the header says that a section is: tensors, ops, entries, meta, params, weights, strings.
 fn section(file: &[u8], index: usize) -> usize {
@@ -45,6 +45,11 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
         Session::new(model, arena.as_mut_slice()).expect("the arena is as large as asked for");
     let mut fill = 0u8;
     for run in 0..2 {
+        if run == 1 && model.max_length() > 0 {
+            session
+                .set_length(1)
+                .expect("every sequence has a length from 1 on");
+        }
         for entry in 0..model.entries().len() {
             for (index, id) in model.entries()[entry].inputs().enumerate() {
                 let mut next = || {
@@ -69,6 +74,29 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_shorter_sequence_has_fewer_rows_and_the_same_ones() {
+    let file = AlignedBytes::new(&tiny_model());
+    let model = Model::parse(file.as_slice()).unwrap();
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let words = model.entry("words").unwrap();
+    let mut run = |length: usize, tokens: &[i32]| {
+        session.set_length(length).unwrap();
+        session.input(words, 0).unwrap().copy_from_slice(tokens);
+        session.run(words).unwrap();
+        session.output::<i16>(words, 0).unwrap().to_vec()
+    };
+    let all = run(4, &[2, 0, 1, 2]);
+    assert_eq!(all.len(), 4 * C);
+    assert_eq!(run(2, &[2, 0]), all[..2 * C]);
+    assert_eq!(
+        session.set_length(5),
+        Err(SessionError::LengthOutOfRange { length: 5, max: 4 })
+    );
+    assert!(session.set_length(0).is_err());
 }
 
 #[test]
@@ -281,6 +309,10 @@ fn each_broken_rule_has_its_error() {
     assert_eq!(
         broken(&put(tensors + 28, 200)),
         bad_tensor(TensorError::BadQuantization)
+    );
+    assert_eq!(
+        broken(&|file| file[tensors + 3] = 1),
+        bad_tensor(TensorError::BadRowRule)
     );
     assert_eq!(
         broken(&|file| file[ops] = 99),

@@ -88,6 +88,13 @@ pub enum SessionError {
         /// Type asked for.
         asked: DType,
     },
+    /// A sequence without elements, or longer than the model takes.
+    LengthOutOfRange {
+        /// Length asked for.
+        length: usize,
+        /// Greatest length that the model takes; 0: it has no axis of variable length.
+        max: usize,
+    },
     /// [`Session::run_ops`] without [`Session::start`] before it.
     NotStarted,
     /// An operator failed; a parsed model never does.
@@ -117,6 +124,15 @@ impl fmt::Display for SessionError {
                     "the tensor holds {} elements, {} were asked for",
                     found.name(),
                     asked.name()
+                )
+            }
+            Self::LengthOutOfRange { max: 0, .. } => {
+                write!(f, "the model has no axis of variable length")
+            }
+            Self::LengthOutOfRange { length, max } => {
+                write!(
+                    f,
+                    "a sequence of length {length}; the model takes 1 to {max}"
                 )
             }
             Self::NotStarted => write!(f, "run_ops without start: call Session::start first"),
@@ -150,6 +166,8 @@ pub struct Session<'m, 'a> {
     arena: &'a mut [u8],
     /// Operators that are left of the run in progress.
     pending: core::ops::Range<usize>,
+    /// Length of the sequence that is processed.
+    length: usize,
 }
 
 impl<'m, 'a> Session<'m, 'a> {
@@ -169,6 +187,7 @@ impl<'m, 'a> Session<'m, 'a> {
             model,
             arena,
             pending: 0..0,
+            length: model.max_length(),
         };
         session.reset();
         Ok(session)
@@ -199,6 +218,26 @@ impl<'m, 'a> Session<'m, 'a> {
         }
     }
 
+    /// Says how long the sequence is that the next runs process: inputs and outputs then have so many rows, and no
+    /// work is done for more. Until it is called, the greatest length holds.
+    ///
+    /// # Errors
+    /// [`SessionError::LengthOutOfRange`] for 0, for more than [`Model::max_length`], and for any length where the
+    /// model has no axis of variable length.
+    pub fn set_length(&mut self, length: usize) -> Result<(), SessionError> {
+        let max = self.model.max_length();
+        if !(1..=max).contains(&length) {
+            return Err(SessionError::LengthOutOfRange { length, max });
+        }
+        self.length = length;
+        Ok(())
+    }
+
+    /// Length of the sequence that is processed; 0 for a model without an axis of variable length.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
     /// Input number `index` of an entry point, to be filled before it runs.
     ///
     /// # Errors
@@ -212,7 +251,7 @@ impl<'m, 'a> Session<'m, 'a> {
         expect::<T>(tensor)?;
         let bytes = self
             .arena
-            .get_mut(tensor.range())
+            .get_mut(self.model.active_range(tensor, self.length))
             .ok_or(SessionError::NoSuchTensor { index })?;
         <[T]>::mut_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
     }
@@ -226,7 +265,7 @@ impl<'m, 'a> Session<'m, 'a> {
         expect::<T>(tensor)?;
         let bytes = self
             .arena
-            .get(tensor.range())
+            .get(self.model.active_range(tensor, self.length))
             .ok_or(SessionError::NoSuchTensor { index })?;
         <[T]>::ref_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
     }
@@ -284,7 +323,8 @@ impl<'m, 'a> Session<'m, 'a> {
         }
         let model = self.model;
         for id in self.pending.by_ref().take(count) {
-            model.op(id).ok_or(OpError::UnknownKind)?.run(self.arena)?;
+            let op = model.op(id, self.length).ok_or(OpError::UnknownKind)?;
+            op.run(self.arena)?;
         }
         Ok(if self.pending.is_empty() {
             Progress::Done
@@ -296,7 +336,8 @@ impl<'m, 'a> Session<'m, 'a> {
     /// The bytes of tensor number `id` as they stand in the arena now: for traces and tests. An arena tensor is
     /// meaningful only between the operator that writes it and the one that reuses its place.
     pub fn tensor_bytes(&self, id: usize) -> Option<&[u8]> {
-        self.arena.get(self.model.tensor(id)?.range())
+        let range = self.model.active_range(self.model.tensor(id)?, self.length);
+        self.arena.get(range)
     }
 
     fn entry(&self, entry: usize) -> Result<&'m EntryRecord, SessionError> {

@@ -5,6 +5,7 @@ use attn_converter::convert::bar;
 use attn_converter::dataset::Dataset;
 use attn_converter::error::ConvertError;
 use attn_converter::files;
+use attn_converter::reference::Input;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::{Model, Session};
 use clap::Args;
@@ -45,16 +46,8 @@ impl Run {
     /// Whole windows: outputs `[sample, 1, elements]`.
     fn windows(&self, model: Model, entry: usize) -> Result<(Outputs, usize), ConvertError> {
         let record = &model.entries()[entry];
-        let inputs: Vec<(String, Vec<usize>)> = record
-            .inputs()
-            .filter_map(|id| model.tensor(id))
-            .map(|t| {
-                (
-                    model.name(t.name).to_owned(),
-                    t.shape().iter().map(|&d| d as usize).collect(),
-                )
-            })
-            .collect();
+        let tensors = record.inputs().filter_map(|id| model.tensor(id));
+        let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
         let data = Dataset::load(&self.inputs, &inputs)?;
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;

@@ -15,7 +15,7 @@ mod view;
 use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Graph, Node, Op, Source, Value, ValueId};
-use crate::reference::{Reference, Values, to_f32};
+use crate::reference::{Input, Reference, Values, to_f32};
 use ndarray::{ArrayD, Axis, Slice};
 use node::OnnxNode;
 use std::collections::{HashMap, HashSet};
@@ -45,12 +45,12 @@ pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
     let zeros: Vec<_> = reference
         .inputs()
         .iter()
-        .map(|(_, shape)| ArrayD::zeros(shape.as_slice()))
+        .map(|input| ArrayD::zeros(input.shape.as_slice()))
         .collect();
     let values = reference.run(&zeros)?;
     let mut importer = Importer::new(reference, values);
-    for (name, shape) in reference.inputs() {
-        importer.add_input(name, shape);
+    for input in reference.inputs() {
+        importer.add_input(input);
     }
     for node in &reference.graph().node {
         if !importer.is_constant(node) {
@@ -77,7 +77,7 @@ impl<'r> Importer<'r> {
         let mut dynamic: HashSet<String> = reference
             .inputs()
             .iter()
-            .map(|(name, _)| name.clone())
+            .map(|input| input.name.clone())
             .collect();
         let mut uses = HashMap::new();
         for node in &graph.node {
@@ -116,11 +116,18 @@ impl<'r> Importer<'r> {
             .any(|output| self.dynamic.contains(output))
     }
 
-    fn add_input(&mut self, name: &str, shape: &[usize]) {
-        let id = self.add_value(name, shape, shape);
+    fn add_input(&mut self, input: &Input) {
+        let id = self.add_value(&input.name, &input.shape, &input.shape);
+        if input.integer {
+            // One token in a row.
+            self.graph.values[id.0].dims = vec![input.shape.iter().product(), 1];
+            self.graph.tokens.insert(id);
+        }
         self.graph.inputs.push(id);
-        self.items
-            .insert(name.into(), Item::View(View::whole(id, shape)));
+        self.items.insert(
+            input.name.clone(),
+            Item::View(View::whole(id, &input.shape)),
+        );
     }
 
     /// A value whose physical order is the ONNX order, unit axes dropped.

@@ -2,7 +2,7 @@
 
 use super::attention::is_last_axis;
 use super::node::OnnxNode;
-use super::view::View;
+use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Op};
@@ -130,7 +130,37 @@ impl Importer<'_> {
         Ok(())
     }
 
+    /// Rows of a constant table by numbers that the caller gives.
+    fn embedding(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
+        let (Some(table), Ok(Item::View(tokens))) = (self.weight(node, 0)?, self.item(node, 1))
+        else {
+            return Ok(false);
+        };
+        let whole = self.graph.tokens.contains(&tokens.base)
+            && tokens.position.len() == self.graph.values[tokens.base.0].len()
+            && is_run(&tokens.positions(), 0);
+        if table.ndim() != 2 || node.int("axis", 0) != 0 || !whole {
+            return Err(node.form("an embedding must be a table [tokens, channels] read by an integer input of the model"));
+        }
+        let channels = table.shape()[1];
+        let mut shape = tokens.shape().to_vec();
+        shape.push(channels);
+        let view = View::whole(self.next_value(), &shape);
+        let dims = [tokens.position.len(), channels];
+        self.add_node(
+            node,
+            Op::Embedding { table },
+            vec![tokens.base],
+            &dims,
+            view,
+        );
+        Ok(true)
+    }
+
     fn gather(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        if self.embedding(node)? {
+            return Ok(());
+        }
         let places = self
             .integers(node, 1)
             .ok_or_else(|| node.form("the indices of a gather must be constant"))?;

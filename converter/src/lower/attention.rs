@@ -171,5 +171,6 @@ fn window_params(shape: &Shape) -> AttentionParams {
         score_multiplier: 0,
         value_zero_point: 0,
         causal: 0,
+        rows_rule: 0,
     }
 }

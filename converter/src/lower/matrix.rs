@@ -5,10 +5,10 @@ use crate::error::ConvertError;
 use crate::graph::{Clamp, Node};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
-use crate::quantize::weights::{Weights, padded};
+use crate::quantize::weights::{self, Weights, padded};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, GruParams, GruSide, LinearParams};
+use attn_runtime::ops::{Conv1dParams, EmbeddingParams, GruParams, GruSide, LinearParams};
 use ndarray::ArrayD;
 
 /// GRU pre-activations are Q16.
@@ -180,6 +180,36 @@ impl Lowering<'_> {
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,
+            vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn embedding(
+        &mut self,
+        node: &Node,
+        table: &ArrayD<f32>,
+    ) -> Result<(), ConvertError> {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let out = self.quant(y);
+        let rows = rows(table);
+        let (stored, multipliers) =
+            weights::table(&node.name, rows.iter().map(Vec::as_slice), out.scale)?;
+        let (min, max) = out.limits();
+        let params = EmbeddingParams {
+            table: self.program.weights(&stored),
+            multipliers: self.program.weights(&multipliers.values),
+            tokens: rows.len() as u32,
+            left_shift: multipliers.left_shift,
+            min,
+            max,
+        };
+        self.op(
+            &node.name,
+            OpKind::Embedding,
             vec![x],
             vec![y],
             None,

@@ -117,6 +117,7 @@ impl Lowering<'_> {
             Op::Mul { factor } => self.mul(node, *factor),
             Op::MeanRows => self.mean_rows(node),
             Op::Concat => self.concat(node),
+            Op::Embedding { table } => self.embedding(node, table),
             Op::Softmax => self.softmax(node),
         }
     }

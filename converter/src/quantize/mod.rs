@@ -68,7 +68,7 @@ impl Quant {
         }
     }
 
-    /// A counter.
+    /// A counter, or the number of a token.
     pub const COUNTER: Self = Self {
         dtype: DType::I32,
         scale: 1.0,
@@ -147,6 +147,9 @@ impl Scheme {
                 .iter()
                 .for_each(|input| scheme.held[input.0] = features);
         }
+        for token in &graph.tokens {
+            scheme.held[token.0] = Quant::COUNTER;
+        }
         for node in &graph.nodes {
             let int16 = |scale| Quant {
                 dtype: DType::I16,
@@ -202,6 +205,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
                 | Op::LayerNorm { .. }
                 | Op::MeanRows
                 | Op::Mul { .. }
+                | Op::Embedding { .. }
         )
     };
     let produced = graph
@@ -209,7 +213,8 @@ pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
         .iter()
         .filter(|node| free(&node.op))
         .map(|node| node.output);
-    let inputs = graph.inputs.iter().copied().filter(|_| !audio);
+    let inputs = graph.inputs.iter().copied();
+    let inputs = inputs.filter(|input| !audio && !graph.tokens.contains(input));
     let mut values: BTreeSet<ValueId> = produced.chain(inputs).collect();
     for node in &graph.nodes {
         match &node.op {

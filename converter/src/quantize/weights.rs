@@ -245,6 +245,28 @@ pub fn mean(node: &str, x: Quant, rows: usize, out_scale: f32) -> Result<(i32, u
     Ok((found.values[0], found.left_shift))
 }
 
+/// The rows of an embedding table in integers, and what takes each to an output with `out_scale`.
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart.
+pub fn table<'w>(
+    node: &str,
+    rows: impl Iterator<Item = &'w [f32]>,
+    out_scale: f32,
+) -> Result<(Vec<i8>, Multipliers), ConvertError> {
+    let (mut stored, mut factors) = (Vec::new(), Vec::new());
+    for row in rows {
+        let largest = row
+            .iter()
+            .fold(0.0f64, |max, &w| max.max(f64::from(w.abs())));
+        let scale = largest.max(1e-9) / WEIGHT_MAX;
+        stored.extend(row.iter().map(|&w| (f64::from(w) / scale).round() as i8));
+        factors.push(scale / f64::from(out_scale));
+    }
+    let bounds = vec![WEIGHT_MAX as i64; factors.len()];
+    Ok((stored, multipliers(node, &factors, &bounds)?))
+}
+
 /// Values padded to whole blocks of outputs.
 pub fn padded(values: &[i32]) -> Vec<i32> {
     let mut padded = values.to_vec();

@@ -1,14 +1,15 @@
 //! A small file with every operator, a stream and a whole window as entry points, written record by record.
 
 use attn_runtime::format::{
-    AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MetaKey, MetaRecord,
-    NO_TENSOR, OpKind, OpRecord, Section, SpotterMeta, Storage, TensorRecord, VERSION, checksum,
+    AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MetaKey,
+    MetaRecord, NO_TENSOR, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage, TensorRecord,
+    VERSION, checksum,
 };
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AttentionParams, Conv1dParams, GruParams, GruSide,
-    LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams,
+    AddConstantParams, AddParams, AttentionParams, Conv1dParams, EmbeddingParams, GruParams,
+    GruSide, LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams,
 };
 use zerocopy::IntoBytes;
 
@@ -62,7 +63,7 @@ impl Builder {
             dtype: dtype as u8,
             storage: storage as u8,
             rank: 2,
-            flags: 0,
+            rows_rule: 0,
             dims: [rows as u32, channels as u32, 1, 1],
             offset,
             scale: 0.125,
@@ -228,6 +229,7 @@ fn attention_params(score_multiplier: u32) -> AttentionParams {
         score_multiplier,
         value_zero_point: -3,
         causal: 0,
+        rows_rule: 0,
     }
 }
 
@@ -251,6 +253,22 @@ pub fn tiny_model() -> Vec<u8> {
     b.op(OpKind::Concat, &[x, x], &[y], None, &[RESCALE; 2]);
     b.entry("twice", first, &[x], &[y]);
 
+    let tokens = b.tensor(Arena, I32, 4, 1);
+    let words = b.tensor(Arena, I16, 4, C);
+    for id in [tokens, words] {
+        b.tensors[usize::from(id)].rows_rule = 1;
+    }
+    let first = b.ops.len();
+    let embedding = EmbeddingParams {
+        table: b.weights(3 * C),
+        multipliers: b.words(3, 1 << 28),
+        tokens: 3,
+        left_shift: 1,
+        min: -100,
+        max: 100,
+    };
+    b.op(OpKind::Embedding, &[tokens], &[words], None, &embedding);
+    b.entry("words", first, &[tokens], &[words]);
     let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
     b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
     let audio = AudioMeta {
@@ -270,6 +288,14 @@ pub fn tiny_model() -> Vec<u8> {
         4,
         &[spotter.as_bytes(), thresholds.as_bytes()].concat(),
     );
+    let length = LengthMeta { max: 4 };
+    let rule = RowRule { add: 0, divisor: 1 };
+    b.meta(
+        MetaKey::Length,
+        1,
+        &[length.as_bytes(), rule.as_bytes()].concat(),
+    );
+
     b.file()
 }
 

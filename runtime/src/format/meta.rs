@@ -12,6 +12,8 @@ pub enum MetaKey {
     Audio = 2,
     /// A [`SpotterMeta`], followed by one `u16` threshold (Q15) per label.
     Spotter = 3,
+    /// A [`LengthMeta`], followed by `count` [`RowRule`]s: the model takes sequences of any length up to a largest.
+    Length = 4,
 }
 
 /// One piece of metadata.
@@ -50,4 +52,34 @@ pub struct SpotterMeta {
     pub smoothing_hops: u32,
     /// Hops after an event in which no other is reported.
     pub refractory_hops: u32,
+}
+
+/// Sequences of variable length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LengthMeta {
+    /// Longest sequence, at least 1; tensors are laid out for it.
+    pub max: u32,
+}
+
+/// How many rows a tensor has for a sequence of length `n`: `(n + add) / divisor`, rounded down, at least 0.
+/// `divisor` is above 1 behind convolutions with a stride.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RowRule {
+    /// Added to the length.
+    pub add: i32,
+    /// Divides the sum; at least 1.
+    pub divisor: u32,
+}
+
+impl RowRule {
+    /// Rows for a sequence of `length`.
+    pub fn rows(&self, length: usize) -> usize {
+        let sum = i64::try_from(length)
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.add.into());
+        let rows = sum.max(0) as u64 / u64::from(self.divisor.max(1));
+        usize::try_from(rows).unwrap_or(usize::MAX)
+    }
 }

@@ -10,7 +10,7 @@ mod op;
 mod tensor;
 
 pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
-pub use meta::{AudioMeta, MetaKey, MetaRecord, SpotterMeta};
+pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
 pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpKind, OpRecord};
 pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};
 

@@ -69,6 +69,8 @@ op_kinds! {
     AddConstant = 15,
     /// Elementwise product.
     Mul = 16,
+    /// Rows of a table, by token number.
+    Embedding = 17,
 }
 
 /// One operator.

@@ -80,9 +80,9 @@ pub struct TensorRecord {
     pub storage: u8,
     /// Number of dimensions in use, 1 to 4.
     pub rank: u8,
-    /// Reserved; 0.
-    pub flags: u8,
-    /// Dimensions, channels last.
+    /// Number, from 1, of the [`super::RowRule`] that gives the rows in use; 0: all of them.
+    pub rows_rule: u8,
+    /// Dimensions, channels last; of a tensor with a rule the first axis is the one that varies.
     pub dims: [u32; MAX_RANK],
     /// Byte offset in the arena; a multiple of 4.
     pub offset: u32,
@@ -167,7 +167,7 @@ mod tests {
             dtype: DType::I16 as u8,
             storage: Storage::State as u8,
             rank: 2,
-            flags: 0,
+            rows_rule: 0,
             dims: [3, 40, 1, 1],
             offset: 16,
             scale: 0.5,
@@ -191,7 +191,7 @@ mod tests {
             dtype: 1,
             storage: 0,
             rank: 4,
-            flags: 0,
+            rows_rule: 0,
             dims: [u32::MAX; 4],
             offset: 0,
             scale: 1.0,

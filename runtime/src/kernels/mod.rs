@@ -9,6 +9,7 @@ pub mod attention;
 pub mod conv;
 pub mod dot;
 pub mod elementwise;
+pub mod embedding;
 pub mod gru;
 pub mod layer_norm;
 pub mod linear;

@@ -47,7 +47,7 @@ fn tensor(dtype: DType, len: usize, offset: usize, scale: f32) -> TensorRecord {
         dtype: dtype as u8,
         storage: 0,
         rank: 2,
-        flags: 0,
+        rows_rule: 0,
         dims: [1, len as u32, 1, 1],
         offset: offset as u32,
         scale,

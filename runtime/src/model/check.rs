@@ -3,8 +3,8 @@
 
 use super::{Limited, Model, ModelError, TensorError, string_at};
 use crate::format::{
-    AudioMeta, DType, EntryRecord, MAX_ARENA_LEN, MAX_OPS, MAX_RANK, MetaKey, NO_TENSOR, OpRecord,
-    SpotterMeta, Storage, TensorRecord,
+    AudioMeta, DType, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK, MetaKey,
+    NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
 };
 use crate::ops::OpView;
 use core::ops::Range;
@@ -17,10 +17,10 @@ impl Model<'_> {
     /// Everything behind the header and the places of the sections.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         self.check_limits()?;
+        self.check_meta()?;
         self.check_tensors()?;
         self.check_ops()?;
-        self.check_entries()?;
-        self.check_meta()
+        self.check_entries()
     }
 
     fn check_name(&self, offset: u32) -> Result<(), ModelError> {
@@ -104,6 +104,14 @@ impl Model<'_> {
             // A counter's zero point is the value that it starts from.
             DType::I32 => i32::MIN..=i32::MAX,
         };
+        if tensor.rows_rule != 0 {
+            // At the greatest length the rows in use are all there are.
+            let rule = self.row_rule(tensor.rows_rule.into());
+            let rows = rule.map(|rule| rule.rows(self.max_length()));
+            if rows != Some(tensor.dims[0] as usize) || rank < 2 {
+                return Err(TensorError::BadRowRule);
+            }
+        }
         let scaled = tensor.scale.is_finite() && tensor.scale > 0.0;
         if !scaled || !zero_points.contains(&tensor.zero_point) {
             return Err(TensorError::BadQuantization);
@@ -113,7 +121,7 @@ impl Model<'_> {
 
     fn check_ops(&self) -> Result<(), ModelError> {
         for (id, record) in self.ops.iter().enumerate() {
-            let view = OpView::new(*self, record);
+            let view = OpView::new(*self, record, usize::MAX);
             view.check().map_err(|reason| ModelError::BadOp {
                 op: id as u16,
                 reason,
@@ -205,6 +213,7 @@ impl Model<'_> {
                     bytes.len()
                         == size_of::<SpotterMeta>() + (count * size_of::<u16>()).next_multiple_of(4)
                 }
+                key if key == MetaKey::Length as u16 => length_fits(bytes, count),
                 _ => true,
             };
             if !fits || !record.offset.is_multiple_of(4) {
@@ -219,6 +228,16 @@ impl Model<'_> {
             .iter()
             .try_for_each(|&offset| self.check_name(offset))
     }
+}
+
+fn length_fits(bytes: &[u8], count: usize) -> bool {
+    let Ok((length, rules)) = LengthMeta::ref_from_prefix(bytes) else {
+        return false;
+    };
+    let max = length.max as usize;
+    (1..=MAX_ARENA_LEN).contains(&max)
+        && <[RowRule]>::ref_from_bytes(rules)
+            .is_ok_and(|rules| rules.len() == count && rules.iter().all(|rule| rule.divisor > 0))
 }
 
 fn contains(outer: &Range<usize>, inner: &Range<usize>) -> bool {

@@ -134,6 +134,8 @@ pub enum TensorError {
     OutOfArena,
     /// Scale not finite and positive, or zero point outside the element type.
     BadQuantization,
+    /// A rule for its rows that does not exist, or that gives another number at the greatest length; or rank 1.
+    BadRowRule,
 }
 
 impl fmt::Display for ModelError {
@@ -222,6 +224,7 @@ impl fmt::Display for TensorError {
             Self::UnknownCode => "unknown element type or storage",
             Self::BadShape => "rank outside 1 to 4, a zero dimension or a size that overflows",
             Self::OutOfArena => "outside its part of the arena or not at a multiple of 4",
+            Self::BadRowRule => "its rule for rows does not exist or does not fit its shape",
             Self::BadQuantization => {
                 "scale not finite and positive, or zero point outside the element type"
             }

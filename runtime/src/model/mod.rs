@@ -9,8 +9,8 @@ mod error;
 pub use error::{Limited, ModelError, TensorError};
 
 use crate::format::{
-    self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_NAME_LEN, MetaKey,
-    MetaRecord, OpRecord, Section, SpotterMeta, TensorRecord, VERSION,
+    self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_NAME_LEN,
+    MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord, VERSION,
 };
 use crate::ops::OpView;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -128,8 +128,51 @@ impl<'a> Model<'a> {
         self.tensors.get(id)
     }
 
-    pub(crate) fn op(&self, id: usize) -> Option<OpView<'a>> {
-        self.ops.get(id).map(|record| OpView::new(*self, record))
+    /// Longest sequence that the model takes; 0 for a model without an axis of variable length.
+    pub fn max_length(&self) -> usize {
+        self.length().map_or(0, |(length, _)| length.max as usize)
+    }
+
+    fn length(&self) -> Option<(&'a LengthMeta, &'a [RowRule])> {
+        let (count, bytes) = self.payload(MetaKey::Length)?;
+        let (length, rules) = LengthMeta::ref_from_prefix(bytes).ok()?;
+        let rules = <[RowRule]>::ref_from_bytes(rules).ok()?;
+        Some((length, rules.get(..count)?))
+    }
+
+    /// The rule that gives the rows of tensors with this number in their record; `None` for 0.
+    pub(crate) fn row_rule(&self, number: usize) -> Option<&'a RowRule> {
+        self.length()?.1.get(number.checked_sub(1)?)
+    }
+
+    /// Rows of `tensor` that are in use for a sequence of `length`.
+    pub(crate) fn active_rows(&self, tensor: &TensorRecord, length: usize) -> usize {
+        let Some(rule) = self.row_rule(tensor.rows_rule.into()) else {
+            return tensor.rows();
+        };
+        let first = tensor.dims[0] as usize;
+        let per_row = tensor.rows().checked_div(first).unwrap_or(0);
+        per_row * rule.rows(length).min(first)
+    }
+
+    /// Bytes of the arena that `tensor` covers for a sequence of `length`.
+    pub(crate) fn active_range(
+        &self,
+        tensor: &TensorRecord,
+        length: usize,
+    ) -> core::ops::Range<usize> {
+        if tensor.rows_rule == 0 {
+            return tensor.range();
+        }
+        let row = tensor.channels() * tensor.dtype().size();
+        let start = tensor.offset as usize;
+        start..start + self.active_rows(tensor, length) * row
+    }
+
+    pub(crate) fn op(&self, id: usize, length: usize) -> Option<OpView<'a>> {
+        self.ops
+            .get(id)
+            .map(|record| OpView::new(*self, record, length))
     }
 
     pub(crate) fn params(&self, offset: u32, len: u32) -> Option<&'a [u8]> {

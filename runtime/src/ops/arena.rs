@@ -4,16 +4,6 @@ use super::OpError;
 use crate::format::{DType, TensorRecord};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The bytes of several tensors at once. They must not overlap.
-pub(super) fn tensors<'t, const N: usize>(
-    arena: &'t mut [u8],
-    records: [&TensorRecord; N],
-) -> Result<[&'t mut [u8]; N], OpError> {
-    arena
-        .get_disjoint_mut(records.map(TensorRecord::range))
-        .map_err(|_| OpError::Overlap)
-}
-
 /// `bytes` as elements of type `T`.
 pub(super) fn typed<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
     bytes: &mut [u8],

@@ -31,6 +31,9 @@ pub struct AttentionParams {
     pub value_zero_point: i32,
     /// 1: of `rows` queries, query `i` sees the first `slots - rows + 1 + i` slots; 0: all see all. 0 in PushKeyValue.
     pub causal: u32,
+    /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
+    /// 0 on a stream and in PushKeyValue.
+    pub rows_rule: u32,
 }
 
 /// Elements of a ring tensor: next slot to overwrite, number of slots filled.
@@ -123,7 +126,7 @@ pub(super) fn run_push(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let first = if streaming {
         advance(op, &shape, arena)?
     } else {
-        let [keys, values] = arena::tensors(arena, [keys, values])?;
+        let [keys, values] = op.tensors(arena, [keys, values])?;
         keys.fill(0);
         values.fill(0);
         0
@@ -131,12 +134,12 @@ pub(super) fn run_push(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let width = shape.heads * shape.head_dim;
     let slots = (first..shape.slots).chain(0..first);
     // One tensor can be both key and value: each is borrowed by itself.
-    let [key, keys] = arena::tensors(arena, [op.input(0)?, keys])?;
+    let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
     let keys = arena::typed::<i8>(keys)?;
     for (slot, key) in (slots.clone()).zip(arena::typed::<i8>(key)?.chunks_exact(width)) {
         push_key(key, slot, &shape, keys);
     }
-    let [value, values] = arena::tensors(arena, [op.input(1)?, values])?;
+    let [value, values] = op.tensors(arena, [op.input(1)?, values])?;
     let values = arena::typed::<i8>(values)?;
     for (slot, value) in slots.zip(arena::typed::<i8>(value)?.chunks_exact(width)) {
         push_value(value, slot, &shape, values);
@@ -146,8 +149,8 @@ pub(super) fn run_push(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 /// Moves the ring on by the rows that are pushed; gives the slot of the first.
 fn advance(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpError> {
-    let rows = op.input(0)?.rows();
-    let [ring] = arena::tensors(arena, [op.input(4)?])?;
+    let rows = op.rows(op.input(0)?);
+    let [ring] = op.tensors(arena, [op.input(4)?])?;
     let [next, filled] = arena::typed::<i32>(ring)? else {
         return Err(OpError::WrongShape);
     };
@@ -177,13 +180,17 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_window(&shape, keys, values)?;
     match op.input_count() {
         3 => {
+            op.check_rows_rule(params.rows_rule, shape.slots)?;
             let ordered = params.causal == 0 || query.rows() <= shape.slots;
             require(ordered, OpError::WrongShape)?;
             op.require_disjoint(&[query, keys, values, context])?;
         }
         4 => {
             // The slots of a ring are in no order.
-            require(params.causal == 0, OpError::BadParams)?;
+            require(
+                params.causal == 0 && params.rows_rule == 0,
+                OpError::BadParams,
+            )?;
             check_ring(op.input(3)?)?;
             op.require_disjoint(&[query, keys, values, op.input(3)?, context])?;
         }
@@ -200,7 +207,7 @@ fn scratch_len(shape: &Shape) -> usize {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
-    let filled = filled(op, &shape, arena)?;
+    let filled = filled(op, params, &shape, arena)?;
     let (query, context) = (op.input(0)?, op.output()?);
     let scratch = op.scratch(DType::I32, scratch_len(&shape))?;
     let scaling = Scaling {
@@ -209,13 +216,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         value_zero_point: params.value_zero_point,
     };
     let [query_bytes, keys, values, context, scratch] =
-        arena::tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
+        op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
     let window = Packed {
         keys: arena::typed(keys)?,
         values: arena::typed(values)?,
         filled,
         hidden: if params.causal == 1 {
-            query.rows().saturating_sub(1)
+            op.rows(query).saturating_sub(1)
         } else {
             0
         },
@@ -230,11 +237,16 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 }
 
 /// Number of slots that hold a key and a value.
-fn filled(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpError> {
+fn filled(
+    op: &OpView,
+    params: &AttentionParams,
+    shape: &Shape,
+    arena: &mut [u8],
+) -> Result<usize, OpError> {
     if op.input_count() == 3 {
-        return Ok(shape.slots);
+        return Ok(op.active(params.rows_rule, shape.slots));
     }
-    let [ring] = arena::tensors(arena, [op.input(3)?])?;
+    let [ring] = op.tensors(arena, [op.input(3)?])?;
     let filled = arena::typed::<i32>(ring)?.get(1).copied().unwrap_or(0);
     Ok(filled.clamp(0, shape.slots as i32) as usize)
 }

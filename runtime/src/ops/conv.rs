@@ -94,7 +94,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         .matrix
         .matrix(op, y.channels(), packed_len(y.channels(), span))?;
     let (output, window) = (params.matrix.output(op, y)?, params.window(x));
-    let [x_bytes, y_bytes, scratch] = arena::tensors(arena, [x, y, scratch])?;
+    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let pairs = arena::first::<i16>(scratch, pairs_len(span))?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => conv1d(x, c, &window, &matrix, &output, pairs, y),
@@ -119,7 +119,7 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let c = x.channels();
     let matrix = params.matrix.matrix(op, c, params.span(x)?)?;
     let (output, window) = (params.matrix.output(op, y)?, params.window(x));
-    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => depthwise_conv1d(x, c, &window, &matrix, &output, y),
         (Values::I8(x), ValuesMut::I16(y)) => depthwise_conv1d(x, c, &window, &matrix, &output, y),

@@ -119,10 +119,10 @@ pub(super) fn run_lut(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
     let (x, y) = (op.input(0)?, op.output()?);
     if !in_place(x, y) {
-        let [x, y] = arena::tensors(arena, [x, y])?;
+        let [x, y] = op.tensors(arena, [x, y])?;
         y.iter_mut().zip(&*x).for_each(|(y, x)| *y = *x);
     }
-    let [y] = arena::tensors(arena, [y])?;
+    let [y] = op.tensors(arena, [y])?;
     lut(table, arena::typed(y)?);
     Ok(())
 }
@@ -141,7 +141,7 @@ pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<RequantizeParams>()?.rescale(x, y);
-    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => rescale(x, &by, y),
         (Values::I8(x), ValuesMut::I16(y)) => rescale(x, &by, y),
@@ -175,7 +175,7 @@ pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let x = op.input(slot)?;
         let by = params.rescale(x, y);
         let (channels, row_len) = (x.channels(), y.channels());
-        let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+        let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
         match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
             (Values::I8(x), ValuesMut::I8(y)) => join(x, channels, &by, y, row_len, at),
             (Values::I8(x), ValuesMut::I16(y)) => join(x, channels, &by, y, row_len, at),
@@ -215,7 +215,7 @@ pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         min: params.min,
         max: params.max,
     };
-    let [a_bytes, b_bytes, y_bytes] = arena::tensors(arena, [a, b, y])?;
+    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
     match (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?) {
         (Values::I8(a), Values::I8(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
         (Values::I8(a), Values::I16(b)) => add_into(a, b, &sum, arena::values_mut(y_bytes, y)?),
@@ -250,7 +250,7 @@ pub(super) fn run_softmax(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
     let (x, y) = (op.input(0)?, op.output()?);
     let multiplier = op.params::<SoftmaxParams>()?.score_multiplier;
     let channels = x.channels().max(1);
-    let [x_bytes, y] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y] = op.tensors(arena, [x, y])?;
     let y = arena::typed::<i16>(y)?;
     match arena::values(x_bytes, x)? {
         Values::I8(x) => softmax_rows(x, channels, multiplier, y),
@@ -283,7 +283,7 @@ pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let by = op.params::<MulParams>()?.rescale(a, y);
-    let [a_bytes, b_bytes, y_bytes] = arena::tensors(arena, [a, b, y])?;
+    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
     let y = arena::values_mut(y_bytes, y)?;
     match (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?) {
         (Values::I8(x), Values::I8(z)) => mul_into((x, a.zero_point), (z, b.zero_point), &by, y),
@@ -321,7 +321,7 @@ pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<MeanRowsParams>()?.rescale(x, y);
-    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => mean_rows(x, &by, y),
         (Values::I8(x), ValuesMut::I16(y)) => mean_rows(x, &by, y),
@@ -365,7 +365,7 @@ pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let sum = op.params::<AddConstantParams>()?.sum(op, x, y)?;
-    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => add_constant(x, &sum, y),
         (Values::I8(x), ValuesMut::I16(y)) => add_constant(x, &sum, y),

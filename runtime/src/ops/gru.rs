@@ -97,7 +97,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let input = params.input.side(op, k, hidden)?;
     let recurrent = params.recurrent.side(op, hidden, hidden)?;
     let scratch = op.scratch(DType::I16, pairs_len(k) + pairs_len(hidden))?;
-    let [x_bytes, h, y, scratch] = arena::tensors(arena, [x, h, y, scratch])?;
+    let [x_bytes, h, y, scratch] = op.tensors(arena, [x, h, y, scratch])?;
     let (h, pairs) = (arena::typed::<i16>(h)?, arena::typed::<i16>(scratch)?);
     if params.restart == 1 {
         h.fill(0);

@@ -65,7 +65,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let norm = op.params::<LayerNormParams>()?.norm(op, x, y)?;
-    let [x_bytes, y_bytes] = arena::tensors(arena, [x, y])?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => layer_norm(x, &norm, y),
         (Values::I8(x), ValuesMut::I16(y)) => layer_norm(x, &norm, y),

@@ -102,7 +102,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let scratch = op.scratch(DType::I16, pairs_len(k))?;
     let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
     let output = params.output(op, y)?;
-    let [x_bytes, y_bytes, scratch] = arena::tensors(arena, [x, y, scratch])?;
+    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let pairs = arena::first::<i16>(scratch, pairs_len(k))?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => linear(x, k, &matrix, &output, pairs, y),

@@ -8,6 +8,7 @@ mod arena;
 mod attention;
 mod conv;
 mod elementwise;
+mod embedding;
 mod gru;
 mod layer_norm;
 mod linear;
@@ -19,6 +20,7 @@ pub use elementwise::{
     AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, MulParams,
     RequantizeParams, SoftmaxParams,
 };
+pub use embedding::EmbeddingParams;
 pub use gru::{GruParams, GruSide};
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
@@ -81,11 +83,17 @@ const ALL: bool = cfg!(feature = "all-operators");
 pub(crate) struct OpView<'a> {
     model: Model<'a>,
     record: &'a OpRecord,
+    /// Length of the sequence that is processed; see [`crate::format::RowRule`].
+    length: usize,
 }
 
 impl<'a> OpView<'a> {
-    pub(crate) fn new(model: Model<'a>, record: &'a OpRecord) -> Self {
-        Self { model, record }
+    pub(crate) fn new(model: Model<'a>, record: &'a OpRecord, length: usize) -> Self {
+        Self {
+            model,
+            record,
+            length,
+        }
     }
 
     /// Checks everything that [`Self::run`] relies on.
@@ -108,6 +116,7 @@ impl<'a> OpView<'a> {
             OpKind::MeanRows if ALL => elementwise::check_mean_rows(self),
             OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
             OpKind::Mul if ALL => elementwise::check_mul(self),
+            OpKind::Embedding if ALL => embedding::check(self),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -131,6 +140,7 @@ impl<'a> OpView<'a> {
             OpKind::MeanRows if ALL => elementwise::run_mean_rows(self, arena),
             OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
             OpKind::Mul if ALL => elementwise::run_mul(self, arena),
+            OpKind::Embedding if ALL => embedding::run(self, arena),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -163,6 +173,54 @@ impl<'a> OpView<'a> {
             .nth(slot)
             .ok_or(OpError::MissingTensor)?;
         self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    /// The bytes of several tensors at once, each as far as it is in use in this run. They must not overlap.
+    fn tensors<'t, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[&'t mut [u8]; N], OpError> {
+        let active = |tensor: &TensorRecord| {
+            if ALL {
+                self.model.active_range(tensor, self.length)
+            } else {
+                tensor.range()
+            }
+        };
+        arena
+            .get_disjoint_mut(records.map(active))
+            .map_err(|_| OpError::Overlap)
+    }
+
+    /// Rows of `tensor` that are in use in this run.
+    fn rows(&self, tensor: &TensorRecord) -> usize {
+        if ALL {
+            self.model.active_rows(tensor, self.length)
+        } else {
+            tensor.rows()
+        }
+    }
+
+    /// Of `all` rows, those in use in this run by rule number `rule`; 0 stands for no rule.
+    fn active(&self, rule: u32, all: usize) -> usize {
+        let rule = match rule {
+            0 => None,
+            number => self.model.row_rule(number as usize),
+        };
+        rule.map_or(all, |rule| rule.rows(self.length).min(all))
+    }
+
+    /// A rule named in parameters must exist and give all rows at the greatest length.
+    fn check_rows_rule(&self, rule: u32, all: usize) -> Result<(), OpError> {
+        let rows = match rule {
+            0 => Some(all),
+            number => self
+                .model
+                .row_rule(number as usize)
+                .map(|rule| rule.rows(self.model.max_length())),
+        };
+        require(rows == Some(all), OpError::BadParams)
     }
 
     fn require_disjoint(&self, tensors: &[&TensorRecord]) -> Result<(), OpError> {

@@ -2,7 +2,7 @@
 //!
 //! Inputs: rows `[n, c]`, state `[r, c]` with `n <= r`; no output tensor: later operators read the state.
 
-use super::{OpError, OpView, arena, require};
+use super::{OpError, OpView, require};
 use crate::format::Storage;
 
 pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
@@ -22,7 +22,7 @@ pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
 }
 
 pub(super) fn run_shift_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-    let [rows, state] = arena::tensors(arena, [op.input(0)?, op.input(1)?])?;
+    let [rows, state] = op.tensors(arena, [op.input(0)?, op.input(1)?])?;
     let kept = state
         .len()
         .checked_sub(rows.len())
