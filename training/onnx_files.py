@@ -4,16 +4,22 @@ import onnx
 import torch
 
 
-def export(model, example, path, dynamo, inputs, outputs):
-    """Writes one file beside its final name, then renames it. `inputs` and `outputs` are lists of names."""
+def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None):
+    """Writes one file beside its final name, then renames it. `inputs` and `outputs` are lists of names, `inputs` in the
+    order of `forward`'s arguments. `dynamic` maps a name to the axis over time, whose length is 1 to `longest`."""
     model.eval()
     names = {"input_names": inputs, "output_names": outputs}
+    dynamic = dynamic or {}
     part = path.with_name(path.name + ".tmp")
     if dynamo:
-        program = torch.onnx.export(model, example, dynamo=True, opset_version=18, verbose=False, **names)
+        time = torch.export.Dim("time", min=1, max=longest) if dynamic else None
+        shapes = tuple({dynamic[name]: time} if name in dynamic else None for name in inputs)
+        program = torch.onnx.export(model, example, dynamo=True, opset_version=18, verbose=False,
+                                    dynamic_shapes=shapes if dynamic else None, **names)
         onnx.save(without_traces(program.model_proto), part)
     else:
-        torch.onnx.export(model, example, str(part), dynamo=False, opset_version=17, **names)
+        axes = {name: {axis: "time"} for name, axis in dynamic.items()}
+        torch.onnx.export(model, example, str(part), dynamo=False, opset_version=17, dynamic_axes=axes or None, **names)
     part.rename(path)
 
 
