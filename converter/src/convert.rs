@@ -9,7 +9,7 @@ use crate::import::import;
 use crate::lower::{Form, lower};
 use crate::plan::plan;
 use crate::quantize::sensitivity::{Widened, widen};
-use crate::quantize::{Choices, Precision, Scheme, adjustable};
+use crate::quantize::{self, Choices, Precision, Scheme};
 use crate::reference::Reference;
 use crate::runner::ModelFile;
 use attn_runtime::audio::MEL_BANDS;
@@ -82,7 +82,7 @@ pub fn convert(
             )?;
         }
         Precision::Int8 => {}
-        Precision::Int8x16 => choices.wide = adjustable(&graph, audio),
+        Precision::Int8x16 => choices.wide = quantize::all(&graph, audio),
         Precision::Fp16 => {
             return Err(ConvertError::Option {
                 option: "--dtype",

@@ -6,12 +6,13 @@ use crate::graph::Node;
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::attention::Shape;
+use attn_runtime::kernels::attention::{MAX_SLOTS, Shape};
 use attn_runtime::kernels::dot::packed_len;
 use attn_runtime::ops::AttentionParams;
 
-/// Q15 weights times int8 values stay within 32 bits up to here.
-const MAX_SLOTS: usize = 511;
+/// With int16 keys a step of a score is made so large that its multiplier has at least this many bits, and is thereby exact
+/// to 2^-18.
+const MULTIPLIER_BITS: i32 = 17;
 
 impl Lowering<'_> {
     pub(super) fn attention(
@@ -21,15 +22,27 @@ impl Lowering<'_> {
         scale: f32,
         causal: bool,
     ) -> Result<(), ConvertError> {
-        let [query, key, value] = [node.inputs[0], node.inputs[1], node.inputs[2]];
+        let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads)?;
-        let (k, v) = (self.int8(key)?, self.int8(value)?);
-        let q = self.tensor(query);
-        self.check_scores(node, &shape, self.quant(q))?;
+        // The runtime takes both in int8 or both in int16.
+        let both = [key, value].map(|id| self.tensor(id));
+        let wide = both.iter().all(|&x| self.quant(x).dtype == DType::I16);
+        let [k, v] = if wide {
+            both
+        } else {
+            [self.int8(key)?, self.int8(value)?]
+        };
+        let q = self.query(node, &shape, k)?;
         let (keys, values, ring) = self.push(node, &shape, k, v);
         let context = self.add_value(node.output);
         let exponent =
             f64::from(self.quant(q).scale) * f64::from(self.quant(k).scale) * f64::from(scale);
+        let score_shift = if wide {
+            score_shift(self.quant(q), &shape, exponent)
+        } else {
+            0
+        };
+        let exponent = exponent * f64::from(score_shift).exp2();
         let multiplier = exponent * std::f64::consts::LOG2_E * 32f64.exp2();
         if !(0.0..f64::from(u32::MAX)).contains(&multiplier) {
             let reason = format!(
@@ -43,8 +56,13 @@ impl Lowering<'_> {
         let params = AttentionParams {
             score_multiplier: multiplier.round() as u32,
             value_zero_point: self.quant(v).zero_point,
+            score_shift,
             // The newest frame of a stream sees all there is.
-            causal: u32::from(causal && self.form == Form::Window),
+            seen: if causal && self.form == Form::Window {
+                AttentionParams::CAUSAL
+            } else {
+                AttentionParams::ALL
+            },
             ..window_params(&shape)
         };
         let scratch_len = shape.scores_len() + shape.pairs_len() / 2;
@@ -77,7 +95,7 @@ impl Lowering<'_> {
         }
         if key.rows() > MAX_SLOTS {
             return Err(limit(format!(
-                "a window of {} keys; at most {MAX_SLOTS} fit a 32-bit sum",
+                "a window of {} keys; at most {MAX_SLOTS}",
                 key.rows()
             )));
         }
@@ -88,11 +106,21 @@ impl Lowering<'_> {
         })
     }
 
-    fn check_scores(&self, node: &Node, shape: &Shape, query: Quant) -> Result<(), ConvertError> {
-        let largest =
-            (query.magnitude() + i64::from(query.zero_point.abs())) * 128 * shape.head_dim as i64;
-        if largest <= i64::from(i32::MAX) {
-            return Ok(());
+    /// The query; in int8 where int8 keys ask for that, so that scores fit 32 bits.
+    fn query(
+        &mut self,
+        node: &Node,
+        shape: &Shape,
+        keys: TensorId,
+    ) -> Result<TensorId, ConvertError> {
+        let fits = |query: Quant| largest_score(query, 128, shape) <= i64::from(i32::MAX);
+        let query = self.tensor(node.inputs[0]);
+        if self.quant(keys).dtype == DType::I16 || fits(self.quant(query)) {
+            return Ok(query);
+        }
+        let query = self.int8(node.inputs[0])?;
+        if fits(self.quant(query)) {
+            return Ok(query);
         }
         let reason = format!(
             "scores over {} channels could leave 32 bits: use more heads",
@@ -170,7 +198,26 @@ fn window_params(shape: &Shape) -> AttentionParams {
         slots: shape.slots as u32,
         score_multiplier: 0,
         value_zero_point: 0,
-        causal: 0,
+        score_shift: 0,
+        seen: AttentionParams::ALL,
+        mask: 0,
         rows_rule: 0,
     }
+}
+
+/// Bound of the scores of queries held as `query` over keys of at most `key`.
+fn largest_score(query: Quant, key: i64, shape: &Shape) -> i64 {
+    (query.magnitude() + i64::from(query.zero_point.abs())) * key * shape.head_dim as i64
+}
+
+/// The right shift of scores over int16 keys: they must fit 32 bits, and a step of them, `exponent` before the shift, needs
+/// a precise multiplier.
+fn score_shift(query: Quant, shape: &Shape, exponent: f64) -> u32 {
+    let fits = |shift: &u32| largest_score(query, 32768, shape) >> shift <= i64::from(i32::MAX);
+    let multiplier = exponent * std::f64::consts::LOG2_E * 32f64.exp2();
+    let precise =
+        |shift: &u32| multiplier * f64::from(*shift).exp2() >= f64::from(MULTIPLIER_BITS).exp2();
+    (0..31)
+        .find(|shift| fits(shift) && precise(shift))
+        .unwrap_or(31)
 }

@@ -6,13 +6,20 @@ use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, TensorId};
+use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
-use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
+use attn_runtime::format::{DType, MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::ops::{AddConstantParams, AddParams, LutParams, RequantizeParams, SoftmaxParams};
+use attn_runtime::ops::{
+    AddConstantParams, AddParams, LutParams, RequantizeParams, SoftmaxParams, WideLutParams,
+};
 
 /// Sums are Q16.
 const SUM_ONE: f64 = 65536.0;
+/// An interpolated table is made so dense that no result is further off than this, in steps of the result …
+const TABLE_ERROR: f64 = 4.0;
+/// … and no denser than 4096 intervals.
+const STEP_BITS: core::ops::RangeInclusive<u32> = 4..=9;
 
 impl Lowering<'_> {
     pub(super) fn requantize_params(
@@ -37,7 +44,14 @@ impl Lowering<'_> {
         node: &Node,
         function: &Function,
     ) -> Result<(), ConvertError> {
-        let x = self.int8(node.inputs[0])?;
+        let wide = [node.inputs[0], node.output]
+            .iter()
+            .all(|&id| self.scheme.of(id).dtype == DType::I16);
+        let x = if wide {
+            self.tensor(node.inputs[0])
+        } else {
+            self.int8(node.inputs[0])?
+        };
         let y = self.add_value(node.output);
         if self.is_last_reader(node.inputs[0]) {
             self.program.tensors[y].place = Place::Within {
@@ -46,6 +60,15 @@ impl Lowering<'_> {
             };
         }
         let (from, to) = (self.quant(x), self.quant(y));
+        if wide {
+            let (table, step_bits) = interpolated(function, from, to);
+            let params = WideLutParams {
+                table: self.program.weights(&table),
+                step_bits,
+            };
+            self.op(&node.name, OpKind::Lut, vec![x], vec![y], None, &params);
+            return Ok(());
+        }
         let entry = |q: i32| to.quantize(function.eval(from.dequantize(q).into()) as f32) as i8;
         let table: Vec<i8> = (-128..128).map(entry).collect();
         let params = LutParams {
@@ -243,4 +266,35 @@ impl Lowering<'_> {
         self.program.tensors[y].place = Place::Within { tensor: x, offset };
         Ok(())
     }
+}
+
+/// The sparsest table of `function` from int16 to int16 that is as exact as asked for, or the densest; see
+/// [`attn_runtime::kernels::elementwise::interpolate`].
+pub fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u32) {
+    let real = |q: i32| function.eval(f64::from(from.scale) * f64::from(q));
+    let steps = |q: i32| {
+        let (min, max) = to.limits();
+        let value = real(q) / f64::from(to.scale);
+        // Not a number: the function is not defined there, and nothing is expected.
+        (!value.is_nan()).then(|| value.clamp(min.into(), max.into()))
+    };
+    let exact: Vec<Option<f64>> = (-32768..=32768).map(steps).collect();
+    let table = |bits: u32| -> Vec<i16> {
+        let entries = exact.iter().step_by(1 << bits);
+        entries.map(|x| x.unwrap_or(0.0).round() as i16).collect()
+    };
+    let error = |bits: u32| {
+        let table = table(bits);
+        let one = |(at, exact): (usize, &Option<f64>)| {
+            let (low, high) = (table[at >> bits], table[(at >> bits) + 1]);
+            let part = (at % (1 << bits)) as f64 / f64::from(1 << bits);
+            let value = f64::from(low) + part * (f64::from(high) - f64::from(low));
+            exact.map_or(0.0, |exact| (value - exact).abs())
+        };
+        let inputs = exact.iter().enumerate().take(1 << 16);
+        inputs.map(one).fold(0.0, f64::max)
+    };
+    let found = STEP_BITS.rev().find(|&bits| error(bits) <= TABLE_ERROR);
+    let bits = found.unwrap_or(*STEP_BITS.start());
+    (table(bits), bits)
 }

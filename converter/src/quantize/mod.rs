@@ -161,10 +161,17 @@ impl Scheme {
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
                 Op::SelectRows { .. } => Some(scheme.of(node.inputs[0])),
                 Op::Attention { .. } => {
-                    let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
-                    Some(int16(
-                        scheme.int8_of(node.inputs[2]).scale / fraction as f32,
-                    ))
+                    let [keys, values] = [1, 2].map(|i| scheme.of(node.inputs[i]));
+                    Some(if keys.dtype == DType::I16 && values.dtype == DType::I16 {
+                        values
+                    } else {
+                        let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
+                        int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
+                    })
+                }
+                // A table maps int8 to int8.
+                Op::Activation(_) if scheme.of(node.inputs[0]).dtype == DType::I8 => {
+                    Some(scheme.narrow[node.output.0])
                 }
                 _ => None,
             };
@@ -191,7 +198,17 @@ impl Scheme {
     }
 }
 
-/// The values that may be held in either width.
+/// Every value that may be held in int16: all but an audio front end's features.
+pub fn all(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
+    let features = |id: &ValueId| audio && graph.inputs.contains(id);
+    (0..graph.values.len())
+        .map(ValueId)
+        .filter(|id| !features(id))
+        .collect()
+}
+
+/// The values for which the choice between int8 and int16 is worth a measurement. Keys, values and functions' inputs are
+/// int8 but where all is int16.
 pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     let free = |op: &Op| {
         matches!(

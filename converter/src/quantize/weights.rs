@@ -32,6 +32,35 @@ pub struct Multipliers {
     pub left_shift: u32,
 }
 
+/// One output's weights in integers.
+struct Row {
+    weights: Vec<i8>,
+    scale: f64,
+    bias: i64,
+    bound: i64,
+}
+
+impl Row {
+    fn new(row: &[f32], bias: f32, x: Quant, scale: f64) -> Self {
+        let round = |&w: &f32| {
+            (f64::from(w) / scale)
+                .round()
+                .clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
+        };
+        let weights: Vec<i8> = row.iter().map(round).collect();
+        let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
+        let magnitude: i64 = weights.iter().map(|&w| i64::from(w).abs()).sum();
+        let bias = (f64::from(bias) / (f64::from(x.scale) * scale)).round() as i64
+            - i64::from(x.zero_point) * sum;
+        Self {
+            bound: bias.abs() + magnitude * x.magnitude(),
+            weights,
+            scale,
+            bias,
+        }
+    }
+}
+
 impl Weights {
     /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`.
     ///
@@ -64,20 +93,13 @@ impl Weights {
             (largest / WEIGHT_MAX).max(f64::from(bias.abs()) / (f64::from(x.scale) * BIAS_MAX));
         // A row of zeros must not dictate the common shift.
         let scale = if scale > 0.0 { scale } else { 1e-9 };
-        let quantized: Vec<i8> = row
-            .iter()
-            .map(|&w| {
-                (f64::from(w) / scale)
-                    .round()
-                    .clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
-            })
-            .collect();
-        let sum: i64 = quantized.iter().map(|&w| i64::from(w)).sum();
-        let magnitude: i64 = quantized.iter().map(|&w| i64::from(w).abs()).sum();
-        let bias = (f64::from(bias) / (f64::from(x.scale) * scale)).round() as i64
-            - i64::from(x.zero_point) * sum;
-        let bound = bias.abs() + magnitude * x.magnitude();
-        if bound > i64::from(i32::MAX) {
+        let (mut quantized, limit) = (Row::new(row, bias, x, scale), i64::from(i32::MAX));
+        if quantized.bound > limit {
+            // Long rows of int16 need smaller weights; of a sum of many, little is lost.
+            let excess = quantized.bound as f64 / limit as f64;
+            quantized = Row::new(row, bias, x, scale * excess * 1.01);
+        }
+        if quantized.bound > limit {
             let output = self.rows.len();
             let reason = format!(
                 "output {output} sums {} products of up to {} and could leave 32 bits: make the layer narrower",
@@ -90,10 +112,10 @@ impl Weights {
             });
         }
         self.k = row.len();
-        self.rows.push(quantized);
-        self.scales.push(scale);
-        self.bias.push(bias as i32);
-        self.bounds.push(bound);
+        self.rows.push(quantized.weights);
+        self.scales.push(quantized.scale);
+        self.bias.push(quantized.bias as i32);
+        self.bounds.push(quantized.bound);
         Ok(())
     }
 
@@ -321,18 +343,22 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_could_leave_32_bits_is_refused() {
+    fn long_rows_of_int16_get_smaller_weights_and_stay_within_32_bits() {
         let wide = Quant {
             dtype: DType::I16,
             scale: 1.0,
             zero_point: 0,
         };
-        let row = vec![1.0f32; 1000];
+        let row = vec![1.0f32; 3000];
+        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.5], wide).unwrap();
+        assert_eq!(weights.rows[0][0], 21);
+        assert!(weights.bounds[0] <= i64::from(i32::MAX));
+        let row = vec![1.0f32; 70_000];
         let error = Weights::new("fc", [&row[..]].into_iter(), &[0.0], wide).unwrap_err();
         assert!(
             error
                 .to_string()
-                .contains("node `fc`: output 0 sums 1000 products"),
+                .contains("node `fc`: output 0 sums 70000 products"),
             "{error}"
         );
     }

@@ -6,8 +6,8 @@
 #![no_main]
 
 use attn_firmware::bench::region;
-use attn_runtime::kernels::arch::{Blocks, Constants, Store, dsp, portable};
-use attn_runtime::kernels::attention::{Scaling, Shape, attend};
+use attn_runtime::kernels::arch::{Blocks, Constants, Store, WideBlocks, dsp, portable};
+use attn_runtime::kernels::attention::{Scaling, Seen, Shape, attend};
 use attn_runtime::kernels::conv::{Window, conv1d, depthwise_conv1d};
 use attn_runtime::kernels::dot::{LANES, packed_len, pairs_len};
 use attn_runtime::kernels::linear::{Matrix, linear};
@@ -19,6 +19,7 @@ use semihosting::{println, process};
 use static_cell::ConstStaticCell;
 
 const CASES: usize = 6000;
+const WIDE_CASES: usize = 2000;
 /// Longest row, in values.
 const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
@@ -55,6 +56,7 @@ impl Random {
 struct Data {
     pairs: [i16; MAX_ROW + 2],
     weights: [i8; MAX_ROW * OUTPUTS + 4],
+    wide: [i16; MAX_ROW * OUTPUTS + 4],
     bias: [i32; OUTPUTS],
     multipliers: [i32; OUTPUTS],
 }
@@ -63,6 +65,7 @@ impl Data {
     const EMPTY: Self = Self {
         pairs: [0; MAX_ROW + 2],
         weights: [0; MAX_ROW * OUTPUTS + 4],
+        wide: [0; MAX_ROW * OUTPUTS + 4],
         bias: [0; OUTPUTS],
         multipliers: [0; OUTPUTS],
     };
@@ -80,6 +83,9 @@ impl Data {
         }
         for w in &mut self.weights {
             *w = random.value(extremes(1, i8s[0], i8s[1])) as i8;
+        }
+        for w in &mut self.wide {
+            *w = random.value(extremes(4, i16s[0], i16s[1])) as i16;
         }
         for b in &mut self.bias {
             *b = random.value(extremes(2, i32::MIN, i32::MAX));
@@ -109,6 +115,18 @@ impl Data {
             max: a.max(b),
         }
     }
+
+    /// The same for int16 times int16.
+    fn wide_case(&self, random: &mut Random) -> WideBlocks<'_> {
+        let narrow = self.case(random);
+        let (row, skew) = (narrow.pairs.len(), random.below(8) / 7);
+        let weights = row * LANES * random.below(MAX_BLOCKS + 1);
+        WideBlocks {
+            pairs: narrow.pairs,
+            weights: &self.wide[skew..skew + weights],
+            shift: narrow.left_shift,
+        }
+    }
 }
 
 fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> {
@@ -136,7 +154,11 @@ fn bodies_agree<Y: Copy + PartialEq>(
 fn main() -> ! {
     let mut random = Random(0x2545_f491);
     let mut data = Data::EMPTY;
-    let starts = [data.pairs.as_ptr() as usize, data.weights.as_ptr() as usize];
+    let starts = [
+        data.pairs.as_ptr() as usize,
+        data.weights.as_ptr() as usize,
+        data.wide.as_ptr() as usize,
+    ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
     for case in 0..CASES {
         if case % 8 == 0 {
@@ -157,7 +179,26 @@ fn main() -> ! {
             process::exit(1);
         }
     }
-    println!("{} cases: the DSP body equals the portable one", CASES);
+    for case in 0..WIDE_CASES {
+        if case % 8 == 0 {
+            data.fill(&mut random);
+        }
+        let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
+        let (mut expected, mut found) = ([[0x55; LANES]; MAX_BLOCKS], [[0x55; LANES]; MAX_BLOCKS]);
+        portable::run_wide(&blocks, &mut expected[..room]);
+        dsp::run_wide(&blocks, &mut found[..room]);
+        if expected != found {
+            println!(
+                "wide case {}: the DSP body differs from the portable one: {:?}",
+                case, blocks
+            );
+            process::exit(1);
+        }
+    }
+    println!(
+        "{} cases: the DSP body equals the portable one",
+        CASES + WIDE_CASES
+    );
     measure(&mut random);
     process::exit(0)
 }
@@ -265,6 +306,7 @@ fn measure(random: &mut Random) {
     };
     let scaling = Scaling {
         score_multiplier: score_multiplier(1e-4),
+        score_shift: 0,
         query_zero_point: 3,
         value_zero_point: -3,
     };
@@ -278,7 +320,10 @@ fn measure(random: &mut Random) {
                 query,
                 keys,
                 values,
-                98,
+                Seen {
+                    first: 98,
+                    bits: None,
+                },
                 &shape,
                 &scaling,
                 &mut memory.scores,

@@ -228,7 +228,9 @@ fn attention_params(score_multiplier: u32) -> AttentionParams {
         slots: WINDOW.slots as u32,
         score_multiplier,
         value_zero_point: -3,
-        causal: 0,
+        score_shift: 0,
+        seen: AttentionParams::ALL,
+        mask: 0,
         rows_rule: 0,
     }
 }
@@ -429,7 +431,7 @@ fn window(b: &mut Builder, first: usize) {
         &[context],
         Some(scratch),
         &AttentionParams {
-            causal: 1,
+            seen: AttentionParams::CAUSAL,
             ..attention_params(1 << 20)
         },
     );

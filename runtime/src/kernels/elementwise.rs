@@ -10,6 +10,25 @@ pub fn lut(table: &[i8], values: &mut [i8]) {
     }
 }
 
+/// Replaces every value by that of a function given at every `2^step_bits`-th input from -32768 on, with linear
+/// interpolation between: `table` has `2^(16 - step_bits) + 1` entries, the last one for 32768.
+pub fn interpolate(table: &[i16], step_bits: u32, values: &mut [i16]) {
+    let step_bits = step_bits & 15;
+    for value in values {
+        let from_lowest = (i32::from(*value) + 32768) as u32;
+        let (at, rest) = (
+            (from_lowest >> step_bits) as usize,
+            from_lowest & ((1 << step_bits) - 1),
+        );
+        let Some(&[low, high]) = table.get(at..).and_then(|table| table.first_chunk()) else {
+            continue;
+        };
+        let rise = (i32::from(high) - i32::from(low)) * rest as i32;
+        let rounded = (rise + (1 << step_bits >> 1)) >> step_bits;
+        *value = (i32::from(low) + rounded) as i16;
+    }
+}
+
 /// Change of scale: `zero_point + round((x - input_zero_point) * 2^left_shift * multiplier / 2^32)`, clamped.
 #[derive(Clone, Copy, Debug)]
 pub struct Rescale {
@@ -159,6 +178,22 @@ mod tests {
         let mut values = [-128, -1, 0, 127];
         lut(&table, &mut values);
         assert_eq!(values, [127, 1, 0, -127]);
+    }
+
+    #[test]
+    fn a_table_of_int16_is_interpolated() {
+        for step_bits in [0, 1, 6, 9, 15] {
+            let entry = |i: i32| (((i << step_bits) - 32768) / 4) as i16;
+            let table: std::vec::Vec<i16> = (0..=1 << (16 - step_bits)).map(entry).collect();
+            let exact: std::vec::Vec<i16> = (i16::MIN..=i16::MAX).collect();
+            let mut values = exact.clone();
+            interpolate(&table, step_bits, &mut values);
+            for (got, x) in values.iter().zip(exact) {
+                let exact = f64::from(x) / 4.0;
+                let error = (f64::from(*got) - exact).abs();
+                assert!(error <= 1.0, "{got} for {exact}, step {step_bits}");
+            }
+        }
     }
 
     #[test]

@@ -48,6 +48,34 @@ pub fn row_weights(scores: &[i32], multiplier: ScoreMultiplier, pairs: &mut [i16
     sum
 }
 
+/// [`row_weights`] of those scores alone whose bit is set (bit `i % 32` of word `i / 32`); 0 if there are none.
+pub fn masked_row_weights(
+    scores: &[i32],
+    bits: &[u32],
+    multiplier: ScoreMultiplier,
+    pairs: &mut [i16],
+) -> u32 {
+    let seen = || {
+        let bit = |i: usize| {
+            bits.get(i / 32)
+                .is_some_and(|word| word >> (i % 32) & 1 == 1)
+        };
+        scores.iter().enumerate().filter(move |&(i, _)| bit(i))
+    };
+    pairs.fill(0);
+    let Some(max) = seen().map(|(_, &score)| score).max() else {
+        return 0;
+    };
+    let mut sum = 0u32;
+    for (i, &score) in seen() {
+        if let Some(slot) = pairs.get_mut(pair_index(i)) {
+            *slot = exp_weight(max.wrapping_sub(score) as u32, multiplier);
+            sum = sum.wrapping_add(*slot as u32);
+        }
+    }
+    sum
+}
+
 /// The last, incomplete group.
 fn in_pair_order(rest: &[i32], mut weight: impl FnMut(i32) -> i16) -> [i16; LANES] {
     let mut slot = [0; LANES];

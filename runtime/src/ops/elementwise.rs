@@ -1,15 +1,15 @@
 //! Lut, Add, AddConstant, Concat, MeanRows, Mul, Requantize, Softmax.
 //!
 //! Lut and Requantize take one input, Add and Mul two of the same shape, Concat any number with equal rows, joined along
-//! channels. Lut maps int8 to int8 (in place if the output covers the input). Softmax gives int16 Q15 probabilities
+//! channels. Lut maps int8 to int8 or int16 to int16 (in place if the output covers the input). Softmax gives int16 Q15 probabilities
 //! over channels. MeanRows takes `[rows, c]` to `[c]`. None needs scratch.
 
 use super::arena::{self, Values, ValuesMut};
 use super::linear::{check_activations, check_clamp};
-use super::{OpError, OpView, in_place, require};
+use super::{ALL, OpError, OpView, in_place, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::elementwise::{
-    ConstantSum, Rescale, Sum, add, add_constant, join, lut, mean_rows, mul, rescale,
+    ConstantSum, Rescale, Sum, add, add_constant, interpolate, join, lut, mean_rows, mul, rescale,
 };
 use crate::kernels::requantize::Activation;
 use crate::kernels::softmax::{ScoreMultiplier, probabilities_q15};
@@ -17,12 +17,23 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const TABLE_LEN: usize = 256;
 
-/// Parameters of Lut.
+/// Parameters of Lut from int8 to int8.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct LutParams {
     /// int8 `[256]` in the weights section; entry 0 is the result for -128.
     pub table: u32,
+}
+
+/// Parameters of Lut from int16 to int16.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct WideLutParams {
+    /// int16 `[2^(16 - step_bits) + 1]` in the weights section: the results for -32768, `2^step_bits` more and so on, the
+    /// last for 32768. Between them results are interpolated linearly.
+    pub table: u32,
+    /// 0 to 15.
+    pub step_bits: u32,
 }
 
 /// Parameters of Requantize, and of each input of Concat. Zero points are the tensors'.
@@ -104,26 +115,42 @@ pub(super) fn check_lut(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     require(
-        x.dtype() == DType::I8 && y.dtype() == DType::I8,
+        x.dtype() == y.dtype() && (ALL || x.dtype() == DType::I8),
         OpError::WrongType,
     )?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
     )?;
+    if x.dtype() == DType::I16 {
+        return wide_table(op).map(drop);
+    }
     op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)
         .map(drop)
 }
 
+/// Table and bits of a step of a Lut over int16.
+fn wide_table<'a>(op: &OpView<'a>) -> Result<(&'a [i16], u32), OpError> {
+    let params = op.params::<WideLutParams>()?;
+    require(params.step_bits < 16, OpError::BadParams)?;
+    let entries = (1usize << (16 - params.step_bits)) + 1;
+    Ok((op.weights(params.table, entries)?, params.step_bits))
+}
+
 pub(super) fn run_lut(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-    let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
     let (x, y) = (op.input(0)?, op.output()?);
     if !in_place(x, y) {
         let [x, y] = op.tensors(arena, [x, y])?;
         y.iter_mut().zip(&*x).for_each(|(y, x)| *y = *x);
     }
-    let [y] = op.tensors(arena, [y])?;
-    lut(table, arena::typed(y)?);
+    let [bytes] = op.tensors(arena, [y])?;
+    if y.dtype() == DType::I16 && ALL {
+        let (table, step_bits) = wide_table(op)?;
+        interpolate(table, step_bits, arena::typed(bytes)?);
+    } else {
+        let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
+        lut(table, arena::typed(bytes)?);
+    }
     Ok(())
 }
 

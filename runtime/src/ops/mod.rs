@@ -18,7 +18,7 @@ pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
 pub use elementwise::{
     AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, MulParams,
-    RequantizeParams, SoftmaxParams,
+    RequantizeParams, SoftmaxParams, WideLutParams,
 };
 pub use embedding::EmbeddingParams;
 pub use gru::{GruParams, GruSide};

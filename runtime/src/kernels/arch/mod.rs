@@ -1,5 +1,6 @@
 //! The innermost loop: an int16 row in pair order times blocks of packed int8 weights, each sum requantized as soon
-//! as it is there. See [`crate::kernels::dot`] for both orders.
+//! as it is there. See [`crate::kernels::dot`] for both orders. And the same with int16 in place of the weights, which
+//! stand in pair order, too; its sums are shifted.
 //!
 //! Here are its operands; `portable` defines the result, `dsp` gives the same bits with the DSP instructions of
 //! Cortex-M4, M7 and M33. `cfg(attn_dsp)` is set by the build script for such targets when feature `dsp` is on.
@@ -121,5 +122,26 @@ impl Blocks<'_> {
         tail.run(Y::store(&mut last));
         let values = last.as_flattened();
         rest.iter_mut().zip(values).for_each(|(slot, &y)| *slot = y);
+    }
+}
+
+/// An int16 row times int16 matrix, both in pair order.
+#[derive(Clone, Copy, Debug)]
+pub struct WideBlocks<'w> {
+    /// The row; its length is a multiple of 4.
+    pub pairs: &'w [i16],
+    /// The matrix, `4 * pairs.len()` elements per block of four outputs.
+    pub weights: &'w [i16],
+    /// Sums are shifted right by so many bits; its low 5 bits count.
+    pub shift: u32,
+}
+
+impl WideBlocks<'_> {
+    /// Computes as many blocks as weights and `y` have: the low 32 bits of each sum of 64 bits, shifted.
+    pub fn run(&self, y: &mut [[i32; LANES]]) {
+        #[cfg(attn_dsp)]
+        dsp::run_wide(self, y);
+        #[cfg(not(attn_dsp))]
+        portable::run_wide(self, y);
     }
 }

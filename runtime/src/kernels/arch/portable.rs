@@ -1,6 +1,6 @@
 //! The definition of the inner loop, in plain Rust.
 
-use super::{Blocks, Store};
+use super::{Blocks, Store, WideBlocks};
 use crate::kernels::dot::LANES;
 use crate::kernels::requantize::requantize;
 
@@ -49,4 +49,26 @@ fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LA
         }
     }
     accumulators
+}
+
+/// See [`WideBlocks::run`].
+pub fn run_wide(blocks: &WideBlocks, y: &mut [[i32; LANES]]) {
+    let packed = blocks
+        .weights
+        .chunks_exact((blocks.pairs.len() * LANES).max(1));
+    for (y, packed) in y.iter_mut().zip(packed) {
+        let mut sums = [0i64; LANES];
+        for (x, weights) in blocks
+            .pairs
+            .chunks_exact(LANES)
+            .zip(packed.chunks_exact(LANES * LANES))
+        {
+            for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(LANES)) {
+                for (&w, &x) in w.iter().zip(x) {
+                    *sum = sum.wrapping_add(i64::from(i32::from(w) * i32::from(x)));
+                }
+            }
+        }
+        *y = sums.map(|sum| (sum >> (blocks.shift & 31)) as i32);
+    }
 }

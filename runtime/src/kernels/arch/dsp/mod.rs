@@ -4,6 +4,10 @@
 //! wrap-around, as the portable body does (it also sets the sticky Q flag, which nobody reads). Requantization is
 //! `LSL` and `SMMULR`.
 
+mod wide;
+
+pub use wide::run_wide;
+
 use super::{Blocks, Constants, Store, portable};
 use crate::kernels::dot::LANES;
 use core::arch::naked_asm;
@@ -93,6 +97,7 @@ macro_rules! enable_dsp {
         ".cpu cortex-m33"
     };
 }
+use enable_dsp;
 
 /// # Safety
 /// The operands point to what [`Operands`] and [`run`] say; `groups` and `blocks` are not 0.
