@@ -4,9 +4,9 @@ use crate::error::ConvertError;
 use crate::plan::Plan;
 use crate::program::{Operator, Program, Tensor};
 use attn_runtime::format::{
-    AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO, MAX_NAME_LEN,
-    MAX_RANK, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta, Storage,
-    TensorRecord, VERSION, checksum,
+    AudioMeta, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO,
+    MAX_NAME_LEN, MAX_RANK, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta,
+    Storage, TensorRecord, VERSION, checksum,
 };
 use zerocopy::IntoBytes;
 
@@ -19,6 +19,14 @@ pub struct Metadata {
     pub audio: Option<AudioMeta>,
     /// How posteriors become events, with one Q15 threshold per label.
     pub spotter: Option<(SpotterMeta, Vec<u16>)>,
+    /// How the model makes sequences of tokens; its `separator` is written from [`Metadata::separator`].
+    pub decode: Option<DecodeMeta>,
+    /// What stands between two tokens in a text.
+    pub separator: String,
+    /// Names of the input symbols, by number.
+    pub symbols: Vec<String>,
+    /// Names of the output tokens, by number.
+    pub tokens: Vec<String>,
 }
 
 /// The file.
@@ -181,13 +189,23 @@ impl Sections {
 
     fn metadata(&mut self, metadata: &Metadata) -> Vec<MetaRecord> {
         let mut records = Vec::new();
-        if !metadata.labels.is_empty() {
-            let names: Vec<u32> = metadata
-                .labels
-                .iter()
-                .map(|label| self.name(label))
-                .collect();
-            records.push(self.meta(MetaKey::Labels, names.len(), names.as_bytes()));
+        for (key, names) in [
+            (MetaKey::Labels, &metadata.labels),
+            (MetaKey::Symbols, &metadata.symbols),
+            (MetaKey::Tokens, &metadata.tokens),
+        ] {
+            if !names.is_empty() {
+                let offsets: Vec<u32> = names.iter().map(|name| self.name(name)).collect();
+                records.push(self.meta(key, offsets.len(), offsets.as_bytes()));
+            }
+        }
+        if let Some(decode) = metadata.decode {
+            let separator = self.name(&metadata.separator);
+            let decode = DecodeMeta {
+                separator,
+                ..decode
+            };
+            records.push(self.meta(MetaKey::Decode, 1, decode.as_bytes()));
         }
         if let Some(audio) = metadata.audio {
             records.push(self.meta(MetaKey::Audio, 1, audio.as_bytes()));

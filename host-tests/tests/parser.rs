@@ -1,6 +1,8 @@
 //! Any bytes at all give a model or a typed error; whatever parses also runs. Never a panic, a hang, or a byte out
 //! of bounds (all slices are checked, so those would be panics).
 
+#[path = "parser/decode.rs"]
+mod decode;
 #[path = "parser/tiny_model.rs"]
 mod tiny_model;
 
@@ -40,6 +42,8 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
         model.name(tensor.name);
     }
     std::hint::black_box((model.labels().count(), model.audio(), model.spotter()));
+    std::hint::black_box((model.symbols().count(), model.tokens().count()));
+    std::hint::black_box((model.decode(), model.separator()));
     let mut arena = AlignedBytes::zeroed(model.arena_len());
     let mut session =
         Session::new(model, arena.as_mut_slice()).expect("the arena is as large as asked for");

@@ -125,6 +125,7 @@ impl Convert {
             labels,
             audio,
             spotter,
+            ..Metadata::default()
         })
     }
 

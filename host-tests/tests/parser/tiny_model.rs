@@ -1,9 +1,9 @@
 //! A small file with every operator, a stream and a whole window as entry points, written record by record.
 
 use attn_runtime::format::{
-    AudioMeta, DType, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MetaKey,
-    MetaRecord, NO_TENSOR, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage, TensorRecord,
-    VERSION, checksum,
+    AudioMeta, DType, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC,
+    MetaKey, MetaRecord, NO_TENSOR, NONE, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage,
+    TensorRecord, VERSION, checksum,
 };
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
@@ -271,6 +271,8 @@ pub fn tiny_model() -> Vec<u8> {
     };
     b.op(OpKind::Embedding, &[tokens], &[words], None, &embedding);
     b.entry("words", first, &[tokens], &[words]);
+    next(&mut b, &embedding);
+    decode_meta(&mut b);
     let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
     b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
     let audio = AudioMeta {
@@ -299,6 +301,42 @@ pub fn tiny_model() -> Vec<u8> {
     );
 
     b.file()
+}
+
+/// One token in, what the next may be out.
+fn next(b: &mut Builder, embedding: &EmbeddingParams) {
+    use DType::{I8, I16, I32};
+    let [token, x, logits] = [(I32, 1), (I16, C), (I8, C)]
+        .map(|(dtype, channels)| b.tensor(Storage::Arena, dtype, 1, channels));
+    let first = b.ops.len();
+    b.op(OpKind::Embedding, &[token], &[x], None, embedding);
+    b.linear(x, logits, C);
+    b.entry("next", first, &[token], &[logits]);
+}
+
+/// Reading with entry point "words" and writing with "next".
+fn decode_meta(b: &mut Builder) {
+    for (key, prefix) in [(MetaKey::Symbols, 's'), (MetaKey::Tokens, 't')] {
+        let names: Vec<u32> = (0..C).map(|i| b.name(&format!("{prefix}{i}"))).collect();
+        b.meta(key, names.len(), names.as_bytes());
+    }
+    let decode = DecodeMeta {
+        encode: b.entries.len() as u32 - 2,
+        step: b.entries.len() as u32 - 1,
+        input: 0,
+        token: 0,
+        logits: 0,
+        scores: NONE,
+        weights: NONE,
+        tokens: C as u32,
+        start: 0,
+        end: 1,
+        max_tokens: 9,
+        hypothesis_len: 20,
+        end_symbol: 3,
+        separator: b.name("-"),
+    };
+    b.meta(MetaKey::Decode, 1, decode.as_bytes());
 }
 
 /// One frame of a stream: convolutions on a history, a Gru, attention over a ring, an output layer.

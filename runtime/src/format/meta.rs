@@ -14,6 +14,12 @@ pub enum MetaKey {
     Spotter = 3,
     /// A [`LengthMeta`], followed by `count` [`RowRule`]s: the model takes sequences of any length up to a largest.
     Length = 4,
+    /// A [`super::DecodeMeta`]: the model makes sequences of tokens.
+    Decode = 5,
+    /// Names of the input symbols, by number: as [`MetaKey::Labels`].
+    Symbols = 6,
+    /// Names of the output tokens, by number: as [`MetaKey::Labels`].
+    Tokens = 7,
 }
 
 /// One piece of metadata.

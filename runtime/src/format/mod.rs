@@ -4,11 +4,13 @@
 //! types. Here are layouts and bounds-checked access to single records. Whether a whole file makes sense
 //! is decided in `model.rs`, and what an operator's parameters mean in [`crate::ops`].
 
+mod decode;
 mod header;
 mod meta;
 mod op;
 mod tensor;
 
+pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE};
 pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
 pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
 pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpKind, OpRecord};

@@ -3,12 +3,19 @@
 
 use super::{Limited, Model, ModelError, TensorError, string_at};
 use crate::format::{
-    AudioMeta, DType, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK, MetaKey,
-    NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
+    AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK,
+    MetaKey, NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
 };
 use crate::ops::OpView;
 use core::ops::Range;
 use zerocopy::FromBytes;
+
+/// Metadata that are lists of names.
+const NAMES: [u16; 3] = [
+    MetaKey::Labels as u16,
+    MetaKey::Symbols as u16,
+    MetaKey::Tokens as u16,
+];
 
 /// State tensors together cover the state at most so many times.
 const STATE_VIEWS: usize = 16;
@@ -20,10 +27,11 @@ impl Model<'_> {
         self.check_meta()?;
         self.check_tensors()?;
         self.check_ops()?;
-        self.check_entries()
+        self.check_entries()?;
+        self.check_decode()
     }
 
-    fn check_name(&self, offset: u32) -> Result<(), ModelError> {
+    pub(super) fn check_name(&self, offset: u32) -> Result<(), ModelError> {
         string_at(self.strings, offset)
             .map(drop)
             .ok_or(ModelError::BadString { offset })
@@ -207,7 +215,8 @@ impl Model<'_> {
             let bytes = self.params(record.offset, record.len).ok_or(bad)?;
             let count = record.count as usize;
             let fits = match record.key {
-                key if key == MetaKey::Labels as u16 => bytes.len() == count * size_of::<u32>(),
+                key if NAMES.contains(&key) => bytes.len() == count * size_of::<u32>(),
+                key if key == MetaKey::Decode as u16 => bytes.len() == size_of::<DecodeMeta>(),
                 key if key == MetaKey::Audio as u16 => bytes.len() == size_of::<AudioMeta>(),
                 key if key == MetaKey::Spotter as u16 => {
                     bytes.len()
@@ -220,12 +229,9 @@ impl Model<'_> {
                 return Err(bad);
             }
         }
-        let offsets = self
-            .payload(MetaKey::Labels)
-            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
-        offsets
-            .unwrap_or(&[])
-            .iter()
+        [MetaKey::Labels, MetaKey::Symbols, MetaKey::Tokens]
+            .into_iter()
+            .flat_map(|key| self.name_offsets(key))
             .try_for_each(|&offset| self.check_name(offset))
     }
 }

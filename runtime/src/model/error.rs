@@ -93,6 +93,11 @@ pub enum ModelError {
         /// Number of the record.
         record: u16,
     },
+    /// The metadata of decoding names something that does not exist or does not fit.
+    BadDecode {
+        /// Field of [`crate::format::DecodeMeta`].
+        field: &'static str,
+    },
 }
 
 /// What [`ModelError::TooMany`] counts.
@@ -213,6 +218,10 @@ impl fmt::Display for ModelError {
             Self::BadMeta { record } => write!(
                 f,
                 "metadata record {record} is out of bounds or of the wrong length"
+            ),
+            Self::BadDecode { field } => write!(
+                f,
+                "decoding metadata: {field} is out of range, or what it names does not exist or does not fit"
             ),
         }
     }

@@ -4,6 +4,7 @@
 //! the answers to a file that breaks one.
 
 mod check;
+mod decode;
 mod error;
 
 pub use error::{Limited, ModelError, TensorError};
@@ -96,14 +97,7 @@ impl<'a> Model<'a> {
 
     /// Class names, in the order of the logits.
     pub fn labels(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
-        let offsets = self
-            .payload(MetaKey::Labels)
-            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok());
-        let model = *self;
-        offsets
-            .unwrap_or(&[])
-            .iter()
-            .map(move |&offset| model.name(offset))
+        self.names(MetaKey::Labels)
     }
 
     /// The audio front end that the model expects, if its input is audio.
@@ -186,6 +180,19 @@ impl<'a> Model<'a> {
     {
         let bytes = slice(self.weights, offset, len.checked_mul(size_of::<T>())?)?;
         <[T]>::ref_from_bytes(bytes).ok()
+    }
+
+    /// The names under `key`, each by its offset in the strings section.
+    fn name_offsets(&self, key: MetaKey) -> &'a [u32] {
+        self.payload(key)
+            .and_then(|(_, bytes)| <[u32]>::ref_from_bytes(bytes).ok())
+            .unwrap_or(&[])
+    }
+
+    fn names(&self, key: MetaKey) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
+        let model = *self;
+        let offsets = self.name_offsets(key).iter();
+        offsets.map(move |&offset| model.name(offset))
     }
 
     fn payload(&self, key: MetaKey) -> Option<(usize, &'a [u8])> {
