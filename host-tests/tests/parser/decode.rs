@@ -35,7 +35,9 @@ fn each_field_that_does_not_fit_is_named() {
         (2, 1, "input"),
         (3, 1, "token"),
         (4, 3, "logits"),
+        (4, 1, "logits"), // the best tokens without their scores
         (5, 3, "scores"),
+        (5, 2, "logits"), // scores beside logits
         (6, 3, "weights"),
         (7, 0, "tokens"),
         (7, 70_000, "tokens"),
@@ -63,7 +65,7 @@ fn each_field_that_does_not_fit_is_named() {
 
 #[test]
 fn what_is_optional_may_be_missing() {
-    for field in [0, 6, 12] {
+    for field in [0, 5, 6, 12] {
         parse_and_run(with(field, NONE)).unwrap();
     }
 }

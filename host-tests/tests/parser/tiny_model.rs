@@ -9,7 +9,7 @@ use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
     AddConstantParams, AddParams, AttentionParams, Conv1dParams, EmbeddingParams, GruParams,
-    GruSide, LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams,
+    GruSide, LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams, TopKParams,
 };
 use zerocopy::IntoBytes;
 
@@ -311,7 +311,15 @@ fn next(b: &mut Builder, embedding: &EmbeddingParams) {
     let first = b.ops.len();
     b.op(OpKind::Embedding, &[token], &[x], None, embedding);
     b.linear(x, logits, C);
-    b.entry("next", first, &[token], &[logits]);
+    let [best, scores] = [(); 2].map(|_| b.tensor(Storage::Arena, I32, 1, 2));
+    let scratch = b.tensor(Storage::Arena, I16, 1, pairs_len(C));
+    let params = TopKParams {
+        matrix: b.linear_params(packed_len(C, C), C),
+        tokens: C as u32,
+        score_multiplier: 1 << 28,
+    };
+    b.op(OpKind::TopK, &[x], &[best, scores], Some(scratch), &params);
+    b.entry("next", first, &[token], &[logits, best, scores]);
 }
 
 /// Reading with entry point "words" and writing with "next".

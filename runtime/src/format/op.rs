@@ -71,6 +71,8 @@ op_kinds! {
     Mul = 16,
     /// Rows of a table, by token number.
     Embedding = 17,
+    /// The best outputs of a layer, with their log-probabilities.
+    TopK = 20,
 }
 
 /// One operator.

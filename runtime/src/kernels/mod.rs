@@ -16,6 +16,7 @@ pub mod linear;
 pub mod requantize;
 pub mod softmax;
 pub mod tanh;
+pub mod top_k;
 
 mod tables {
     include!(concat!(env!("OUT_DIR"), "/math_tables.rs"));

@@ -18,11 +18,17 @@ pub fn exp_weight(distance: u32, multiplier: ScoreMultiplier) -> i16 {
         return 0;
     }
     let exponent_q16 = exponent_q16 as u32;
-    let (at, rest) = ((exponent_q16 >> 11 & 31) as usize, exponent_q16 & 0x7ff);
-    let (high, low) = (u32::from(EXP2_Q15[at]), u32::from(EXP2_Q15[at + 1]));
-    let fraction = (high << 8) - (((high - low) * rest) >> 3); // Q23
+    let fraction = exp2_fraction(exponent_q16);
     let shift = (exponent_q16 >> 16) + 8;
     ((fraction + (1 << (shift - 1))) >> shift).min(32767) as i16
+}
+
+/// `2^-x` in Q23 for the fraction `x` behind the point of an exponent in Q16.
+#[inline(always)]
+pub(super) fn exp2_fraction(exponent_q16: u32) -> u32 {
+    let (at, rest) = ((exponent_q16 >> 11 & 31) as usize, exponent_q16 & 0x7ff);
+    let (high, low) = (u32::from(EXP2_Q15[at]), u32::from(EXP2_Q15[at + 1]));
+    (high << 8) - (((high - low) * rest) >> 3)
 }
 
 /// Weights of a row of scores, in pair order and followed by zeros; returns their sum.

@@ -13,6 +13,7 @@ mod gru;
 mod layer_norm;
 mod linear;
 mod state;
+mod top_k;
 
 pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
@@ -24,6 +25,7 @@ pub use embedding::EmbeddingParams;
 pub use gru::{GruParams, GruSide};
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
+pub use top_k::TopKParams;
 
 use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
@@ -117,6 +119,7 @@ impl<'a> OpView<'a> {
             OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
             OpKind::Mul if ALL => elementwise::check_mul(self),
             OpKind::Embedding if ALL => embedding::check(self),
+            OpKind::TopK if ALL => top_k::check(self),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -141,6 +144,7 @@ impl<'a> OpView<'a> {
             OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
             OpKind::Mul if ALL => elementwise::run_mul(self, arena),
             OpKind::Embedding if ALL => embedding::run(self, arena),
+            OpKind::TopK if ALL => top_k::run(self, arena),
             _ => Err(OpError::UnknownKind),
         }
     }
