@@ -25,10 +25,9 @@ impl Lowering<'_> {
         let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads)?;
         // The runtime takes both in int8 or both in int16.
-        let both = [key, value].map(|id| self.tensor(id));
-        let wide = both.iter().all(|&x| self.quant(x).dtype == DType::I16);
+        let wide = self.scheme.all_int16(&[key, value]);
         let [k, v] = if wide {
-            both
+            [self.tensor(key), self.tensor(value)]
         } else {
             [self.int8(key)?, self.int8(value)?]
         };

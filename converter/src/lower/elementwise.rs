@@ -8,7 +8,7 @@ use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
-use attn_runtime::format::{DType, MAX_OP_INPUTS, OpKind};
+use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
 use attn_runtime::ops::{
     AddConstantParams, AddParams, LutParams, RequantizeParams, SoftmaxParams, WideLutParams,
@@ -44,9 +44,7 @@ impl Lowering<'_> {
         node: &Node,
         function: &Function,
     ) -> Result<(), ConvertError> {
-        let wide = [node.inputs[0], node.output]
-            .iter()
-            .all(|&id| self.scheme.of(id).dtype == DType::I16);
+        let wide = self.scheme.all_int16(&[node.inputs[0], node.output]);
         let x = if wide {
             self.tensor(node.inputs[0])
         } else {

@@ -118,6 +118,7 @@ pub struct Choices {
 pub struct Scheme {
     held: Vec<Quant>,
     narrow: Vec<Quant>,
+    wide: BTreeSet<ValueId>,
 }
 
 impl Scheme {
@@ -130,6 +131,7 @@ impl Scheme {
         let mut scheme = Self {
             held: narrow.clone(),
             narrow,
+            wide: choices.wide.clone(),
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
@@ -160,17 +162,14 @@ impl Scheme {
                 Op::Gru { .. } => Some(int16(STATE_SCALE)),
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
                 Op::SelectRows { .. } => Some(scheme.of(node.inputs[0])),
-                Op::Attention { .. } => {
-                    let [keys, values] = [1, 2].map(|i| scheme.of(node.inputs[i]));
-                    Some(if keys.dtype == DType::I16 && values.dtype == DType::I16 {
-                        values
-                    } else {
-                        let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
-                        int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
-                    })
-                }
-                // A table maps int8 to int8.
-                Op::Activation(_) if scheme.of(node.inputs[0]).dtype == DType::I8 => {
+                Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
+                    scheme.of(node.inputs[2])
+                } else {
+                    let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
+                    int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
+                }),
+                // A table maps int8 to int8 or int16 to int16.
+                Op::Activation(_) if !scheme.all_int16(&node.inputs) => {
                     Some(scheme.narrow[node.output.0])
                 }
                 _ => None,
@@ -185,6 +184,13 @@ impl Scheme {
     /// How a value is held.
     pub fn of(&self, value: ValueId) -> Quant {
         self.held[value.0]
+    }
+
+    /// True when all `values` are held in int16, and by choice: keys and values, or a function's input and result, for which
+    /// int16 costs more than memory.
+    pub fn all_int16(&self, values: &[ValueId]) -> bool {
+        let chosen = |id: &ValueId| self.wide.contains(id) && self.of(*id).dtype == DType::I16;
+        values.iter().all(chosen)
     }
 
     /// How a value is held where an operator takes int8 only: as it is, or as an int8 copy.
@@ -207,9 +213,52 @@ pub fn all(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
         .collect()
 }
 
-/// The values for which the choice between int8 and int16 is worth a measurement. Keys, values and functions' inputs are
-/// int8 but where all is int16.
-pub fn adjustable(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
+/// Values that are held in int8 or in int16 together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The values.
+    pub values: BTreeSet<ValueId>,
+    /// True where int16 costs more than the bytes of a tensor: an attention over int16 keys and values takes up to twice
+    /// the time, a function a larger table.
+    pub costly: bool,
+}
+
+/// The values for which the choice between int8 and int16 is worth a measurement: single ones, and where an operator takes
+/// both in one width the keys and values of an attention, input and result of a function. The latter not with an audio
+/// front end: keyword spotters run on builds of the runtime that lack those operators in int16.
+pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for node in graph.nodes.iter().filter(|_| !audio) {
+        let mut values: BTreeSet<ValueId> = match &node.op {
+            Op::Attention { .. } => node.inputs[1..].iter().copied().collect(),
+            Op::Activation(_) => [node.inputs[0], node.output].into(),
+            _ => continue,
+        };
+        // What shares a value is one group.
+        let (shared, others): (Vec<_>, _) =
+            (groups.into_iter()).partition(|group| !group.values.is_disjoint(&values));
+        shared
+            .into_iter()
+            .for_each(|group| values.extend(group.values));
+        groups = others;
+        groups.push(Group {
+            values,
+            costly: true,
+        });
+    }
+    for value in single(graph, audio) {
+        if !groups.iter().any(|group| group.values.contains(&value)) {
+            groups.push(Group {
+                values: [value].into(),
+                costly: false,
+            });
+        }
+    }
+    groups
+}
+
+/// The values whose width is free, each by itself.
+fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     let free = |op: &Op| {
         matches!(
             op,

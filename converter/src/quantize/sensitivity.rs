@@ -1,9 +1,11 @@
 //! Which values need 16 bits: measured with the runtime itself on calibration data.
 //!
-//! Starting from int8 everywhere, each adjustable value is made int16 alone and the gain at the model's outputs
-//! measured; then, best first, those that add at least [`WORTH_DB`] to what was won already are kept.
+//! With all values in int16, each group of values (see [`adjustable`]) is made int8 alone, and the power of the error that
+//! this adds to the model's outputs measured: one run for each. Errors of different values are independent, so their powers
+//! add up, and what any choice costs is known without further runs. Starting from int8, the worst groups are then widened
+//! as long as each is worth it.
 
-use super::{Choices, Scheme, adjustable};
+use super::{Choices, Group, Scheme, adjustable};
 use crate::calibrate::{Distribution, physical};
 use crate::dataset::Dataset;
 use crate::emit::{Metadata, emit};
@@ -13,22 +15,26 @@ use crate::lower::{Form, lower};
 use crate::plan::plan;
 use crate::reference::Reference;
 use crate::runner::{self, AlignedBytes, ModelFile};
-use crate::sqnr::Sqnr;
 use attn_runtime::Session;
 use indicatif::ProgressBar;
 use ndarray::ArrayD;
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
 pub const WORTH_DB: f64 = 0.5;
-/// Samples to measure on.
-const SAMPLES: usize = 48;
+/// Below this SQNR of the outputs any gain is worth it, and slower operators are: in a deep model none of the many values
+/// counts for much alone.
+pub const ENOUGH_DB: f64 = 32.0;
+/// Samples to measure on, and how many runs over all groups must do: deep models take long and have many groups, of which
+/// none needs to be measured well.
+const SAMPLES: core::ops::RangeInclusive<usize> = 8..=48;
+const RUNS: usize = 1000;
 
 /// One value made int16.
 #[derive(Clone, Debug)]
 pub struct Widened {
     /// The value.
     pub value: ValueId,
-    /// What it added to the outputs' SQNR, in dB.
+    /// What it added to the outputs' SQNR, in dB; with others of its group.
     pub gain_db: f64,
 }
 
@@ -37,7 +43,8 @@ struct Measure<'m> {
     graph: &'m Graph,
     distributions: &'m [Distribution],
     inputs: Vec<Vec<ArrayD<f32>>>,
-    exact: Vec<Vec<Vec<f32>>>,
+    /// All outputs of all samples.
+    exact: Vec<f32>,
 }
 
 impl<'m> Measure<'m> {
@@ -46,6 +53,7 @@ impl<'m> Measure<'m> {
         distributions: &'m [Distribution],
         reference: &Reference,
         data: &Dataset,
+        samples: usize,
     ) -> Result<Self, ConvertError> {
         let mut measure = Self {
             graph,
@@ -53,21 +61,20 @@ impl<'m> Measure<'m> {
             inputs: Vec::new(),
             exact: Vec::new(),
         };
-        for index in data.spread(SAMPLES) {
+        for index in data.spread(samples) {
             let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
             let values = reference.run(&inputs)?;
-            let outputs = graph
-                .outputs
-                .iter()
-                .map(|id| physical(&graph.values[id.0], &values).unwrap_or_default());
-            measure.exact.push(outputs.collect());
+            for id in &graph.outputs {
+                let output = physical(&graph.values[id.0], &values).unwrap_or_default();
+                measure.exact.extend(output);
+            }
             measure.inputs.push(inputs);
         }
         Ok(measure)
     }
 
-    /// SQNR in dB over all outputs of the model quantized by `choices`.
-    fn db(&self, choices: &Choices) -> Result<f64, ConvertError> {
+    /// All outputs of all samples from the model quantized by `choices`.
+    fn outputs(&self, choices: &Choices) -> Result<Vec<f32>, ConvertError> {
         let scheme = Scheme::new(self.graph, self.distributions, choices);
         let program = lower(self.graph, &scheme, Form::Window)?;
         let bytes = emit(&program, &plan(&program), &Metadata::default())?;
@@ -77,18 +84,23 @@ impl<'m> Measure<'m> {
         })?;
         let mut arena = AlignedBytes::zeroed(file.model().arena_len());
         let mut session = Session::new(file.model(), arena.as_mut_slice())?;
-        let mut sqnr = Sqnr::default();
-        for (inputs, exact) in self.inputs.iter().zip(&self.exact) {
+        let mut outputs = Vec::with_capacity(self.exact.len());
+        for inputs in &self.inputs {
             for (index, input) in inputs.iter().enumerate() {
                 runner::fill(&mut session, 0, index, input.iter())?;
             }
             session.run(0)?;
-            for (index, exact) in exact.iter().enumerate() {
-                sqnr.add(exact, &runner::output(&session, 0, index)?);
+            for index in 0..self.graph.outputs.len() {
+                outputs.extend(runner::output(&session, 0, index)?);
             }
         }
-        Ok(sqnr.db())
+        Ok(outputs)
     }
+}
+
+fn power(a: &[f32], b: &[f32]) -> f64 {
+    let square = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).powi(2);
+    a.iter().zip(b).map(square).sum()
 }
 
 /// Finds the values to widen and adds them to `choices`.
@@ -103,32 +115,96 @@ pub fn widen(
     choices: &mut Choices,
     progress: &ProgressBar,
 ) -> Result<Vec<Widened>, ConvertError> {
-    let measure = Measure::new(graph, distributions, reference, data)?;
-    let candidates = adjustable(graph, choices.audio);
-    progress.set_length(2 * candidates.len() as u64);
-    let mut best = measure.db(choices)?;
-    let mut alone = Vec::new();
-    for value in candidates {
-        let mut wider = choices.clone();
-        wider.wide.insert(value);
-        alone.push((measure.db(&wider)?, value));
-        progress.inc(1);
-    }
-    alone.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut widened = Vec::new();
-    for (_, value) in alone {
-        let mut wider = choices.clone();
-        wider.wide.insert(value);
-        let db = measure.db(&wider)?;
-        if db >= best + WORTH_DB {
-            widened.push(Widened {
-                value,
-                gain_db: db - best,
-            });
-            (*choices, best) = (wider, db);
-        }
+    let groups = adjustable(graph, choices.audio);
+    let samples = (RUNS / groups.len().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
+    let measure = Measure::new(graph, distributions, reference, data, samples)?;
+    progress.set_length(groups.len() as u64 + 1);
+    let mut widest = choices.clone();
+    let values = groups.iter().flat_map(|group| &group.values);
+    widest.wide.extend(values);
+    let base = measure.outputs(&widest)?;
+    progress.inc(1);
+    let mut candidates = Vec::new();
+    for group in groups {
+        let mut narrower = widest.clone();
+        narrower.wide.retain(|id| !group.values.contains(id));
+        let noise = power(&measure.outputs(&narrower)?, &base);
+        candidates.push(Candidate { group, noise });
         progress.inc(1);
     }
     progress.finish_and_clear();
+    let signal = power(&measure.exact, &vec![0.0; measure.exact.len()]);
+    let chosen = choose(candidates, signal, power(&measure.exact, &base));
+    let widened = chosen.into_iter().flat_map(|(group, gain_db)| {
+        (group.values.into_iter()).map(move |value| Widened { value, gain_db })
+    });
+    let widened: Vec<_> = widened.collect();
+    choices.wide.extend(widened.iter().map(|wide| wide.value));
     Ok(widened)
+}
+
+/// A group with the power that int8 adds to the outputs' error.
+struct Candidate {
+    group: Group,
+    noise: f64,
+}
+
+/// The groups to widen with their gains in dB, in the order of choice. `fixed` is the error that stays.
+fn choose(mut candidates: Vec<Candidate>, signal: f64, fixed: f64) -> Vec<(Group, f64)> {
+    candidates.sort_by(|a, b| b.noise.total_cmp(&a.noise));
+    let mut chosen = Vec::new();
+    loop {
+        let noise = fixed + candidates.iter().map(|c| c.noise).sum::<f64>();
+        let gain =
+            |c: &Candidate| 10.0 * (noise / (noise - c.noise).max(f64::MIN_POSITIVE)).log10();
+        let enough = 10.0 * (signal / noise).log10() >= ENOUGH_DB;
+        let worth = |c: &Candidate| match enough {
+            true => !c.group.costly && gain(c) >= WORTH_DB,
+            false => c.noise > 0.0,
+        };
+        let Some(at) = candidates.iter().position(worth) else {
+            return chosen;
+        };
+        let gain_db = gain(&candidates[at]);
+        chosen.push((candidates.remove(at).group, gain_db));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(noises: &[(f64, bool)]) -> Vec<Candidate> {
+        let candidate = |(id, &(noise, costly)): (usize, &(f64, bool))| Candidate {
+            group: Group {
+                values: [ValueId(id)].into(),
+                costly,
+            },
+            noise,
+        };
+        noises.iter().enumerate().map(candidate).collect()
+    }
+
+    fn ids(chosen: &[(Group, f64)]) -> Vec<usize> {
+        let first = |(group, _): &(Group, f64)| group.values.first().map_or(0, |id| id.0);
+        chosen.iter().map(first).collect()
+    }
+
+    #[test]
+    fn what_adds_little_stays_in_int8() {
+        let noises = [(0.3, false), (9.0, false), (0.1, false), (0.9, true)];
+        let chosen = choose(candidates(&noises), 1e6, 1.0);
+        // 9 of 11.3 are 6.9 dB, then 0.3 of 2.3 are 0.6 dB, 0.1 of 2 only 0.2 dB; and time is spent only where it must be.
+        assert_eq!(ids(&chosen), [1, 0]);
+        assert!((chosen[0].1 - 6.92).abs() < 0.01, "{}", chosen[0].1);
+        assert_eq!(ids(&choose(candidates(&noises), 3e3, 1.0)), [1, 3, 0]);
+    }
+
+    #[test]
+    fn many_small_errors_are_taken_off_until_it_is_enough() {
+        let small = [(1.0, false); 200];
+        assert_eq!(choose(candidates(&small), 1e6, 10.0).len(), 0);
+        // 32 dB below 1e5 are 63.1: of 210, 147 have to go.
+        assert_eq!(choose(candidates(&small), 1e5, 10.0).len(), 147);
+    }
 }

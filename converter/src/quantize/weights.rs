@@ -94,10 +94,12 @@ impl Weights {
         // A row of zeros must not dictate the common shift.
         let scale = if scale > 0.0 { scale } else { 1e-9 };
         let (mut quantized, limit) = (Row::new(row, bias, x, scale), i64::from(i32::MAX));
-        if quantized.bound > limit {
-            // Long rows of int16 need smaller weights; of a sum of many, little is lost.
+        // Long rows of int16 need smaller weights; of a sum of many, little is lost.
+        for _ in 0..4 {
             let excess = quantized.bound as f64 / limit as f64;
-            quantized = Row::new(row, bias, x, scale * excess * 1.01);
+            if excess > 1.0 {
+                quantized = Row::new(row, bias, x, quantized.scale * excess * 1.02);
+            }
         }
         if quantized.bound > limit {
             let output = self.rows.len();
