@@ -9,7 +9,7 @@ DIRECTION = 128  # hidden units of the encoder each way
 MEMORY = 2 * DIRECTION
 HIDDEN = 208
 KEY = 128
-DROPOUT = 0.25
+DROPOUT = 0.15
 
 
 class Encoder(nn.Module):

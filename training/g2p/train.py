@@ -2,10 +2,13 @@
 
 Words of one length form a batch, so that nothing is padded on the encoder's side.
 
-Usage: python train.py --epochs 24
+Usage: python train.py --epochs 32
+       python train.py --resume --epochs 20 --minutes 60     goes on from cache/g2p.pt; the rate has come down to nothing
+                                                             after so many epochs or minutes, whichever is earlier
 """
 
 import argparse
+import math
 import time
 
 import numpy as np
@@ -19,6 +22,8 @@ from split import split
 
 BATCH = 128
 PEAK_RATE = 2.5e-3
+WARM_UP = 0.05  # of the training
+SMOOTHING = 0.1
 IGNORED = -100
 
 
@@ -70,9 +75,18 @@ def validate(model, examples):
     return sum(losses) / count, right / count
 
 
+def rate(progress):
+    """Learning rate at a point of the training from 0 to 1: up linearly, down as a cosine."""
+    if progress < WARM_UP:
+        return PEAK_RATE * (0.04 + 0.96 * progress / WARM_UP)
+    return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -84,27 +98,31 @@ def main():
     print(sum(p.numel() for p in model.parameters()), "parameters", len(train), "words", flush=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.01)
     steps = arguments.epochs * sum(1 for _ in batches(train, rng))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.1)
     CACHE.mkdir(exist_ok=True)
-    started = time.time()
+    if arguments.resume:
+        model.load_state_dict(torch.load(CACHE / "g2p.pt"))
+    started, step = time.time(), 0
     for epoch in range(arguments.epochs):
         total, count = 0.0, 0
         for symbols, inputs, targets in batches(train, rng):
-            loss = loss_of(model(symbols, inputs), targets, 0.1)
+            progress = max(step / steps, (time.time() - started) / 60 / arguments.minutes)
+            if progress >= 1:
+                break
+            optimizer.param_groups[0]["lr"] = rate(progress)
+            loss = loss_of(model(symbols, inputs), targets, SMOOTHING)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
             optimizer.step()
-            schedule.step()
-            total, count = total + loss.item(), count + 1
-            if epoch == 0 and count % 50 == 0:
-                print(f"  {count}: {total / count:.3f} {time.time() - started:.0f} s", flush=True)
+            total, count, step = total + loss.item(), count + 1, step + 1
         cross, right = validate(model, val)
-        print(f"epoch {epoch + 1}: loss {total / count:.4f}, val {cross:.4f}, words right {right:.3f}, "
+        print(f"epoch {epoch + 1}: loss {total / max(1, count):.4f}, val {cross:.4f}, words right {right:.3f}, "
               f"{time.time() - started:.0f} s", flush=True)
         part = CACHE / "g2p.pt.tmp"
         torch.save(model.state_dict(), part)
         part.rename(CACHE / "g2p.pt")
+        if progress >= 1:
+            break
 
 
 if __name__ == "__main__":
