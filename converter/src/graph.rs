@@ -33,16 +33,19 @@ impl Graph {
     pub fn drop_unused(&mut self) {
         let mut needed: std::collections::HashSet<ValueId> = self.outputs.iter().copied().collect();
         for node in self.nodes.iter().rev() {
-            if needed.contains(&node.output) {
+            if node.outputs().any(|output| needed.contains(&output)) {
                 needed.extend(&node.inputs);
             }
         }
-        self.nodes.retain(|node| needed.contains(&node.output));
+        self.nodes
+            .retain(|node| node.outputs().any(|output| needed.contains(&output)));
     }
 
     /// The node that computes a value; `None` for an input.
     pub fn producer(&self, value: ValueId) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.output == value)
+        self.nodes
+            .iter()
+            .find(|node| node.outputs().any(|output| output == value))
     }
 }
 
@@ -97,8 +100,17 @@ pub struct Node {
     pub op: Op,
     /// Its inputs, in the order that [`Op`] documents.
     pub inputs: Vec<ValueId>,
-    /// Its single result.
+    /// Its result.
     pub output: ValueId,
+    /// A second result, where [`Op`] has one and somebody reads it.
+    pub second: Option<ValueId>,
+}
+
+impl Node {
+    /// All results.
+    pub fn outputs(&self) -> impl Iterator<Item = ValueId> {
+        [Some(self.output), self.second].into_iter().flatten()
+    }
 }
 
 /// What a node computes. Shapes are those of [`Value::dims`].
@@ -139,7 +151,8 @@ pub enum Op {
         /// Clamp fused behind it.
         clamp: Clamp,
     },
-    /// Gated recurrent unit, one layer forward in time, starting from zero; `x: [t, in]`, result `[t, hidden]`.
+    /// Gated recurrent unit, one layer in one direction; inputs `x: [t, in]` and, unless it starts from zero, the first
+    /// state `[hidden]`; result `[t, hidden]`.
     /// Gates in ONNX order z, r, h; the reset gate multiplies `R_h h + b_Rh` (`linear_before_reset = 1`, PyTorch's form).
     Gru {
         /// `[3 * hidden, in]`
@@ -150,6 +163,23 @@ pub enum Op {
         bias_w: Vec<f32>,
         /// `[3 * hidden]`, recurrent side
         bias_r: Vec<f32>,
+        /// From the last row to the first.
+        reverse: bool,
+    },
+    /// Long short-term memory, one layer in one direction, without peepholes; inputs `x: [t, in]` and, unless it starts
+    /// from zero, the first state and cell, both `[hidden]`; results `[t, hidden]` and the last cell `[hidden]`. Gates
+    /// in ONNX order i, o, f, g.
+    Lstm {
+        /// `[4 * hidden, in]`
+        w: ArrayD<f32>,
+        /// `[4 * hidden, hidden]`
+        r: ArrayD<f32>,
+        /// `[4 * hidden]`, input side
+        bias_w: Vec<f32>,
+        /// `[4 * hidden]`, recurrent side
+        bias_r: Vec<f32>,
+        /// From the last row to the first.
+        reverse: bool,
     },
     /// `softmax(scale * q k^T) v` per head; inputs `q: [tq, heads * d]`, `k: [tk, heads * d]`, `v: [tk, heads * dv]`,
     /// result `[tq, heads * dv]`.
@@ -219,6 +249,7 @@ impl Op {
             Op::Conv1d { .. } => "Conv1d",
             Op::DepthwiseConv1d { .. } => "DepthwiseConv1d",
             Op::Gru { .. } => "Gru",
+            Op::Lstm { .. } => "Lstm",
             Op::Attention { .. } => "Attention",
             Op::Activation(function) => function.name(),
             Op::Add { .. } => "Add",

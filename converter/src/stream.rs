@@ -59,8 +59,14 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
             padding,
             ..
         } => check_convolution(first, weight.shape()[0], *stride, *padding),
-        Op::Gru { .. } if first == Rows::Newest => {
+        Op::Gru { .. } | Op::Lstm { .. } if first == Rows::Newest => {
             Err("its input must have one row for each frame".into())
+        }
+        Op::Gru { reverse: true, .. } | Op::Lstm { reverse: true, .. } => {
+            Err("it runs backwards, from frames that are not there yet".into())
+        }
+        Op::Gru { .. } | Op::Lstm { .. } if node.inputs.len() > 1 => {
+            Err("its first state is given: on a stream it must start from zero".into())
         }
         Op::SelectRows { start, rows } => {
             let all = graph.values[node.inputs[0].0].rows();

@@ -30,6 +30,7 @@ fn tiny() -> Graph {
         op,
         inputs: vec![ValueId(input)],
         output: ValueId(output),
+        second: None,
     };
     Graph {
         values: vec![value("x", 4), value("h", 3), value("y", 3)],

@@ -36,6 +36,7 @@ impl Importer<'_> {
             op,
             inputs: vec![view.base],
             output,
+            second: None,
         });
         self.items.insert(name.into(), Item::View(result.clone()));
         Some(result)

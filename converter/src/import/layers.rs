@@ -1,12 +1,12 @@
-//! Layers with weights of their own besides Linear: convolution over time, GRU, and batch normalisation folded into what
-//! is before it.
+//! Layers with weights of their own besides Linear: convolution over time, and batch normalisation folded into what is
+//! before it. Recurrent layers are in `recurrent`.
 
+use super::Importer;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
-use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Op};
-use ndarray::{ArrayD, Ix3, IxDyn};
+use ndarray::Ix3;
 
 impl Importer<'_> {
     pub(super) fn conv(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
@@ -150,64 +150,6 @@ impl Importer<'_> {
             *b = (*b - mean) * f + beta;
         }
         self.renamed(x, node);
-        Ok(())
-    }
-
-    pub(super) fn gru(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let needed = |array: Option<ArrayD<f32>>, what: &str| {
-            array.ok_or_else(|| node.form(format!("{what} must be constant")))
-        };
-        let w = needed(self.weight(node, 1)?, "W")?;
-        let r = needed(self.weight(node, 2)?, "R")?;
-        let hidden = r.shape().last().copied().unwrap_or(0);
-        let bias = self
-            .weight(node, 3)?
-            .map_or(vec![0.0; 6 * hidden], |bias| bias.iter().copied().collect());
-        if node
-            .string("direction")
-            .is_some_and(|direction| direction != "forward")
-            || w.shape()[0] != 1
-        {
-            return Err(node.form("only forward GRUs; a backward one cannot run on a stream"));
-        }
-        if node.int("linear_before_reset", 0) != 1 {
-            return Err(node.form("linear_before_reset must be 1, as PyTorch exports it"));
-        }
-        if node.inputs.get(4).is_some_and(|name| !name.is_empty()) {
-            return Err(node.form("sequence lengths; export with a fixed length"));
-        }
-        let start = node.inputs.get(5).filter(|name| !name.is_empty());
-        if start.is_some()
-            && !self
-                .weight(node, 5)?
-                .is_some_and(|h| h.iter().all(|&x| x == 0.0))
-        {
-            return Err(node.form("a GRU must start from a constant zero state"));
-        }
-        let x = self.view(node, 0)?;
-        let rows = self.row_operand(node, &x)?;
-        let (steps, input) = (x.shape()[0], w.shape()[2]);
-        let matrix = |array: ArrayD<f32>, k: usize| {
-            array
-                .into_shape_with_order(IxDyn(&[3 * hidden, k]))
-                .expect("one direction, three gates")
-        };
-        let op = Op::Gru {
-            w: matrix(w, input) * x.factor,
-            r: matrix(r, hidden),
-            bias_w: bias[..3 * hidden].to_vec(),
-            bias_r: bias[3 * hidden..].to_vec(),
-        };
-        let view = View::whole(self.next_value(), &[steps, 1, 1, hidden]);
-        let y = self.add_node(node, op, vec![rows], &[steps, hidden], view);
-        if let Some(last) = node.outputs.get(1).filter(|name| !name.is_empty()) {
-            let first = ((steps - 1) * hidden) as u32;
-            let position = (first..first + hidden as u32).collect();
-            self.items.insert(
-                last.clone(),
-                Item::View(View::of(y, &[1, 1, hidden], position)),
-            );
-        }
         Ok(())
     }
 }

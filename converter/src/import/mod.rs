@@ -10,6 +10,7 @@ mod layers;
 mod node;
 mod nodes;
 mod normalization;
+mod recurrent;
 mod view;
 
 use crate::error::ConvertError;
@@ -168,6 +169,7 @@ impl<'r> Importer<'r> {
             op,
             inputs,
             output,
+            second: None,
         });
         self.items.insert(
             node.output.clone(),
@@ -256,6 +258,9 @@ impl<'r> Importer<'r> {
         if let Some(&columns) = self.columns.get(&(base, first, channels)) {
             return Some((columns, remapped));
         }
+        if let Some(part) = self.joined_part(base, first, channels) {
+            return Some((part, remapped));
+        }
         let Node {
             name,
             op:
@@ -305,9 +310,27 @@ impl<'r> Importer<'r> {
             op,
             inputs,
             output,
+            second: None,
         });
         self.columns.insert((base, first, channels), output);
         Some((output, remapped))
+    }
+
+    /// The input of a Concat that stands in these columns of its result.
+    fn joined_part(&self, base: ValueId, first: usize, channels: usize) -> Option<ValueId> {
+        let node = self.graph.producer(base)?;
+        if !matches!(node.op, Op::Concat) {
+            return None;
+        }
+        let mut at = 0;
+        for &input in &node.inputs {
+            let width = self.graph.values[input.0].channels();
+            if at == first && width == channels {
+                return Some(input);
+            }
+            at += width;
+        }
+        None
     }
 
     /// Adds the value for adjacent rows of `base` and returns the node that makes it.
@@ -342,6 +365,7 @@ impl<'r> Importer<'r> {
             op: Op::SelectRows { start, rows },
             inputs: vec![base],
             output,
+            second: None,
         }
     }
 

@@ -95,7 +95,7 @@ impl<'n> OnnxNode<'n> {
     /// The operator is not known.
     pub fn unsupported(&self) -> ConvertError {
         let nearest = match self.op {
-            "LSTM" | "RNN" => "nn.GRU",
+            "RNN" => "nn.GRU or nn.LSTM",
             "Conv" | "ConvTranspose" => "nn.Conv1d over time, on [batch, channels, time]",
             "InstanceNormalization" | "GroupNormalization" => {
                 "nn.LayerNorm, or nn.BatchNorm1d behind a convolution"

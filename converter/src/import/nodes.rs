@@ -25,7 +25,7 @@ impl Importer<'_> {
             "Gemm" => self.gemm(node),
             "Conv" => self.conv(node),
             "BatchNormalization" => self.batch_norm(node),
-            "GRU" => self.gru(node),
+            "GRU" | "LSTM" => self.recurrent(node),
             "Add" | "Sub" => self.add(node),
             "Mul" | "Div" => self.multiply(node),
             "Concat" => self.concat(node),
@@ -290,7 +290,7 @@ impl Importer<'_> {
     fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
         if !is_last_axis(node.int("axis", -1), rank) {
-            return Err(node.form("tensors can be joined along channels (the last axis) only"));
+            return self.concat_states(node);
         }
         let mut inputs = Vec::new();
         for input in 0..node.inputs.len() {
@@ -303,6 +303,26 @@ impl Importer<'_> {
         let shape = self.shape_of(&node.output);
         let view = View::whole(self.next_value(), &shape);
         self.add_node(node, Op::Concat, inputs, &shape, view);
+        Ok(())
+    }
+
+    /// Single rows one after the other, as the states of several layers are joined.
+    fn concat_states(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let form =
+            || node.form("tensors can be joined along channels (the last axis), and single rows");
+        let mut inputs = Vec::new();
+        for input in 0..node.inputs.len() {
+            let view = self.view(node, input)?;
+            if view.factor != 1.0
+                || view.position.len() != view.shape().last().copied().unwrap_or(1)
+            {
+                return Err(form());
+            }
+            inputs.push(self.row_operand(node, &view)?);
+        }
+        let shape = self.shape_of(&node.output);
+        let view = View::whole(self.next_value(), &shape);
+        self.add_node(node, Op::Concat, inputs, &[shape.iter().product()], view);
         Ok(())
     }
 

@@ -1,22 +1,18 @@
-//! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Gru.
+//! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Embedding. Recurrent layers are in `recurrent`.
 
 use super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Node};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
-use crate::quantize::weights::{self, Weights, padded};
+use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, EmbeddingParams, GruParams, GruSide, LinearParams};
+use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams};
 use ndarray::ArrayD;
 
-/// GRU pre-activations are Q16.
-const PRE_ACTIVATION_SCALE: f64 = 1.0 / 65536.0;
-const GATES: usize = 3;
-
 /// Rows `[out, …]` of a matrix, each flat.
-fn rows(matrix: &ArrayD<f32>) -> Vec<Vec<f32>> {
+pub(super) fn rows(matrix: &ArrayD<f32>) -> Vec<Vec<f32>> {
     matrix
         .outer_iter()
         .map(|row| row.iter().copied().collect())
@@ -29,7 +25,7 @@ pub(super) fn limits(clamp: Clamp, quant: Quant) -> (i32, i32) {
 }
 
 impl Lowering<'_> {
-    fn matrix(
+    pub(super) fn matrix(
         &self,
         node: &Node,
         rows: &[Vec<f32>],
@@ -216,74 +212,5 @@ impl Lowering<'_> {
             &params,
         );
         Ok(())
-    }
-
-    pub(super) fn gru(
-        &mut self,
-        node: &Node,
-        w: &ArrayD<f32>,
-        r: &ArrayD<f32>,
-        bias_w: &[f32],
-        bias_r: &[f32],
-    ) -> Result<(), ConvertError> {
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let hidden = self.channels(node.output);
-        let place = if self.form == Form::Stream {
-            Place::State
-        } else {
-            Place::Arena
-        };
-        let name = format!("{}.state", self.graph.values[node.output.0].name);
-        let h = self.program.tensor(name, &[hidden], self.quant(y), place);
-        let input = self.matrix(node, &rows(w), bias_w, x)?;
-        let recurrent = self.matrix(node, &rows(r), bias_r, h)?;
-        let largest = [(&input, x), (&recurrent, h)]
-            .map(|(side, from)| side.largest(self.quant(from).scale, PRE_ACTIVATION_SCALE));
-        if largest[0] + largest[1] > f64::from(i32::MAX) {
-            let reason = "pre-activations could reach 32768: the weights have diverged".into();
-            return Err(ConvertError::Limit {
-                node: node.name.clone(),
-                reason,
-            });
-        }
-        let params = GruParams {
-            input: self.gru_side(node, &input, x, hidden)?,
-            recurrent: self.gru_side(node, &recurrent, h, hidden)?,
-            restart: u32::from(self.form == Form::Window),
-        };
-        let scratch_len = pairs_len(self.channels(node.inputs[0])) + pairs_len(hidden);
-        let scratch = Some(self.program.scratch(&node.name, DType::I16, scratch_len));
-        let (inputs, outputs) = match self.form {
-            Form::Window => (vec![x], vec![y, h]),
-            Form::Stream => (vec![x, h], vec![y]),
-        };
-        self.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &params);
-        Ok(())
-    }
-
-    fn gru_side(
-        &mut self,
-        node: &Node,
-        side: &Weights,
-        from: TensorId,
-        hidden: usize,
-    ) -> Result<GruSide, ConvertError> {
-        let multipliers =
-            side.multipliers(&node.name, self.quant(from).scale, PRE_ACTIVATION_SCALE)?;
-        let (mut packed, mut bias, mut factors) = (Vec::new(), Vec::new(), Vec::new());
-        for gate in 0..GATES {
-            let part = side.gate(gate, hidden);
-            packed.extend(part.packed());
-            bias.extend(padded(part.bias()));
-            factors.extend(padded(
-                &multipliers.values[gate * hidden..(gate + 1) * hidden],
-            ));
-        }
-        Ok(GruSide {
-            weights: self.program.weights(&packed),
-            bias: self.program.weights(&bias),
-            multipliers: self.program.weights(&factors),
-            left_shift: multipliers.left_shift,
-        })
     }
 }

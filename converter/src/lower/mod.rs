@@ -8,6 +8,7 @@ mod attention;
 mod elementwise;
 mod matrix;
 mod normalization;
+mod recurrent;
 
 use crate::error::ConvertError;
 use crate::graph::{Graph, Node, Op, ValueId};
@@ -15,6 +16,7 @@ use crate::program::{Entry, Operator, Place, Program, TensorId};
 use crate::quantize::{Quant, Scheme};
 use crate::stream;
 use attn_runtime::format::{DType, MAX_ENTRY_IO, OpKind};
+use recurrent::Layer;
 use std::collections::HashMap;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -98,7 +100,33 @@ impl Lowering<'_> {
                 r,
                 bias_w,
                 bias_r,
-            } => self.gru(node, w, r, bias_w, bias_r),
+                reverse,
+            } => self.gru(
+                node,
+                &Layer {
+                    w,
+                    r,
+                    bias_w,
+                    bias_r,
+                    reverse: *reverse,
+                },
+            ),
+            Op::Lstm {
+                w,
+                r,
+                bias_w,
+                bias_r,
+                reverse,
+            } => self.lstm(
+                node,
+                &Layer {
+                    w,
+                    r,
+                    bias_w,
+                    bias_r,
+                    reverse: *reverse,
+                },
+            ),
             Op::Attention {
                 heads,
                 scale,

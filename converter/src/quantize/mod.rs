@@ -8,7 +8,7 @@ pub mod sensitivity;
 pub mod weights;
 
 use crate::calibrate::{Distribution, RangeMethod};
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::{Graph, Node, Op, ValueId};
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
 use std::collections::BTreeSet;
@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 const STATE_SCALE: f32 = 1.0 / 32768.0;
 /// Scale of a softmax's probabilities: 32767 is 1.
 const PROBABILITY_SCALE: f32 = 1.0 / 32767.0;
+/// Cells of LSTMs that nobody has seen are held up to this.
+const CELL_LIMIT: f32 = 16.0;
 /// int16 values have resolution to spare: this much beyond the range seen in calibration still fits.
 const INT16_HEADROOM: f32 = 2.0;
 
@@ -159,7 +161,7 @@ impl Scheme {
                 zero_point: 0,
             };
             let fixed = match &node.op {
-                Op::Gru { .. } => Some(int16(STATE_SCALE)),
+                Op::Gru { .. } | Op::Lstm { .. } => Some(int16(STATE_SCALE)),
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
                 Op::SelectRows { .. } => Some(scheme.of(node.inputs[0])),
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
@@ -177,6 +179,9 @@ impl Scheme {
             if let Some(fixed) = fixed {
                 scheme.held[node.output.0] = fixed;
             }
+            if let (Op::Lstm { .. }, Some(cell)) = (&node.op, node.second) {
+                scheme.held[cell.0] = cell_of(&distributions[cell.0]);
+            }
         }
         scheme
     }
@@ -193,6 +198,14 @@ impl Scheme {
         values.iter().all(chosen)
     }
 
+    /// How the cell of an LSTM is held.
+    pub fn cell(&self, node: &Node) -> Quant {
+        match node.second {
+            Some(cell) => self.of(cell),
+            None => Quant::int16(CELL_LIMIT),
+        }
+    }
+
     /// How a value is held where an operator takes int8 only: as it is, or as an int8 copy.
     pub fn int8_of(&self, value: ValueId) -> Quant {
         let held = self.held[value.0];
@@ -202,6 +215,16 @@ impl Scheme {
             self.narrow[value.0]
         }
     }
+}
+
+/// How the cell of an LSTM with this distribution is held.
+fn cell_of(cell: &Distribution) -> Quant {
+    let limit = cell.max.max(-cell.min);
+    Quant::int16(if limit > 0.0 {
+        limit * INT16_HEADROOM
+    } else {
+        CELL_LIMIT
+    })
 }
 
 /// Every value that may be held in int16: all but an audio front end's features.

@@ -8,8 +8,9 @@ use attn_runtime::format::{
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AttentionParams, Conv1dParams, EmbeddingParams, GruParams,
-    GruSide, LayerNormParams, LinearParams, LutParams, RequantizeParams, SoftmaxParams, TopKParams,
+    AddConstantParams, AddParams, AttentionParams, CellScale, Conv1dParams, EmbeddingParams,
+    GruParams, LayerNormParams, LinearParams, LstmParams, LutParams, RecurrentSide,
+    RequantizeParams, SoftmaxParams, Start, TopKParams,
 };
 use zerocopy::IntoBytes;
 
@@ -152,9 +153,9 @@ impl Builder {
         }
     }
 
-    fn gru_side(&mut self, k: usize) -> GruSide {
-        let units = 3 * pairs_len(C);
-        GruSide {
+    fn side(&mut self, gates: usize, k: usize) -> RecurrentSide {
+        let units = gates * pairs_len(C);
+        RecurrentSide {
             weights: self.weights(units * pairs_len(k)),
             bias: self.words(units, -500),
             multipliers: self.words(units, 1 << 27),
@@ -255,22 +256,7 @@ pub fn tiny_model() -> Vec<u8> {
     b.op(OpKind::Concat, &[x, x], &[y], None, &[RESCALE; 2]);
     b.entry("twice", first, &[x], &[y]);
 
-    let tokens = b.tensor(Arena, I32, 4, 1);
-    let words = b.tensor(Arena, I16, 4, C);
-    for id in [tokens, words] {
-        b.tensors[usize::from(id)].rows_rule = 1;
-    }
-    let first = b.ops.len();
-    let embedding = EmbeddingParams {
-        table: b.weights(3 * C),
-        multipliers: b.words(3, 1 << 28),
-        tokens: 3,
-        left_shift: 1,
-        min: -100,
-        max: 100,
-    };
-    b.op(OpKind::Embedding, &[tokens], &[words], None, &embedding);
-    b.entry("words", first, &[tokens], &[words]);
+    let embedding = words(&mut b);
     next(&mut b, &embedding);
     decode_meta(&mut b);
     let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
@@ -347,6 +333,59 @@ fn decode_meta(b: &mut Builder) {
     b.meta(MetaKey::Decode, 1, decode.as_bytes());
 }
 
+/// A sequence of up to four tokens: looked up, run over backwards and forwards by an Lstm, and its last row.
+fn words(b: &mut Builder) -> EmbeddingParams {
+    use DType::{I16, I32};
+    use Storage::Arena;
+    let tokens = b.tensor(Arena, I32, 4, 1);
+    let [words, states, again] = [0; 3].map(|_| b.tensor(Arena, I16, 4, C));
+    for id in [tokens, words, states, again] {
+        b.tensors[usize::from(id)].rows_rule = 1;
+    }
+    let first = b.ops.len();
+    let embedding = EmbeddingParams {
+        table: b.weights(3 * C),
+        multipliers: b.words(3, 1 << 28),
+        tokens: 3,
+        left_shift: 1,
+        min: -100,
+        max: 100,
+    };
+    b.op(OpKind::Embedding, &[tokens], &[words], None, &embedding);
+    let [cell, last_cell, last] = [0; 3].map(|_| b.tensor(Arena, I16, 1, C));
+    let scratch = b.tensor(Arena, I32, 1, C + pairs_len(C));
+    let scale = CellScale {
+        multiplier: 1 << 28,
+        left_shift: 4,
+    };
+    let mut lstm = LstmParams {
+        input: b.side(4, C),
+        recurrent: b.side(4, C),
+        start: Start::Zero as u32,
+        reverse: 1,
+        cell_in: scale,
+        cell_out: scale,
+    };
+    b.op(
+        OpKind::Lstm,
+        &[words],
+        &[states, cell],
+        Some(scratch),
+        &lstm,
+    );
+    b.op(OpKind::LastRow, &[states], &[last], None, &[0u8; 0]);
+    (lstm.start, lstm.reverse) = (Start::Given as u32, 0);
+    b.op(
+        OpKind::Lstm,
+        &[words, last, cell],
+        &[again, last_cell],
+        Some(scratch),
+        &lstm,
+    );
+    b.entry("words", first, &[tokens], &[words, again, last_cell]);
+    embedding
+}
+
 /// One frame of a stream: convolutions on a history, a Gru, attention over a ring, an output layer.
 fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
     use DType::{I8, I16, I32};
@@ -376,9 +415,10 @@ fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
     let state = b.tensor(Arena, I16, 1, C);
     let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
     let gru = GruParams {
-        input: b.gru_side(C),
-        recurrent: b.gru_side(C),
-        restart: 0,
+        input: b.side(3, C),
+        recurrent: b.side(3, C),
+        start: 0,
+        reverse: 0,
     };
     b.op(OpKind::Gru, &[conv, h], &[state], Some(scratch), &gru);
 
@@ -448,9 +488,10 @@ fn window(b: &mut Builder, first: usize) {
     let (states, h) = (b.tensor(Arena, I16, rows, C), b.tensor(Arena, I16, 1, C));
     let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
     let gru = GruParams {
-        input: b.gru_side(C),
-        recurrent: b.gru_side(C),
-        restart: 1,
+        input: b.side(3, C),
+        recurrent: b.side(3, C),
+        start: 1,
+        reverse: 0,
     };
     b.op(OpKind::Gru, &[x], &[states, h], Some(scratch), &gru);
     let narrow = b.tensor(Arena, I8, rows, C);

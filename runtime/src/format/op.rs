@@ -71,6 +71,10 @@ op_kinds! {
     Mul = 16,
     /// Rows of a table, by token number.
     Embedding = 17,
+    /// Long short-term memory.
+    Lstm = 18,
+    /// The last row of a sequence of variable length.
+    LastRow = 19,
     /// The best outputs of a layer, with their log-probabilities.
     TopK = 20,
 }

@@ -7,47 +7,12 @@
 //! h' = n + z * (h - n)
 //! ```
 //!
-//! Pre-activations are Q16 (one rounding for each side), gates and state Q15.
+//! Pre-activations are Q16 ([`super::gates`], in the order z, r, n), gates and state Q15.
 
-use super::arch::{Blocks, Constants, Store};
-use super::dot::{LANES, pairs_len, to_pairs};
+use super::dot::{pairs_len, to_pairs};
+use super::gates::{BATCH, Side, round_q15};
 use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
-
-/// Weights of one side, input or recurrent: gates z, r, n one after the other, each padded to whole blocks of outputs.
-#[derive(Clone, Copy, Debug)]
-pub struct Side<'w> {
-    /// Three packed matrices `[hidden, k]`.
-    pub weights: &'w [i8],
-    /// Three times `hidden` rounded up to a multiple of 4; contains the input's zero point.
-    pub bias: &'w [i32],
-    /// As many factors from accumulator to Q16.
-    pub multipliers: &'w [i32],
-    /// Common left shift of the requantization.
-    pub left_shift: u32,
-}
-
-/// Units computed together: one call of the inner loop for each side and gate.
-const BATCH: usize = 4 * LANES;
-
-impl Side<'_> {
-    /// Pre-activations (Q16) of one gate from unit `first` on.
-    fn gate(&self, gate: usize, first: usize, units: usize, pairs: &[i16], y: &mut [i32; BATCH]) {
-        let at = gate * units + first;
-        let blocks = Blocks {
-            pairs,
-            weights: self.weights.get(at * pairs.len()..).unwrap_or(&[]),
-            bias: Constants::Each(self.bias.get(at..).unwrap_or(&[])),
-            multipliers: Constants::Each(self.multipliers.get(at..).unwrap_or(&[])),
-            left_shift: self.left_shift,
-            zero_point: 0,
-            min: i32::MIN,
-            max: i32::MAX,
-        };
-        let y = y.get_mut(..units.saturating_sub(first).min(BATCH));
-        blocks.run(Store::I32(y.unwrap_or_default().as_chunks_mut().0));
-    }
-}
 
 /// One step: `x: [k]`, state `h: [hidden]` Q15, updated in place.
 ///
@@ -85,12 +50,6 @@ pub fn step<X: Activation>(
             *h = next.clamp(-32767, 32767) as i16;
         }
     }
-}
-
-/// `a * b` for `a` in Q15, rounded.
-#[inline(always)]
-fn round_q15(a: i32, b: i32) -> i32 {
-    ((i64::from(a) * i64::from(b) + (1 << 14)) >> 15) as i32
 }
 
 #[cfg(test)]

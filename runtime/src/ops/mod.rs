@@ -12,6 +12,7 @@ mod embedding;
 mod gru;
 mod layer_norm;
 mod linear;
+mod lstm;
 mod state;
 mod top_k;
 
@@ -22,9 +23,10 @@ pub use elementwise::{
     RequantizeParams, SoftmaxParams, WideLutParams,
 };
 pub use embedding::EmbeddingParams;
-pub use gru::{GruParams, GruSide};
+pub use gru::{GruParams, RecurrentSide, Start};
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
+pub use lstm::{CellScale, LstmParams};
 pub use top_k::TopKParams;
 
 use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
@@ -119,6 +121,8 @@ impl<'a> OpView<'a> {
             OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
             OpKind::Mul if ALL => elementwise::check_mul(self),
             OpKind::Embedding if ALL => embedding::check(self),
+            OpKind::Lstm if ALL => lstm::check(self),
+            OpKind::LastRow if ALL => state::check_last_row(self),
             OpKind::TopK if ALL => top_k::check(self),
             _ => Err(OpError::UnknownKind),
         }
@@ -144,6 +148,8 @@ impl<'a> OpView<'a> {
             OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
             OpKind::Mul if ALL => elementwise::run_mul(self, arena),
             OpKind::Embedding if ALL => embedding::run(self, arena),
+            OpKind::Lstm if ALL => lstm::run(self, arena),
+            OpKind::LastRow if ALL => state::run_last_row(self, arena),
             OpKind::TopK if ALL => top_k::run(self, arena),
             _ => Err(OpError::UnknownKind),
         }

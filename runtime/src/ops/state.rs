@@ -1,6 +1,8 @@
 //! ShiftRows: a sliding window of rows kept in a state tensor, the history of a streamed convolution.
 //!
 //! Inputs: rows `[n, c]`, state `[r, c]` with `n <= r`; no output tensor: later operators read the state.
+//!
+//! LastRow: the newest of rows whose number is only known at run time.
 
 use super::{OpError, OpView, require};
 use crate::format::Storage;
@@ -32,5 +34,30 @@ pub(super) fn run_shift_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
         .get_mut(kept..)
         .ok_or(OpError::WrongShape)?
         .copy_from_slice(rows);
+    Ok(())
+}
+
+/// LastRow: input `[n, c]`, output `[c]` of the same type: the last row in use.
+pub(super) fn check_last_row(op: &OpView) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(op.input_count() == 1, OpError::MissingTensor)?;
+    require(x.dtype == y.dtype, OpError::WrongType)?;
+    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
+    require(
+        y.len() == x.channels() && y.channels() == x.channels(),
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[x, y])?;
+    op.params::<[u8; 0]>().map(drop)
+}
+
+pub(super) fn run_last_row(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+    let row = x.len().checked_sub(y.len()).and_then(|at| x.get(at..));
+    match row {
+        Some(row) => y.copy_from_slice(row),
+        // A sequence too short for a single row.
+        None => y.fill(0),
+    }
     Ok(())
 }
