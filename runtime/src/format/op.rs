@@ -75,6 +75,8 @@ op_kinds! {
     Lstm = 18,
     /// The last row of a sequence of variable length.
     LastRow = 19,
+    /// Attention by a small network: scores are sums of tanh.
+    AdditiveAttention = 21,
     /// The best outputs of a layer, with their log-probabilities.
     TopK = 20,
 }

@@ -4,6 +4,7 @@
 //! which give the same bits, and is the one place that chooses between them. Formulas and error bounds are in
 //! `docs/numerics.md`.
 
+pub mod additive;
 pub mod arch;
 pub mod attention;
 pub mod conv;

@@ -6,14 +6,17 @@
 //!
 //! Attention reads the query `[rows, heads * head_dim]` int8 or int16 (input 0), packed keys and values (inputs 1
 //! and 2) and, when streaming, the ring (input 3). Its output `[rows, heads * head_dim]` is int16 with 1/128 of the
-//! scale of int8 values or with that of int16 values. Scratch is int32: scores, then query and weights in pair order.
+//! scale of int8 values or with that of int16 values. A second output, for a single query of one head over a whole
+//! window, has its weights `[slots, 1]` int16 (32767 is 1). Scratch is int32: scores, then query and weights in pair order.
 
 use super::arena::{self, Values};
 use super::{ALL, OpError, OpView, require};
 use crate::format::{DType, Storage, TensorRecord};
+use crate::kernels::additive::normalize;
 use crate::kernels::attention::{
     KeyValue, MAX_SLOTS, Scaling, Seen, Shape, attend, push_key, push_value,
 };
+use crate::kernels::dot::{pair_index, pairs_len};
 use crate::kernels::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -236,7 +239,50 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         }
         _ => return Err(OpError::MissingTensor),
     }
+    check_weights(op, &shape)?;
     op.scratch(DType::I32, scratch_len(&shape)).map(drop)
+}
+
+/// The weights, a second output, are those of one query of one head.
+fn check_weights(op: &OpView, shape: &Shape) -> Result<(), OpError> {
+    let Ok(weights) = op.output_at(1) else {
+        return Ok(());
+    };
+    let (query, keys, values) = (op.input(0)?, op.input(1)?, op.input(2)?);
+    require(
+        ALL && weights.dtype() == DType::I16 && op.input_count() == 3,
+        OpError::WrongType,
+    )?;
+    let single = shape.heads == 1 && query.rows() == 1;
+    require(
+        single && weights.rows() == shape.slots && weights.channels() == 1,
+        OpError::WrongShape,
+    )?;
+    require(weights.storage() == Storage::Arena, OpError::WrongStorage)?;
+    op.require_disjoint(&[query, keys, values, weights])
+}
+
+/// Hands out the weights that the last row left in the scratch, normalised.
+fn write_weights(
+    op: &OpView,
+    shape: &Shape,
+    scratch: &TensorRecord,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
+    let Ok(weights) = op.output_at(1) else {
+        return Ok(());
+    };
+    let [scratch, weights] = op.tensors(arena, [scratch, weights])?;
+    let pairs = arena::typed::<i16>(scratch)?;
+    let at = 2 * shape.scores_len() + pairs_len(shape.head_dim);
+    let pairs = pairs.get(at..).ok_or(OpError::ScratchTooSmall)?;
+    let weights = arena::typed::<i16>(weights)?;
+    for (slot, weight) in weights.iter_mut().enumerate() {
+        *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
+    }
+    let total = weights.iter().map(|&w| u32::from(w as u16)).sum();
+    normalize(weights, total);
+    Ok(())
 }
 
 /// int32 elements of scratch: scores, and half as many as there are int16 in pair order.
@@ -256,7 +302,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         query_zero_point: query.zero_point,
         value_zero_point: params.value_zero_point,
     };
-    let [query_bytes, keys, values, context, scratch] =
+    let [query_bytes, keys, values, context, scratch_bytes] =
         op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
     let visible = Visible {
         filled,
@@ -271,11 +317,15 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let query = arena::values(query_bytes, query)?;
     if op.input(1)?.dtype() == DType::I16 && ALL {
         let window: Packed<i16> = Packed::of(keys, values, visible, shape, scaling)?;
-        window.attend(query, scratch, context)
+        window.attend(query, scratch_bytes, context)?;
     } else {
         let window: Packed<i8> = Packed::of(keys, values, visible, shape, scaling)?;
-        window.attend(query, scratch, context)
+        window.attend(query, scratch_bytes, context)?;
     }
+    if ALL {
+        write_weights(op, &shape, scratch, arena)?;
+    }
+    Ok(())
 }
 
 /// Number of slots that hold a key and a value.

@@ -4,6 +4,7 @@
 //! Parsing calls `OpView::check` once; running calls `OpView::run`. Both read the same parameters through
 //! the same accessors, so whatever `check` accepted `run` finds in place.
 
+mod additive;
 mod arena;
 mod attention;
 mod conv;
@@ -16,6 +17,7 @@ mod lstm;
 mod state;
 mod top_k;
 
+pub use additive::AdditiveAttentionParams;
 pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
 pub use elementwise::{
@@ -122,6 +124,7 @@ impl<'a> OpView<'a> {
             OpKind::Mul if ALL => elementwise::check_mul(self),
             OpKind::Embedding if ALL => embedding::check(self),
             OpKind::Lstm if ALL => lstm::check(self),
+            OpKind::AdditiveAttention if ALL => additive::check(self),
             OpKind::LastRow if ALL => state::check_last_row(self),
             OpKind::TopK if ALL => top_k::check(self),
             _ => Err(OpError::UnknownKind),
@@ -149,6 +152,7 @@ impl<'a> OpView<'a> {
             OpKind::Mul if ALL => elementwise::run_mul(self, arena),
             OpKind::Embedding if ALL => embedding::run(self, arena),
             OpKind::Lstm if ALL => lstm::run(self, arena),
+            OpKind::AdditiveAttention if ALL => additive::run(self, arena),
             OpKind::LastRow if ALL => state::run_last_row(self, arena),
             OpKind::TopK if ALL => top_k::run(self, arena),
             _ => Err(OpError::UnknownKind),

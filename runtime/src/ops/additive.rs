@@ -1,0 +1,145 @@
+//! AdditiveAttention: query `[width]` int8 or int16 (input 0), keys `[rows, width]` and values `[rows, channels]`, each int8
+//! or int16 (inputs 1 and 2); outputs the context `[channels]` int16, with 1/128 of the scale of int8 values or with that
+//! of int16 values, and if it is named the weights `[rows, 1]` int16 (32767 is 1). Scratch int32: the query in Q16, the
+//! energies, and the weights in int16.
+
+use super::arena::{self, Values};
+use super::{OpError, OpView, require};
+use crate::format::{DType, Storage, TensorRecord};
+use crate::kernels::additive::{Energy, ToQ16, energies, mean, normalize, query_q16, weigh};
+use crate::kernels::attention::{CONTEXT_FRACTION_BITS, MAX_SLOTS};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Parameters of AdditiveAttention.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AdditiveAttentionParams {
+    /// int16 `[width]`; offset in the weights section.
+    pub v: u32,
+    /// From a step of `v` to the exponent of 2, Q32; see [`crate::kernels::softmax`].
+    pub score_multiplier: u32,
+    /// From the query's steps to Q16.
+    pub query_multiplier: i32,
+    /// Left shift of the query, 0 to 31.
+    pub query_shift: u32,
+    /// From the keys' steps to Q16.
+    pub key_multiplier: i32,
+    /// Left shift of the keys, 0 to 31.
+    pub key_shift: u32,
+    /// 1: the sums go through tanh; 0: as they are.
+    pub tanh: u32,
+}
+
+impl AdditiveAttentionParams {
+    fn energy<'a>(
+        &self,
+        op: &OpView<'a>,
+        query: &TensorRecord,
+        keys: &TensorRecord,
+    ) -> Result<Energy<'a>, OpError> {
+        let scale = |multiplier, left_shift, tensor: &TensorRecord| ToQ16 {
+            multiplier,
+            left_shift,
+            zero_point: tensor.zero_point,
+        };
+        Ok(Energy {
+            v: op.weights(self.v, query.len())?,
+            query: scale(self.query_multiplier, self.query_shift, query),
+            keys: scale(self.key_multiplier, self.key_shift, keys),
+            tanh: self.tanh == 1,
+        })
+    }
+}
+
+/// int32 elements of scratch.
+fn scratch_len(width: usize, rows: usize) -> usize {
+    width + rows + rows.div_ceil(2)
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    let params = op.params::<AdditiveAttentionParams>()?;
+    let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
+    require(op.input_count() == 3, OpError::MissingTensor)?;
+    let read = [query, keys, values];
+    let activations = read.iter().all(|tensor| tensor.dtype() != DType::I32);
+    require(
+        activations && context.dtype() == DType::I16,
+        OpError::WrongType,
+    )?;
+    require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
+    let fits = query.len() == keys.channels()
+        && keys.rows() == values.rows()
+        && keys.rows() <= MAX_SLOTS
+        && context.len() == values.channels();
+    require(fits, OpError::WrongShape)?;
+    let known = params.tanh <= 1 && params.query_shift < 32 && params.key_shift < 32;
+    require(known, OpError::BadParams)?;
+    params.energy(op, query, keys)?;
+    // Keys and values may be the same tensor.
+    op.require_disjoint(&[query, keys, context])?;
+    op.require_disjoint(&[query, values, context])?;
+    if let Ok(weights) = op.output_at(1) {
+        require(weights.dtype() == DType::I16, OpError::WrongType)?;
+        require(
+            weights.rows() == keys.rows() && weights.channels() == 1,
+            OpError::WrongShape,
+        )?;
+        require(weights.storage() == Storage::Arena, OpError::WrongStorage)?;
+        op.require_disjoint(&[query, keys, weights])?;
+        op.require_disjoint(&[values, weights])?;
+    }
+    op.scratch(DType::I32, scratch_len(query.len(), keys.rows()))
+        .map(drop)
+}
+
+pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let params = op.params::<AdditiveAttentionParams>()?;
+    let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
+    let energy = params.energy(op, query, keys)?;
+    let scratch = op.scratch(DType::I32, scratch_len(query.len(), keys.rows()))?;
+    let rows = op.rows(keys);
+
+    let [query_bytes, keys_bytes, scratch_bytes] = op.tensors(arena, [query, keys, scratch])?;
+    let ([sums, scores], weights) = split(scratch_bytes, query.len(), rows)?;
+    match arena::values(query_bytes, query)? {
+        Values::I8(query) => query_q16(query, &energy.query, sums),
+        Values::I16(query) => query_q16(query, &energy.query, sums),
+    }
+    match arena::values(keys_bytes, keys)? {
+        Values::I8(keys) => energies(sums, keys, &energy, scores),
+        Values::I16(keys) => energies(sums, keys, &energy, scores),
+    }
+    let total = weigh(scores, params.score_multiplier, weights);
+
+    let [values_bytes, context, scratch_bytes] = op.tensors(arena, [values, context, scratch])?;
+    let (_, weights) = split(scratch_bytes, query.len(), rows)?;
+    let context = arena::typed::<i16>(context)?;
+    match arena::values(values_bytes, values)? {
+        Values::I8(rows) => {
+            let bits = CONTEXT_FRACTION_BITS;
+            mean(weights, total, rows, values.zero_point, bits, context);
+        }
+        Values::I16(rows) => mean(weights, total, rows, 0, 0, context),
+    }
+    let Ok(output) = op.output_at(1) else {
+        return Ok(());
+    };
+    let [output, scratch_bytes] = op.tensors(arena, [output, scratch])?;
+    let (_, weights) = split(scratch_bytes, query.len(), rows)?;
+    normalize(weights, total);
+    let output = arena::typed::<i16>(output)?;
+    output.iter_mut().zip(weights).for_each(|(y, w)| *y = *w);
+    Ok(())
+}
+
+type Scratch<'t> = ([&'t mut [i32]; 2], &'t mut [i16]);
+
+/// Query, energies and weights.
+fn split(scratch: &mut [u8], width: usize, rows: usize) -> Result<Scratch<'_>, OpError> {
+    let words = size_of::<i32>();
+    let short = OpError::ScratchTooSmall;
+    let (sums, rest) = scratch.split_at_mut_checked(width * words).ok_or(short)?;
+    let (scores, weights) = rest.split_at_mut_checked(rows * words).ok_or(short)?;
+    let weights = arena::first::<i16>(weights, rows)?;
+    Ok(([arena::typed(sums)?, arena::typed(scores)?], weights))
+}
