@@ -16,10 +16,11 @@ fn main() {
     write(&out_dir, "audio_tables.rs", &audio_tables::source());
     write(&out_dir, "math_tables.rs", &math_tables::source());
     pick_kernels();
+    pick_half();
 }
 
 /// Stable Rust never sets `target_feature = "dsp"` for these targets, so the choice is made here: `attn_dsp` for cores
-/// with the DSP instructions, `attn_armv8m` beside it where they are an extension that the assembler must be told of.
+/// with the DSP instructions, `attn_armv8m` where they are an extension that the assembler must be told of.
 fn pick_kernels() {
     println!("cargo::rustc-check-cfg=cfg(attn_dsp, attn_armv8m)");
     let target = std::env::var("TARGET").unwrap_or_default();
@@ -27,8 +28,23 @@ fn pick_kernels() {
     let has_dsp = target.starts_with("thumbv7em") || armv8m;
     if has_dsp && std::env::var_os("CARGO_FEATURE_DSP").is_some() {
         println!("cargo::rustc-cfg=attn_dsp");
-        if armv8m {
-            println!("cargo::rustc-cfg=attn_armv8m");
+    }
+    if armv8m {
+        println!("cargo::rustc-cfg=attn_armv8m");
+    }
+}
+
+/// Half precision needs a floating-point unit on a chip: `attn_half` says that it is there, `attn_vfp` that its
+/// conversions are those of Cortex-M4F, M7 and M33.
+fn pick_half() {
+    println!("cargo::rustc-check-cfg=cfg(attn_half, attn_vfp)");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    let chip = target.starts_with("thumb");
+    let has_fpu = target.ends_with("eabihf");
+    if std::env::var_os("CARGO_FEATURE_FP16").is_some() && (!chip || has_fpu) {
+        println!("cargo::rustc-cfg=attn_half");
+        if chip {
+            println!("cargo::rustc-cfg=attn_vfp");
         }
     }
 }

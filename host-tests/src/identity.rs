@@ -4,7 +4,8 @@ use crate::cost::{AlignedFile, CostError};
 use crate::emulator::{Core, Emulator, EmulatorError};
 use crate::images::{BuildError, Image};
 use attn_firmware::trace;
-use attn_runtime::{Model, ModelError, Session, SessionError};
+use attn_runtime::format::DType;
+use attn_runtime::{Model, ModelError, Session, SessionError, f16};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -99,9 +100,11 @@ fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, IdentityError> {
     let input = session.input_record(0, 0).map_err(IdentityError::Session)?;
     let mut pieces = Vec::new();
     for (run, bytes) in inputs.chunks_exact(input.byte_len()).enumerate() {
-        match input.dtype().size() {
-            1 => session.input::<i8>(0, 0).map(IntoBytes::as_mut_bytes),
-            _ => session.input::<i16>(0, 0).map(IntoBytes::as_mut_bytes),
+        match input.dtype() {
+            DType::I8 => session.input::<i8>(0, 0).map(IntoBytes::as_mut_bytes),
+            DType::I16 => session.input::<i16>(0, 0).map(IntoBytes::as_mut_bytes),
+            DType::I32 => session.input::<i32>(0, 0).map(IntoBytes::as_mut_bytes),
+            DType::F16 => session.input::<f16>(0, 0).map(IntoBytes::as_mut_bytes),
         }
         .map_err(IdentityError::Session)?
         .copy_from_slice(bytes);

@@ -55,11 +55,11 @@ impl Image<'_> {
     fn features(&self) -> &'static str {
         match self {
             Self::QemuM4(_) => "qemu,spotter",
-            Self::Panics(_) => "qemu,spotter,all-operators",
+            Self::Panics(_) => "qemu,spotter,all-operators,fp16",
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(core) | Self::KernelCheck(core) => match core {
-                Core::M4 | Core::M7 => "qemu,all-operators",
-                Core::M33 => "an505,all-operators",
+                Core::M4 | Core::M7 => "qemu,all-operators,fp16",
+                Core::M33 => "an505,all-operators,fp16",
             },
         }
     }

@@ -14,7 +14,7 @@ use attn_converter::quantize::Precision;
 use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, OpKind, Storage, checksum};
 use attn_runtime::ops::OpError;
-use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError};
+use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -65,6 +65,9 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
                     DType::I16 => session
                         .input(entry, index)
                         .map(|x| x.fill_with(|| i16::from(next()) << 8)),
+                    DType::F16 => session
+                        .input(entry, index)
+                        .map(|x| x.fill_with(|| f16::from_bits((next() as u16) << 8 | 0x55))),
                     DType::I32 => session
                         .input(entry, index)
                         .map(|x| x.fill_with(|| i32::from(next()) << 24)),

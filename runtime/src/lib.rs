@@ -16,6 +16,9 @@ mod model;
 pub mod ops;
 mod session;
 
+/// Half-precision elements.
+#[cfg(attn_half)]
+pub use ::half::f16;
 pub use include::Aligned;
 pub use model::{Limited, Model, ModelError, TensorError};
 pub use session::{Arena, Element, Progress, Session, SessionError};

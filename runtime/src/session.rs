@@ -45,6 +45,8 @@ mod sealed {
     impl Sealed for i8 {}
     impl Sealed for i16 {}
     impl Sealed for i32 {}
+    #[cfg(attn_half)]
+    impl Sealed for crate::f16 {}
 }
 
 impl Element for i8 {
@@ -55,6 +57,10 @@ impl Element for i16 {
 }
 impl Element for i32 {
     const DTYPE: DType = DType::I32;
+}
+#[cfg(attn_half)]
+impl Element for crate::f16 {
+    const DTYPE: DType = DType::F16;
 }
 
 /// Why a session cannot do what was asked of it.

@@ -14,7 +14,7 @@ use attn_firmware::bench::region;
 use attn_firmware::{host, trace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::format::DType;
-use attn_runtime::{Aligned, Model, Progress, Session, SessionError};
+use attn_runtime::{Aligned, Model, Progress, Session, SessionError, f16};
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
@@ -150,6 +150,7 @@ fn fill_inputs(session: &mut Session<'_, '_>, file: &mut File) -> bool {
         let bytes = match record.dtype() {
             DType::I8 => session.input::<i8>(0, index).map(IntoBytes::as_mut_bytes),
             DType::I16 => session.input::<i16>(0, index).map(IntoBytes::as_mut_bytes),
+            DType::F16 => session.input::<f16>(0, index).map(IntoBytes::as_mut_bytes),
             DType::I32 => session.input::<i32>(0, index).map(IntoBytes::as_mut_bytes),
         }
         .unwrap_or_else(stop);

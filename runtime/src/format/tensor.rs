@@ -16,6 +16,8 @@ pub enum DType {
     I16 = 2,
     /// 32-bit integer: counters and token numbers.
     I32 = 3,
+    /// IEEE 754 half precision: `real = value`.
+    F16 = 4,
 }
 
 impl DType {
@@ -23,7 +25,7 @@ impl DType {
     pub const fn size(self) -> usize {
         match self {
             Self::I8 => 1,
-            Self::I16 => 2,
+            Self::I16 | Self::F16 => 2,
             Self::I32 => 4,
         }
     }
@@ -34,6 +36,7 @@ impl DType {
             1 => Some(Self::I8),
             2 => Some(Self::I16),
             3 => Some(Self::I32),
+            4 => Some(Self::F16),
             _ => None,
         }
     }
@@ -44,6 +47,7 @@ impl DType {
             Self::I8 => "int8",
             Self::I16 => "int16",
             Self::I32 => "int32",
+            Self::F16 => "float16",
         }
     }
 }
@@ -86,7 +90,7 @@ pub struct TensorRecord {
     pub dims: [u32; MAX_RANK],
     /// Byte offset in the arena; a multiple of 4.
     pub offset: u32,
-    /// Real value of one quantization step; positive and finite.
+    /// Real value of one quantization step; positive and finite, 1 for float16.
     pub scale: f32,
     /// The integer that stands for 0.0; 0 unless `dtype` is int8.
     pub zero_point: i32,

@@ -13,6 +13,8 @@ pub mod elementwise;
 pub mod embedding;
 pub mod gates;
 pub mod gru;
+#[cfg(attn_half)]
+pub mod half;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;

@@ -106,9 +106,12 @@ impl Model<'_> {
         if !tensor.offset.is_multiple_of(4) || (tensor.offset as usize) < first || end > last {
             return Err(TensorError::OutOfArena);
         }
+        if dtype == DType::F16 && !cfg!(attn_half) {
+            return Err(TensorError::NoHalf);
+        }
         let zero_points = match dtype {
             DType::I8 => -128..=127,
-            DType::I16 => 0..=0,
+            DType::I16 | DType::F16 => 0..=0,
             // A counter's zero point is the value that it starts from.
             DType::I32 => i32::MIN..=i32::MAX,
         };
@@ -121,6 +124,7 @@ impl Model<'_> {
             }
         }
         let scaled = tensor.scale.is_finite() && tensor.scale > 0.0;
+        let scaled = scaled && (dtype != DType::F16 || tensor.scale == 1.0);
         if !scaled || !zero_points.contains(&tensor.zero_point) {
             return Err(TensorError::BadQuantization);
         }

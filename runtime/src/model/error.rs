@@ -141,6 +141,9 @@ pub enum TensorError {
     BadQuantization,
     /// A rule for its rows that does not exist, or that gives another number at the greatest length; or rank 1.
     BadRowRule,
+    /// float16, and this runtime has no half precision: it was built without feature `fp16`, or for a chip without a
+    /// floating-point unit.
+    NoHalf,
 }
 
 impl fmt::Display for ModelError {
@@ -236,6 +239,10 @@ impl fmt::Display for TensorError {
             Self::BadRowRule => "its rule for rows does not exist or does not fit its shape",
             Self::BadQuantization => {
                 "scale not finite and positive, or zero point outside the element type"
+            }
+            Self::NoHalf => {
+                "float16, which this runtime was built without: enable feature fp16 on a chip with a floating-point \
+                 unit, or convert with --dtype int8"
             }
         })
     }

@@ -55,6 +55,6 @@ pub(super) fn values_mut<'t>(
     match tensor.dtype() {
         DType::I8 => Ok(ValuesMut::I8(typed(bytes)?)),
         DType::I16 => Ok(ValuesMut::I16(typed(bytes)?)),
-        DType::I32 => Err(OpError::WrongType),
+        DType::I32 | DType::F16 => Err(OpError::WrongType),
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpErro
     let (low, high): (i32, i32) = match dtype {
         DType::I8 => (i8::MIN.into(), i8::MAX.into()),
         DType::I16 => (i16::MIN.into(), i16::MAX.into()),
-        DType::I32 => return Err(OpError::WrongType),
+        DType::I32 | DType::F16 => return Err(OpError::WrongType),
     };
     require(low <= min && min <= max && max <= high, OpError::BadParams)
 }

@@ -11,6 +11,8 @@ mod conv;
 mod elementwise;
 mod embedding;
 mod gru;
+#[cfg(attn_half)]
+mod half;
 mod layer_norm;
 mod linear;
 mod lstm;
@@ -26,6 +28,12 @@ pub use elementwise::{
 };
 pub use embedding::EmbeddingParams;
 pub use gru::{GruParams, RecurrentSide, Start};
+#[cfg(attn_half)]
+pub use half::{
+    AddConstantHalfParams, AddHalfParams, AttentionHalfParams, Conv1dHalfParams,
+    DepthwiseConv1dHalfParams, EmbeddingHalfParams, GruHalfParams, LayerNormHalfParams,
+    LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams, RecurrentHalfSide,
+};
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
@@ -105,6 +113,10 @@ impl<'a> OpView<'a> {
     /// Checks everything that [`Self::run`] relies on.
     pub(crate) fn check(&self) -> Result<(), OpError> {
         self.check_overlap()?;
+        #[cfg(attn_half)]
+        if self.is_half() {
+            return half::check(self);
+        }
         match self.kind()? {
             OpKind::Linear => linear::check(self),
             OpKind::Conv1d => conv::check(self),
@@ -133,6 +145,10 @@ impl<'a> OpView<'a> {
 
     /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
     pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
+        #[cfg(attn_half)]
+        if self.is_half() {
+            return half::run(self, arena);
+        }
         match self.kind()? {
             OpKind::Linear => linear::run(self, arena),
             OpKind::Conv1d => conv::run(self, arena),
@@ -157,6 +173,18 @@ impl<'a> OpView<'a> {
             OpKind::TopK if ALL => top_k::run(self, arena),
             _ => Err(OpError::UnknownKind),
         }
+    }
+
+    /// True when the operator reads or writes a float16 tensor: then its half-precision form is meant, which takes no
+    /// others but counters and token numbers.
+    #[cfg(attn_half)]
+    fn is_half(&self) -> bool {
+        let mut tensors = self.record.inputs().chain(self.record.outputs());
+        tensors.any(|id| {
+            self.model
+                .tensor(id)
+                .is_some_and(|t| t.dtype() == DType::F16)
+        })
     }
 
     fn kind(&self) -> Result<OpKind, OpError> {

@@ -3,10 +3,12 @@
 //! stand in pair order, too; its sums are shifted.
 //!
 //! Here are its operands; `portable` defines the result, `dsp` gives the same bits with the DSP instructions of
-//! Cortex-M4, M7 and M33. `cfg(attn_dsp)` is set by the build script for such targets when feature `dsp` is on.
+//! Cortex-M4, M7 and M33. `cfg(attn_dsp)` is set by the build script for such targets when feature `dsp` is on. `half` is the same for half precision.
 
 #[cfg(attn_dsp)]
 pub mod dsp;
+#[cfg(attn_half)]
+pub mod half;
 pub mod portable;
 
 use super::dot::LANES;

@@ -1,0 +1,258 @@
+//! Softmax attention over a window of keys and values, in O(window) scratch.
+//!
+//! Keys and values stand packed as the weights of a linear layer do (see [`super::packed_len`]): per head the keys are a
+//! matrix `[slots, d]`, the values a matrix `[d, slots]`. Sums over slots go from the oldest to the newest, wherever in
+//! the ring the oldest stands: a ring gives the same bytes as a window in order of time.
+
+use super::super::arch::half::dot4;
+use super::function::exp2;
+use super::softmax::greatest;
+use super::{Clamp, LANES, narrow, packed_index, packed_len, widen};
+use crate::f16;
+use core::ops::Range;
+
+/// Shape of an attention window.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Number of heads.
+    pub heads: usize,
+    /// Channels per head.
+    pub head_dim: usize,
+    /// Keys and values that the window holds.
+    pub slots: usize,
+}
+
+impl Shape {
+    /// Groups of four halves of the packed keys of all heads.
+    pub const fn keys_len(&self) -> usize {
+        packed_len(self.slots, self.head_dim).saturating_mul(self.heads)
+    }
+
+    /// Groups of four halves of the packed values of all heads.
+    pub const fn values_len(&self) -> usize {
+        packed_len(self.head_dim, self.slots).saturating_mul(self.heads)
+    }
+
+    /// f32 scratch of [`attend`]: the query of one head, and scores for whole blocks of slots.
+    pub const fn scratch_len(&self) -> usize {
+        self.head_dim + self.slots.next_multiple_of(LANES)
+    }
+}
+
+/// Puts a key `[heads * head_dim]` into `slot` of the packed keys.
+pub fn push_key(key: &[f16], slot: usize, shape: &Shape, keys: &mut [[f16; LANES]]) {
+    let d = shape.head_dim.max(1);
+    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
+    for (keys, key) in heads.zip(key.chunks_exact(d)) {
+        let keys = keys.as_flattened_mut();
+        for (i, &k) in key.iter().enumerate() {
+            if let Some(place) = keys.get_mut(packed_index(slot, i, d)) {
+                *place = k;
+            }
+        }
+    }
+}
+
+/// Puts a value `[heads * head_dim]` into `slot` of the packed values.
+pub fn push_value(value: &[f16], slot: usize, shape: &Shape, values: &mut [[f16; LANES]]) {
+    let d = shape.head_dim.max(1);
+    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
+    for (values, value) in heads.zip(value.chunks_exact(d)) {
+        let values = values.as_flattened_mut();
+        for (i, &v) in value.iter().enumerate() {
+            if let Some(place) = values.get_mut(packed_index(i, slot, shape.slots)) {
+                *place = v;
+            }
+        }
+    }
+}
+
+/// The slots that hold something, in order of time: `oldest`, then `newest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// The first slots in time.
+    pub oldest: Range<usize>,
+    /// Those that follow; empty unless the ring has come round.
+    pub newest: Range<usize>,
+}
+
+impl Filled {
+    /// The first `count` slots.
+    pub fn first(count: usize) -> Self {
+        Self {
+            oldest: 0..count,
+            newest: 0..0,
+        }
+    }
+
+    /// The last `count` (at most `slots`) that were written to a ring of which `next` is overwritten next.
+    pub fn ring(next: usize, count: usize, slots: usize) -> Self {
+        match next.checked_sub(count) {
+            Some(start) => Self {
+                oldest: start..next,
+                newest: 0..0,
+            },
+            None => Self {
+                oldest: (next + slots).saturating_sub(count)..slots,
+                newest: 0..next,
+            },
+        }
+    }
+}
+
+/// One query row `[heads * head_dim]` over the slots that are filled. `score_factor` is the factor on the scores times
+/// log2(e). With nothing filled the context is 0.
+#[allow(clippy::too_many_arguments)] // three operands, scratch, result
+pub fn attend(
+    query: &[f16],
+    keys: &[[f16; LANES]],
+    values: &[[f16; LANES]],
+    filled: &Filled,
+    shape: &Shape,
+    score_factor: f32,
+    wide: &mut [f32],
+    context: &mut [f16],
+) {
+    let d = shape.head_dim.max(1);
+    let Some((wide_query, scores)) = wide.split_at_mut_checked(d) else {
+        return;
+    };
+    let heads = keys
+        .chunks_exact(packed_len(shape.slots, d).max(1))
+        .zip(values.chunks_exact(packed_len(d, shape.slots).max(1)));
+    let rows = query.chunks_exact(d).zip(context.chunks_exact_mut(d));
+    for ((keys, values), (query, context)) in heads.zip(rows) {
+        widen(query, wide_query);
+        wide_query.iter_mut().for_each(|q| *q *= score_factor);
+        let end = filled.oldest.end.max(filled.newest.end);
+        let blocks = scores.as_chunks_mut().0.iter_mut();
+        for (scores, keys) in blocks.take(end.div_ceil(LANES)).zip(keys.chunks_exact(d)) {
+            *scores = [0.0; LANES];
+            dot4(wide_query, keys, scores);
+        }
+        let reciprocal = weights(filled, scores);
+        for (context, values) in context
+            .chunks_mut(LANES)
+            .zip(values.chunks_exact(shape.slots.max(1)))
+        {
+            let mut sums = [0.0; LANES];
+            for range in [&filled.oldest, &filled.newest] {
+                if let (Some(weights), Some(values)) =
+                    (scores.get(range.clone()), values.get(range.clone()))
+                {
+                    dot4(weights, values, &mut sums);
+                }
+            }
+            narrow(&sums.map(|sum| sum * reciprocal), Clamp::NONE, context);
+        }
+    }
+}
+
+/// Turns the scores of the slots filled into weights `2^(score - greatest)`; gives 1 / their sum, or 0 without any.
+fn weights(filled: &Filled, scores: &mut [f32]) -> f32 {
+    let ranges = [&filled.oldest, &filled.newest];
+    let of = |range: &Range<usize>| greatest(scores.get(range.clone()).unwrap_or(&[]));
+    let [a, b] = ranges.map(of);
+    let top = if b > a { b } else { a };
+    let (mut sum, mut count) = (0.0, 0);
+    for range in ranges {
+        let scores = scores.get_mut(range.clone()).unwrap_or_default();
+        for score in scores.iter_mut() {
+            *score = exp2(*score - top);
+            sum += *score;
+        }
+        count += scores.len();
+    }
+    if count == 0 { 0.0 } else { 1.0 / sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::linear::tests::halves;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const SHAPE: Shape = Shape {
+        heads: 2,
+        head_dim: 6,
+        slots: 13,
+    };
+    const WIDTH: usize = 12;
+
+    fn run(query: &[f16], rows: &[(Vec<f16>, Vec<f16>)], start: usize) -> Vec<f16> {
+        let (mut keys, mut values) = (
+            vec![[f16::ZERO; LANES]; SHAPE.keys_len()],
+            vec![[f16::ZERO; LANES]; SHAPE.values_len()],
+        );
+        for (i, (key, value)) in rows.iter().enumerate() {
+            push_key(key, (start + i) % SHAPE.slots, &SHAPE, &mut keys);
+            push_value(value, (start + i) % SHAPE.slots, &SHAPE, &mut values);
+        }
+        let next = (start + rows.len()) % SHAPE.slots;
+        let filled = Filled::ring(next, rows.len(), SHAPE.slots);
+        let (mut context, mut wide) = (vec![f16::ONE; WIDTH], vec![0.0; SHAPE.scratch_len()]);
+        attend(
+            query,
+            &keys,
+            &values,
+            &filled,
+            &SHAPE,
+            0.8,
+            &mut wide,
+            &mut context,
+        );
+        context
+    }
+
+    fn exact(query: &[f16], rows: &[(Vec<f16>, Vec<f16>)]) -> Vec<f64> {
+        let d = SHAPE.head_dim;
+        (0..WIDTH)
+            .map(|c| {
+                let head = c / d * d..(c / d + 1) * d;
+                let score = |key: &[f16]| {
+                    let products = head
+                        .clone()
+                        .map(|i| f64::from(query[i]) * f64::from(key[i]));
+                    0.8 * products.sum::<f64>()
+                };
+                let weights: Vec<f64> = rows.iter().map(|(key, _)| score(key).exp2()).collect();
+                let values = rows.iter().zip(&weights);
+                values.map(|((_, v), w)| f64::from(v[c]) * w).sum::<f64>()
+                    / weights.iter().sum::<f64>()
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn attention_is_close_to_double_precision_and_blind_to_where_the_ring_starts(
+            query in halves(WIDTH),
+            rows in proptest::collection::vec((halves(WIDTH), halves(WIDTH)), 1..14),
+            start in 0usize..13,
+        ) {
+            let context = run(&query, &rows, 0);
+            prop_assert_eq!(&context, &run(&query, &rows, start));
+            for (got, exact) in context.iter().zip(exact(&query, &rows)) {
+                let error = (f64::from(*got) - exact).abs();
+                prop_assert!(error <= exact.abs() * 2f64.powi(-11) + 3e-6, "{} for {}", got, exact);
+            }
+        }
+    }
+
+    #[test]
+    fn a_ring_is_read_from_the_oldest_on() {
+        let filled = |oldest, newest| Filled { oldest, newest };
+        assert_eq!(Filled::ring(3, 3, 8), filled(0..3, 0..0));
+        assert_eq!(Filled::ring(0, 8, 8), filled(0..8, 0..0));
+        assert_eq!(Filled::ring(3, 8, 8), filled(3..8, 0..3));
+        assert_eq!(Filled::ring(1, 3, 8), filled(6..8, 0..1));
+        assert_eq!(Filled::ring(0, 0, 8), filled(0..0, 0..0));
+    }
+
+    #[test]
+    fn an_empty_window_gives_zero() {
+        assert_eq!(run(&[f16::ONE; WIDTH], &[], 0), vec![f16::ZERO; WIDTH]);
+    }
+}

@@ -1,0 +1,103 @@
+//! Matrix times rows.
+
+use super::super::arch::half::dot4;
+use super::{Clamp, LANES, narrow, widen};
+use crate::f16;
+
+/// A weight matrix `[out, k]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'w> {
+    /// Packed (see [`super::packed_len`]).
+    pub weights: &'w [[f16; LANES]],
+    /// One for each output: what its sum starts from.
+    pub bias: &'w [f32],
+}
+
+/// Outputs that are narrowed together.
+const BATCH: usize = 4 * LANES;
+
+/// One row `x: [k]`, result `y: [out]`: bias, then the products in the order of the inputs.
+pub fn matvec(x: &[f32], matrix: &Matrix, clamp: Clamp, y: &mut [f16]) {
+    let mut sums = [[0.0; LANES]; BATCH / LANES];
+    let mut blocks = matrix.weights.chunks_exact(x.len().max(1));
+    for (y, bias) in y.chunks_mut(BATCH).zip(matrix.bias.chunks(BATCH)) {
+        let flat = sums.as_flattened_mut();
+        flat.iter_mut()
+            .zip(bias)
+            .for_each(|(sum, bias)| *sum = *bias);
+        for (sums, block) in sums
+            .iter_mut()
+            .zip(blocks.by_ref().take(bias.len().div_ceil(LANES)))
+        {
+            dot4(x, block, sums);
+        }
+        narrow(sums.as_flattened(), clamp, y);
+    }
+}
+
+/// `x: [rows, k]`, `y: [rows, out]`; `wide` is scratch of at least `k`.
+pub fn linear(x: &[f16], k: usize, matrix: &Matrix, clamp: Clamp, wide: &mut [f32], y: &mut [f16]) {
+    let Some(wide) = wide.get_mut(..k) else {
+        return;
+    };
+    // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
+    let (mut x, mut y) = (
+        x.chunks_exact(k.max(1)),
+        y.chunks_exact_mut(matrix.bias.len().max(1)),
+    );
+    while let (Some(x), Some(y)) = (x.next(), y.next()) {
+        widen(x, wide);
+        matvec(wide, matrix, clamp, y);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::kernels::half::{packed_index, packed_len};
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Packs rows of weights.
+    pub fn pack(rows: &[Vec<f16>], k: usize) -> Vec<[f16; LANES]> {
+        let mut packed = vec![[f16::ZERO; LANES]; packed_len(rows.len(), k)];
+        for (o, row) in rows.iter().enumerate() {
+            for (i, &w) in row.iter().enumerate() {
+                packed.as_flattened_mut()[packed_index(o, i, k)] = w;
+            }
+        }
+        packed
+    }
+
+    /// Halves between -1 and 1.
+    pub fn halves(n: usize) -> impl Strategy<Value = Vec<f16>> {
+        proptest::collection::vec((-1.0f32..1.0).prop_map(f16::from_f32), n)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_within_a_rounding_of_double_precision(
+            (k, weights, bias, x) in (1usize..40, 1usize..11, 1usize..4).prop_flat_map(|(k, out, rows)| (
+                Just(k),
+                proptest::collection::vec(halves(k), out),
+                proptest::collection::vec(-1.0f32..1.0, out),
+                halves(rows * k),
+            ))
+        ) {
+            let packed = pack(&weights, k);
+            let matrix = Matrix { weights: &packed, bias: &bias };
+            let mut y = vec![f16::ZERO; x.len() / k * bias.len()];
+            linear(&x, k, &matrix, Clamp::NONE, &mut vec![0.0; k], &mut y);
+            for (row, y) in x.chunks(k).zip(y.chunks(bias.len())) {
+                for (o, &y) in y.iter().enumerate() {
+                    let products = row.iter().zip(&weights[o]).map(|(&x, &w)| f64::from(x) * f64::from(w));
+                    let exact = f64::from(bias[o]) + products.sum::<f64>();
+                    // Half a step of the result, and k roundings of sums below k + 1.
+                    let bound = exact.abs() * 2f64.powi(-11) + 3e-8 + (k as f64 + 1.0).powi(2) * 2f64.powi(-24);
+                    prop_assert!((f64::from(y) - exact).abs() <= bound, "{} for {}", y, exact);
+                }
+            }
+        }
+    }
+}
