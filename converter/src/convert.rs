@@ -83,14 +83,12 @@ pub fn convert(
         }
         Precision::Int8 => {}
         Precision::Int8x16 => choices.wide = quantize::all(&graph, audio),
-        Precision::Fp16 => {
-            return Err(ConvertError::Option {
-                option: "--dtype",
-                reason: "fp16 is not built yet: use int8x16 where int8 is not enough".into(),
-            });
-        }
+        Precision::Fp16 => {}
     }
-    let scheme = Scheme::new(&graph, &distributions, &choices);
+    let scheme = match options.precision {
+        Precision::Fp16 => Scheme::half(&graph, &distributions),
+        _ => Scheme::new(&graph, &distributions, &choices),
+    };
     let program = lower(&graph, &scheme, options.form)?;
     let bytes = emit(&program, &plan(&program), &options.metadata)?;
     let file = ModelFile::new(&bytes).map_err(|source| ConvertError::Model {

@@ -1,10 +1,11 @@
-//! Running `.attn` files on the host, with the runtime itself: floats in, integers inside, floats out.
+//! Running `.attn` files on the host, with the runtime itself: floats in, the file's own types inside, floats out.
 
 use crate::error::ConvertError;
 use crate::quantize::Quant;
 use crate::reference::Input;
 use attn_runtime::format::{DType, TensorRecord};
-use attn_runtime::{Model, ModelError, Progress, Session};
+use attn_runtime::kernels::half::Clamp;
+use attn_runtime::{Model, ModelError, Progress, Session, f16};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -103,28 +104,24 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     }
 }
 
-/// The integers in a tensor's bytes.
-pub fn integers(tensor: &TensorRecord, bytes: &[u8]) -> Vec<i32> {
-    match tensor.dtype() {
-        DType::I8 => bytes.iter().map(|&b| i32::from(b as i8)).collect(),
-        DType::I16 => bytes
-            .chunks_exact(2)
-            .map(|b| i32::from(i16::from_le_bytes([b[0], b[1]])))
-            .collect(),
-        DType::I32 => bytes
-            .chunks_exact(4)
-            .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-    }
-}
-
 /// The real values in a tensor's bytes.
 pub fn reals(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
     let quant = quant(tensor);
-    integers(tensor, bytes)
-        .into_iter()
-        .map(|q| quant.dequantize(q))
-        .collect()
+    let real = |q: i32| quant.dequantize(q);
+    let pairs = || bytes.as_chunks::<2>().0.iter();
+    match tensor.dtype() {
+        DType::I8 => bytes.iter().map(|&b| real((b as i8).into())).collect(),
+        DType::I16 => pairs()
+            .map(|&b| real(i16::from_le_bytes(b).into()))
+            .collect(),
+        DType::I32 => bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&b| real(i32::from_le_bytes(b)))
+            .collect(),
+        DType::F16 => pairs().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+    }
 }
 
 /// Quantizes real values into an input of a session.
@@ -138,6 +135,13 @@ pub fn fill<'x>(
     values: impl Iterator<Item = &'x f32>,
 ) -> Result<(), ConvertError> {
     let quant = quant(session.input_record(entry, index)?);
+    if quant.dtype == DType::F16 {
+        let slots = session.input::<f16>(entry, index)?.iter_mut();
+        slots
+            .zip(values)
+            .for_each(|(slot, &x)| *slot = Clamp::NONE.apply(x));
+        return Ok(());
+    }
     let quantized = values.map(|&x| quant.quantize(x));
     match quant.dtype {
         DType::I8 => session
@@ -155,6 +159,7 @@ pub fn fill<'x>(
             .iter_mut()
             .zip(quantized)
             .for_each(|(s, q)| *s = q),
+        DType::F16 => unreachable!("filled above"),
     }
     Ok(())
 }
@@ -193,6 +198,7 @@ pub fn output(session: &Session, entry: usize, index: usize) -> Result<Vec<f32>,
         DType::I8 => session.output::<i8>(entry, index)?.as_bytes(),
         DType::I16 => session.output::<i16>(entry, index)?.as_bytes(),
         DType::I32 => session.output::<i32>(entry, index)?.as_bytes(),
+        DType::F16 => session.output::<f16>(entry, index)?.as_bytes(),
     };
     Ok(reals(record, bytes))
 }

@@ -77,7 +77,7 @@ impl Lowering<'_> {
     }
 
     /// True when a value's bytes may be overwritten by its only reader.
-    fn is_last_reader(&self, value: ValueId) -> bool {
+    pub(super) fn is_last_reader(&self, value: ValueId) -> bool {
         let readers = self
             .graph
             .nodes

@@ -86,7 +86,7 @@ impl Lowering<'_> {
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
-    fn convolved(&mut self, node: &Node, kernel: usize) -> TensorId {
+    pub(super) fn convolved(&mut self, node: &Node, kernel: usize) -> TensorId {
         let x = self.tensor(node.inputs[0]);
         if self.form == Form::Window || kernel == 1 {
             return x;

@@ -6,6 +6,7 @@
 
 mod attention;
 mod elementwise;
+mod half;
 mod matrix;
 mod normalization;
 mod recurrent;
@@ -75,6 +76,9 @@ struct Lowering<'g> {
 
 impl Lowering<'_> {
     fn node(&mut self, node: &Node) -> Result<(), ConvertError> {
+        if self.scheme.is_half() {
+            return self.half_node(node);
+        }
         match &node.op {
             Op::Linear {
                 weight,

@@ -90,7 +90,7 @@ impl Lowering<'_> {
         })
     }
 
-    fn start(&self, node: &Node) -> Start {
+    pub(super) fn start(&self, node: &Node) -> Start {
         match (self.form, node.inputs.len()) {
             (Form::Stream, _) => Start::Last,
             (Form::Window, 1) => Start::Zero,
@@ -99,7 +99,13 @@ impl Lowering<'_> {
     }
 
     /// A tensor `[hidden]` beside the results of a layer: what it carries on, or what it ends with.
-    fn kept(&mut self, node: &Node, what: &str, hidden: usize, quant: Quant) -> TensorId {
+    pub(super) fn kept(
+        &mut self,
+        node: &Node,
+        what: &str,
+        hidden: usize,
+        quant: Quant,
+    ) -> TensorId {
         let place = match self.form {
             Form::Stream => Place::State,
             Form::Window => Place::Arena,

@@ -77,12 +77,20 @@ impl Quant {
         zero_point: 0,
     };
 
+    /// Half precision: values as they are.
+    pub const HALF: Self = Self {
+        dtype: DType::F16,
+        scale: 1.0,
+        zero_point: 0,
+    };
+
     /// Smallest and largest integer of the type.
     pub fn limits(&self) -> (i32, i32) {
         match self.dtype {
             DType::I8 => (i8::MIN.into(), i8::MAX.into()),
             DType::I16 => (i16::MIN.into(), i16::MAX.into()),
             DType::I32 => (i32::MIN, i32::MAX),
+            DType::F16 => (-65504, 65504),
         }
     }
 
@@ -121,6 +129,8 @@ pub struct Scheme {
     held: Vec<Quant>,
     narrow: Vec<Quant>,
     wide: BTreeSet<ValueId>,
+    /// For half precision, the range of every value in calibration.
+    half: Option<Vec<(f32, f32)>>,
 }
 
 impl Scheme {
@@ -134,6 +144,7 @@ impl Scheme {
             held: narrow.clone(),
             narrow,
             wide: choices.wide.clone(),
+            half: None,
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
@@ -184,6 +195,32 @@ impl Scheme {
             }
         }
         scheme
+    }
+
+    /// Everything in half precision but numbers of tokens.
+    pub fn half(graph: &Graph, distributions: &[Distribution]) -> Self {
+        let mut all = vec![Quant::HALF; distributions.len()];
+        for token in &graph.tokens {
+            all[token.0] = Quant::COUNTER;
+        }
+        let ranges = distributions.iter().map(|d| (d.min, d.max)).collect();
+        Self {
+            held: all.clone(),
+            narrow: all,
+            wide: BTreeSet::new(),
+            half: Some(ranges),
+        }
+    }
+
+    /// True when values are held in half precision.
+    pub fn is_half(&self) -> bool {
+        self.half.is_some()
+    }
+
+    /// The range of a value in calibration, in a scheme of half precision; it contains 0.
+    pub fn half_range(&self, value: ValueId) -> (f32, f32) {
+        let ranges = self.half.as_deref().unwrap_or_default();
+        ranges.get(value.0).copied().unwrap_or((0.0, 0.0))
     }
 
     /// How a value is held.

@@ -1,0 +1,121 @@
+//! Linear, Conv1d and DepthwiseConv1d in half precision.
+
+use super::super::matrix::rows;
+use super::super::{Form, Lowering};
+use super::{halves, limits, pack};
+use crate::error::ConvertError;
+use crate::graph::{Clamp, Node};
+use crate::program::TensorId;
+use attn_runtime::f16;
+use attn_runtime::format::{DType, OpKind};
+use attn_runtime::ops::{Conv1dHalfParams, LinearHalfParams};
+use ndarray::ArrayD;
+
+impl Lowering<'_> {
+    /// Scratch of `len` f32.
+    pub(super) fn half_scratch(&mut self, node: &Node, len: usize) -> Option<TensorId> {
+        Some(self.program.scratch(&node.name, DType::I32, len))
+    }
+
+    fn half_matrix(&mut self, weights: &[f16], bias: &[f32], clamp: Clamp) -> LinearHalfParams {
+        let (min, max) = limits(clamp);
+        LinearHalfParams {
+            weights: self.program.weights(weights),
+            bias: self.program.weights(bias),
+            min,
+            max,
+        }
+    }
+
+    pub(super) fn half_linear(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let params = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
+        let scratch = self.half_scratch(node, self.channels(node.inputs[0]));
+        self.op(
+            &node.name,
+            OpKind::Linear,
+            vec![x],
+            vec![y],
+            scratch,
+            &params,
+        );
+        Ok(())
+    }
+
+    fn half_window(
+        &self,
+        matrix: LinearHalfParams,
+        kernel: usize,
+        stride: usize,
+        padding: (usize, usize),
+    ) -> Conv1dHalfParams {
+        let (before, after) = match self.form {
+            Form::Window => padding,
+            Form::Stream => (0, 0),
+        };
+        Conv1dHalfParams {
+            matrix,
+            kernel: kernel as u32,
+            stride: stride as u32,
+            pad_before: before as u32,
+            pad_after: after as u32,
+        }
+    }
+
+    pub(super) fn half_conv1d(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        stride: usize,
+        padding: (usize, usize),
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let (kernel, channels) = (weight.shape()[1], weight.shape()[2]);
+        let x = self.convolved(node, kernel);
+        let y = self.add_value(node.output);
+        let matrix = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
+        let params = self.half_window(matrix, kernel, stride, padding);
+        let scratch = self.half_scratch(node, kernel * channels);
+        self.op(
+            &node.name,
+            OpKind::Conv1d,
+            vec![x],
+            vec![y],
+            scratch,
+            &params,
+        );
+        Ok(())
+    }
+
+    pub(super) fn half_depthwise(
+        &mut self,
+        node: &Node,
+        weight: &ArrayD<f32>,
+        bias: &[f32],
+        stride: usize,
+        padding: (usize, usize),
+        clamp: Clamp,
+    ) -> Result<(), ConvertError> {
+        let kernel = weight.shape()[0];
+        let x = self.convolved(node, kernel);
+        let y = self.add_value(node.output);
+        let matrix = self.half_matrix(&halves(node, weight.iter())?, bias, clamp);
+        let params = self.half_window(matrix, kernel, stride, padding);
+        self.op(
+            &node.name,
+            OpKind::DepthwiseConv1d,
+            vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+        Ok(())
+    }
+}

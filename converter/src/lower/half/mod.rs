@@ -1,0 +1,133 @@
+//! Lowering to half precision: the same operators, with weights and activations as IEEE halves.
+//!
+//! No scales, so nothing is calibrated but the range over which a function's table is exact.
+
+mod attention;
+mod elementwise;
+mod function;
+mod matrix;
+mod recurrent;
+
+use super::Lowering;
+use super::recurrent::Layer;
+use crate::error::ConvertError;
+use crate::graph::{Clamp, Node, Op};
+use attn_runtime::f16;
+use attn_runtime::kernels::half::{LANES, MAX, packed_index, packed_len};
+
+impl Lowering<'_> {
+    pub(super) fn half_node(&mut self, node: &Node) -> Result<(), ConvertError> {
+        match &node.op {
+            Op::Linear {
+                weight,
+                bias,
+                clamp,
+            } => self.half_linear(node, weight, bias, *clamp),
+            Op::Conv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp,
+            } => self.half_conv1d(node, weight, bias, *stride, *padding, *clamp),
+            Op::DepthwiseConv1d {
+                weight,
+                bias,
+                stride,
+                padding,
+                clamp,
+            } => self.half_depthwise(node, weight, bias, *stride, *padding, *clamp),
+            Op::Gru {
+                w,
+                r,
+                bias_w,
+                bias_r,
+                reverse,
+            } => self.half_gru(
+                node,
+                &Layer {
+                    w,
+                    r,
+                    bias_w,
+                    bias_r,
+                    reverse: *reverse,
+                },
+            ),
+            Op::Lstm {
+                w,
+                r,
+                bias_w,
+                bias_r,
+                reverse,
+            } => self.half_lstm(
+                node,
+                &Layer {
+                    w,
+                    r,
+                    bias_w,
+                    bias_r,
+                    reverse: *reverse,
+                },
+            ),
+            Op::Attention {
+                heads,
+                scale,
+                causal,
+            } => self.half_attention(node, *heads, *scale, *causal),
+            Op::Activation(function) => self.half_activation(node, function),
+            Op::Add { clamp } => self.half_add(node, *clamp),
+            Op::SelectRows { start, .. } => self.select_rows(node, *start),
+            Op::AddConstant { constant, clamp } => self.half_add_constant(node, constant, *clamp),
+            Op::LayerNorm {
+                gamma,
+                beta,
+                epsilon,
+                centre,
+            } => self.half_layer_norm(node, gamma, beta, *epsilon, *centre),
+            Op::Mul { factor } => self.half_mul(node, *factor),
+            Op::MeanRows => self.half_plain(node, attn_runtime::format::OpKind::MeanRows),
+            Op::Concat => self.half_concat(node),
+            Op::Embedding { table } => self.half_embedding(node, table),
+            Op::Softmax => self.half_plain(node, attn_runtime::format::OpKind::Softmax),
+        }
+    }
+}
+
+/// Weights as halves.
+///
+/// # Errors
+/// [`ConvertError::Limit`] for a weight that no half is near.
+fn halves<'w>(
+    node: &Node,
+    weights: impl Iterator<Item = &'w f32>,
+) -> Result<Vec<f16>, ConvertError> {
+    let one = |&w: &f32| {
+        if w.abs() <= MAX {
+            return Ok(f16::from_f32(w));
+        }
+        let reason =
+            format!("a weight of {w}: half precision ends at {MAX}, use --dtype int8 or int8x16");
+        Err(ConvertError::Limit {
+            node: node.name.clone(),
+            reason,
+        })
+    };
+    weights.map(one).collect()
+}
+
+/// Rows of a matrix, `[out, k]`, packed as the runtime reads them.
+fn pack(node: &Node, rows: &[Vec<f32>]) -> Result<Vec<f16>, ConvertError> {
+    let k = rows.first().map_or(0, Vec::len);
+    let mut packed = vec![f16::ZERO; LANES * packed_len(rows.len(), k)];
+    for (o, row) in rows.iter().enumerate() {
+        for (i, w) in halves(node, row.iter())?.into_iter().enumerate() {
+            packed[packed_index(o, i, k)] = w;
+        }
+    }
+    Ok(packed)
+}
+
+/// A clamp within the finite halves.
+fn limits(clamp: Clamp) -> (f32, f32) {
+    (clamp.min.clamp(-MAX, MAX), clamp.max.clamp(-MAX, MAX))
+}
