@@ -12,7 +12,7 @@ use attn_converter::emit::Metadata;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::AlignedBytes;
-use attn_runtime::format::{DType, OpKind, Storage, checksum};
+use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
 use indicatif::{MultiProgress, ProgressDrawTarget};
@@ -21,6 +21,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
 use tiny_model::{Builder, C, sealed, tiny_model};
+use zerocopy::IntoBytes;
 
 /// Where the header says that a section is: tensors, ops, entries, meta, params, weights, strings.
 fn section(file: &[u8], index: usize) -> usize {
@@ -460,4 +461,24 @@ fn parsing_takes_bounded_work() {
         parse_error(&builder.file()),
         ModelError::BadString { offset }
     );
+}
+
+#[test]
+fn scratch_does_not_shrink_with_the_sequence() {
+    let mut builder = Builder::new();
+    let x = builder.tensor(Storage::Arena, DType::I8, 1, C);
+    let y = builder.tensor(Storage::Arena, DType::I8, 1, C);
+    builder.linear(x, y, C);
+    builder.entry("run", 0, &[x], &[y]);
+    let (length, rule) = (LengthMeta { max: 4 }, RowRule { add: 0, divisor: 1 });
+    let payload = [length.as_bytes(), rule.as_bytes()].concat();
+    builder.meta(MetaKey::Length, 1, &payload);
+    let scratch = builder.tensor(Storage::Arena, DType::I16, 4, C);
+    builder.tensors[usize::from(scratch)].rows_rule = 1;
+    builder.ops[0].scratch = scratch;
+    let refused = ModelError::BadOp {
+        op: 0,
+        reason: OpError::ScratchTooSmall,
+    };
+    assert_eq!(parse_error(&builder.file()), refused);
 }

@@ -8,8 +8,9 @@ pub struct Aligned<B: ?Sized>(pub B);
 /// Declares a module that holds a converted model.
 ///
 /// The module has `FILE: &'static [u8]`, the aligned bytes for [`Model::parse`](crate::Model::parse);
-/// `ARENA_LEN: usize`, the bytes of arena that the model needs; and `arena::<N>()`, an [`Arena`](crate::Arena)
-/// that does not compile when `N` is below `ARENA_LEN`. The path is relative to the source file, as for
+/// `ARENA_LEN: usize`, the bytes of arena that the model needs; `arena::<N>()`, an [`Arena`](crate::Arena)
+/// that does not compile when `N` is below `ARENA_LEN`; and `beam_len(width)`, the bytes that a
+/// [`Beam`](crate::seq2seq::Beam) needs. The path is relative to the source file, as for
 /// [`include_bytes!`].
 ///
 /// ```
@@ -43,6 +44,12 @@ macro_rules! include_model {
 
             /// Bytes of arena that the model needs.
             pub const ARENA_LEN: usize = $crate::format::arena_len(include_bytes!($path));
+
+            /// Bytes of memory that a beam of `width` hypotheses needs; 0 for a model that does not decode.
+            #[allow(dead_code)]
+            pub const fn beam_len(width: usize) -> usize {
+                $crate::format::beam_len(include_bytes!($path), width)
+            }
 
             /// An arena for the model; too small an `N` does not compile.
             pub const fn arena<const N: usize>() -> $crate::Arena<N> {

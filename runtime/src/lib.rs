@@ -14,6 +14,7 @@ pub mod kernels;
 pub mod kws;
 mod model;
 pub mod ops;
+pub mod seq2seq;
 mod session;
 
 /// Half-precision elements.

@@ -346,6 +346,12 @@ impl<'m, 'a> Session<'m, 'a> {
         self.arena.get(range)
     }
 
+    /// The first `len` bytes of the state, less if there are less.
+    pub(crate) fn state(&mut self, len: usize) -> &mut [u8] {
+        let len = len.min(self.arena.len());
+        self.arena.get_mut(..len).unwrap_or_default()
+    }
+
     fn entry(&self, entry: usize) -> Result<&'m EntryRecord, SessionError> {
         self.model
             .entries()

@@ -29,7 +29,7 @@ pub struct Builder {
     pub entries: Vec<EntryRecord>,
     meta: Vec<MetaRecord>,
     params: Vec<u8>,
-    weights: Vec<u8>,
+    pub weights: Vec<u8>,
     strings: Vec<u8>,
     state_len: u32,
     arena_len: u32,
@@ -107,14 +107,14 @@ impl Builder {
         });
     }
 
-    fn params(&mut self, bytes: &[u8]) -> (u32, u32) {
+    pub fn params(&mut self, bytes: &[u8]) -> (u32, u32) {
         let at = self.params.len() as u32;
         self.params.extend_from_slice(bytes);
         self.params.resize(self.params.len().next_multiple_of(4), 0);
         (at, bytes.len() as u32)
     }
 
-    fn meta(&mut self, key: MetaKey, count: usize, payload: &[u8]) {
+    pub fn meta(&mut self, key: MetaKey, count: usize, payload: &[u8]) {
         let (offset, len) = self.params(payload);
         self.meta.push(MetaRecord {
             key: key as u16,
@@ -134,7 +134,7 @@ impl Builder {
         at as u32
     }
 
-    fn words(&mut self, count: usize, value: i32) -> u32 {
+    pub fn words(&mut self, count: usize, value: i32) -> u32 {
         let at = self.weights.len() as u32;
         for _ in 0..count {
             self.weights.extend_from_slice(&value.to_le_bytes());
@@ -163,7 +163,7 @@ impl Builder {
         }
     }
 
-    fn linear(&mut self, x: u16, y: u16, k: usize) {
+    pub fn linear(&mut self, x: u16, y: u16, k: usize) {
         let scratch = self.tensor(Storage::Arena, DType::I16, 1, pairs_len(k));
         let params = self.linear_params(packed_len(C, k), C);
         self.op(OpKind::Linear, &[x], &[y], Some(scratch), &params);

@@ -1,5 +1,6 @@
 //! The metadata record of decoding: which entry points make a sequence, and how they are called.
 
+use super::{Header, MetaKey, MetaRecord};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Stands for "none" in a [`DecodeMeta`].
@@ -52,6 +53,53 @@ impl DecodeMeta {
     pub fn optional(value: u32) -> Option<usize> {
         (value != NONE).then_some(value as usize)
     }
+}
+
+/// Bytes of memory that a beam of `width` hypotheses needs; see [`crate::seq2seq::Beam`].
+pub(crate) const fn beam_memory(hypothesis_len: u32, max_tokens: u32, width: usize) -> usize {
+    // For each: its state; for each of its tokens 4 bytes while it grows and 2 when it is found.
+    let each = (hypothesis_len as usize).saturating_add((max_tokens as usize).saturating_mul(6));
+    match each.saturating_mul(width).checked_next_multiple_of(4) {
+        Some(len) => len,
+        None => usize::MAX,
+    }
+}
+
+/// Bytes of memory that a beam of `width` hypotheses needs for the model in `file`, readable at compile time.
+///
+/// Used by [`include_model!`](crate::include_model). Returns 0 where the file has no decoding metadata;
+/// [`crate::seq2seq::Beam::new`] then says so.
+pub const fn beam_len(file: &[u8], width: usize) -> usize {
+    let params = word(file, PARAMS_AT) as usize;
+    let (first, count) = (word(file, META_AT) as usize, word(file, META_AT + 4));
+    let mut id = 0;
+    while id < count {
+        let record = first.saturating_add((id as usize).saturating_mul(size_of::<MetaRecord>()));
+        if record >= file.len() {
+            return 0;
+        }
+        if word(file, record) & 0xffff == MetaKey::Decode as u32 {
+            let payload = params.saturating_add(word(file, record + 4) as usize);
+            let hypothesis_len = word(file, payload.saturating_add(HYPOTHESIS_LEN_AT));
+            let max_tokens = word(file, payload.saturating_add(MAX_TOKENS_AT));
+            return beam_memory(hypothesis_len, max_tokens, width);
+        }
+        id += 1;
+    }
+    0
+}
+
+const META_AT: usize = core::mem::offset_of!(Header, meta);
+const PARAMS_AT: usize = core::mem::offset_of!(Header, params);
+const HYPOTHESIS_LEN_AT: usize = core::mem::offset_of!(DecodeMeta, hypothesis_len);
+const MAX_TOKENS_AT: usize = core::mem::offset_of!(DecodeMeta, max_tokens);
+
+/// The word at byte `at`; 0 outside the file.
+const fn word(file: &[u8], at: usize) -> u32 {
+    if at >= file.len() || file.len() - at < 4 {
+        return 0;
+    }
+    u32::from_le_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]])
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ mod meta;
 mod op;
 mod tensor;
 
-pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE};
+pub(crate) use decode::beam_memory;
+pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE, beam_len};
 pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
 pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
 pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpKind, OpRecord};

@@ -25,7 +25,7 @@ pub fn exp_weight(distance: u32, multiplier: ScoreMultiplier) -> i16 {
 
 /// `2^-x` in Q23 for the fraction `x` behind the point of an exponent in Q16.
 #[inline(always)]
-pub(super) fn exp2_fraction(exponent_q16: u32) -> u32 {
+pub(crate) fn exp2_fraction(exponent_q16: u32) -> u32 {
     let (at, rest) = ((exponent_q16 >> 11 & 31) as usize, exponent_q16 & 0x7ff);
     let (high, low) = (u32::from(EXP2_Q15[at]), u32::from(EXP2_Q15[at + 1]));
     (high << 8) - (((high - low) * rest) >> 3)

@@ -46,20 +46,28 @@ impl LogSum {
 
     /// The base-2 logarithm of the sum, Q32; 0 for the sum of nothing.
     pub fn log2_q32(&self) -> i64 {
-        let Some(log2) = self.sum.checked_ilog2() else {
+        if self.sum == 0 {
             return 0;
-        };
-        // The mantissa, 1 to 2 in Q31. Each squaring brings out one more bit of its logarithm.
-        let mut mantissa = (self.sum << (63 - log2)) >> 32;
-        let mut bits = 0i64;
-        for _ in 0..20 {
-            mantissa = (mantissa * mantissa) >> 31;
-            let bit = mantissa >> 32;
-            mantissa >>= bit;
-            bits = bits << 1 | bit as i64;
         }
-        ((i64::from(log2) - 39 - self.low) << 32).wrapping_add(bits << 12)
+        log2_q32(self.sum).wrapping_sub((39 + self.low) << 32)
     }
+}
+
+/// The base-2 logarithm of `x`, Q32, rounded down to 20 bits behind the point; 0 for 0.
+pub fn log2_q32(x: u64) -> i64 {
+    let Some(whole) = x.checked_ilog2() else {
+        return 0;
+    };
+    // 1 to 2 in Q31. Each squaring brings out one more bit of its logarithm.
+    let mut mantissa = (x << (63 - whole)) >> 32;
+    let mut bits = 0i64;
+    for _ in 0..20 {
+        mantissa = (mantissa * mantissa) >> 31;
+        let bit = mantissa >> 32;
+        mantissa >>= bit;
+        bits = bits << 1 | bit as i64;
+    }
+    (i64::from(whole) << 32) + (bits << 12)
 }
 
 /// `value >> by`, 0 when nothing is left; `by` is not negative where `value` is not 0.

@@ -7,7 +7,7 @@ use crate::format::{
 use zerocopy::FromBytes;
 
 impl<'a> Model<'a> {
-    /// How the model makes sequences of tokens, if it does; what decoding goes by.
+    /// How the model makes sequences of tokens, if it does; what [`crate::seq2seq`] goes by.
     pub fn decode(&self) -> Option<&'a DecodeMeta> {
         if cfg!(feature = "all-operators") {
             DecodeMeta::ref_from_bytes(self.payload(MetaKey::Decode)?.1).ok()
@@ -24,6 +24,14 @@ impl<'a> Model<'a> {
     /// Names of the output tokens, by number; none for a model without a vocabulary.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         self.names(MetaKey::Tokens)
+    }
+
+    /// Name of output token `number`, if the model has a vocabulary and the token is in it.
+    pub fn token_name(&self, number: u16) -> Option<&'a str> {
+        let offset = self
+            .name_offsets(MetaKey::Tokens)
+            .get(usize::from(number))?;
+        Some(self.name(*offset))
     }
 
     /// What stands between two tokens in a text.

@@ -277,12 +277,13 @@ impl<'a> OpView<'a> {
         Ok(())
     }
 
-    /// The scratch tensor, which must hold at least `elements` of `dtype`.
+    /// The scratch tensor, which must hold at least `elements` of `dtype` at every length of the sequence.
     fn scratch(&self, dtype: DType, elements: usize) -> Result<&'a TensorRecord, OpError> {
         let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
         let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
         if scratch.storage() != Storage::Arena
             || scratch.dtype() != dtype
+            || scratch.rows_rule != 0
             || scratch.len() < elements
         {
             return Err(OpError::ScratchTooSmall);

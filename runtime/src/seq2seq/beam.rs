@@ -1,0 +1,452 @@
+//! Beam search: several hypotheses are carried along, each with its own copy of the state that a step changes.
+
+use super::memory::{Memory, memory_len};
+use super::{DecodeError, stepper::Stepper};
+use crate::format::MAX_CANDIDATES;
+use crate::kernels::softmax::exp2_fraction;
+use crate::kernels::top_k::log2_q32;
+use crate::model::Model;
+use crate::session::{Element, Progress, Session};
+use heapless::Vec;
+
+/// Keeps up to `N` hypotheses (1 to 16) at every step and finds up to `N` sequences.
+///
+/// At every step each hypothesis offers its `N` best continuations, and the `N` most likely of all live on. One that is
+/// continued with the end token before `N` better ones is complete. The search is over when `N` are complete, when none
+/// lives on, or at the model's limit on tokens, which always comes. Complete sequences are ranked by their log-probability
+/// divided by a power of their length, those that the limit cut off behind them. With `N = 1` this is [`super::Greedy`].
+///
+/// ```no_run
+/// # fn decode(session: &mut attn_runtime::Session) -> Result<(), attn_runtime::seq2seq::DecodeError> {
+/// use attn_runtime::{Arena, seq2seq::Beam};
+///
+/// let mut memory = Arena::<8192>::new(); // in a static; include_model! has the length as beam_len(4)
+/// let mut beam = Beam::<4>::new(session, memory.as_mut_slice())?;
+/// beam.encode_text("tokenize")?;
+/// beam.decode()?;
+/// for found in beam.hypotheses() {
+///     let (tokens, score) = (found.tokens, found.score);
+///     // …
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Beam<'s, 'm, 'a, 'b, const N: usize> {
+    stepper: Stepper<'s, 'm, 'a>,
+    memory: Memory<'b>,
+    width: usize,
+    /// Exponent of the length that scores are divided by.
+    alpha_q16: u32,
+    live: Vec<Live, N>,
+    found: Vec<Found, N>,
+    /// Tokens that each hypothesis has.
+    steps: usize,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Running,
+    Done,
+}
+
+/// A hypothesis that goes on.
+#[derive(Clone, Copy, Debug)]
+struct Live {
+    /// Its last token.
+    token: u16,
+    /// Where its state is in memory; shared with those that have the same past.
+    slot: usize,
+    /// Log-probability, Q16 nats.
+    score: i32,
+}
+
+/// A way to go on.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    /// Number of the hypothesis that goes on.
+    parent: usize,
+    token: u16,
+    /// Log-probability of the whole, Q16 nats.
+    score: i32,
+}
+
+/// A sequence that was found; its tokens are in memory, by rank.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// Number of the hypothesis whose tokens it has.
+    parent: usize,
+    /// Number of these tokens, the end token not counted.
+    len: usize,
+    score: i32,
+    normalized: i32,
+    ended: bool,
+}
+
+/// A sequence that a [`Beam`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Hypothesis<'t> {
+    /// Its tokens, without start and end token.
+    pub tokens: &'t [u16],
+    /// Log-probability, Q16 nats, that of the end token included.
+    pub score: i32,
+    /// What it is ranked by: the score divided by a power of the length (the end token counts).
+    pub normalized: i32,
+    /// False when the limit on tokens cut it off.
+    pub ended: bool,
+}
+
+impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
+    /// A decoder for the session's model. `memory`: [`Self::memory_len`] bytes at a multiple of 4, as in an
+    /// [`Arena`](crate::Arena).
+    ///
+    /// # Errors
+    /// [`DecodeError::NoDecode`], [`DecodeError::TooFewCandidates`], [`DecodeError::MemoryTooSmall`],
+    /// [`DecodeError::MemoryMisaligned`].
+    pub fn new(
+        session: &'s mut Session<'m, 'a>,
+        memory: &'b mut [u8],
+    ) -> Result<Self, DecodeError> {
+        Self::with_width(session, memory, N)
+    }
+
+    /// As [`Self::new`], with `width` hypotheses in place of `N`.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and [`DecodeError::BadWidth`] for 0 or more than `N`.
+    pub fn with_width(
+        session: &'s mut Session<'m, 'a>,
+        memory: &'b mut [u8],
+        width: usize,
+    ) -> Result<Self, DecodeError> {
+        const {
+            assert!(
+                N >= 1 && N <= MAX_CANDIDATES,
+                "a beam has 1 to 16 hypotheses"
+            )
+        };
+        if !(1..=N).contains(&width) {
+            return Err(DecodeError::BadWidth { width, most: N });
+        }
+        let stepper = Stepper::new(session)?;
+        let candidates = stepper.candidates();
+        if candidates < width {
+            return Err(DecodeError::TooFewCandidates { width, candidates });
+        }
+        Ok(Self {
+            memory: Memory::new(stepper.meta(), width, memory)?,
+            stepper,
+            width,
+            alpha_q16: 1 << 16,
+            live: Vec::new(),
+            found: Vec::new(),
+            steps: 0,
+            phase: Phase::Idle,
+        })
+    }
+
+    /// Bytes of memory for `width` hypotheses of `model`: for each its state, and six bytes for each token that a sequence
+    /// can have.
+    ///
+    /// # Errors
+    /// [`DecodeError::NoDecode`].
+    pub fn memory_len(model: &Model, width: usize) -> Result<usize, DecodeError> {
+        let meta = model.decode().ok_or(DecodeError::NoDecode)?;
+        Ok(memory_len(meta, width))
+    }
+
+    /// Divides scores by `length^alpha` when sequences are ranked: 0 favours short ones, 1 (as long as nothing is set)
+    /// ranks by the mean over tokens. Held to 0 to 8.
+    pub fn set_length_normalization(&mut self, alpha: f32) {
+        self.alpha_q16 = (alpha.clamp(0.0, 8.0) * 65536.0) as u32;
+    }
+
+    /// The model.
+    pub fn model(&self) -> Model<'m> {
+        self.stepper.model()
+    }
+
+    /// Reads an input of whole rows: see [`super::Greedy::encode`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode(input)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Reads symbols by number: see [`super::Greedy::encode_symbols`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode_symbols(symbols)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Reads text: see [`super::Greedy::encode_text`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode_text(text)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Starts a search of a model that reads no input.
+    ///
+    /// # Errors
+    /// [`DecodeError::InputNeeded`].
+    pub fn restart(&mut self) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.restart()?;
+        self.start();
+        Ok(())
+    }
+
+    fn start(&mut self) {
+        self.found.clear();
+        self.live.clear();
+        let start = Live {
+            token: self.stepper.meta().start as u16,
+            slot: 0,
+            score: 0,
+        };
+        // There is room: N is at least 1.
+        let _ = self.live.push(start);
+        self.memory.store(0, self.stepper.state());
+        self.steps = 0;
+        self.phase = Phase::Running;
+    }
+
+    /// Searches to the end and returns the best sequence.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn decode(&mut self) -> Result<Option<Hypothesis<'_>>, DecodeError> {
+        while self.step()? == Progress::More {}
+        Ok(self.hypotheses().next())
+    }
+
+    /// One step of every hypothesis.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn step(&mut self) -> Result<Progress, DecodeError> {
+        match self.phase {
+            Phase::Idle => return Err(DecodeError::NotEncoded),
+            Phase::Done => return Ok(Progress::Done),
+            Phase::Running => {}
+        }
+        // Both best first; `ending` has at most one for each hypothesis.
+        let (mut going, mut ending) = (Vec::new(), Vec::new());
+        self.run_steps(&mut going, &mut ending)?;
+        self.collect_ended(&going, &ending);
+        self.go_on(&going);
+        let limit = self.stepper.meta().max_tokens as usize;
+        if self.live.is_empty() || self.found.len() == self.width || self.steps >= limit {
+            self.finish();
+        }
+        Ok(match self.phase {
+            Phase::Done => Progress::Done,
+            _ => Progress::More,
+        })
+    }
+
+    /// Runs the step of each hypothesis and sorts what can follow: the best ways to go on, and to end.
+    ///
+    /// There are `width` places for states. A state is given up when the last hypothesis that starts from it has been
+    /// loaded, so that there is always one free to store the outcome.
+    fn run_steps(
+        &mut self,
+        going: &mut Vec<Candidate, N>,
+        ending: &mut Vec<Candidate, N>,
+    ) -> Result<(), DecodeError> {
+        const FREE: usize = usize::MAX;
+        let end = self.stepper.meta().end as u16;
+        // What each hypothesis has in memory: its state before the step, later the one behind it.
+        let mut held = [FREE; N];
+        held.iter_mut()
+            .zip(&self.live)
+            .for_each(|(held, live)| *held = live.slot);
+        for (parent, live) in self.live.iter_mut().enumerate() {
+            self.memory.load(live.slot, self.stepper.state());
+            self.stepper.step(live.token)?;
+            if let Some(held) = held.get_mut(parent) {
+                *held = FREE;
+            }
+            live.slot = (0..self.width)
+                .find(|slot| !held.contains(slot))
+                .unwrap_or(0);
+            if let Some(held) = held.get_mut(parent) {
+                *held = live.slot;
+            }
+            self.memory.store(live.slot, self.stepper.state());
+
+            let (mut tokens, mut scores) = ([0; N], [0; N]);
+            let tokens = tokens.get_mut(..self.width).unwrap_or_default();
+            let scores = scores.get_mut(..self.width).unwrap_or_default();
+            self.stepper.best(tokens, scores)?;
+            for (&token, &score) in tokens.iter().zip(&*scores) {
+                let candidate = Candidate {
+                    parent,
+                    token: token as u16,
+                    score: live.score.saturating_add(score),
+                };
+                let list = if candidate.token == end {
+                    &mut *ending
+                } else {
+                    &mut *going
+                };
+                insert(list, self.width, candidate, |c| c.score);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the sequences that end here, unless as many better ones go on as there is room for.
+    fn collect_ended(&mut self, going: &[Candidate], ending: &[Candidate]) {
+        let worst = going.get(self.width.saturating_sub(1));
+        for end in ending {
+            if worst.is_some_and(|worst| worst.score >= end.score) {
+                break;
+            }
+            self.note(end.parent, end.score, true);
+        }
+    }
+
+    /// Notes a sequence that has the tokens of a hypothesis so far.
+    fn note(&mut self, parent: usize, score: i32, ended: bool) {
+        let length = self.steps + usize::from(ended);
+        let found = Found {
+            parent,
+            len: self.steps,
+            score,
+            normalized: normalized(score, length, self.alpha_q16),
+            ended,
+        };
+        insert(&mut self.found, self.width, found, |f| {
+            (f.ended, f.normalized)
+        });
+    }
+
+    /// The best ways to go on become the hypotheses.
+    fn go_on(&mut self, going: &[Candidate]) {
+        let parents = self.live.clone();
+        self.live.clear();
+        for (at, candidate) in going.iter().enumerate() {
+            let live = Live {
+                token: candidate.token,
+                slot: parents.get(candidate.parent).map_or(0, |p| p.slot),
+                score: candidate.score,
+            };
+            // There is room: `going` has at most N.
+            let _ = self.live.push(live);
+            self.memory
+                .note(self.steps, at, candidate.token, candidate.parent);
+        }
+        self.steps += 1;
+    }
+
+    /// Hypotheses that are still there were cut off; the tokens of all that was found are written out.
+    fn finish(&mut self) {
+        self.phase = Phase::Done;
+        if self.found.len() < self.width {
+            let live = self.live.clone();
+            for (parent, live) in live.iter().enumerate() {
+                self.note(parent, live.score, false);
+            }
+        }
+        for (rank, found) in self.found.iter().enumerate() {
+            self.memory.write_out(rank, found.len, found.parent);
+        }
+    }
+
+    /// What was found, best first: up to as many as the beam is wide, none before the search is over.
+    pub fn hypotheses(&self) -> impl ExactSizeIterator<Item = Hypothesis<'_>> {
+        let found = match self.phase {
+            Phase::Done => self.found.as_slice(),
+            _ => &[],
+        };
+        found.iter().enumerate().map(|(rank, found)| Hypothesis {
+            tokens: self.memory.tokens(rank, found.len),
+            score: found.score,
+            normalized: found.normalized,
+            ended: found.ended,
+        })
+    }
+}
+
+/// Puts `item` into a list that is sorted by `key`, highest first, behind equals; of more than `most` the last is dropped.
+fn insert<T: Copy, K: Ord, const N: usize>(
+    list: &mut Vec<T, N>,
+    most: usize,
+    item: T,
+    key: impl Fn(&T) -> K,
+) {
+    let mut carried = item;
+    let mut moving = false;
+    for slot in list.iter_mut() {
+        moving |= key(&carried) > key(slot);
+        if moving {
+            core::mem::swap(slot, &mut carried);
+        }
+    }
+    if list.len() < most {
+        // There is room: `most` is at most N.
+        let _ = list.push(carried);
+    }
+}
+
+/// `score / length^alpha`.
+fn normalized(score: i32, length: usize, alpha_q16: u32) -> i32 {
+    if alpha_q16 == 1 << 16 {
+        return score / i32::try_from(length).unwrap_or(i32::MAX).max(1);
+    }
+    let octaves_q16 = log2_q32(length as u64) >> 16;
+    let exponent_q16 = (octaves_q16 * i64::from(alpha_q16)) >> 16;
+    let fraction_q23 = exp2_fraction(exponent_q16 as u32 & 0xffff);
+    let product = i64::from(score) * i64::from(fraction_q23);
+    (product >> (23 + (exponent_q16 >> 16)).min(63)) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_divided_by_a_power_of_the_length() {
+        for length in 1..200usize {
+            for alpha in [0.0f64, 0.3, 0.6, 1.0, 1.5] {
+                let score = -1_234_567;
+                let exact = f64::from(score) / (length as f64).powf(alpha);
+                let got = normalized(score, length, (alpha * 65536.0) as u32);
+                let error = (f64::from(got) - exact).abs();
+                assert!(
+                    error <= 1.0 + exact.abs() * 2e-4,
+                    "{length}^{alpha}: {got}, {exact}"
+                );
+            }
+        }
+        assert_eq!(normalized(-7, 1, 0), -7);
+        normalized(i32::MIN, usize::MAX, 8 << 16);
+    }
+
+    #[test]
+    fn lists_stay_sorted_with_equals_in_order_of_arrival() {
+        let mut list = Vec::<(i32, char), 4>::new();
+        for item in [(3, 'a'), (5, 'b'), (3, 'c'), (5, 'd'), (4, 'e')] {
+            insert(&mut list, 3, item, |i| i.0);
+        }
+        assert_eq!(list, [(5, 'b'), (5, 'd'), (4, 'e')]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Greedy decoding: the best token of every step, one after the other.
+
+use super::{DecodeError, stepper::Stepper};
+use crate::model::Model;
+use crate::session::{Element, Session};
+
+/// Takes the most likely token at every step; of equally likely ones the lowest.
+///
+/// ```no_run
+/// # fn decode(session: &mut attn_runtime::Session) -> Result<(), attn_runtime::seq2seq::DecodeError> {
+/// use attn_runtime::seq2seq::Greedy;
+///
+/// let mut decoder = Greedy::new(session)?;
+/// decoder.encode_text("tokenize")?;
+/// while let Some(token) = decoder.step()? {
+///     let name = decoder.model().token_name(token);
+///     // …
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Greedy<'s, 'm, 'a> {
+    stepper: Stepper<'s, 'm, 'a>,
+    phase: Phase,
+    /// What the next step takes.
+    last: u16,
+    steps: usize,
+    score: i32,
+}
+
+/// Where a sequence stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No input yet.
+    Idle,
+    /// Tokens are to come.
+    Running,
+    /// The end token came.
+    Ended,
+    /// As many tokens as there may be came without an end token.
+    CutOff,
+}
+
+impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
+    /// A decoder for the session's model.
+    ///
+    /// # Errors
+    /// [`DecodeError::NoDecode`].
+    pub fn new(session: &'s mut Session<'m, 'a>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            stepper: Stepper::new(session)?,
+            phase: Phase::Idle,
+            last: 0,
+            steps: 0,
+            score: 0,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> Model<'m> {
+        self.stepper.model()
+    }
+
+    /// The session, to look at other outputs of the last step.
+    pub fn session(&self) -> &Session<'m, 'a> {
+        self.stepper.session()
+    }
+
+    /// Reads an input of whole rows, such as features of sound, and starts a new sequence. A last one is given up.
+    ///
+    /// # Errors
+    /// [`DecodeError::EmptyInput`], [`DecodeError::InputTooLong`], [`DecodeError::WrongLength`],
+    /// [`DecodeError::PartialRow`], [`DecodeError::NoEncoder`]; [`DecodeError::Session`] when the input has elements of
+    /// another type.
+    pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode(input)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], and [`DecodeError::UnknownSymbol`].
+    pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode_symbols(symbols)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Reads text, spelled in the symbols of the model's vocabulary (the longest that fits, where several do), and starts
+    /// a new sequence.
+    ///
+    /// # Errors
+    /// As [`Self::encode`], [`DecodeError::NoSymbols`] and [`DecodeError::UnknownText`].
+    pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.encode_text(text)?;
+        self.start();
+        Ok(())
+    }
+
+    /// Starts a new sequence of a model that reads no input.
+    ///
+    /// # Errors
+    /// [`DecodeError::InputNeeded`].
+    pub fn restart(&mut self) -> Result<(), DecodeError> {
+        self.phase = Phase::Idle;
+        self.stepper.restart()?;
+        self.start();
+        Ok(())
+    }
+
+    fn start(&mut self) {
+        self.phase = Phase::Running;
+        self.last = self.stepper.meta().start as u16;
+        self.steps = 0;
+        self.score = 0;
+    }
+
+    /// The next token; `None` when the sequence is at its end: the end token came, or as many as the model allows.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn step(&mut self) -> Result<Option<u16>, DecodeError> {
+        if !self.run()? {
+            return Ok(None);
+        }
+        let (mut token, mut score) = ([0; 1], [0; 1]);
+        self.stepper.best(&mut token, &mut score)?;
+        let ([token], [score]) = (token, score);
+        self.score = self.score.saturating_add(score);
+        self.take(token as u16);
+        Ok((self.phase != Phase::Ended).then_some(self.last))
+    }
+
+    /// Runs a step, but takes `token` for its outcome, whatever the model thinks likely: to follow a known sequence and
+    /// look at [`Self::weights`] on the way. False when the sequence is at its end.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn follow(&mut self, token: u16) -> Result<bool, DecodeError> {
+        let running = self.run()?;
+        if running {
+            self.take(token);
+        }
+        Ok(running)
+    }
+
+    /// One step, if there is one to come.
+    fn run(&mut self) -> Result<bool, DecodeError> {
+        match self.phase {
+            Phase::Idle => return Err(DecodeError::NotEncoded),
+            Phase::Ended | Phase::CutOff => return Ok(false),
+            Phase::Running => {}
+        }
+        if self.steps >= self.stepper.meta().max_tokens as usize {
+            self.phase = Phase::CutOff;
+            return Ok(false);
+        }
+        self.steps += 1;
+        self.stepper.step(self.last)?;
+        Ok(true)
+    }
+
+    fn take(&mut self, token: u16) {
+        self.last = token;
+        if u32::from(token) == self.stepper.meta().end {
+            self.phase = Phase::Ended;
+        }
+    }
+
+    /// Log-probability of all tokens that [`Self::step`] has given since the start, the end token included; Q16 nats.
+    pub fn score(&self) -> i32 {
+        self.score
+    }
+
+    /// True when the end token came, false while tokens are to come and when the limit ended the sequence.
+    pub fn ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Attention weights over the input of the last step, in the type of that output (int16 in Q15 where the file's
+    /// operator makes them).
+    ///
+    /// # Errors
+    /// [`DecodeError::NoWeights`]; [`DecodeError::Session`] for another element type.
+    pub fn weights<T: Element>(&self) -> Result<&[T], DecodeError> {
+        self.stepper.weights()
+    }
+}

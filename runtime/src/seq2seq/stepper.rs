@@ -1,0 +1,195 @@
+//! What greedy and beam decoding share: an input is read, a step is run, the best tokens are asked for.
+
+use super::DecodeError;
+use super::vocabulary::Spelling;
+use crate::format::{DType, DecodeMeta};
+use crate::kernels::softmax::{ScoreMultiplier, score_multiplier};
+use crate::kernels::top_k::top_k;
+use crate::model::Model;
+use crate::session::{Element, Session};
+
+/// A session with what its model says about decoding.
+#[derive(Debug)]
+pub(super) struct Stepper<'s, 'm, 'a> {
+    session: &'s mut Session<'m, 'a>,
+    meta: &'m DecodeMeta,
+    /// From logits to octaves; not used where a step hands out scores.
+    multiplier: ScoreMultiplier,
+    /// Tokens that a step hands out.
+    candidates: usize,
+}
+
+impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
+    pub(super) fn new(session: &'s mut Session<'m, 'a>) -> Result<Self, DecodeError> {
+        let meta = session.model().decode().ok_or(DecodeError::NoDecode)?;
+        let logits = session.output_record(meta.step as usize, meta.logits as usize)?;
+        Ok(Self {
+            meta,
+            multiplier: score_multiplier(logits.scale),
+            candidates: logits.len(),
+            session,
+        })
+    }
+
+    pub(super) fn model(&self) -> Model<'m> {
+        self.session.model()
+    }
+
+    pub(super) fn session(&self) -> &Session<'m, 'a> {
+        self.session
+    }
+
+    pub(super) fn meta(&self) -> &'m DecodeMeta {
+        self.meta
+    }
+
+    pub(super) fn candidates(&self) -> usize {
+        self.candidates
+    }
+
+    /// Starts a model that reads no input.
+    pub(super) fn restart(&mut self) -> Result<(), DecodeError> {
+        if DecodeMeta::optional(self.meta.encode).is_some() {
+            return Err(DecodeError::InputNeeded);
+        }
+        self.session.reset();
+        Ok(())
+    }
+
+    /// Reads rows of features (or symbols as the entry point takes them, without an end symbol).
+    pub(super) fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        let channels = self.session.input_record(encode, index)?.channels();
+        let rows = input.len().checked_div(channels).unwrap_or(0);
+        if !input.len().is_multiple_of(channels) {
+            let elements = input.len();
+            return Err(DecodeError::PartialRow { elements, channels });
+        }
+        self.prepare(rows)?;
+        let slots = self.session.input::<T>(encode, index)?;
+        slots.iter_mut().zip(input).for_each(|(slot, x)| {
+            slot.as_mut_bytes().copy_from_slice(x.as_bytes());
+        });
+        Ok(self.session.run(encode)?)
+    }
+
+    /// Reads symbols by number and the end symbol behind them.
+    pub(super) fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+        let known = self.model().symbols().len();
+        let unknown = |&symbol: &u16| known > 0 && usize::from(symbol) >= known;
+        if let Some(at) = symbols.iter().position(unknown) {
+            return Err(DecodeError::UnknownSymbol {
+                symbol: symbols.get(at).copied().unwrap_or(0),
+                at,
+                symbols: known,
+            });
+        }
+        self.encode_numbers(symbols.len(), symbols.iter().copied())
+    }
+
+    /// Reads text, symbol by symbol, and the end symbol behind it.
+    pub(super) fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
+        let spelling = Spelling::new(self.model(), text)?;
+        let mut count = 0usize;
+        for symbol in spelling {
+            symbol?;
+            count += 1;
+        }
+        self.encode_numbers(count, spelling.map_while(Result::ok))
+    }
+
+    fn encode_numbers(
+        &mut self,
+        count: usize,
+        symbols: impl Iterator<Item = u16>,
+    ) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        if count == 0 {
+            return Err(DecodeError::EmptyInput);
+        }
+        let end = DecodeMeta::optional(self.meta.end_symbol);
+        self.prepare(count + usize::from(end.is_some()))?;
+        let slots = self.session.input::<i32>(encode, index)?;
+        let symbols = symbols.map(i32::from).chain(end.map(|end| end as i32));
+        slots
+            .iter_mut()
+            .zip(symbols)
+            .for_each(|(slot, symbol)| *slot = symbol);
+        Ok(self.session.run(encode)?)
+    }
+
+    fn encoder(&self) -> Result<(usize, usize), DecodeError> {
+        let encode = DecodeMeta::optional(self.meta.encode).ok_or(DecodeError::NoEncoder)?;
+        Ok((encode, self.meta.input as usize))
+    }
+
+    /// Forgets the last input and makes room for one of so many rows.
+    fn prepare(&mut self, length: usize) -> Result<(), DecodeError> {
+        if length == 0 {
+            return Err(DecodeError::EmptyInput);
+        }
+        let (encode, index) = self.encoder()?;
+        let max = self.model().max_length();
+        if max == 0 {
+            let needed = self.session.input_record(encode, index)?.rows();
+            if length != needed {
+                return Err(DecodeError::WrongLength { length, needed });
+            }
+        } else if length > max {
+            return Err(DecodeError::InputTooLong { length, max });
+        } else {
+            self.session.set_length(length)?;
+        }
+        self.session.reset();
+        Ok(())
+    }
+
+    /// Runs the step on one token.
+    pub(super) fn step(&mut self, token: u16) -> Result<(), DecodeError> {
+        let (step, index) = (self.meta.step as usize, self.meta.token as usize);
+        let slots = self.session.input::<i32>(step, index)?;
+        slots.iter_mut().for_each(|slot| *slot = token.into());
+        Ok(self.session.run(step)?)
+    }
+
+    /// The best tokens for the next place and their log-probabilities (Q16 nats), best first: as many as both slices
+    /// have elements, at most [`Self::candidates`].
+    pub(super) fn best(&self, tokens: &mut [i32], scores: &mut [i32]) -> Result<(), DecodeError> {
+        let (step, logits) = (self.meta.step as usize, self.meta.logits as usize);
+        if let Some(index) = DecodeMeta::optional(self.meta.scores) {
+            let found = self.session.output::<i32>(step, logits)?;
+            let rated = self.session.output::<i32>(step, index)?;
+            tokens
+                .iter_mut()
+                .zip(found)
+                .for_each(|(slot, &x)| *slot = x);
+            scores
+                .iter_mut()
+                .zip(rated)
+                .for_each(|(slot, &x)| *slot = x);
+            return Ok(());
+        }
+        match self.session.output_record(step, logits)?.dtype() {
+            DType::I16 => {
+                let row = self.session.output::<i16>(step, logits)?;
+                top_k(row, self.multiplier, tokens, scores);
+            }
+            _ => {
+                let row = self.session.output::<i8>(step, logits)?;
+                top_k(row, self.multiplier, tokens, scores);
+            }
+        }
+        Ok(())
+    }
+
+    /// Attention weights of the last step.
+    pub(super) fn weights<T: Element>(&self) -> Result<&[T], DecodeError> {
+        let index = DecodeMeta::optional(self.meta.weights).ok_or(DecodeError::NoWeights)?;
+        Ok(self.session.output(self.meta.step as usize, index)?)
+    }
+
+    /// The state of the hypothesis that was stepped last.
+    pub(super) fn state(&mut self) -> &mut [u8] {
+        self.session.state(self.meta.hypothesis_len as usize)
+    }
+}

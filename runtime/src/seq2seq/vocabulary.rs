@@ -1,0 +1,75 @@
+//! Between text and numbers: text spelled in input symbols, output tokens as text.
+
+use super::DecodeError;
+use crate::model::Model;
+use core::fmt;
+
+/// Text as symbols of the vocabulary. Where several symbols fit, the longest is taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spelling<'m, 't> {
+    model: Model<'m>,
+    text: &'t str,
+    /// What is left of the text.
+    rest: &'t str,
+}
+
+impl<'m, 't> Spelling<'m, 't> {
+    pub(super) fn new(model: Model<'m>, text: &'t str) -> Result<Self, DecodeError> {
+        if model.symbols().len() == 0 {
+            return Err(DecodeError::NoSymbols);
+        }
+        let rest = text;
+        Ok(Self { model, text, rest })
+    }
+}
+
+impl Iterator for Spelling<'_, '_> {
+    type Item = Result<u16, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let character = self.rest.chars().next()?;
+        let mut longest = (0, 0u16);
+        for (number, symbol) in (0u16..).zip(self.model.symbols()) {
+            if symbol.len() > longest.0 && self.rest.starts_with(symbol) {
+                longest = (symbol.len(), number);
+            }
+        }
+        let (len, symbol) = longest;
+        let rest = self.rest.get(len..).unwrap_or("");
+        if len == 0 {
+            let before = self.text.len().saturating_sub(self.rest.len());
+            let at = self.text.get(..before).unwrap_or("").chars().count();
+            self.rest = "";
+            return Some(Err(DecodeError::UnknownText { character, at }));
+        }
+        self.rest = rest;
+        Some(Ok(symbol))
+    }
+}
+
+/// Tokens as text: their names with the model's separator between them. A token without a name is printed as its number.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'m, 't> {
+    model: Model<'m>,
+    tokens: &'t [u16],
+}
+
+/// `tokens` of `model`, to be printed.
+pub fn text<'m, 't>(model: Model<'m>, tokens: &'t [u16]) -> Text<'m, 't> {
+    Text { model, tokens }
+}
+
+impl fmt::Display for Text<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, &token) in self.tokens.iter().enumerate() {
+            if at > 0 {
+                f.write_str(self.model.separator())?;
+            }
+            match self.model.token_name(token) {
+                Some(name) => f.write_str(name)?,
+                None => write!(f, "{token}")?,
+            }
+        }
+        Ok(())
+    }
+}
