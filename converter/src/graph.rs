@@ -190,6 +190,9 @@ pub enum Op {
         scale: f32,
         /// Query `i` of `tq` sees keys up to number `tk - tq + i` only.
         causal: bool,
+        /// Heads of keys and values, a divisor of `heads`: adjacent query heads share one (grouped-query attention).
+        /// `k` is then `[tk, key_heads * d]`, `v` likewise.
+        key_heads: usize,
     },
     /// Elementwise function.
     Activation(Function),
@@ -205,6 +208,8 @@ pub enum Op {
         /// Number of rows.
         rows: usize,
     },
+    /// The same elements in rows of another length.
+    Reshape,
     /// Elementwise product of two inputs of the same shape, times a constant.
     Mul {
         /// The constant.
@@ -237,6 +242,17 @@ pub enum Op {
         /// `[tokens, channels]`
         table: ArrayD<f32>,
     },
+    /// Joins any number of inputs along rows; channels are equal.
+    ConcatRows,
+    /// A tensor that the model always has, such as a class token or a learned query; no input.
+    Constant {
+        /// In the order of the result.
+        values: Vec<f32>,
+    },
+    /// Rotary positions: pairs of channels turned by an angle that grows with the row; `x: [rows, heads * head_dim]`.
+    Rotary(Rotation),
+    /// `y[q, c] = sum_t w[q, t] * x[t, c]`; inputs `w: [q, t]`, `x: [t, c]`.
+    WeightedRows,
     /// Softmax over channels.
     Softmax,
 }
@@ -254,6 +270,7 @@ impl Op {
             Op::Activation(function) => function.name(),
             Op::Add { .. } => "Add",
             Op::SelectRows { .. } => "SelectRows",
+            Op::Reshape => "Reshape",
             Op::Mul { .. } => "Mul",
             Op::AddConstant { .. } => "AddConstant",
             Op::LayerNorm { centre: true, .. } => "LayerNorm",
@@ -261,9 +278,26 @@ impl Op {
             Op::MeanRows => "MeanRows",
             Op::Concat => "Concat",
             Op::Embedding { .. } => "Embedding",
+            Op::ConcatRows => "ConcatRows",
+            Op::Constant { .. } => "Constant",
+            Op::Rotary(_) => "Rotary",
+            Op::WeightedRows => "WeightedRows",
             Op::Softmax => "Softmax",
         }
     }
+}
+
+/// How [`Op::Rotary`] turns a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotation {
+    /// Channels of one head; all heads are turned alike.
+    pub head_dim: usize,
+    /// Pairs of channels that are turned, the first `2 * pairs` of each head; the rest stays.
+    pub pairs: usize,
+    /// Pairs are neighbours `(2i, 2i + 1)`, not halves `(i, pairs + i)`.
+    pub interleaved: bool,
+    /// `[rows, pairs]`: cosine and sine.
+    pub table: Vec<[f32; 2]>,
 }
 
 /// Range that a result is clamped to: ReLU is `(0, inf)`, ReLU6 `(0, 6)`.

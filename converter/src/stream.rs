@@ -45,8 +45,16 @@ pub fn check(graph: &Graph) -> Result<(), ConvertError> {
 
 fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String> {
     let of = |id: &ValueId| rows[id.0];
-    let first = of(&node.inputs[0]);
+    let Some(first) = node.inputs.first().map(of) else {
+        return match graph.values[node.output.0].rows() {
+            1 => Ok(Rows::Newest),
+            rows => Err(format!("a constant of {rows} rows; one row can be kept")),
+        };
+    };
     match &node.op {
+        Op::ConcatRows | Op::WeightedRows | Op::Reshape => Err(
+            "it reads the whole window: pool with attention over the window in its place".into(),
+        ),
         Op::Conv1d {
             weight,
             stride,

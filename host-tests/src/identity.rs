@@ -66,7 +66,7 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Runs `model` on `inputs`, one input of entry point 0 after the other without a reset, here and on `core`, and compares
+/// Runs `model` on `inputs`, the bytes of all inputs of entry point 0 for one run after the other without a reset, here and on `core`, and compares
 /// every operator's output and the state after every run. Returns the number of comparisons.
 ///
 /// # Errors
@@ -97,17 +97,9 @@ fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, IdentityError> {
     let model = Model::parse(file.bytes()).map_err(IdentityError::Model)?;
     let mut arena = vec![0u128; model.arena_len().div_ceil(size_of::<u128>())];
     let mut session = Session::new(model, arena.as_mut_bytes()).map_err(IdentityError::Session)?;
-    let input = session.input_record(0, 0).map_err(IdentityError::Session)?;
     let mut pieces = Vec::new();
-    for (run, bytes) in inputs.chunks_exact(input.byte_len()).enumerate() {
-        match input.dtype() {
-            DType::I8 => session.input::<i8>(0, 0).map(IntoBytes::as_mut_bytes),
-            DType::I16 => session.input::<i16>(0, 0).map(IntoBytes::as_mut_bytes),
-            DType::I32 => session.input::<i32>(0, 0).map(IntoBytes::as_mut_bytes),
-            DType::F16 => session.input::<f16>(0, 0).map(IntoBytes::as_mut_bytes),
-        }
-        .map_err(IdentityError::Session)?
-        .copy_from_slice(bytes);
+    for (run, bytes) in inputs.chunks_exact(run_len(model).max(1)).enumerate() {
+        fill(&mut session, bytes).map_err(IdentityError::Session)?;
         trace::run(&mut session, 0, |op, bytes| {
             pieces.push(Piece {
                 run,
@@ -118,6 +110,36 @@ fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, IdentityError> {
         .map_err(IdentityError::Session)?;
     }
     Ok(pieces)
+}
+
+/// Bytes of all inputs of entry point 0.
+pub fn run_len(model: Model) -> usize {
+    let inputs = model
+        .entries()
+        .iter()
+        .take(1)
+        .flat_map(|entry| entry.inputs());
+    inputs
+        .filter_map(|id| model.tensor(id))
+        .map(|tensor| tensor.byte_len())
+        .sum()
+}
+
+/// Fills all inputs of entry point 0, one behind the other.
+fn fill(session: &mut Session, mut bytes: &[u8]) -> Result<(), SessionError> {
+    let count = session.model().entries()[0].inputs().count();
+    for index in 0..count {
+        let input = match session.input_record(0, index)?.dtype() {
+            DType::I8 => session.input::<i8>(0, index)?.as_mut_bytes(),
+            DType::I16 => session.input::<i16>(0, index)?.as_mut_bytes(),
+            DType::I32 => session.input::<i32>(0, index)?.as_mut_bytes(),
+            DType::F16 => session.input::<f16>(0, index)?.as_mut_bytes(),
+        };
+        let (first, rest) = bytes.split_at(input.len());
+        input.copy_from_slice(first);
+        bytes = rest;
+    }
+    Ok(())
 }
 
 fn compare(core: Core, expected: &[Piece], found: &[u8]) -> Result<usize, IdentityError> {

@@ -6,6 +6,7 @@ use attn_converter::emit::Metadata;
 use attn_converter::files::{read_array, write_bytes, write_npz};
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
+use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_host_tests::emulator::{Core, Emulator, Region};
 use attn_host_tests::images::Image;
@@ -37,9 +38,18 @@ fn systems() -> Vec<(PathBuf, PathBuf)> {
 
 /// The converted model as a file, and the bytes of the recorded inputs as it takes them.
 fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBuf, Vec<u8>) {
-    let x: ArrayD<f32> = read_array::<f32, IxDyn>(recorded, "x").unwrap();
+    let reference = Reference::load(onnx).unwrap();
+    let samples: Vec<ArrayD<f32>> = reference
+        .inputs()
+        .iter()
+        .map(|input| read_array::<f32, IxDyn>(recorded, &input.name).unwrap())
+        .collect();
     let data = folder.join("data.npz");
-    write_npz(&data, |npz| npz.add_array("x", &x)).unwrap();
+    write_npz(&data, |npz| {
+        let mut arrays = reference.inputs().iter().zip(&samples);
+        arrays.try_for_each(|(input, samples)| npz.add_array(&input.name, samples))
+    })
+    .unwrap();
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form,
@@ -54,18 +64,29 @@ fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBu
     let model = conversion.file.model();
     let mut arena = AlignedBytes::zeroed(model.arena_len());
     let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    let input = model.entries()[0].inputs().next().unwrap();
-    let per_run = session.input_record(0, 0).unwrap().len();
-    let elements: Vec<f32> = x
-        .index_axis(Axis(0), 0)
-        .iter()
-        .chain(x.index_axis(Axis(0), 1))
-        .copied()
-        .collect();
     let mut bytes = Vec::new();
-    for run in elements.chunks_exact(per_run) {
-        runner::fill(&mut session, 0, 0, run.iter()).unwrap();
-        bytes.extend_from_slice(session.tensor_bytes(input).unwrap());
+    // Of each sample, what one run takes at a time: a frame of a stream, or all of it.
+    for sample in 0..2 {
+        let elements: Vec<Vec<f32>> = samples
+            .iter()
+            .map(|samples| {
+                samples
+                    .index_axis(Axis(0), sample)
+                    .iter()
+                    .copied()
+                    .collect()
+            })
+            .collect();
+        let runs = elements[0].len() / session.input_record(0, 0).unwrap().len();
+        for run in 0..runs {
+            for (index, elements) in elements.iter().enumerate() {
+                let len = elements.len() / runs;
+                let part = &elements[run * len..(run + 1) * len];
+                runner::fill(&mut session, 0, index, part.iter()).unwrap();
+                let id = model.entries()[0].inputs().nth(index).unwrap();
+                bytes.extend_from_slice(session.tensor_bytes(id).unwrap());
+            }
+        }
     }
     (path, bytes)
 }
@@ -74,8 +95,7 @@ fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBu
 fn results(model: &Path, inputs: &[u8]) -> usize {
     let file = ModelFile::load(model).unwrap();
     let model = file.model();
-    let input = model.entries()[0].inputs().next().unwrap();
-    let runs = inputs.len() / model.tensor(input).unwrap().byte_len();
+    let runs = inputs.len() / identity::run_len(model);
     runs * model
         .ops()
         .iter()
@@ -124,7 +144,7 @@ fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
 fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
     let systems = systems();
-    assert_eq!(systems.len(), 14);
+    assert_eq!(systems.len(), 28);
     for (onnx, recorded) in systems {
         let (model, inputs) = converted(&onnx, &recorded, Form::Window, folder.path());
         let cost = counted(&model, &inputs);

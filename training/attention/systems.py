@@ -2,13 +2,14 @@
 
 Usage: python systems.py --outputs ../../host-tests/fixtures/attention
 
-writes for each system NAME_dynamo.onnx, NAME_torchscript.onnx and NAME.npz: the array `x` [samples, ...] of inputs and
+writes for each system NAME_dynamo.onnx, NAME_torchscript.onnx and NAME.npz: an array [samples, ...] for each input (`x`) and
 `y` of PyTorch's own float outputs.
 """
 
 import argparse
 import math
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import llama  # noqa: E402
 import onnx_files  # noqa: E402
+import pooling  # noqa: E402
+import transformers  # noqa: E402
 
 T, D = 16, 32
 SAMPLES = 8
@@ -187,18 +191,22 @@ SYSTEMS = {
 }
 
 
-def export(name, model, folder):
+# Those of the other modules: a maker, and name and shape of each input.
+OTHERS = {**transformers.SYSTEMS, **llama.SYSTEMS, **pooling.SYSTEMS}
+
+
+def export(name, model, shapes, folder):
     """Both files and the recording of one system."""
     model.eval()
     rng = np.random.default_rng(7)
-    inputs = rng.normal(size=(SAMPLES, T, D)).astype(np.float32)
-    example = (torch.from_numpy(inputs[:1]),)
+    inputs = {key: rng.normal(size=(SAMPLES, *shape)).astype(np.float32) for key, shape in shapes.items()}
+    sample = lambda i: tuple(torch.from_numpy(array[i : i + 1]) for array in inputs.values())
     with torch.no_grad():
-        outputs = np.concatenate([model(torch.from_numpy(x[None])).numpy() for x in inputs])
-    np.savez(folder / f"{name}.npz", x=inputs, y=outputs)
+        outputs = np.concatenate([model(*sample(i)).numpy() for i in range(SAMPLES)])
+    np.savez(folder / f"{name}.npz", **inputs, y=outputs)
     for exporter in ["dynamo", "torchscript"]:
         path = folder / f"{name}_{exporter}.onnx"
-        onnx_files.export(model, example, path, exporter == "dynamo", ["x"], ["y"])
+        onnx_files.export(model, sample(0), path, exporter == "dynamo", list(inputs), ["y"])
 
 
 def main():
@@ -208,11 +216,15 @@ def main():
     parser.add_argument("--only", nargs="*")
     arguments = parser.parse_args()
     arguments.outputs.mkdir(parents=True, exist_ok=True)
+    wanted = lambda name: not arguments.only or name in arguments.only
     for number, (name, make) in enumerate(SYSTEMS.items()):
-        if arguments.only and name not in arguments.only:
-            continue
-        torch.manual_seed(number)
-        export(name, make(), arguments.outputs)
+        if wanted(name):
+            torch.manual_seed(number)
+            export(name, make(), {"x": (T, D)}, arguments.outputs)
+    for name, (make, shapes) in OTHERS.items():
+        if wanted(name):
+            torch.manual_seed(zlib.crc32(name.encode()))
+            export(name, make(), shapes, arguments.outputs)
 
 
 if __name__ == "__main__":

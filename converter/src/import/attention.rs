@@ -4,26 +4,90 @@
 //! chain of Reshape and Transpose: the views know.
 
 use super::node::OnnxNode;
-use super::view::View;
+use super::view::{self, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Op, ValueId};
-use ndarray::{Array3, ArrayD, Axis};
+use crate::graph::{Node, Op, ValueId};
+use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice};
 
 /// The first product of an attention.
 #[derive(Clone, Debug)]
 pub struct Scores {
     /// `[queries, heads * d]`
     query: ValueId,
-    /// `[keys, heads * d]`
+    /// `[keys, key_heads * d]`
     keys: ValueId,
     heads: usize,
+    key_heads: usize,
     queries: usize,
     key_count: usize,
     /// Factor on the scores.
     pub scale: f32,
     /// A causal mask lies on them.
     causal: bool,
+    /// For each element of the ONNX tensor, which of the scores `[heads, queries, keys]` it is.
+    pub index: ArrayD<u32>,
+}
+
+impl Scores {
+    /// Scores in another arrangement: `index` says for each which one it was.
+    pub fn gathered(&self, index: &ArrayD<u32>) -> Self {
+        let flat: Vec<u32> = self.index.iter().copied().collect();
+        let at = |&i: &u32| flat.get(i as usize).copied().unwrap_or(view::PADDING);
+        Self {
+            index: index.map(at),
+            ..self.clone()
+        }
+    }
+
+    /// True for `[.., queries, keys]` in order.
+    fn in_order(&self) -> bool {
+        let whole = self.index.len() == self.heads * self.queries * self.key_count;
+        whole
+            && self.index.shape().last() == Some(&self.key_count)
+            && view::is_run(&self.index.iter().copied().collect::<Vec<_>>(), 0)
+    }
+
+    /// Scores whose softmax runs over `axis`, which must be that of the keys. `q k^T` is `(k q^T)^T`: either side of one
+    /// head's product may be the queries.
+    pub fn along(&self, axis: usize) -> Option<Self> {
+        let last = self.index.ndim().checked_sub(1)?;
+        if axis == last && self.in_order() {
+            return Some(self.clone());
+        }
+        let (queries, keys) = (self.queries as u32, self.key_count as u32);
+        let turned = Self {
+            query: self.keys,
+            keys: self.query,
+            queries: self.key_count,
+            key_count: self.queries,
+            index: self.index.mapv(|p| p % keys * queries + p / keys),
+            ..self.clone()
+        };
+        let mut moved = turned.index.clone();
+        moved.swap_axes(axis, last);
+        let run: Vec<u32> = moved.iter().copied().collect();
+        let over_keys = self.index.shape()[axis] == turned.key_count && view::is_run(&run, 0);
+        let one_head =
+            self.heads == 1 && !self.causal && run.len() == self.queries * self.key_count;
+        (one_head && over_keys).then_some(turned)
+    }
+}
+
+/// Heads `[head, row, channel]` of which adjacent ones may be the same (keys that several query heads share): each once.
+fn distinct(heads: &Array3<u32>) -> Array3<u32> {
+    let count = heads.dim().0;
+    let head = |i: usize| heads.index_axis(Axis(0), i);
+    let group = (1..count)
+        .find(|&i| head(i) != head(0))
+        .unwrap_or(count)
+        .max(1);
+    let shared =
+        count.is_multiple_of(group) && (0..count).all(|i| head(i) == head(i / group * group));
+    let group = if shared { group } else { 1 };
+    heads
+        .slice_axis(Axis(0), Slice::new(0, None, group as isize))
+        .to_owned()
 }
 
 /// A view `[…, a, b]` with all axes before the last two flattened to heads.
@@ -44,6 +108,42 @@ impl Importer<'_> {
         self.rows_of(base, &position, h * d)
     }
 
+    /// Constant queries `[.., heads, tq, d]` as a value of rows `[tq, heads * d]`.
+    pub(super) fn constant_query(
+        &mut self,
+        node: &OnnxNode,
+        query: &ArrayD<f32>,
+    ) -> Result<View, ConvertError> {
+        let form = || node.form("constant queries must be [.., heads, tq, d]");
+        let (&[.., queries, d], len) = (query.shape(), query.len()) else {
+            return Err(form());
+        };
+        let heads = len / (queries * d).max(1);
+        let rows = query
+            .to_shape((heads, queries, d))
+            .map_err(|_| form())?
+            .permuted_axes([1, 0, 2]);
+        let values = rows.iter().copied().collect();
+        let place = |at: usize| {
+            let (h, t, c) = (at / (queries * d), at / d % queries, at % d);
+            ((t * heads + h) * d + c) as u32
+        };
+        let view = View::of(
+            self.next_value(),
+            query.shape(),
+            (0..len).map(place).collect(),
+        );
+        let name = &node.inputs[0];
+        let output = self.add_value_at(name, &[queries, heads * d], view.positions());
+        self.graph.nodes.push(Node {
+            name: name.clone(),
+            op: Op::Constant { values },
+            inputs: vec![],
+            output,
+        });
+        Ok(view)
+    }
+
     /// MatMul of two tensors: scores.
     pub(super) fn scores(&mut self, node: &OnnxNode, a: View, b: View) -> Result<(), ConvertError> {
         let not_scores = || {
@@ -61,16 +161,23 @@ impl Importer<'_> {
                 "{heads} heads of {d} channels against {key_heads} of {key_d}"
             )));
         }
+        let keys = distinct(&keys);
+        let key_heads = keys.dim().0;
         let query = self.joined_heads(a.base, query).ok_or_else(not_scores)?;
         let keys = self.joined_heads(b.base, keys).ok_or_else(not_scores)?;
+        let shape = self.shape_of(&node.output);
+        let index = (0..(heads * queries * key_count) as u32).collect();
+        let index = ArrayD::from_shape_vec(IxDyn(&shape), index).map_err(|_| not_scores())?;
         let scores = Scores {
             query,
             keys,
             heads,
+            key_heads,
             queries,
             key_count,
             scale: a.factor * b.factor,
             causal: false,
+            index,
         };
         self.items.insert(node.output.clone(), Item::Scores(scores));
         Ok(())
@@ -99,19 +206,26 @@ impl Importer<'_> {
                 scores.heads, scores.key_count
             )));
         }
+        let values = distinct(&values);
+        if values.dim().0 != scores.key_heads {
+            return Err(node.form(format!(
+                "{} heads of keys against {} of values",
+                scores.key_heads,
+                values.dim().0
+            )));
+        }
         let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
         let op = Op::Attention {
             heads,
             scale: scores.scale,
             causal: scores.causal,
+            key_heads: scores.key_heads,
         };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
         let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {
             ((t * heads + h) * d + c) as u32
         });
-        let mut shape = v.shape().to_vec();
-        let axis = shape.len() - 2;
-        shape[axis] = scores.queries;
+        let shape = self.shape_of(&node.output);
         let view = View::of(self.next_value(), &shape, rows.iter().copied().collect());
         let dims = [scores.queries, heads * d];
         self.add_node(
@@ -136,6 +250,11 @@ impl Importer<'_> {
         scores: Scores,
         mask: &ArrayD<f32>,
     ) -> Result<(), ConvertError> {
+        if !scores.in_order() {
+            return Err(
+                node.form("a mask on scores that were rearranged; mask [.., queries, keys]")
+            );
+        }
         let shape = self.shape_of(&node.output);
         let mask = mask.broadcast(shape.as_slice()).ok_or_else(|| {
             node.form(format!(
@@ -205,9 +324,4 @@ impl Importer<'_> {
         self.constant(node, input)
             .is_some_and(|array| array.iter().all(|&x| x <= HIDDEN))
     }
-}
-
-/// The last axis, for messages and checks of Softmax.
-pub fn is_last_axis(axis: i64, rank: usize) -> bool {
-    axis == -1 || Axis(axis.max(0) as usize) == Axis(rank.saturating_sub(1))
 }

@@ -3,6 +3,7 @@
 //! A function is only carried along ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
 
 use super::node::OnnxNode;
+use super::terms::Terms;
 use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
@@ -19,11 +20,8 @@ impl Importer<'_> {
         view: View,
         function: Function,
     ) -> Option<View> {
-        let value = &self.graph.values[view.base.0];
-        if view.position.len() != value.len() {
-            return None;
-        }
-        let dims = value.dims.clone();
+        let view = self.own_part(view)?;
+        let dims = self.graph.values[view.base.0].dims.clone();
         let result = View {
             base: self.next_value(),
             factor: 1.0,
@@ -42,9 +40,45 @@ impl Importer<'_> {
         Some(result)
     }
 
+    /// A view of part of a value as one of a value of its own.
+    pub(super) fn own_part(&mut self, view: View) -> Option<View> {
+        if view.position.len() == self.graph.values[view.base.0].len() {
+            return Some(view);
+        }
+        let channels = view.shape().last().copied().unwrap_or(1);
+        let base = self.rows_of(view.base, &view.positions(), channels)?;
+        let whole = View::whole(base, view.shape());
+        Some(View {
+            factor: view.factor,
+            ..whole
+        })
+    }
+
+    /// An input without a factor: put into the layer before it where there is one, else a function of its own.
+    pub(super) fn unscaled(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
+        let view = self.view(node, input)?;
+        if view.factor == 1.0 {
+            return Ok(view);
+        }
+        let name = node.inputs[input].clone();
+        let function = Function::scaled(view.factor.into());
+        self.materialise(&name, view, function)
+            .ok_or_else(|| node.form("a multiple of a part of a tensor"))
+    }
+
+    /// An item as terms, if it is a view of a tensor or a multiple of one.
+    pub(super) fn terms(&self, item: &Item) -> Option<Terms> {
+        match item {
+            Item::View(view) => Terms::of(view, &Function::Input),
+            Item::Curve(view, function) => Terms::of(view, function),
+            Item::Terms(terms) => Some(terms.clone()),
+            _ => None,
+        }
+    }
+
     /// An input as a function of a tensor.
     pub(super) fn curve(
-        &self,
+        &mut self,
         node: &OnnxNode,
         input: usize,
     ) -> Result<(View, Function), ConvertError> {
@@ -60,6 +94,7 @@ impl Importer<'_> {
                 ))
             }
             Item::Curve(view, function) => Ok((view, function)),
+            Item::Terms(_) => Ok((self.view(node, input)?, Function::Input)),
             _ => Err(node.form(
                 "attention scores can only be scaled, masked by nothing, and put through softmax",
             )),
@@ -167,17 +202,15 @@ impl Importer<'_> {
             }
             _ => {}
         }
-        if self.combine(node, binary)? {
+        if self.add_terms(node, binary)? || self.combine(node, binary)? {
             return Ok(());
         }
-        let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
+        let (a, b) = (self.unscaled(node, 0)?, self.unscaled(node, 1)?);
         let dims = self.graph.values[a.base.0].dims.clone();
         let positions = |view: &View| view.positions();
-        let fits = a.factor == 1.0
-            && b.factor == 1.0
-            && binary == Binary::Add
+        let fits = binary == Binary::Add
             && positions(&a) == positions(&b)
-            && dims == self.graph.values[b.base.0].dims
+            && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == self.graph.values[a.base.0].len();
         if !fits {
             return Err(node.form("only tensors of the same shape and layout can be added"));
@@ -189,6 +222,23 @@ impl Importer<'_> {
         };
         self.add_node(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
         Ok(())
+    }
+
+    /// A sum with terms of the same tensor; false when it is another sum.
+    fn add_terms(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool, ConvertError> {
+        let (a, b) = (self.item(node, 0)?, self.item(node, 1)?);
+        if !matches!(a, Item::Terms(_)) && !matches!(b, Item::Terms(_)) {
+            return Ok(false);
+        }
+        let sign = if binary == Binary::Sub { -1.0 } else { 1.0 };
+        let (Some(a), Some(b)) = (self.terms(&a), self.terms(&b)) else {
+            return Ok(false);
+        };
+        let Some(sum) = a.plus(&b, sign) else {
+            return Ok(false);
+        };
+        self.items.insert(node.output.clone(), Item::Terms(sum));
+        Ok(true)
     }
 
     /// A constant becomes the bias of the layer before it, part of a function, or a sum of its own.
@@ -203,7 +253,7 @@ impl Importer<'_> {
                 let constant = Function::Constant(constant.iter().copied().map(f64::from).sum());
                 return self.insert_curve(node, view, function.with(Binary::Add, constant));
             }
-            Item::View(_) | Item::Curve(..) => self.view(node, input)?,
+            Item::View(_) | Item::Curve(..) | Item::Terms(_) => self.unscaled(node, input)?,
             _ => {
                 return Err(node.form(
                     "only a mask can be added to attention scores, and nothing to their softmax",
@@ -212,9 +262,7 @@ impl Importer<'_> {
         };
         let name = node.inputs[input].clone();
         let channels = self.graph.values[view.base.0].channels();
-        let per_channel = constant.len() == channels
-            && view.shape().last() == Some(&channels)
-            && view.factor == 1.0;
+        let per_channel = constant.len() == channels && view.shape().last() == Some(&channels);
         if let Some(Op::Linear {
             bias,
             clamp: Clamp::NONE,
@@ -242,10 +290,10 @@ impl Importer<'_> {
         let form =
             || node.form("a constant must have the tensor's shape, or one that broadcasts to it");
         let broadcast = constant.broadcast(IxDyn(view.shape())).ok_or_else(form)?;
+        let view = self
+            .own_part(view)
+            .ok_or_else(|| node.form("a constant added to a part of a tensor"))?;
         let value = &self.graph.values[view.base.0];
-        if view.position.len() != value.len() || view.factor != 1.0 {
-            return Err(node.form("a constant added to a part or a multiple of a tensor"));
-        }
         let mut physical = vec![0.0; value.len()];
         for (&position, &c) in view.position.iter().zip(broadcast) {
             *physical.get_mut(position as usize).ok_or_else(form)? = c;
@@ -305,8 +353,12 @@ impl Importer<'_> {
                 scores.scale *= factor;
                 Item::Scores(scores)
             }
-            Item::MeanSquare(_) => {
-                return Err(node.form("a factor on the mean square of a normalisation"));
+            Item::Terms(terms) => {
+                let factor = ArrayD::from_elem(IxDyn(&[1]), factor);
+                Item::Terms(terms.times(&factor).ok_or_else(|| node.form("a factor"))?)
+            }
+            Item::Product(_) | Item::MeanSquare(_) => {
+                return Err(node.form("a factor on the mean square of a normalisation, or on a product that is yet to be summed up: put it into the layer before"));
             }
             Item::Weights(_) => {
                 return Err(
@@ -320,14 +372,22 @@ impl Importer<'_> {
 
     /// A product of functions of one tensor, a normalisation, or a product of two tensors.
     fn multiply_tensors(&mut self, node: &OnnxNode, binary: Binary) -> Result<(), ConvertError> {
-        if self.root_mean_square(node, binary)? || self.combine(node, binary)? {
+        if self.root_mean_square(node, binary)? {
+            return Ok(());
+        }
+        let scores = |item: Result<Item, ConvertError>| matches!(item, Ok(Item::Weights(_)));
+        let weighs = scores(self.item(node, 0)) || scores(self.item(node, 1));
+        if !weighs && self.combine(node, binary)? {
+            return Ok(());
+        }
+        if binary == Binary::Mul && self.product(node)? {
             return Ok(());
         }
         let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
         let value = &self.graph.values[a.base.0];
         let fits = binary == Binary::Mul
             && a.positions() == b.positions()
-            && value.dims == self.graph.values[b.base.0].dims
+            && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == value.len();
         if !fits {
             return Err(node.form("only tensors of the same shape and layout can be multiplied"));
@@ -345,7 +405,8 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// One constant factor for each channel goes into the layer before it.
+    /// Constant factors that are not all the same: one for each channel goes into the layer before it; any others are kept
+    /// as terms.
     fn factor_per_channel(
         &mut self,
         node: &OnnxNode,
@@ -354,15 +415,49 @@ impl Importer<'_> {
         binary: Binary,
     ) -> Result<(), ConvertError> {
         let form = || {
-            node.form("factors per channel must directly follow a linear layer or a normalisation that nothing else reads")
+            node.form("constant factors must have the tensor's shape, or one that broadcasts to it")
         };
-        let view = self.view(node, input)?;
-        let channels = self.graph.values[view.base.0].channels();
-        let per_channel = constant.len() == channels && view.shape().last() == Some(&channels);
-        if !per_channel || view.factor != 1.0 || (binary == Binary::Div && input == 1) {
+        if binary == Binary::Div && input == 1 {
+            return Err(node.form("constants divided by a tensor"));
+        }
+        let constant = constant.mapv(|c| if binary == Binary::Div { 1.0 / c } else { c });
+        if let Item::View(view) = self.item(node, input)?
+            && self.fold_factors(node, &constant, input, &view)
+        {
+            return Ok(());
+        }
+        let item = self.item(node, input)?;
+        let terms = match self.terms(&item) {
+            Some(terms) => terms,
+            None => Terms::of(&self.view(node, input)?, &Function::Input).ok_or_else(form)?,
+        };
+        // The constant may have more axes, all of them 1.
+        let shape = self.shape_of(&node.output);
+        let view = View::whole(terms.base, terms.shape());
+        if terms.shape().len() > shape.len() {
             return Err(form());
         }
-        let factor = |c: f32| if binary == Binary::Div { 1.0 / c } else { c };
+        let terms = terms.gathered(&view.repeated(&shape).position);
+        let terms = terms.times(&constant).ok_or_else(form)?;
+        self.items.insert(node.output.clone(), Item::Terms(terms));
+        Ok(())
+    }
+
+    /// One factor for each channel put into the layer before; false where there is none that nothing else reads.
+    fn fold_factors(
+        &mut self,
+        node: &OnnxNode,
+        constant: &ArrayD<f32>,
+        input: usize,
+        view: &View,
+    ) -> bool {
+        let channels = self.graph.values[view.base.0].channels();
+        let per_channel = constant.len() == channels
+            && constant.shape().last() == Some(&channels)
+            && view.shape().last() == Some(&channels);
+        if !per_channel || view.factor != 1.0 {
+            return false;
+        }
         let name = node.inputs[input].clone();
         match self
             .sole_producer(view.base, &name)
@@ -370,7 +465,7 @@ impl Importer<'_> {
         {
             Some(Op::LayerNorm { gamma, beta, .. }) => {
                 for ((gamma, beta), &c) in gamma.iter_mut().zip(beta).zip(constant) {
-                    (*gamma, *beta) = (*gamma * factor(c), *beta * factor(c));
+                    (*gamma, *beta) = (*gamma * c, *beta * c);
                 }
             }
             Some(Op::Linear {
@@ -379,14 +474,14 @@ impl Importer<'_> {
                 clamp: Clamp::NONE,
             }) => {
                 for ((mut row, bias), &c) in weight.outer_iter_mut().zip(bias).zip(constant) {
-                    row *= factor(c);
-                    *bias *= factor(c);
+                    row *= c;
+                    *bias *= c;
                 }
             }
-            _ => return Err(form()),
+            _ => return false,
         }
-        self.renamed(view, node);
-        Ok(())
+        self.renamed(view.clone(), node);
+        true
     }
 
     pub(super) fn clip(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {

@@ -11,6 +11,8 @@ mod node;
 mod nodes;
 mod normalization;
 mod recurrent;
+mod sums;
+mod terms;
 mod view;
 
 use crate::error::ConvertError;
@@ -31,6 +33,10 @@ enum Item {
     Curve(View, Function),
     /// The mean square of a tensor's rows: half of an RMSNorm.
     MeanSquare(normalization::MeanSquare),
+    /// Sums of at most two elements of a tensor, with constant factors.
+    Terms(terms::Terms),
+    /// A product of tensors of different shape that is yet to be summed up.
+    Product(Box<sums::Product>),
     /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
     Scores(attention::Scores),
     /// The softmax of scores.
@@ -53,12 +59,32 @@ pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
     for input in reference.inputs() {
         importer.add_input(input);
     }
+    let needed = needed(reference.graph());
     for node in &reference.graph().node {
-        if !importer.is_constant(node) {
+        let used = node
+            .output
+            .iter()
+            .any(|output| needed.contains(output.as_str()));
+        if used && !importer.is_constant(node) {
             importer.node(&OnnxNode::new(node, &importer.values))?;
         }
     }
     importer.finish()
+}
+
+/// Names that the outputs depend on: exporters leave dead nodes, such as the averaged weights of nn.MultiheadAttention.
+fn needed(graph: &tract_onnx::pb::GraphProto) -> HashSet<&str> {
+    let mut needed: HashSet<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+    for node in graph.node.iter().rev() {
+        if node
+            .output
+            .iter()
+            .any(|name| needed.contains(name.as_str()))
+        {
+            needed.extend(node.input.iter().map(String::as_str));
+        }
+    }
+    needed
 }
 
 struct Importer<'r> {
@@ -70,6 +96,7 @@ struct Importer<'r> {
     uses: HashMap<String, usize>,
     rows: HashMap<(ValueId, usize, usize), ValueId>,
     columns: HashMap<(ValueId, usize, usize), ValueId>,
+    reshapes: HashMap<(ValueId, usize), ValueId>,
 }
 
 impl<'r> Importer<'r> {
@@ -81,7 +108,15 @@ impl<'r> Importer<'r> {
             .map(|input| input.name.clone())
             .collect();
         let mut uses = HashMap::new();
+        let needed = needed(graph);
         for node in &graph.node {
+            if !node
+                .output
+                .iter()
+                .any(|name| needed.contains(name.as_str()))
+            {
+                continue;
+            }
             for input in &node.input {
                 *uses.entry(input.clone()).or_insert(0) += 1;
             }
@@ -107,6 +142,7 @@ impl<'r> Importer<'r> {
             uses,
             rows: HashMap::new(),
             columns: HashMap::new(),
+            reshapes: HashMap::new(),
         }
     }
 
@@ -138,10 +174,9 @@ impl<'r> Importer<'r> {
     }
 
     fn add_value_at(&mut self, name: &str, dims: &[usize], position: Vec<u32>) -> ValueId {
-        let mut dims: Vec<usize> = dims.iter().copied().filter(|&d| d != 1).collect();
-        if dims.is_empty() {
-            dims.push(1);
-        }
+        let (&channels, rows) = dims.split_last().unwrap_or((&1, &[]));
+        let mut dims: Vec<usize> = rows.iter().copied().filter(|&d| d != 1).collect();
+        dims.push(channels);
         let source = Some(Source {
             onnx: name.into(),
             position,
@@ -181,6 +216,18 @@ impl<'r> Importer<'r> {
         output
     }
 
+    /// A value that is always there.
+    fn add_constant_value(&mut self, name: &str, values: Vec<f32>, shape: &[usize]) -> ValueId {
+        let output = self.add_value(name, shape, shape);
+        self.graph.nodes.push(Node {
+            name: name.into(),
+            op: Op::Constant { values },
+            inputs: vec![],
+            output,
+        });
+        output
+    }
+
     fn next_value(&self) -> ValueId {
         ValueId(self.graph.values.len())
     }
@@ -193,6 +240,7 @@ impl<'r> Importer<'r> {
                 .keys()
                 .chain(self.columns.keys())
                 .any(|(base, ..)| *base == value)
+            || self.reshapes.keys().any(|(base, _)| *base == value)
         {
             return None;
         }
@@ -218,6 +266,10 @@ impl<'r> Importer<'r> {
         let value = &self.graph.values[base.0];
         let first = *position.first()? as usize;
         let whole_rows = position.len().is_multiple_of(channels) && first.is_multiple_of(channels);
+        let all = first == 0 && position.len() == value.len() && whole_rows;
+        if value.channels() != channels && all && view::is_run(position, 0) {
+            return Some(self.reshaped(base, channels));
+        }
         if value.channels() > channels {
             let (columns, position) = self.columns_of(base, position, channels)?;
             return self.rows_of(columns, &position, channels);
@@ -237,6 +289,33 @@ impl<'r> Importer<'r> {
         self.graph.nodes.push(node);
         self.rows.insert((base, start, rows), output);
         Some(output)
+    }
+
+    /// The same elements as rows of another length.
+    fn reshaped(&mut self, base: ValueId, channels: usize) -> ValueId {
+        if let Some(&reshaped) = self.reshapes.get(&(base, channels)) {
+            return reshaped;
+        }
+        let value = &self.graph.values[base.0];
+        let (name, source) = (value.name.clone(), value.source.clone());
+        let dims = match value.len() / channels {
+            1 => vec![channels],
+            rows => vec![rows, channels],
+        };
+        let output = self.next_value();
+        self.graph.values.push(Value {
+            name: name.clone(),
+            dims,
+            source,
+        });
+        self.graph.nodes.push(Node {
+            name,
+            op: Op::Reshape,
+            inputs: vec![base],
+            output,
+        });
+        self.reshapes.insert((base, channels), output);
+        output
     }
 
     /// A block of columns of a linear layer's result is a linear layer of its own, with those rows of the weights:

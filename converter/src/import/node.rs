@@ -5,6 +5,7 @@ use crate::reference::Values;
 use tract_onnx::pb::NodeProto;
 
 /// An ONNX node.
+#[derive(Clone)]
 pub struct OnnxNode<'n> {
     /// Its name, or that of its first output.
     pub name: String,
@@ -48,6 +49,14 @@ impl<'n> OnnxNode<'n> {
             outputs: proto.output.clone(),
             shapes: shapes.join(", "),
             proto,
+        }
+    }
+
+    /// The same node, for another one of its outputs.
+    pub fn named(&self, output: &str) -> Self {
+        Self {
+            output: output.into(),
+            ..self.clone()
         }
     }
 

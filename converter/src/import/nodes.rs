@@ -1,11 +1,11 @@
 //! The operators of ONNX, one by one: what each does to the graph.
 
-use super::attention::is_last_axis;
 use super::node::OnnxNode;
+use super::terms::Terms;
 use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Op};
+use crate::graph::{Clamp, Op, ValueId};
 use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Slice};
 
@@ -19,6 +19,8 @@ impl Importer<'_> {
             }
             "Transpose" => self.transpose(node),
             "Slice" => self.slice(node),
+            "Split" => self.split(node),
+            "Expand" | "Tile" => self.repeat(node),
             "Gather" => self.gather(node),
             "Pad" => self.pad(node),
             "MatMul" => self.matmul(node),
@@ -33,6 +35,7 @@ impl Importer<'_> {
             "Clip" => self.clip(node),
             "LayerNormalization" | "RMSNormalization" => self.layer_norm(node),
             "ReduceMean" => self.mean(node),
+            "ReduceSum" => self.sum(node),
             "Where" => self.choose(node),
             "Softmax" => self.softmax(node),
             _ => self.function(node),
@@ -68,29 +71,69 @@ impl Importer<'_> {
     }
 
     pub(super) fn view(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
+        if let Some(constant) = self.weight(node, input)? {
+            let shape = constant.shape().to_vec();
+            let values = constant.iter().copied().collect();
+            let base = self.add_constant_value(&node.inputs[input], values, &shape);
+            return Ok(View::whole(base, &shape));
+        }
         match self.item(node, input)? {
             Item::View(view) => Ok(view),
             Item::Curve(view, function) => self
                 .materialise(&node.inputs[input], view, function)
                 .ok_or_else(|| node.form("an elementwise function of a part of a tensor")),
+            Item::Terms(terms) => self.gather_terms(node, &node.inputs[input], &terms),
+            Item::Product(_) => Err(node
+                .form("a product of tensors of different shape must be summed up next, over time")),
             _ => Err(node.form(
                 "attention scores can only be scaled, masked by nothing, and put through softmax",
             )),
         }
     }
 
-    fn alias(
+    /// Elements in another arrangement.
+    pub(super) fn alias(
         &mut self,
         node: &OnnxNode,
         change: impl FnOnce(View) -> View,
     ) -> Result<(), ConvertError> {
-        let view = change(self.view(node, 0)?);
-        self.items.insert(node.output.clone(), Item::View(view));
+        // Items with a table of their own: where each of their elements was.
+        let item = match self.item(node, 0)? {
+            Item::Terms(terms) => {
+                let index = change(View::whole(terms.base, terms.shape())).position;
+                Item::Terms(terms.gathered(&index))
+            }
+            Item::Scores(scores) => {
+                let index = change(View::whole(ValueId(0), scores.index.shape())).position;
+                Item::Scores(scores.gathered(&index))
+            }
+            Item::Weights(scores) => {
+                let index = change(View::whole(ValueId(0), scores.index.shape())).position;
+                Item::Weights(scores.gathered(&index))
+            }
+            _ => Item::View(change(self.view(node, 0)?)),
+        };
+        self.items.insert(node.output.clone(), item);
         Ok(())
     }
 
+    /// Expand and Tile: elements repeated until they fill the shape.
+    fn repeat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let (input, shape) = (self.shape_of(&node.inputs[0]), self.shape_of(&node.output));
+        if input.len() > shape.len() {
+            return Err(node.form("a tensor repeated to fewer axes"));
+        }
+        // What is repeated is computed once.
+        if let Item::Terms(_) = self.item(node, 0)? {
+            let view = self.view(node, 0)?.repeated(&shape);
+            self.items.insert(node.output.clone(), Item::View(view));
+            return Ok(());
+        }
+        self.alias(node, |view| view.repeated(&shape))
+    }
+
     fn transpose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let rank = self.view(node, 0)?.shape().len();
+        let rank = self.shape_of(&node.inputs[0]).len();
         let order: Vec<usize> = match node.ints("perm") {
             Some(order) => order.iter().map(|&axis| axis as usize).collect(),
             None => (0..rank).rev().collect(),
@@ -100,7 +143,7 @@ impl Importer<'_> {
 
     fn slice(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let unknown = || node.form("the range of a slice must be constant");
-        let mut view = self.view(node, 0)?;
+        let shape = self.shape_of(&node.inputs[0]);
         let (starts, ends) = (
             self.integers(node, 1).ok_or_else(unknown)?,
             self.integers(node, 2).ok_or_else(unknown)?,
@@ -111,22 +154,38 @@ impl Importer<'_> {
         let steps = self
             .integers(node, 4)
             .unwrap_or_else(|| vec![1; starts.len()]);
+        let mut slices = Vec::new();
         for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
-            let rank = view.shape().len();
-            let axis = normalize(axis, rank).ok_or_else(unknown)?;
-            let size = view.shape()[axis] as i64;
+            let axis = normalize(axis, shape.len()).ok_or_else(unknown)?;
+            let size = shape[axis] as i64;
             let place =
                 |at: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(0, size);
             if step < 1 {
                 return Err(node.form("a slice with a negative step"));
             }
             let (start, end) = (place(start), place(end));
-            view = view.sliced(
-                axis,
-                Slice::new(start as isize, Some(end.max(start) as isize), step as isize),
-            );
+            let range = Slice::new(start as isize, Some(end.max(start) as isize), step as isize);
+            slices.push((axis, range));
         }
-        self.items.insert(node.output.clone(), Item::View(view));
+        self.alias(node, |view| {
+            slices
+                .into_iter()
+                .fold(view, |view, (axis, range)| view.sliced(axis, range))
+        })
+    }
+
+    /// Split: each output is a slice.
+    fn split(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let shape = self.shape_of(&node.inputs[0]);
+        let axis = normalize(node.int("axis", 0), shape.len())
+            .ok_or_else(|| node.form("axis out of range"))?;
+        let mut start = 0;
+        for output in &node.outputs {
+            let end = start + self.shape_of(output).get(axis).copied().unwrap_or(0);
+            let range = Slice::from(start..end);
+            self.alias(&node.named(output), |view| view.sliced(axis, range))?;
+            start = end;
+        }
         Ok(())
     }
 
@@ -164,12 +223,12 @@ impl Importer<'_> {
         let places = self
             .integers(node, 1)
             .ok_or_else(|| node.form("the indices of a gather must be constant"))?;
-        let view = self.view(node, 0)?;
-        let axis = normalize(node.int("axis", 0), view.shape().len())
+        let input = self.shape_of(&node.inputs[0]);
+        let axis = normalize(node.int("axis", 0), input.len())
             .ok_or_else(|| node.form("axis out of range"))?;
         let places: Option<Vec<usize>> = places
             .iter()
-            .map(|&at| normalize(at, view.shape()[axis]))
+            .map(|&at| normalize(at, input[axis]))
             .collect();
         let places = places.ok_or_else(|| node.form("index out of range"))?;
         let shape = self.shape_of(&node.output);
@@ -248,14 +307,37 @@ impl Importer<'_> {
             let x = self.view(node, 0)?;
             return self.linear(node, x, weight, vec![0.0; columns]);
         }
+        let rows = |view: &View| {
+            view.position
+                .iter()
+                .zip(view.position.iter().skip(1))
+                .all(|(a, b)| a < b)
+        };
+        if let Some(weight) = self.weight(node, 0)? {
+            let b = self.view(node, 1)?;
+            // Rows in order are weighed; transposed ones are keys, and the constant a learned query.
+            return if rows(&b) {
+                self.constant_times(node, &weight, &b)
+            } else {
+                let a = self.constant_query(node, &weight)?;
+                self.scores(node, a, b)
+            };
+        }
         match (self.item(node, 0)?, self.item(node, 1)?) {
-            (Item::Weights(scores), Item::View(_) | Item::Curve(..)) => {
+            (Item::Weights(scores), Item::View(_) | Item::Curve(..) | Item::Terms(_)) => {
                 let values = self.view(node, 1)?;
                 self.attention(node, scores, values)
             }
-            (Item::View(_) | Item::Curve(..), Item::View(_) | Item::Curve(..)) => {
+            (
+                Item::View(_) | Item::Curve(..) | Item::Terms(_),
+                Item::View(_) | Item::Curve(..) | Item::Terms(_),
+            ) => {
                 let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
-                self.scores(node, a, b)
+                let weights = self.graph.producer(a.base).map(|producer| &producer.op);
+                match weights {
+                    Some(Op::Softmax) => self.weigh(node, &a, &b),
+                    _ => self.scores(node, a, b),
+                }
             }
             _ => Err(node.form("attention weights must be multiplied by values from the right")),
         }
@@ -288,37 +370,50 @@ impl Importer<'_> {
     }
 
     fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let rank = self.shape_of(&node.output).len();
-        if !is_last_axis(node.int("axis", -1), rank) {
-            return self.concat_states(node);
-        }
-        let mut inputs = Vec::new();
-        for input in 0..node.inputs.len() {
-            let view = self.view(node, input)?;
-            if view.factor != 1.0 {
-                return Err(node.form("a scaled tensor; put the factor into the layer before it"));
-            }
-            inputs.push(self.row_operand(node, &view)?);
-        }
         let shape = self.shape_of(&node.output);
+        let axis = normalize(node.int("axis", -1), shape.len())
+            .ok_or_else(|| node.form("axis out of range"))?;
+        if self.join_terms(node, axis)? {
+            return Ok(());
+        }
+        let mut views = Vec::new();
+        for input in 0..node.inputs.len() {
+            views.push(self.unscaled(node, input)?);
+        }
+        if let Some(view) = self.join_views(&views, axis) {
+            self.items.insert(node.output.clone(), Item::View(view));
+            return Ok(());
+        }
+        let single = |view: &View| view.position.len() == view.shape().last().copied().unwrap_or(1);
+        let along_channels = axis + 1 == shape.len();
+        if !along_channels && views.iter().all(single) {
+            return self.concat_states(node, &views);
+        }
+        let along_rows =
+            !along_channels && shape[..axis].iter().all(|&n| n == 1) && axis + 2 == shape.len();
+        let op = match (along_channels, along_rows) {
+            (true, _) => Op::Concat,
+            (_, true) => Op::ConcatRows,
+            _ => {
+                return Err(node.form(
+                    "tensors can be joined along channels (the last axis) or rows [.., rows, channels] only",
+                ));
+            }
+        };
+        let mut inputs = Vec::new();
+        for view in &views {
+            inputs.push(self.row_operand(node, view)?);
+        }
         let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::Concat, inputs, &shape, view);
+        self.add_node(node, op, inputs, &shape, view);
         Ok(())
     }
 
     /// Single rows one after the other, as the states of several layers are joined.
-    fn concat_states(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
-        let form =
-            || node.form("tensors can be joined along channels (the last axis), and single rows");
+    fn concat_states(&mut self, node: &OnnxNode, views: &[View]) -> Result<(), ConvertError> {
         let mut inputs = Vec::new();
-        for input in 0..node.inputs.len() {
-            let view = self.view(node, input)?;
-            if view.factor != 1.0
-                || view.position.len() != view.shape().last().copied().unwrap_or(1)
-            {
-                return Err(form());
-            }
-            inputs.push(self.row_operand(node, &view)?);
+        for view in views {
+            inputs.push(self.row_operand(node, view)?);
         }
         let shape = self.shape_of(&node.output);
         let view = View::whole(self.next_value(), &shape);
@@ -326,13 +421,55 @@ impl Importer<'_> {
         Ok(())
     }
 
+    /// Parts of one tensor, some of them scaled, joined: still terms. False when they are something else.
+    fn join_terms(&mut self, node: &OnnxNode, axis: usize) -> Result<bool, ConvertError> {
+        let mut parts = Vec::new();
+        let mut plain = true;
+        for input in 0..node.inputs.len() {
+            let Ok(item) = self.item(node, input) else {
+                return Ok(false);
+            };
+            plain &= matches!(&item, Item::View(view) if view.factor == 1.0);
+            match self.terms(&item) {
+                Some(terms) => parts.push(terms),
+                None => return Ok(false),
+            }
+        }
+        let Some(joined) = Terms::joined(&parts, axis).filter(|_| !plain) else {
+            return Ok(false);
+        };
+        self.items.insert(node.output.clone(), Item::Terms(joined));
+        Ok(true)
+    }
+
+    /// Parts of one tensor put back together.
+    fn join_views(&mut self, views: &[View], axis: usize) -> Option<View> {
+        let base = views.first()?.base;
+        if views.len() < 2 || views.iter().any(|view| view.base != base) {
+            return None;
+        }
+        let parts: Vec<_> = views.iter().map(|view| view.position.view()).collect();
+        let position = ndarray::concatenate(ndarray::Axis(axis), &parts).ok()?;
+        let run: Vec<u32> = position.iter().copied().collect();
+        let mut sorted = run.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        // Each element once: a rearrangement.
+        (sorted.len() == run.len()).then(|| View {
+            position,
+            ..views[0].clone()
+        })
+    }
+
     fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
-        if !is_last_axis(node.int("axis", -1), rank) {
-            return Err(node.form("softmax must run along the last axis"));
-        }
+        let axis =
+            normalize(node.int("axis", -1), rank).ok_or_else(|| node.form("axis out of range"))?;
         match self.item(node, 0)? {
             Item::Scores(scores) => {
+                let scores = scores.along(axis).ok_or_else(|| {
+                    node.form("the softmax of attention scores must run over the keys")
+                })?;
                 self.items
                     .insert(node.output.clone(), Item::Weights(scores));
                 Ok(())
@@ -340,17 +477,16 @@ impl Importer<'_> {
             Item::Weights(_) | Item::MeanSquare(_) => {
                 Err(node.form("softmax must be that of a tensor or of attention scores"))
             }
-            Item::View(_) | Item::Curve(..) => {
-                let view = self.view(node, 0)?;
-                if view.factor != 1.0 {
-                    return Err(
-                        node.form("a factor before softmax: put it into the layer before it")
-                    );
-                }
-                let rows = self.row_operand(node, &view)?;
-                let shape = view.shape().to_vec();
-                let view = View::whole(self.next_value(), &shape);
-                self.add_node(node, Op::Softmax, vec![rows], &shape, view);
+            _ => {
+                let view = self.unscaled(node, 0)?;
+                // Over time of one channel: the rows are then the channels of one row.
+                let mut order: Vec<usize> = (0..rank).collect();
+                order.swap(axis, rank - 1);
+                let along = view.transposed(&order);
+                let rows = self.row_operand(node, &along)?;
+                let dims = along.shape().to_vec();
+                let view = View::whole(self.next_value(), &dims).transposed(&order);
+                self.add_node(node, Op::Softmax, vec![rows], &dims, view);
                 Ok(())
             }
         }

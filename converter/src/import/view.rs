@@ -91,6 +91,18 @@ impl View {
         self.with(self.position.select(Axis(axis), places))
     }
 
+    /// Elements repeated along axes until they fill `shape`, which may have further axes in front.
+    pub fn repeated(&self, shape: &[usize]) -> Self {
+        let mut own = vec![1; shape.len() - self.shape().len().min(shape.len())];
+        own.extend(self.shape());
+        let mut position = self.reshaped(&own).position;
+        for (axis, (&have, &want)) in own.iter().zip(shape).enumerate() {
+            let places: Vec<usize> = (0..want).map(|i| i % have.max(1)).collect();
+            position = position.select(Axis(axis), &places);
+        }
+        self.with(position)
+    }
+
     /// Zeros before and behind each axis.
     pub fn padded(&self, before: &[usize], after: &[usize]) -> Self {
         let shape: Vec<usize> = self

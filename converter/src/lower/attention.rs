@@ -19,11 +19,12 @@ impl Lowering<'_> {
         &mut self,
         node: &Node,
         heads: usize,
+        key_heads: usize,
         scale: f32,
         causal: bool,
     ) -> Result<(), ConvertError> {
         let [key, value] = [node.inputs[1], node.inputs[2]];
-        let shape = self.attention_shape(node, heads)?;
+        let shape = self.attention_shape(node, heads, key_heads)?;
         // The runtime takes both in int8 or both in int16.
         let wide = self.scheme.all_int16(&[key, value]);
         let [k, v] = if wide {
@@ -78,7 +79,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn attention_shape(&self, node: &Node, heads: usize) -> Result<Shape, ConvertError> {
+    fn attention_shape(&self, node: &Node, heads: usize, key_heads: usize) -> Result<Shape, ConvertError> {
         let limit = |reason| ConvertError::Limit {
             node: node.name.clone(),
             reason,
@@ -100,7 +101,8 @@ impl Lowering<'_> {
         }
         Ok(Shape {
             heads,
-            head_dim: key.channels() / heads,
+            key_heads,
+            head_dim: key.channels() / key_heads,
             slots: key.rows(),
         })
     }
@@ -150,7 +152,7 @@ impl Lowering<'_> {
             ..from
         };
         let name = |part: &str| format!("{}.{part}", node.name);
-        let dims = |out: usize, k: usize| [shape.heads, packed_len(out, k)];
+        let dims = |out: usize, k: usize| [shape.key_heads, packed_len(out, k)];
         let keys = self.program.tensor(
             name("keys"),
             &dims(shape.slots, shape.head_dim),
@@ -193,6 +195,7 @@ impl Lowering<'_> {
 fn window_params(shape: &Shape) -> AttentionParams {
     AttentionParams {
         heads: shape.heads as u32,
+        key_heads: shape.key_heads as u32,
         head_dim: shape.head_dim as u32,
         slots: shape.slots as u32,
         score_multiplier: 0,

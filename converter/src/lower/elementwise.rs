@@ -5,7 +5,7 @@ use super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, ValueId};
-use crate::program::{Place, TensorId};
+use crate::program::{Place, Program, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
@@ -206,6 +206,17 @@ impl Lowering<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &Node) -> Result<(), ConvertError> {
+        let y = self.add_value(node.output);
+        self.join(node, y, |_, tensor| tensor)
+    }
+
+    /// Joins the inputs along channels, each tensor as `view` shows it.
+    pub(super) fn join(
+        &mut self,
+        node: &Node,
+        y: TensorId,
+        view: impl Fn(&mut Program, TensorId) -> TensorId,
+    ) -> Result<(), ConvertError> {
         if node.inputs.len() > MAX_OP_INPUTS {
             let reason = format!(
                 "{} inputs; at most {MAX_OP_INPUTS}: nest them",
@@ -217,11 +228,12 @@ impl Lowering<'_> {
             });
         }
         let inputs: Vec<TensorId> = node.inputs.iter().map(|&id| self.tensor(id)).collect();
-        let y = self.add_value(node.output);
         let params = inputs
             .iter()
             .map(|&x| self.requantize_params(&node.name, x, y));
         let params = params.collect::<Result<Vec<_>, _>>()?;
+        let inputs = inputs.iter().map(|&x| view(&mut self.program, x)).collect();
+        let y = view(&mut self.program, y);
         self.op(
             &node.name,
             OpKind::Concat,

@@ -10,6 +10,7 @@ mod half;
 mod matrix;
 mod normalization;
 mod recurrent;
+mod rows;
 
 use crate::error::ConvertError;
 use crate::graph::{Graph, Node, Op, ValueId};
@@ -135,10 +136,15 @@ impl Lowering<'_> {
                 heads,
                 scale,
                 causal,
-            } => self.attention(node, *heads, *scale, *causal),
+                key_heads,
+            } => self.attention(node, *heads, *key_heads, *scale, *causal),
             Op::Activation(function) => self.activation(node, function),
             Op::Add { clamp } => self.add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
+            Op::Reshape => {
+                self.reshape(node);
+                Ok(())
+            }
             Op::AddConstant { constant, clamp } => self.add_constant(node, constant, *clamp),
             Op::LayerNorm {
                 gamma,
@@ -150,6 +156,10 @@ impl Lowering<'_> {
             Op::MeanRows => self.mean_rows(node),
             Op::Concat => self.concat(node),
             Op::Embedding { table } => self.embedding(node, table),
+            Op::ConcatRows => self.concat_rows(node),
+            Op::Constant { values } => self.constant(node, values),
+            Op::Rotary(rotation) => self.rotary(node, rotation),
+            Op::WeightedRows => self.weighted_rows(node),
             Op::Softmax => self.softmax(node),
         }
     }

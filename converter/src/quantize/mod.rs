@@ -174,7 +174,7 @@ impl Scheme {
             let fixed = match &node.op {
                 Op::Gru { .. } | Op::Lstm { .. } => Some(int16(STATE_SCALE)),
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
-                Op::SelectRows { .. } => Some(scheme.of(node.inputs[0])),
+                Op::SelectRows { .. } | Op::Reshape => Some(scheme.of(node.inputs[0])),
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
                     scheme.of(node.inputs[2])
                 } else {
@@ -184,6 +184,17 @@ impl Scheme {
                 // A table maps int8 to int8 or int16 to int16.
                 Op::Activation(_) if !scheme.all_int16(&node.inputs) => {
                     Some(scheme.narrow[node.output.0])
+                }
+                Op::WeightedRows => {
+                    let weights = node.inputs[0];
+                    if let Some(Op::Constant { values }) = graph.producer(weights).map(|p| &p.op) {
+                        // Their sum has 15 bits, so that products with int16 fit 32.
+                        let channels = graph.values[weights.0].channels();
+                        let sum = |row: &[f32]| row.iter().map(|w| w.abs()).sum::<f32>();
+                        let limit = values.chunks(channels).map(sum).fold(0.0, f32::max);
+                        scheme.held[weights.0] = Quant::int16(limit);
+                    }
+                    None
                 }
                 _ => None,
             };
@@ -332,6 +343,9 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
                 | Op::MeanRows
                 | Op::Mul { .. }
                 | Op::Embedding { .. }
+                | Op::Rotary(_)
+                | Op::ConcatRows
+                | Op::WeightedRows
         )
     };
     let produced = graph

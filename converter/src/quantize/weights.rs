@@ -291,6 +291,33 @@ pub fn table<'w>(
     Ok((stored, multipliers(node, &factors, &bounds)?))
 }
 
+/// One multiplier for a sum of products of weights and values; `held` are the quantizations of both and of the sum,
+/// `largest` bounds the sum of the weights' magnitudes. See [`attn_runtime::ops::WeightedRowsParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart or the sum could leave 32 bits.
+pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32), ConvertError> {
+    let [w, x, y] = held;
+    let factor = f64::from(w.scale) * f64::from(x.scale) / f64::from(y.scale);
+    let value = x.magnitude() + i64::from(x.zero_point.abs());
+    let found = multipliers(node, &[factor], &[largest * value])?;
+    Ok((found.values[0], found.left_shift))
+}
+
+/// One multiplier for a rotation of a value held as `x`; see [`attn_runtime::ops::RotaryParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart.
+pub fn turned(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+    let one = f64::from(1 << attn_runtime::kernels::rotary::TURN_BITS);
+    let factor = f64::from(x.scale) / (f64::from(out_scale) * one);
+    // |cos a - sin b| is at most the root of 2 times the larger one.
+    let value = x.magnitude() + i64::from(x.zero_point.abs());
+    let largest = (value as f64 * one * std::f64::consts::SQRT_2).ceil() as i64 + 2 * value;
+    let found = multipliers(node, &[factor], &[largest])?;
+    Ok((found.values[0], found.left_shift))
+}
+
 /// Values padded to whole blocks of outputs.
 pub fn padded(values: &[i32]) -> Vec<i32> {
     let mut padded = values.to_vec();

@@ -8,9 +8,9 @@ use attn_runtime::format::{
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AttentionParams, CellScale, Conv1dParams, EmbeddingParams,
+    AddConstantParams, AddParams, AttentionParams, CellScale, ConstantParams, Conv1dParams, EmbeddingParams,
     GruParams, LayerNormParams, LinearParams, LstmParams, LutParams, RecurrentSide,
-    RequantizeParams, SoftmaxParams, Start, TopKParams,
+    RequantizeParams, RotaryParams, SoftmaxParams, Start, TopKParams,
 };
 use zerocopy::IntoBytes;
 
@@ -18,6 +18,7 @@ use zerocopy::IntoBytes;
 pub const C: usize = 4;
 const WINDOW: Shape = Shape {
     heads: 2,
+    key_heads: 2,
     head_dim: 2,
     slots: 3,
 };
@@ -225,6 +226,7 @@ const RESCALE: RequantizeParams = RequantizeParams {
 fn attention_params(score_multiplier: u32) -> AttentionParams {
     AttentionParams {
         heads: WINDOW.heads as u32,
+        key_heads: WINDOW.key_heads as u32,
         head_dim: WINDOW.head_dim as u32,
         slots: WINDOW.slots as u32,
         score_multiplier,
@@ -246,9 +248,12 @@ pub fn tiny_model() -> Vec<u8> {
     let keys = b.tensor(State, I8, 1, WINDOW.keys_len());
     let values = b.tensor(State, I8, 1, WINDOW.values_len());
     let ring = b.tensor(State, I32, 1, 2);
+    let position = b.tensor(State, I32, 1, 1);
     step(&mut b, [history, h, keys, values, ring]);
     let first = b.ops.len();
     window(&mut b, first);
+    let first = b.ops.len();
+    turned(&mut b, position, first);
 
     let x = b.tensor(Arena, I8, 1, C);
     let y = b.tensor(Arena, I8, 1, 2 * C);
@@ -551,4 +556,36 @@ fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
     b.op(OpKind::Mul, &[normal, sum], &[product], None, &RESCALE);
     b.op(OpKind::MeanRows, &[product], &[mean], None, &RESCALE);
     mean
+}
+
+/// Rows turned by their positions, counted from run to run, and weighted sums of them.
+fn turned(b: &mut Builder, counter: u16, first: usize) {
+    use DType::{I8, I16, I32};
+    use Storage::Arena;
+    let rows = WINDOW.slots;
+    let [x, y] = [(); 2].map(|_| b.tensor(Arena, I8, rows, C));
+    let rotary = RotaryParams {
+        table: b.weights(4 * 5 * 2),
+        positions: 5,
+        head_dim: C as u32,
+        pairs: 2,
+        interleaved: 1,
+        by: RESCALE,
+    };
+    b.op(OpKind::Rotary, &[x, counter], &[y], None, &rotary);
+    let weights = b.tensor(Arena, I16, 2, rows);
+    let constant = ConstantParams {
+        data: b.weights(2 * 2 * rows),
+    };
+    b.op(OpKind::Constant, &[], &[weights], None, &constant);
+    let sums = b.tensor(Arena, I8, 2, C);
+    let scratch = b.tensor(Arena, I32, 1, C);
+    b.op(
+        OpKind::WeightedRows,
+        &[weights, y],
+        &[sums],
+        Some(scratch),
+        &RESCALE,
+    );
+    b.entry("turned", first, &[x], &[sums]);
 }

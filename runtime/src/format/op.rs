@@ -79,6 +79,12 @@ op_kinds! {
     AdditiveAttention = 21,
     /// The best outputs of a layer, with their log-probabilities.
     TopK = 20,
+    /// A tensor that is always the same.
+    Constant = 48,
+    /// Rotary positions.
+    Rotary = 49,
+    /// Weighted sums of rows.
+    WeightedRows = 50,
 }
 
 /// One operator.

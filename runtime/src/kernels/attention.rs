@@ -18,6 +18,8 @@ pub const MAX_SLOTS: usize = 1 << 15;
 pub struct Shape {
     /// Number of heads.
     pub heads: usize,
+    /// Heads of keys and values, a divisor of `heads`: adjacent heads of queries share one.
+    pub key_heads: usize,
     /// Channels per head.
     pub head_dim: usize,
     /// Keys and values that the window holds, at most [`MAX_SLOTS`].
@@ -27,13 +29,13 @@ pub struct Shape {
 impl Shape {
     /// Elements of the packed keys of all heads; the largest number if there is none.
     pub const fn keys_len(&self) -> usize {
-        self.heads
+        self.key_heads
             .saturating_mul(packed_len(self.slots, self.head_dim))
     }
 
     /// Elements of the packed values of all heads; the largest number if there is none.
     pub const fn values_len(&self) -> usize {
-        self.heads
+        self.key_heads
             .saturating_mul(packed_len(self.head_dim, self.slots))
     }
 
@@ -67,7 +69,7 @@ pub trait KeyValue: Copy {
     );
 }
 
-/// Puts a key `[heads * head_dim]` into `slot` of the packed keys.
+/// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
 pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [K]) {
     let d = shape.head_dim.max(1);
     let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
@@ -80,7 +82,7 @@ pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [
     }
 }
 
-/// Puts a value `[heads * head_dim]` into `slot` of the packed values.
+/// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
 pub fn push_value<K: KeyValue>(value: &[K], slot: usize, shape: &Shape, values: &mut [K]) {
     let d = shape.head_dim.max(1);
     let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
@@ -145,9 +147,11 @@ pub fn attend<Q: Activation, K: KeyValue>(
     let Some(weight_pairs) = rest.get_mut(..pairs_len(shape.slots)) else {
         return;
     };
+    let shared = shape.heads / shape.key_heads.max(1);
     let heads = keys
         .chunks_exact(key_len.max(1))
-        .zip(values.chunks_exact(value_len.max(1)));
+        .zip(values.chunks_exact(value_len.max(1)))
+        .flat_map(|head| core::iter::repeat_n(head, shared));
     for ((keys, values), (query, context)) in
         heads.zip(query.chunks_exact(d).zip(context.chunks_exact_mut(d)))
     {
@@ -298,6 +302,7 @@ mod tests {
 
     const SHAPE: Shape = Shape {
         heads: 2,
+        key_heads: 2,
         head_dim: 6,
         slots: 13,
     };
@@ -414,6 +419,41 @@ mod tests {
         rows.iter().enumerate().map(place).collect()
     }
 
+    /// One head of keys and values for three heads of queries gives what three copies of it give.
+    #[test]
+    fn shared_heads_equal_repeated_ones() {
+        let shape = |key_heads| Shape {
+            heads: 6,
+            key_heads,
+            head_dim: 3,
+            slots: 4,
+        };
+        let query: Vec<i8> = (0..18i32).map(|i| (i * 91 % 256 - 128) as i8).collect();
+        let row = |slot: usize, step: i32| {
+            (0..6).map(|i| ((i + 1) * (slot as i32 + 2) * step % 256 - 128) as i8)
+        };
+        let rows = |times: usize| {
+            let repeated = |row: Vec<i8>| -> Vec<i8> {
+                let heads = row.chunks_exact(3);
+                heads.flat_map(|head| head.repeat(times)).collect()
+            };
+            let place = |slot| {
+                let (key, value) = (row(slot, 37).collect(), row(slot, 53).collect());
+                (slot, repeated(key), repeated(value))
+            };
+            (0..4).map(place).collect::<Vec<_>>()
+        };
+        let shared = Case {
+            shape: shape(2),
+            ..Case::from(rows(1))
+        };
+        let repeated = Case {
+            shape: shape(6),
+            ..Case::from(rows(3))
+        };
+        assert_eq!(shared.run(&query, ALL), repeated.run(&query, ALL));
+    }
+
     proptest! {
         #[test]
         fn attention_is_close_to_double_precision_and_blind_to_slot_order(
@@ -466,6 +506,7 @@ mod tests {
         for slots in [511, 512, 513, 1024, 4095, MAX_SLOTS] {
             let shape = Shape {
                 heads: 1,
+                key_heads: 1,
                 head_dim: 4,
                 slots,
             };

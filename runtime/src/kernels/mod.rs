@@ -19,9 +19,11 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
 pub mod requantize;
+pub mod rotary;
 pub mod softmax;
 pub mod tanh;
 pub mod top_k;
+pub mod weighted_rows;
 
 mod tables {
     include!(concat!(env!("OUT_DIR"), "/math_tables.rs"));

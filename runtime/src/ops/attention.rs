@@ -1,6 +1,6 @@
 //! Attention and PushKeyValue: softmax attention over a window of packed keys and values.
 //!
-//! PushKeyValue packs rows of keys and values `[n, heads * head_dim]`, both int8 or both int16 (inputs 0 and 1).
+//! PushKeyValue packs rows of keys and values `[n, key_heads * head_dim]`, both int8 or both int16 (inputs 0 and 1).
 //! Streaming: into the state tensors keys, values and ring (inputs 2 to 4), overwriting the oldest. Over a whole window:
 //! into two outputs, from the first slot on.
 //!
@@ -45,6 +45,8 @@ pub struct AttentionParams {
     /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
     /// 0 on a stream and in PushKeyValue.
     pub rows_rule: u32,
+    /// Heads of keys and values, a divisor of `heads`; adjacent heads of queries share one.
+    pub key_heads: u32,
 }
 
 /// Elements of a ring tensor: next slot to overwrite, number of slots filled.
@@ -71,6 +73,8 @@ impl AttentionParams {
     fn shape(&self) -> Result<Shape, OpError> {
         let in_range = |n: u32, max: u32| (1..=max).contains(&n);
         let valid = in_range(self.heads, 64)
+            && in_range(self.key_heads, self.heads)
+            && self.heads.is_multiple_of(self.key_heads)
             && in_range(self.head_dim, MAX_WIDTH)
             && in_range(self.slots, MAX_SLOTS as u32)
             && self.score_shift < u32::BITS
@@ -78,6 +82,7 @@ impl AttentionParams {
         require(valid, OpError::BadParams)?;
         Ok(Shape {
             heads: self.heads as usize,
+            key_heads: self.key_heads as usize,
             head_dim: self.head_dim as usize,
             slots: self.slots as usize,
         })
@@ -109,9 +114,9 @@ fn check_ring(ring: &TensorRecord) -> Result<(), OpError> {
     )
 }
 
-fn row_width(shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
+fn row_width(heads: usize, shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
     require(
-        rows.channels() == shape.heads * shape.head_dim,
+        rows.channels() == heads * shape.head_dim,
         OpError::WrongShape,
     )
 }
@@ -120,8 +125,8 @@ pub(super) fn check_push(op: &OpView) -> Result<(), OpError> {
     let shape = op.params::<AttentionParams>()?.shape()?;
     let (key, value) = (op.input(0)?, op.input(1)?);
     check_types(key, value)?;
-    row_width(&shape, key)?;
-    row_width(&shape, value)?;
+    row_width(shape.key_heads, &shape, key)?;
+    row_width(shape.key_heads, &shape, value)?;
     require(
         key.rows() == value.rows() && key.rows() <= shape.slots,
         OpError::WrongShape,
@@ -175,7 +180,7 @@ fn push<K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout>(
     [keys, values]: [&TensorRecord; 2],
     arena: &mut [u8],
 ) -> Result<(), OpError> {
-    let width = (shape.heads * shape.head_dim).max(1);
+    let width = (shape.key_heads * shape.head_dim).max(1);
     let slots = (first..shape.slots).chain(0..first);
     // One tensor can be both key and value: each is borrowed by itself.
     let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
@@ -218,8 +223,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         (-128..=127).contains(&params.value_zero_point),
         OpError::BadParams,
     )?;
-    row_width(&shape, query)?;
-    row_width(&shape, context)?;
+    row_width(shape.heads, &shape, query)?;
+    row_width(shape.heads, &shape, context)?;
     require(query.rows() == context.rows(), OpError::WrongShape)?;
     check_window(&shape, keys, values)?;
     let zero_point_of_int16 = keys.dtype() == DType::I8 || params.value_zero_point == 0;

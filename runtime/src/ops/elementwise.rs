@@ -94,12 +94,12 @@ pub struct SoftmaxParams {
 }
 
 impl RequantizeParams {
-    fn check(&self, y: &TensorRecord) -> Result<(), OpError> {
+    pub(super) fn check(&self, y: &TensorRecord) -> Result<(), OpError> {
         require(self.left_shift <= 15, OpError::BadParams)?;
         check_clamp(y.dtype(), self.min, self.max)
     }
 
-    fn rescale(&self, x: &TensorRecord, y: &TensorRecord) -> Rescale {
+    pub(super) fn rescale(&self, x: &TensorRecord, y: &TensorRecord) -> Rescale {
         Rescale {
             input_zero_point: x.zero_point,
             multiplier: self.multiplier,

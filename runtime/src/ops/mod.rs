@@ -16,6 +16,8 @@ mod half;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod rotary;
+mod rows;
 mod state;
 mod top_k;
 
@@ -38,6 +40,8 @@ pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
 pub use top_k::TopKParams;
+pub use rotary::RotaryParams;
+pub use rows::{ConstantParams, WeightedRowsParams};
 
 use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
@@ -139,6 +143,9 @@ impl<'a> OpView<'a> {
             OpKind::AdditiveAttention if ALL => additive::check(self),
             OpKind::LastRow if ALL => state::check_last_row(self),
             OpKind::TopK if ALL => top_k::check(self),
+            OpKind::Constant if ALL => rows::check_constant(self),
+            OpKind::Rotary if ALL => rotary::check(self),
+            OpKind::WeightedRows if ALL => rows::check_weighted(self),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -171,6 +178,9 @@ impl<'a> OpView<'a> {
             OpKind::AdditiveAttention if ALL => additive::run(self, arena),
             OpKind::LastRow if ALL => state::run_last_row(self, arena),
             OpKind::TopK if ALL => top_k::run(self, arena),
+            OpKind::Constant if ALL => rows::run_constant(self, arena),
+            OpKind::Rotary if ALL => rotary::run(self, arena),
+            OpKind::WeightedRows if ALL => rows::run_weighted(self, arena),
             _ => Err(OpError::UnknownKind),
         }
     }

@@ -1,0 +1,81 @@
+//! Constant: a tensor out of the weights section. WeightedRows: weights `[q, t]` int16 times rows `[t, c]` int8 or int16,
+//! result `[q, c]` in either width, scratch int32 `[c]`.
+
+use super::arena::{self, Values, ValuesMut};
+use super::elementwise::RequantizeParams;
+use super::{OpError, OpView, require};
+use crate::format::{DType, Storage};
+use crate::kernels::elementwise::Rescale;
+use crate::kernels::requantize::Activation;
+use crate::kernels::weighted_rows::weighted_rows;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Parameters of Constant.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct ConstantParams {
+    /// The tensor's elements in the weights section, in its type; a multiple of 4.
+    pub data: u32,
+}
+
+/// Parameters of WeightedRows: the multiplier is the product of both input scales / output scale * 2^(32 - left_shift).
+pub type WeightedRowsParams = RequantizeParams;
+
+pub(super) fn check_constant(op: &OpView) -> Result<(), OpError> {
+    let y = op.output()?;
+    require(op.input_count() == 0, OpError::WrongShape)?;
+    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
+    require(y.dtype() != DType::I32, OpError::WrongType)?;
+    let params = op.params::<ConstantParams>()?;
+    require(params.data.is_multiple_of(4), OpError::BadParams)?;
+    op.weights::<u8>(params.data, y.byte_len()).map(drop)
+}
+
+pub(super) fn run_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let y = op.output()?;
+    let data = op.weights::<u8>(op.params::<ConstantParams>()?.data, y.byte_len())?;
+    let [bytes] = op.tensors(arena, [y])?;
+    bytes.iter_mut().zip(data).for_each(|(y, x)| *y = *x);
+    Ok(())
+}
+
+pub(super) fn check_weighted(op: &OpView) -> Result<(), OpError> {
+    let (w, x, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let types = w.dtype() == DType::I16 && x.dtype() != DType::I32 && y.dtype() != DType::I32;
+    require(types, OpError::WrongType)?;
+    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
+    let fits = w.channels() == x.rows() && w.rows() == y.rows() && x.channels() == y.channels();
+    require(fits && op.input_count() == 2, OpError::WrongShape)?;
+    op.require_disjoint(&[w, x, y])?;
+    op.scratch(DType::I32, y.channels())?;
+    op.params::<WeightedRowsParams>()?.check(y)
+}
+
+pub(super) fn run_weighted(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (w, x, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let by = op.params::<WeightedRowsParams>()?.rescale(x, y);
+    let scratch = op.scratch(DType::I32, y.channels())?;
+    let (steps, channels) = (w.channels(), y.channels());
+    let [w, x_bytes, y_bytes, sums] = op.tensors(arena, [w, x, y, scratch])?;
+    let weights = arena::typed::<i16>(w)?.chunks_exact(steps.max(1));
+    let sums = arena::first::<i32>(sums, channels)?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => weigh(weights, x, &by, sums, y),
+        (Values::I8(x), ValuesMut::I16(y)) => weigh(weights, x, &by, sums, y),
+        (Values::I16(x), ValuesMut::I8(y)) => weigh(weights, x, &by, sums, y),
+        (Values::I16(x), ValuesMut::I16(y)) => weigh(weights, x, &by, sums, y),
+    }
+    Ok(())
+}
+
+fn weigh<'w, X: Activation, Y: Activation>(
+    weights: impl Iterator<Item = &'w [i16]>,
+    x: &[X],
+    by: &Rescale,
+    sums: &mut [i32],
+    y: &mut [Y],
+) {
+    for (w, y) in weights.zip(y.chunks_exact_mut(sums.len().max(1))) {
+        weighted_rows(w, x, by, sums, y);
+    }
+}
