@@ -146,6 +146,29 @@ fn rotary_positions_stay_close_to_pytorch_in_both_layouts() {
     }
 }
 
+/// Heads of queries that share keys and values: those are projected, packed and kept once.
+#[test]
+fn grouped_queries_share_keys_and_values() {
+    use attn_converter::graph::Op;
+    for (name, shared) in [("grouped_query", 2), ("grouped_interleave", 1)] {
+        holds(name, 28.0);
+        let model = fixture(&format!("{name}_dynamo.onnx"));
+        let conversion = converted(&model, Form::Window).unwrap();
+        let found = conversion
+            .graph
+            .nodes
+            .iter()
+            .find_map(|node| match node.op {
+                Op::Attention {
+                    heads, key_heads, ..
+                } => Some((heads, key_heads)),
+                _ => None,
+            });
+        assert_eq!(found, Some((4, shared)), "{name}");
+    }
+    holds("llama_block", 28.0);
+}
+
 #[test]
 fn weighted_sums_stay_close_to_pytorch() {
     assert_eq!(holds("forecast_fixed", 28.0), ["Constant", "WeightedRows"]);

@@ -144,7 +144,7 @@ fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
 fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
     let systems = systems();
-    assert_eq!(systems.len(), 28);
+    assert_eq!(systems.len(), 31);
     for (onnx, recorded) in systems {
         let (model, inputs) = converted(&onnx, &recorded, Form::Window, folder.path());
         let cost = counted(&model, &inputs);

@@ -79,7 +79,12 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn attention_shape(&self, node: &Node, heads: usize, key_heads: usize) -> Result<Shape, ConvertError> {
+    fn attention_shape(
+        &self,
+        node: &Node,
+        heads: usize,
+        key_heads: usize,
+    ) -> Result<Shape, ConvertError> {
         let limit = |reason| ConvertError::Limit {
             node: node.name.clone(),
             reason,

@@ -252,8 +252,6 @@ pub fn tiny_model() -> Vec<u8> {
     step(&mut b, [history, h, keys, values, ring]);
     let first = b.ops.len();
     window(&mut b, first);
-    let first = b.ops.len();
-    turned(&mut b, position, first);
 
     let x = b.tensor(Arena, I8, 1, C);
     let y = b.tensor(Arena, I8, 1, 2 * C);

@@ -430,7 +430,7 @@ mod tests {
         };
         let query: Vec<i8> = (0..18i32).map(|i| (i * 91 % 256 - 128) as i8).collect();
         let row = |slot: usize, step: i32| {
-            (0..6).map(|i| ((i + 1) * (slot as i32 + 2) * step % 256 - 128) as i8)
+            (0..6).map(move |i| ((i + 1) * (slot as i32 + 2) * step % 256 - 128) as i8)
         };
         let rows = |times: usize| {
             let repeated = |row: Vec<i8>| -> Vec<i8> {
