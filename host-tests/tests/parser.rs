@@ -350,7 +350,7 @@ fn each_broken_rule_has_its_error() {
     // The first operator reads what the caller fills in; without inputs of the entry no one does.
     assert_eq!(
         broken(&|file| file[entries + 12..entries + 14].fill(0xff)),
-        ModelError::StaleRead { op: 0, tensor: 5 }
+        ModelError::StaleRead { op: 0, tensor: 6 }
     );
     let arena = |what, found, limit| ModelError::TooMany { what, found, limit };
     assert_eq!(

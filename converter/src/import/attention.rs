@@ -140,6 +140,7 @@ impl Importer<'_> {
             op: Op::Constant { values },
             inputs: vec![],
             output,
+            second: None,
         });
         Ok(view)
     }

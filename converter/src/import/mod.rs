@@ -224,6 +224,7 @@ impl<'r> Importer<'r> {
             op: Op::Constant { values },
             inputs: vec![],
             output,
+            second: None,
         });
         output
     }
@@ -313,6 +314,7 @@ impl<'r> Importer<'r> {
             op: Op::Reshape,
             inputs: vec![base],
             output,
+            second: None,
         });
         self.reshapes.insert((base, channels), output);
         output

@@ -254,6 +254,7 @@ impl Importer<'_> {
             op,
             inputs: vec![terms.base],
             output,
+            second: None,
         });
         self.items
             .insert(name.into(), super::Item::View(result.clone()));

@@ -8,9 +8,9 @@ use attn_runtime::format::{
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AttentionParams, CellScale, ConstantParams, Conv1dParams, EmbeddingParams,
-    GruParams, LayerNormParams, LinearParams, LstmParams, LutParams, RecurrentSide,
-    RequantizeParams, RotaryParams, SoftmaxParams, Start, TopKParams,
+    AddConstantParams, AddParams, AttentionParams, CellScale, ConstantParams, Conv1dParams,
+    EmbeddingParams, GruParams, LayerNormParams, LinearParams, LstmParams, LutParams,
+    RecurrentSide, RequantizeParams, RotaryParams, SoftmaxParams, Start, TopKParams,
 };
 use zerocopy::IntoBytes;
 
@@ -262,6 +262,8 @@ pub fn tiny_model() -> Vec<u8> {
     let embedding = words(&mut b);
     next(&mut b, &embedding);
     decode_meta(&mut b);
+    let first = b.ops.len();
+    turned(&mut b, position, first);
     let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
     b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
     let audio = AudioMeta {

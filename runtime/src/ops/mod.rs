@@ -39,9 +39,9 @@ pub use half::{
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
-pub use top_k::TopKParams;
 pub use rotary::RotaryParams;
 pub use rows::{ConstantParams, WeightedRowsParams};
+pub use top_k::TopKParams;
 
 use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
