@@ -26,10 +26,10 @@ fn with(field: usize, value: u32) -> Vec<u8> {
 
 #[test]
 fn each_field_that_does_not_fit_is_named() {
-    let entries = 5;
+    let (entries, step) = (6, 4);
     let cases = [
         (0, entries, "encode"),
-        (0, entries - 1, "encode"), // the step itself
+        (0, step, "encode"),
         (1, entries, "step"),
         (1, 0, "token"), // an entry point whose input is int8
         (2, 1, "input"),

@@ -73,7 +73,8 @@ impl Lowering<'_> {
                 heads,
                 scale,
                 causal,
-            } => self.half_attention(node, *heads, *scale, *causal),
+                key_heads,
+            } if heads == key_heads => self.half_attention(node, *heads, *scale, *causal),
             Op::Activation(function) => self.half_activation(node, function),
             Op::Add { clamp } => self.half_add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
@@ -87,6 +88,21 @@ impl Lowering<'_> {
             Op::Mul { factor } => self.half_mul(node, *factor),
             Op::MeanRows => self.half_plain(node, attn_runtime::format::OpKind::MeanRows),
             Op::Concat => self.half_concat(node),
+            Op::Reshape => {
+                self.reshape(node);
+                Ok(())
+            }
+            Op::Attention { .. }
+            | Op::ConcatRows
+            | Op::Constant { .. }
+            | Op::Rotary(_)
+            | Op::WeightedRows => Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason: format!(
+                    "{} in this form is not built for half precision: use --dtype int8 or int8x16",
+                    node.op.name()
+                ),
+            }),
             Op::Embedding { table } => self.half_embedding(node, table),
             Op::Softmax => self.half_plain(node, attn_runtime::format::OpKind::Softmax),
         }
