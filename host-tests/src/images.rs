@@ -37,6 +37,8 @@ pub enum Image<'m> {
     Runner(Core),
     /// The image that compares the DSP body of the inner loop with the portable one.
     KernelCheck(Core),
+    /// The image that compares half precision on the floating-point unit with the portable body.
+    HalfCheck(Core),
     /// The runtime's public functions and nothing else, with this model: no panic may be linked.
     Panics(&'m Path),
 }
@@ -48,6 +50,7 @@ impl Image<'_> {
             Self::Nano33Ble(_) => "nano33ble",
             Self::Runner(_) => "emu_runner",
             Self::KernelCheck(_) => "kernel_check",
+            Self::HalfCheck(_) => "half_check",
             Self::Panics(_) => "no_panic",
         }
     }
@@ -57,7 +60,7 @@ impl Image<'_> {
             Self::QemuM4(_) => "qemu,spotter",
             Self::Panics(_) => "qemu,spotter,all-operators,fp16",
             Self::Nano33Ble(_) => "nano33ble",
-            Self::Runner(core) | Self::KernelCheck(core) => match core {
+            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => match core {
                 Core::M4 | Core::M7 => "qemu,all-operators,fp16",
                 Core::M33 => "an505,all-operators,fp16",
             },
@@ -66,7 +69,7 @@ impl Image<'_> {
 
     fn target(&self) -> &'static str {
         match self {
-            Self::Runner(core) | Self::KernelCheck(core) => core.target(),
+            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => core.target(),
             Self::QemuM4(_) | Self::Nano33Ble(_) | Self::Panics(_) => Core::M4.target(),
         }
     }
@@ -74,7 +77,7 @@ impl Image<'_> {
     fn model(&self) -> Option<&Path> {
         match self {
             Self::QemuM4(model) | Self::Nano33Ble(model) | Self::Panics(model) => Some(model),
-            Self::Runner(_) | Self::KernelCheck(_) => None,
+            Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) => None,
         }
     }
 
@@ -98,7 +101,7 @@ impl Image<'_> {
             .args(["--target", self.target()])
             .args(["--message-format", "json-render-diagnostics"])
             .stdin(Stdio::null());
-        if let Self::KernelCheck(_) = self {
+        if let Self::KernelCheck(_) | Self::HalfCheck(_) = self {
             // Generic kernels are compiled with the image: as the runtime is, not for size.
             cargo.args(["--config", "profile.firmware.opt-level=3"]);
         }
