@@ -33,7 +33,10 @@ fn the_floating_point_unit_and_portable_kernels_agree_on_every_core() {
 /// the loads for every input and four outputs.
 const LIMITS: [(&str, u64); 2] = [
     ("linear 98x64->64", 98 * 64 * 64 * 15 / 4),
-    ("attention 98x64, one head", 98 * 98 * (2 * 64 * 15 / 4 + 60)),
+    (
+        "attention 98x64, one head",
+        98 * 98 * (2 * 64 * 15 / 4 + 60),
+    ),
 ];
 
 #[test]

@@ -3,6 +3,8 @@
 
 #[path = "parser/decode.rs"]
 mod decode;
+#[path = "parser/half.rs"]
+mod half;
 #[path = "parser/tiny_model.rs"]
 mod tiny_model;
 

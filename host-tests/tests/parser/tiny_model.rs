@@ -68,7 +68,7 @@ impl Builder {
             rows_rule: 0,
             dims: [rows as u32, channels as u32, 1, 1],
             offset,
-            scale: 0.125,
+            scale: if dtype == DType::F16 { 1.0 } else { 0.125 },
             zero_point: if dtype == DType::I8 { -3 } else { 0 },
             name,
         });
@@ -126,7 +126,7 @@ impl Builder {
     }
 
     /// Pseudo-random weights: `bytes` of int8, or words of that many bytes of `value`.
-    fn weights(&mut self, bytes: usize) -> u32 {
+    pub fn weights(&mut self, bytes: usize) -> u32 {
         let at = self.weights.len();
         self.weights
             .extend((0..bytes).map(|i| (i * 89 % 251) as u8));

@@ -32,9 +32,10 @@ pub use embedding::EmbeddingParams;
 pub use gru::{GruParams, RecurrentSide, Start};
 #[cfg(attn_half)]
 pub use half::{
-    AddConstantHalfParams, AddHalfParams, AttentionHalfParams, Conv1dHalfParams,
-    DepthwiseConv1dHalfParams, EmbeddingHalfParams, GruHalfParams, LayerNormHalfParams,
-    LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams, RecurrentHalfSide,
+    AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
+    Conv1dHalfParams, DepthwiseConv1dHalfParams, EmbeddingHalfParams, GruHalfParams,
+    LayerNormHalfParams, LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams,
+    RecurrentHalfSide, TopKHalfParams,
 };
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;

@@ -166,6 +166,15 @@ fn weights(filled: &Filled, scores: &mut [f32]) -> f32 {
     if count == 0 { 0.0 } else { 1.0 / sum }
 }
 
+/// The weights that [`attend`] left in its scratch behind the query, divided by their sum; 0 for slots that hold nothing.
+pub fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
+    let shares = shares.get_mut(..filled).unwrap_or_default();
+    let sum = shares.iter().fold(0.0, |sum, share| sum + share);
+    shares.iter_mut().for_each(|share| *share *= 1.0 / sum);
+    weights.fill(f16::ZERO);
+    narrow(shares, Clamp::NONE, weights);
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::linear::tests::halves;

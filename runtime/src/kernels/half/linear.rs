@@ -13,26 +13,34 @@ pub struct Matrix<'w> {
     pub bias: &'w [f32],
 }
 
-/// Outputs that are narrowed together.
-const BATCH: usize = 4 * LANES;
+/// Outputs that are computed together.
+pub(super) const BATCH: usize = 4 * LANES;
 
-/// One row `x: [k]`, result `y: [out]`: bias, then the products in the order of the inputs.
-pub fn matvec(x: &[f32], matrix: &Matrix, clamp: Clamp, y: &mut [f16]) {
+/// The sums of one row `x: [k]`, handed over a batch of outputs at a time: bias, then the products in the order of the
+/// inputs.
+#[inline(always)]
+pub(super) fn sums(x: &[f32], matrix: &Matrix, mut each: impl FnMut(&[f32])) {
     let mut sums = [[0.0; LANES]; BATCH / LANES];
     let mut blocks = matrix.weights.chunks_exact(x.len().max(1));
-    for (y, bias) in y.chunks_mut(BATCH).zip(matrix.bias.chunks(BATCH)) {
+    for bias in matrix.bias.chunks(BATCH) {
         let flat = sums.as_flattened_mut();
         flat.iter_mut()
             .zip(bias)
             .for_each(|(sum, bias)| *sum = *bias);
-        for (sums, block) in sums
-            .iter_mut()
-            .zip(blocks.by_ref().take(bias.len().div_ceil(LANES)))
-        {
+        let count = bias.len().div_ceil(LANES);
+        for (sums, block) in sums.iter_mut().zip(blocks.by_ref().take(count)) {
             dot4(x, block, sums);
         }
-        narrow(sums.as_flattened(), clamp, y);
+        each(sums.as_flattened().get(..bias.len()).unwrap_or(&[]));
     }
+}
+
+/// One row `x: [k]`, result `y: [out]`.
+pub fn matvec(x: &[f32], matrix: &Matrix, clamp: Clamp, y: &mut [f16]) {
+    let mut results = y.chunks_mut(BATCH);
+    sums(x, matrix, |sums| {
+        narrow(sums, clamp, results.next().unwrap_or_default());
+    });
 }
 
 /// `x: [rows, k]`, `y: [rows, out]`; `wide` is scratch of at least `k`.

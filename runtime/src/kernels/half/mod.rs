@@ -6,6 +6,7 @@
 //! never NaN (a NaN on the way becomes the smallest value allowed). Conversions and the inner loop are in
 //! [`super::arch::half`], formulas and error bounds in `docs/numerics.md`.
 
+pub mod additive;
 pub mod attention;
 pub mod conv;
 pub mod elementwise;
@@ -16,6 +17,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
 pub mod softmax;
+pub mod top_k;
 
 pub use super::arch::half::{Clamp, LANES, narrow, widen};
 

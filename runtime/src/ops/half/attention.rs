@@ -1,10 +1,11 @@
 //! Attention and PushKeyValue in half precision: tensors as in the integer forms, but all float16 (the ring int32).
 
-use super::{OpError, OpView, arena, half, require, scratch};
+use super::decoding::check_weights;
+use super::{ALL, OpError, OpView, arena, half, require, scratch};
 use crate::f16;
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::half::LANES;
-use crate::kernels::half::attention::{Filled, Shape, attend, push_key, push_value};
+use crate::kernels::half::attention::{Filled, Shape, attend, push_key, push_value, write_weights};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Attention and of PushKeyValue in half precision.
@@ -183,6 +184,13 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         }
         _ => return Err(OpError::MissingTensor),
     }
+    if let Ok(weights) = op.output_at(1) {
+        // Those of one query of one head over a whole window.
+        let single = shape.heads == 1 && query.rows() == 1 && op.input_count() == 3;
+        require(ALL && single, OpError::WrongShape)?;
+        check_weights(weights, shape.slots)?;
+        op.require_disjoint(&[query, keys, values, weights])?;
+    }
     scratch(op, shape.scratch_len()).map(drop)
 }
 
@@ -202,13 +210,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         _ => None,
     };
     let wide = scratch(op, shape.scratch_len())?;
-    let [query, keys, values, context, wide] =
+    let [query, keys, values, context, wide_bytes] =
         op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, wide])?;
     let (keys, values) = (
         arena::typed::<[f16; LANES]>(keys)?,
         arena::typed::<[f16; LANES]>(values)?,
     );
-    let wide = arena::first::<f32>(wide, shape.scratch_len())?;
+    let floats = arena::first::<f32>(wide_bytes, shape.scratch_len())?;
     let width = (shape.heads * shape.head_dim).max(1);
     let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
     let queries = arena::typed::<f16>(query)?.chunks_exact(width);
@@ -227,9 +235,17 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
             &seen,
             &shape,
             params.score_factor,
-            wide,
+            floats,
             context,
         );
     }
+    let Ok(weights) = op.output_at(1) else {
+        return Ok(());
+    };
+    // The last row, which is the only one here, left its weights in the scratch.
+    let [weights, wide] = op.tensors(arena, [weights, wide])?;
+    let (weights, wide) = (arena::typed::<f16>(weights)?, arena::typed::<f32>(wide)?);
+    let shares = wide.get_mut(shape.head_dim..).unwrap_or_default();
+    write_weights(shares, filled, weights);
     Ok(())
 }

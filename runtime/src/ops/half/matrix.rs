@@ -24,7 +24,12 @@ pub struct LinearHalfParams {
 }
 
 impl LinearHalfParams {
-    fn matrix<'a>(&self, op: &OpView<'a>, out: usize, k: usize) -> Result<Matrix<'a>, OpError> {
+    pub(super) fn matrix<'a>(
+        &self,
+        op: &OpView<'a>,
+        out: usize,
+        k: usize,
+    ) -> Result<Matrix<'a>, OpError> {
         Ok(Matrix {
             weights: packed(op, self.weights, packed_len(out, k))?,
             bias: op.weights(self.bias, out)?,

@@ -1,15 +1,17 @@
 //! The operators on half-precision tensors: the same [`OpKind`]s, with parameters of their own.
 //!
-//! An operator that touches a float16 tensor comes here; all its tensors are float16 then, but for rings and tokens
-//! (int32). Scratch
+//! An operator that touches a float16 tensor comes here; all its tensors are float16 then, but for rings, tokens
+//! and their scores (int32). Scratch
 //! is int32 in the file and f32 in use. The arithmetic is in [`crate::kernels::half`].
 
 mod attention;
+mod decoding;
 mod elementwise;
 mod matrix;
 mod recurrent;
 
 pub use attention::AttentionHalfParams;
+pub use decoding::{AdditiveAttentionHalfParams, TopKHalfParams};
 pub use elementwise::{
     AddConstantHalfParams, AddHalfParams, EmbeddingHalfParams, LayerNormHalfParams, LutHalfParams,
     MulHalfParams,
@@ -40,6 +42,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpKind::MeanRows if ALL => elementwise::check_mean_rows(op),
         OpKind::AddConstant if ALL => elementwise::check_add_constant(op),
         OpKind::Mul if ALL => elementwise::check_mul(op),
+        OpKind::AdditiveAttention if ALL => decoding::check_additive(op),
+        OpKind::TopK if ALL => decoding::check_top_k(op),
         OpKind::Lstm if ALL => recurrent::check_lstm(op),
         OpKind::Embedding if ALL => elementwise::check_embedding(op),
         _ => Err(OpError::UnknownKind),
@@ -64,6 +68,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         OpKind::MeanRows if ALL => elementwise::run_mean_rows(op, arena),
         OpKind::AddConstant if ALL => elementwise::run_add_constant(op, arena),
         OpKind::Mul if ALL => elementwise::run_mul(op, arena),
+        OpKind::AdditiveAttention if ALL => decoding::run_additive(op, arena),
+        OpKind::TopK if ALL => decoding::run_top_k(op, arena),
         OpKind::Lstm if ALL => recurrent::run_lstm(op, arena),
         OpKind::Embedding if ALL => elementwise::run_embedding(op, arena),
         _ => Err(OpError::UnknownKind),
