@@ -7,6 +7,7 @@ use crate::error::ConvertError;
 use crate::graph::{Graph, Value};
 use crate::reference::{Reference, Values, to_f32};
 use indicatif::ProgressBar;
+use std::sync::OnceLock;
 
 /// How the range of an int8 value is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -30,6 +31,8 @@ pub struct Distribution {
     /// Largest element seen, at least 0.
     pub max: f32,
     elements: Vec<f32>,
+    /// The range of least error, once someone asked: it takes long to find.
+    least_error: OnceLock<(f32, f32)>,
 }
 
 impl Distribution {
@@ -47,6 +50,7 @@ impl Distribution {
         }
         let stride = elements.len().div_ceil(keep.max(1)).max(1);
         self.elements.extend(elements.iter().step_by(stride));
+        self.least_error.take();
     }
 
     /// The range that `method` chooses for 256 steps; contains 0.
@@ -54,7 +58,7 @@ impl Distribution {
         match method {
             RangeMethod::MinMax => (self.min, self.max),
             RangeMethod::Percentile => self.percentile(),
-            RangeMethod::Mse => self.least_error(),
+            RangeMethod::Mse => *self.least_error.get_or_init(|| self.least_error()),
         }
     }
 

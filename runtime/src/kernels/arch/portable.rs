@@ -31,24 +31,21 @@ fn each<Y>(
     }
 }
 
-/// Adds to four accumulators the dot products of `pairs` with one block of packed weights.
-fn dot4(pairs: &[i16], block: &[i8], mut accumulators: [i32; LANES]) -> [i32; LANES] {
-    for (x, weights) in pairs
-        .chunks_exact(LANES)
-        .zip(block.chunks_exact(LANES * LANES))
-    {
-        let &[x0, x2, x1, x3] = x else { continue };
-        for (sum, w) in accumulators.iter_mut().zip(weights.chunks_exact(LANES)) {
-            let &[w0, w1, w2, w3] = w else { continue };
-            let product = |w: i8, x: i16| i32::from(w) * i32::from(x);
-            let group = product(w0, x0)
-                .wrapping_add(product(w1, x1))
-                .wrapping_add(product(w2, x2))
-                .wrapping_add(product(w3, x3));
-            *sum = sum.wrapping_add(group);
+/// Adds to four accumulators the dot products of `pairs` with one block of packed weights. Of each group of inputs every
+/// one has a sum of its own until the end, which is what compilers turn into vectors.
+fn dot4(pairs: &[i16], block: &[i8], accumulators: [i32; LANES]) -> [i32; LANES] {
+    let mut sums = [[0i32; LANES]; LANES];
+    let groups = block.as_chunks::<{ LANES * LANES }>().0;
+    for (&[x0, x2, x1, x3], weights) in pairs.as_chunks::<LANES>().0.iter().zip(groups) {
+        let x = [x0, x1, x2, x3];
+        for (sums, w) in sums.iter_mut().zip(weights.as_chunks::<LANES>().0) {
+            for ((sum, &w), x) in sums.iter_mut().zip(w).zip(x) {
+                *sum = sum.wrapping_add(i32::from(i16::from(w)) * i32::from(x));
+            }
         }
     }
-    accumulators
+    let total = |sums: [i32; LANES]| sums.into_iter().fold(0, i32::wrapping_add);
+    core::array::from_fn(|lane| accumulators[lane].wrapping_add(total(sums[lane])))
 }
 
 /// See [`WideBlocks::run`].
