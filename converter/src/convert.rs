@@ -87,7 +87,7 @@ pub fn convert(
     }
     let scheme = match options.precision {
         Precision::Fp16 => Scheme::half(&graph, &distributions),
-        _ => Scheme::new(&graph, &distributions, &choices),
+        _ => Scheme::new(&graph, &distributions, &choices).fine(),
     };
     let program = lower(&graph, &scheme, options.form)?;
     let bytes = emit(&program, &plan(&program), &options.metadata)?;

@@ -37,6 +37,7 @@ impl Lowering<'_> {
             rows.iter().map(Vec::as_slice),
             bias,
             self.quant(x),
+            self.scheme.is_fine(),
         )
     }
 

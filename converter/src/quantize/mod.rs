@@ -131,6 +131,7 @@ pub struct Scheme {
     wide: BTreeSet<ValueId>,
     /// For half precision, the range of every value in calibration.
     half: Option<Vec<(f32, f32)>>,
+    fine: bool,
 }
 
 impl Scheme {
@@ -145,6 +146,7 @@ impl Scheme {
             narrow,
             wide: choices.wide.clone(),
             half: None,
+            fine: false,
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
@@ -220,6 +222,7 @@ impl Scheme {
             narrow: all,
             wide: BTreeSet::new(),
             half: Some(ranges),
+            fine: false,
         }
     }
 
@@ -232,6 +235,16 @@ impl Scheme {
     pub fn half_range(&self, value: ValueId) -> (f32, f32) {
         let ranges = self.half.as_deref().unwrap_or_default();
         ranges.get(value.0).copied().unwrap_or((0.0, 0.0))
+    }
+
+    /// The same, with the best scale for every row of weights: for what is kept, since finding them takes a while.
+    pub fn fine(self) -> Self {
+        Self { fine: true, ..self }
+    }
+
+    /// True when rows of weights get the best scale.
+    pub fn is_fine(&self) -> bool {
+        self.fine
     }
 
     /// How a value is held.

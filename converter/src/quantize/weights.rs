@@ -32,6 +32,36 @@ pub struct Multipliers {
     pub left_shift: u32,
 }
 
+/// Scales tried for a row, in all and times its length: among many a short row finds one that it happens to fit well.
+const MOST_SCALES: usize = 400;
+const SCALED_WEIGHTS: usize = 1 << 14;
+
+/// The scale near `scale`, with which the largest weight is 127, whose rounding and clipping lose least. How well a row
+/// falls on a grid varies with the grid's step, the more the fewer weights it has.
+fn least_error(row: &[f32], scale: f64) -> f64 {
+    let count = (SCALED_WEIGHTS / row.len().max(1)).clamp(32, MOST_SCALES);
+    let error = |scale: f64| {
+        let (step, per_step) = (scale as f32, (1.0 / scale) as f32);
+        let one = |&w: &f32| {
+            let rounded = (w * per_step)
+                .round_ties_even()
+                .clamp(-WEIGHT_MAX as f32, WEIGHT_MAX as f32);
+            let error = rounded * step - w;
+            error * error
+        };
+        row.iter().map(one).sum::<f32>()
+    };
+    let mut best = (error(scale), scale);
+    for i in 0..count {
+        let scale = scale * (0.85 + 0.2 * i as f64 / count as f64);
+        let error = error(scale);
+        if error < best.0 {
+            best = (error, scale);
+        }
+    }
+    best.1
+}
+
 /// One output's weights in integers.
 struct Row {
     weights: Vec<i8>,
@@ -62,7 +92,8 @@ impl Row {
 }
 
 impl Weights {
-    /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`.
+    /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`; `fine` looks for each row's best
+    /// scale, which takes a while.
     ///
     /// # Errors
     /// [`ConvertError::Limit`] when an accumulator could leave 32 bits.
@@ -71,6 +102,7 @@ impl Weights {
         rows: impl Iterator<Item = &'w [f32]>,
         bias: &[f32],
         x: Quant,
+        fine: bool,
     ) -> Result<Self, ConvertError> {
         let mut weights = Self {
             rows: Vec::new(),
@@ -80,12 +112,19 @@ impl Weights {
             bounds: Vec::new(),
         };
         for (row, &b) in rows.zip(bias) {
-            weights.push(node, row, b, x)?;
+            weights.push(node, row, b, x, fine)?;
         }
         Ok(weights)
     }
 
-    fn push(&mut self, node: &str, row: &[f32], bias: f32, x: Quant) -> Result<(), ConvertError> {
+    fn push(
+        &mut self,
+        node: &str,
+        row: &[f32],
+        bias: f32,
+        x: Quant,
+        fine: bool,
+    ) -> Result<(), ConvertError> {
         let largest = row
             .iter()
             .fold(0.0f64, |max, w| max.max(f64::from(w.abs())));
@@ -93,6 +132,7 @@ impl Weights {
             (largest / WEIGHT_MAX).max(f64::from(bias.abs()) / (f64::from(x.scale) * BIAS_MAX));
         // A row of zeros must not dictate the common shift.
         let scale = if scale > 0.0 { scale } else { 1e-9 };
+        let scale = if fine { least_error(row, scale) } else { scale };
         let (mut quantized, limit) = (Row::new(row, bias, x, scale), i64::from(i32::MAX));
         // Long rows of int16 need smaller weights; of a sum of many, little is lost.
         for _ in 0..4 {
@@ -340,7 +380,7 @@ mod tests {
     #[test]
     fn a_layer_in_integers_is_close_to_the_layer_in_float() {
         let row = [0.5f32, -1.25, 0.031, 2.0];
-        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.7], X).unwrap();
+        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.7], X, false).unwrap();
         let found = weights.multipliers("fc", X.scale, 0.01).unwrap();
         let q = [-100, 3, 127, 20];
         let exact: f32 = row
@@ -358,12 +398,37 @@ mod tests {
     }
 
     #[test]
+    fn scales_of_their_own_lose_less_of_short_rows() {
+        let mut state = 1u32;
+        let mut number = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let rows: Vec<Vec<f32>> = (0..50)
+            .map(|_| (0..32).map(&mut number).collect())
+            .collect();
+        let error = |fine| {
+            let slices = rows.iter().map(Vec::as_slice);
+            let weights = Weights::new("fc", slices, &[0.0; 50], X, fine).unwrap();
+            let one = |(o, row): (usize, &Vec<f32>)| {
+                let real = |&q: &i8| f64::from(q) * weights.scales[o];
+                let square = |(q, &w): (&i8, &f32)| (real(q) - f64::from(w)).powi(2);
+                weights.rows[o].iter().zip(row).map(square).sum::<f64>()
+            };
+            rows.iter().enumerate().map(one).sum::<f64>()
+        };
+        let share = error(true) / error(false);
+        assert!(share < 0.85, "{share} of the error");
+    }
+
+    #[test]
     fn zero_rows_and_large_biases_are_representable() {
         let weights = Weights::new(
             "fc",
             [&[0.0f32, 0.0][..], &[1e-6, 0.0]].into_iter(),
             &[0.0, 1e5],
             X,
+            true,
         )
         .unwrap();
         let bias = f64::from(weights.bias[1]) * weights.scales[1] * f64::from(X.scale);
@@ -379,11 +444,11 @@ mod tests {
             zero_point: 0,
         };
         let row = vec![1.0f32; 3000];
-        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.5], wide).unwrap();
+        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.5], wide, false).unwrap();
         assert_eq!(weights.rows[0][0], 21);
         assert!(weights.bounds[0] <= i64::from(i32::MAX));
         let row = vec![1.0f32; 70_000];
-        let error = Weights::new("fc", [&row[..]].into_iter(), &[0.0], wide).unwrap_err();
+        let error = Weights::new("fc", [&row[..]].into_iter(), &[0.0], wide, false).unwrap_err();
         assert!(
             error
                 .to_string()
