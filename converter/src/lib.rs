@@ -3,13 +3,14 @@
 //! One path, start to end: [`import`](import::import) reads ONNX into a [`graph::Graph`],
 //! [`calibrate`] runs the float model, [`quantize`] chooses integers, [`lower`] writes a [`program::Program`],
 //! [`plan`] finds places in the arena, [`emit`] makes the bytes. [`convert`] calls them in order. [`runner`] and
-//! [`compare`] run files on the host.
+//! [`compare`] run files on the host, [`decode`] has them make sequences.
 #![deny(missing_docs)]
 
 pub mod calibrate;
 pub mod compare;
 pub mod convert;
 pub mod dataset;
+pub mod decode;
 pub mod emit;
 pub mod error;
 pub mod features;
@@ -19,6 +20,7 @@ pub mod graph;
 pub mod import;
 pub mod lower;
 pub mod plan;
+pub mod plot;
 pub mod program;
 pub mod quantize;
 pub mod reference;

@@ -20,6 +20,7 @@ enum Command {
     Run(commands::Run),
     Compare(commands::Compare),
     Spot(commands::Spot),
+    Decode(commands::Decode),
     Features(commands::Features),
 }
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Spot(command) => command.run(),
+        Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
     };
     match result {

@@ -2,6 +2,7 @@
 
 mod compare;
 mod convert;
+mod decode;
 mod features;
 mod inspect;
 mod run;
@@ -9,6 +10,7 @@ mod spot;
 
 pub use compare::Compare;
 pub use convert::Convert;
+pub use decode::Decode;
 pub use features::Features;
 pub use inspect::Inspect;
 pub use run::Run;

@@ -7,6 +7,8 @@
 
 use super::linear::{Matrix, matvec};
 use super::requantize::Output;
+#[cfg(attn_half)]
+use super::softmax::score_multiplier;
 use super::softmax::{ScoreMultiplier, exp2_fraction};
 
 /// ln 2 with 26 bits behind the point.
@@ -159,6 +161,18 @@ pub fn top_k<X: Copy + Into<i32>>(
     ranking.finish();
 }
 
+/// [`top_k`] of logits in half precision, cut off at 14 bits behind the point.
+#[cfg(attn_half)]
+pub fn half_top_k(logits: &[crate::f16], tokens: &mut [i32], scores: &mut [i32]) {
+    const ONE: f32 = 16384.0;
+    let mut ranking = Ranking::new(tokens, scores, score_multiplier(1.0 / ONE));
+    for logit in logits {
+        // Conversion saturates, NaN becomes 0.
+        ranking.push(((logit.to_f32() * ONE) as i32).max(-i32::MAX));
+    }
+    ranking.finish();
+}
+
 /// [`top_k`] of the int16 row that [`super::linear::linear`] would make from a row in pair order.
 pub fn linear_top_k(
     pairs: &[i16],
@@ -192,6 +206,7 @@ mod tests {
     use super::*;
     use crate::kernels::dot::{packed_len, pairs_len, to_pairs};
     use crate::kernels::linear::linear;
+    #[cfg(not(attn_half))]
     use crate::kernels::softmax::score_multiplier;
     use proptest::prelude::*;
     use std::vec;
@@ -287,6 +302,27 @@ mod tests {
                 .iter()
                 .all(|s| (s - third).abs() <= 8 && *s == scores[0])
         );
+    }
+
+    #[cfg(attn_half)]
+    #[test]
+    fn half_precision_ranks_alike() {
+        let logits: Vec<i16> = (0..200).map(|i| i * 7919 % 2003 - 1000).collect();
+        let halves: Vec<crate::f16> = logits
+            .iter()
+            .map(|&x| crate::f16::from_f32(f32::from(x) / 64.0))
+            .collect();
+        let (mut tokens, mut scores) = ([0; 16], [0; 16]);
+        half_top_k(&halves, &mut tokens, &mut scores);
+        assert_eq!(tokens[..], sorted(&logits, 16));
+        for (&token, &score) in tokens.iter().zip(&scores) {
+            let exact = exact_log_probability(&logits, 1.0 / 64.0, token as usize);
+            let error = f64::from(score) / 65536.0 - exact;
+            assert!(error.abs() < 2e-4, "{score}: off by {error} nats");
+        }
+        let extremes = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY].map(crate::f16::from_f32);
+        half_top_k(&extremes, &mut tokens[..3], &mut scores[..3]);
+        assert_eq!(tokens[..3], [2, 0, 1]);
     }
 
     #[test]

@@ -18,4 +18,4 @@ mod vocabulary;
 pub use beam::{Beam, Hypothesis};
 pub use error::DecodeError;
 pub use greedy::Greedy;
-pub use vocabulary::{Text, text};
+pub use vocabulary::{Spelling, Text, text};

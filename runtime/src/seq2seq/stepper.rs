@@ -174,6 +174,11 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
                 let row = self.session.output::<i16>(step, logits)?;
                 top_k(row, self.multiplier, tokens, scores);
             }
+            #[cfg(attn_half)]
+            DType::F16 => {
+                let row = self.session.output::<crate::f16>(step, logits)?;
+                crate::kernels::top_k::half_top_k(row, tokens, scores);
+            }
             _ => {
                 let row = self.session.output::<i8>(step, logits)?;
                 top_k(row, self.multiplier, tokens, scores);

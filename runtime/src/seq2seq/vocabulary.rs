@@ -4,9 +4,10 @@ use super::DecodeError;
 use crate::model::Model;
 use core::fmt;
 
-/// Text as symbols of the vocabulary. Where several symbols fit, the longest is taken.
+/// Text as symbols of the vocabulary. Where several symbols fit, the longest is taken. The first character that no symbol
+/// begins with ends it with [`DecodeError::UnknownText`].
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spelling<'m, 't> {
+pub struct Spelling<'m, 't> {
     model: Model<'m>,
     text: &'t str,
     /// What is left of the text.
@@ -14,7 +15,11 @@ pub(super) struct Spelling<'m, 't> {
 }
 
 impl<'m, 't> Spelling<'m, 't> {
-    pub(super) fn new(model: Model<'m>, text: &'t str) -> Result<Self, DecodeError> {
+    /// Spells `text` in the symbols of `model`.
+    ///
+    /// # Errors
+    /// [`DecodeError::NoSymbols`].
+    pub fn new(model: Model<'m>, text: &'t str) -> Result<Self, DecodeError> {
         if model.symbols().len() == 0 {
             return Err(DecodeError::NoSymbols);
         }

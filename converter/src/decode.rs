@@ -1,0 +1,214 @@
+//! Decoding on the host, with the runtime's own decoders: an input becomes sequences of tokens, or the attention weights
+//! along one.
+
+use crate::features::{FeatureError, read_clips};
+use crate::runner::AlignedBytes;
+use attn_runtime::format::{DType, DecodeMeta, MAX_CANDIDATES};
+use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Spelling};
+use attn_runtime::{Model, Session, SessionError, f16};
+use std::path::Path;
+
+/// What a model decodes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Text, spelled in the model's symbols.
+    Text(String),
+    /// Symbols by number.
+    Symbols(Vec<u16>),
+    /// Features of sound, row by row, in steps of 1/32.
+    Features(Vec<i8>),
+    /// Nothing: for a language model.
+    Nothing,
+}
+
+/// How it is searched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Search {
+    /// The best token at every step.
+    Greedy,
+    /// Several hypotheses.
+    Beam {
+        /// How many, 1 to 16.
+        width: usize,
+        /// Exponent of the length that scores are divided by for ranking.
+        alpha: f32,
+    },
+}
+
+/// A sequence that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequence {
+    /// Its tokens, without start and end token.
+    pub tokens: Vec<u16>,
+    /// Log-probability in nats, that of the end token included.
+    pub score: f64,
+    /// False when the limit on tokens cut it off.
+    pub ended: bool,
+}
+
+/// Features of a recording, as a model that listens takes them.
+///
+/// # Errors
+/// [`FeatureError`].
+pub fn features(path: &Path, hop: usize) -> Result<Input, FeatureError> {
+    let clips = read_clips(path)?;
+    let features = crate::features::features(path, &clips, hop)?;
+    Ok(Input::Features(features.into_raw_vec_and_offset().0))
+}
+
+/// A model and the memory that it decodes in.
+#[derive(Debug)]
+pub struct Decoder<'m> {
+    model: Model<'m>,
+    arena: AlignedBytes,
+}
+
+impl<'m> Decoder<'m> {
+    /// A decoder for `model`.
+    pub fn new(model: Model<'m>) -> Self {
+        Self {
+            model,
+            arena: AlignedBytes::zeroed(model.arena_len()),
+        }
+    }
+
+    /// The sequences found for `input`, best first; exactly one by greedy decoding.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(&mut self, input: &Input, search: Search) -> Result<Vec<Sequence>, DecodeError> {
+        let mut session = Session::new(self.model, self.arena.as_mut_slice())?;
+        match search {
+            Search::Greedy => greedy(&mut session, input).map(|found| vec![found]),
+            Search::Beam { width, alpha } => beam(&mut session, input, width, alpha),
+        }
+    }
+
+    /// Attention weights over the rows of the input, for each of `tokens` and for what comes behind them (the end token,
+    /// unless the limit on tokens is reached): `[token, row]`.
+    ///
+    /// # Errors
+    /// [`DecodeError`]; [`DecodeError::NoWeights`] for a model that hands out none.
+    pub fn weights(&mut self, input: &Input, tokens: &[u16]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        let mut session = Session::new(self.model, self.arena.as_mut_slice())?;
+        let mut decoder = Greedy::new(&mut session)?;
+        read(&mut decoder, input)?;
+        let end = self.model.decode().map_or(0, |decode| decode.end as u16);
+        let mut rows = Vec::new();
+        for &token in tokens.iter().chain([&end]) {
+            if !decoder.follow(token)? {
+                break;
+            }
+            rows.push(row_of_weights(&decoder)?);
+        }
+        Ok(rows)
+    }
+
+    /// Names of the symbols that `input` is read as, the end symbol included; none for sound.
+    pub fn symbol_names(&self, input: &Input) -> Vec<String> {
+        let symbols: Vec<u16> = match input {
+            Input::Text(text) => Spelling::new(self.model, text)
+                .map(|spelling| spelling.map_while(Result::ok).collect())
+                .unwrap_or_default(),
+            Input::Symbols(symbols) => symbols.clone(),
+            Input::Features(_) | Input::Nothing => return Vec::new(),
+        };
+        let end = self.model.decode();
+        let end = end.and_then(|decode| DecodeMeta::optional(decode.end_symbol));
+        let numbers = symbols.into_iter().map(usize::from).chain(end);
+        let name = |number: usize| match self.model.symbols().nth(number) {
+            Some(name) => name.to_owned(),
+            None => number.to_string(),
+        };
+        numbers.map(name).collect()
+    }
+}
+
+fn greedy(session: &mut Session, input: &Input) -> Result<Sequence, DecodeError> {
+    let mut decoder = Greedy::new(session)?;
+    read(&mut decoder, input)?;
+    let mut tokens = Vec::new();
+    while let Some(token) = decoder.step()? {
+        tokens.push(token);
+    }
+    Ok(Sequence {
+        tokens,
+        score: nats(decoder.score()),
+        ended: decoder.ended(),
+    })
+}
+
+fn read(decoder: &mut Greedy, input: &Input) -> Result<(), DecodeError> {
+    match input {
+        Input::Text(text) => decoder.encode_text(text),
+        Input::Symbols(symbols) => decoder.encode_symbols(symbols),
+        Input::Nothing => decoder.restart(),
+        Input::Features(steps) => match features_type(decoder.session())? {
+            DType::F16 => decoder.encode(&halves(steps)),
+            _ => decoder.encode(steps),
+        },
+    }
+}
+
+fn beam(
+    session: &mut Session,
+    input: &Input,
+    width: usize,
+    alpha: f32,
+) -> Result<Vec<Sequence>, DecodeError> {
+    type Widest<'s, 'm, 'a, 'b> = Beam<'s, 'm, 'a, 'b, MAX_CANDIDATES>;
+    let features = match input {
+        Input::Features(_) => features_type(session)?,
+        _ => DType::I8,
+    };
+    let len = Widest::memory_len(&session.model(), width.min(MAX_CANDIDATES))?;
+    let mut memory = AlignedBytes::zeroed(len);
+    let mut beam = Widest::with_width(session, memory.as_mut_slice(), width)?;
+    beam.set_length_normalization(alpha);
+    match input {
+        Input::Text(text) => beam.encode_text(text)?,
+        Input::Symbols(symbols) => beam.encode_symbols(symbols)?,
+        Input::Nothing => beam.restart()?,
+        Input::Features(steps) if features == DType::F16 => beam.encode(&halves(steps))?,
+        Input::Features(steps) => beam.encode(steps)?,
+    }
+    beam.decode()?;
+    let sequence = |found: attn_runtime::seq2seq::Hypothesis| Sequence {
+        tokens: found.tokens.to_vec(),
+        score: nats(found.score),
+        ended: found.ended,
+    };
+    Ok(beam.hypotheses().map(sequence).collect())
+}
+
+/// Element type of the encoder's input.
+fn features_type(session: &Session) -> Result<DType, SessionError> {
+    let decode = session.model().decode();
+    let encode = decode.and_then(|decode| DecodeMeta::optional(decode.encode));
+    let (Some(decode), Some(encode)) = (decode, encode) else {
+        return Ok(DType::I8); // the decoder says what is missing
+    };
+    Ok(session.input_record(encode, decode.input as usize)?.dtype())
+}
+
+fn halves(steps: &[i8]) -> Vec<f16> {
+    let scale = attn_runtime::audio::FEATURE_SCALE;
+    let half = |&step: &i8| f16::from_f32(f32::from(step) * scale);
+    steps.iter().map(half).collect()
+}
+
+fn row_of_weights(decoder: &Greedy) -> Result<Vec<f32>, DecodeError> {
+    let real = |integers: &[i16]| integers.iter().map(|&w| f32::from(w) / 32767.0).collect();
+    match decoder.weights::<i16>() {
+        Ok(weights) => Ok(real(weights)),
+        Err(DecodeError::Session(SessionError::WrongType { .. })) => {
+            let weights = decoder.weights::<f16>()?;
+            Ok(weights.iter().map(|w| w.to_f32()).collect())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn nats(score_q16: i32) -> f64 {
+    f64::from(score_q16) / 65536.0
+}
