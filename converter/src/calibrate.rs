@@ -44,12 +44,14 @@ impl Distribution {
     }
 
     fn add(&mut self, elements: &[f32], keep: usize) {
-        for &x in elements {
+        for &x in elements.iter().filter(|x| x.is_finite()) {
             self.min = self.min.min(x);
             self.max = self.max.max(x);
         }
         let stride = elements.len().div_ceil(keep.max(1)).max(1);
-        self.elements.extend(elements.iter().step_by(stride));
+        // The float model makes NaN of a softmax over nothing.
+        let some = elements.iter().step_by(stride).filter(|x| x.is_finite());
+        self.elements.extend(some);
         self.least_error.take();
     }
 

@@ -190,6 +190,9 @@ pub enum Op {
         scale: f32,
         /// Query `i` of `tq` sees keys up to number `tk - tq + i` only.
         causal: bool,
+        /// Which keys each query sees, `[tq, tk]`, where they are not all or those of `causal`. A query that sees none
+        /// gets 0.
+        visible: Option<Vec<bool>>,
         /// Heads of keys and values, a divisor of `heads`: adjacent query heads share one (grouped-query attention).
         /// `k` is then `[tk, key_heads * d]`, `v` likewise.
         key_heads: usize,

@@ -87,7 +87,12 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
                 )),
             }
         }
-        Op::Attention { causal, .. } => {
+        Op::Attention {
+            causal, visible, ..
+        } => {
+            if visible.is_some() {
+                return Err("its mask says for each step of the window what it sees: mask causally, or not at all".into());
+            }
             let [query, keys, values] = [0, 1, 2].map(|i| of(&node.inputs[i]));
             if query == Rows::Frames && !causal {
                 return Err("queries of all frames see frames behind them: query with the last row, or mask causally".into());

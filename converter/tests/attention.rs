@@ -8,8 +8,10 @@ use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::{read_array, write_npz};
+use attn_converter::graph::Op;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
+use attn_converter::reference::{Reference, to_f32};
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
@@ -220,36 +222,127 @@ fn attention_that_cannot_be_streamed_says_why() {
     assert!(message.contains("(AddConstant)"), "{message}");
 }
 
-#[test]
-fn masks_that_are_not_causal_are_refused_with_their_node() {
+/// `causal_added` with another mask `[16, 16]` in place of its own, converted; and what `inputs` give with it in float.
+fn masked(
+    precision: Precision,
+    change: &dyn Fn(&mut [f32]),
+    inputs: &[ArrayD<f32>],
+) -> Result<(Conversion, Vec<Vec<f32>>), ConvertError> {
     let folder = common::Folder::new();
     let data = calibration(folder.path("").as_ref());
-    let masked = |change: &dyn Fn(&mut [f32])| {
-        let model = folder.onnx_of(fixture("causal_added_dynamo.onnx"), "mask.onnx", |graph| {
-            common::change_floats(graph, 16 * 16, change);
-        });
-        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let options = Options {
-            form: Form::Window,
-            precision: Precision::Int8,
-            range: RangeMethod::Mse,
-            mixed: false,
-            metadata: Metadata::default(),
-        };
-        convert(model.as_ref(), &data, &options, &bars)
-            .unwrap_err()
-            .to_string()
+    let model = folder.onnx_of(fixture("causal_added_dynamo.onnx"), "mask.onnx", |graph| {
+        common::change_floats(graph, 16 * 16, change);
+    });
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form: Form::Window,
+        precision,
+        range: RangeMethod::Mse,
+        mixed: false,
+        metadata: Metadata::default(),
     };
-    let message = masked(&|mask| mask[..16].fill(f32::NEG_INFINITY));
+    let conversion = convert(model.as_ref(), &data, &options, &bars)?;
+    let reference = Reference::load(model.as_ref())?;
+    let output = &reference.graph().output[0].name;
+    let float = |x: &ArrayD<f32>| {
+        let values = reference.run(&[x.clone()])?;
+        Ok(to_f32(&values[output]).unwrap().iter().copied().collect())
+    };
+    let outputs = inputs
+        .iter()
+        .map(float)
+        .collect::<Result<_, ConvertError>>()?;
+    Ok((conversion, outputs))
+}
+
+/// Recorded inputs, and what a converted model makes of each.
+fn recorded(name: &str) -> Vec<ArrayD<f32>> {
+    let inputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(name), "x").unwrap();
+    inputs.axis_iter(Axis(0)).map(|x| x.to_owned()).collect()
+}
+
+fn integers(conversion: &Conversion, inputs: &[ArrayD<f32>]) -> Vec<Vec<f32>> {
+    let model = conversion.file.model();
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let run = |x: &ArrayD<f32>| {
+        runner::fill(&mut session, 0, 0, x.iter()).unwrap();
+        session.run(0).unwrap();
+        runner::output(&session, 0, 0).unwrap()
+    };
+    inputs.iter().map(run).collect()
+}
+
+/// Any constant mask: a band of keys around the query, a block that only some see.
+#[test]
+fn any_constant_mask_hides_what_it_hides() {
+    let inputs = recorded("causal_added.npz");
+    let band = |mask: &mut [f32]| {
+        for (at, x) in mask.iter_mut().enumerate() {
+            let (row, column) = (at / 16, at % 16);
+            let seen = row.abs_diff(column) <= 2 || row % 5 == 0;
+            *x = if seen { 0.0 } else { f32::NEG_INFINITY };
+        }
+    };
+    for (precision, floor) in [(Precision::Int8, 28.0), (Precision::Int8x16, 45.0)] {
+        let (conversion, float) = masked(precision, &band, &inputs).unwrap();
+        let mut sqnr = Sqnr::default();
+        for (exact, got) in float.iter().zip(integers(&conversion, &inputs)) {
+            sqnr.add(exact, &got);
+        }
+        println!("band mask, {precision:?}: {:.1} dB", sqnr.db());
+        assert!(sqnr.db() >= floor, "{precision:?}: {} dB", sqnr.db());
+    }
+}
+
+/// A softmax of nothing is NaN in float. Here its context is 0, so that the output projection's bias is left, and the other
+/// rows are what they are.
+#[test]
+fn a_row_whose_mask_hides_every_key_gives_zero() {
+    let inputs = recorded("causal_added.npz");
+    let hide = |mask: &mut [f32]| mask[16 * 3..16 * 4].fill(f32::NEG_INFINITY);
+    for precision in [Precision::Int8, Precision::Int8x16] {
+        let (conversion, float) = masked(precision, &hide, &inputs).unwrap();
+        let Some(Op::Linear { bias, .. }) = conversion.graph.nodes.last().map(|node| &node.op)
+        else {
+            panic!("the output projection is last");
+        };
+        for (exact, got) in float.iter().zip(integers(&conversion, &inputs)) {
+            let mut sqnr = Sqnr::default();
+            for (row, (exact, got)) in exact.chunks(32).zip(got.chunks(32)).enumerate() {
+                if row != 3 {
+                    sqnr.add(exact, got);
+                    continue;
+                }
+                assert!(exact.iter().all(|x| x.is_nan()));
+                let close = |(b, y): (&f32, &f32)| (b - y).abs() < 0.02;
+                assert!(
+                    bias.iter().zip(got).all(close),
+                    "{precision:?}: {got:?}, bias {bias:?}"
+                );
+            }
+            assert!(sqnr.db() >= 28.0, "{precision:?}: {} dB", sqnr.db());
+        }
+    }
+}
+
+#[test]
+fn masks_that_are_neither_seen_nor_hidden_are_refused_with_their_node() {
+    let message = |change: &dyn Fn(&mut [f32])| {
+        let refused = masked(Precision::Int8, change, &[]);
+        refused
+            .err()
+            .map_or(String::new(), |error| error.to_string())
+    };
+    let partly = message(&|mask| mask[5] = -1.5);
     assert!(
-        message.contains("row 0 of the mask hides every key"),
-        "{message}"
+        partly.contains("0 where a key is seen") && partly.contains("node `"),
+        "{partly}"
     );
-    let message = masked(&|mask| mask[5] = -1.5);
-    assert!(message.contains("0 where a key is seen"), "{message}");
-    let message = masked(&|mask| mask[16 * 9] = f32::NEG_INFINITY);
+    // Numbers that are only very small are the same for all keys of a row: its softmax would see all of them.
+    let unsure = message(&|mask| mask[16..32].fill(-1e9));
     assert!(
-        message.contains("must be causal") && message.contains("node `"),
-        "{message}"
+        unsure.contains("row 1 of the mask hides every key"),
+        "{unsure}"
     );
 }

@@ -105,6 +105,7 @@ impl Block {
             key_heads: HEADS,
             scale: 1.0 / ((WIDTH / HEADS) as f32).sqrt(),
             causal: self.causal,
+            visible: None,
         };
         let [q, k, v, y] = self.weights.each_ref().map(linear);
         Graph {

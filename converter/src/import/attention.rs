@@ -25,6 +25,8 @@ pub struct Scores {
     pub scale: f32,
     /// A causal mask lies on them.
     causal: bool,
+    /// Another mask lies on them: `[queries, keys]`, true where a key is seen.
+    visible: Option<Vec<bool>>,
     /// For each element of the ONNX tensor, which of the scores `[heads, queries, keys]` it is.
     pub index: ArrayD<u32>,
 }
@@ -68,8 +70,8 @@ impl Scores {
         moved.swap_axes(axis, last);
         let run: Vec<u32> = moved.iter().copied().collect();
         let over_keys = self.index.shape()[axis] == turned.key_count && view::is_run(&run, 0);
-        let one_head =
-            self.heads == 1 && !self.causal && run.len() == self.queries * self.key_count;
+        let masked = self.causal || self.visible.is_some();
+        let one_head = self.heads == 1 && !masked && run.len() == self.queries * self.key_count;
         (one_head && over_keys).then_some(turned)
     }
 }
@@ -178,6 +180,7 @@ impl Importer<'_> {
             key_count,
             scale: a.factor * b.factor,
             causal: false,
+            visible: None,
             index,
         };
         self.items.insert(node.output.clone(), Item::Scores(scores));
@@ -220,6 +223,7 @@ impl Importer<'_> {
             heads,
             scale: scores.scale,
             causal: scores.causal,
+            visible: scores.visible.clone(),
             key_heads: scores.key_heads,
         };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
@@ -244,7 +248,7 @@ impl Importer<'_> {
 const HIDDEN: f32 = -1e4;
 
 impl Importer<'_> {
-    /// Scores with a constant mask added, which must hide nothing or what is ahead.
+    /// Scores with a constant mask added, the same for all heads. Where it hides every key of a query, the context is 0.
     pub(super) fn masked(
         &mut self,
         node: &OnnxNode,
@@ -264,36 +268,56 @@ impl Importer<'_> {
             ))
         })?;
         let (tq, tk) = (scores.queries, scores.key_count);
-        let visible: Vec<bool> = mask.iter().map(|&x| x == 0.0).collect();
+        let mask: Vec<f32> = mask.iter().copied().collect();
+        let one_head = tq * tk;
+        if mask
+            .chunks(one_head.max(1))
+            .any(|head| head != &mask[..one_head])
+        {
+            return Err(node.form("a mask must be the same for all heads"));
+        }
+        let mask = &mask[..one_head];
+        let mut visible: Vec<bool> = mask.iter().map(|&x| x == 0.0).collect();
         if mask.iter().any(|&x| x != 0.0 && x > HIDDEN) {
             return Err(node.form(
                 "a mask must be 0 where a key is seen and -inf (or below -10000) where it is not",
             ));
         }
-        if let Some(row) = visible
-            .chunks_exact(tk.max(1))
-            .position(|row| !row.contains(&true))
-        {
+        let unsure = |row: &[f32]| row.iter().all(|&x| x != 0.0 && x.is_finite());
+        if let Some(row) = mask.chunks_exact(tk.max(1)).position(unsure) {
             return Err(node.form(format!(
-                "row {} of the mask hides every key: a softmax of nothing",
-                row % tq.max(1)
+                "row {row} of the mask hides every key, but not wholly: hide with -inf, and the result is 0"
             )));
         }
-        let ahead = |at: usize| at % tk > (at / tk) % tq + tk - tq.min(tk);
+        let ahead = |at: usize| at % tk > at / tk + tk - tq.min(tk);
         let all = visible.iter().all(|&seen| seen);
         let causal = tq <= tk
             && visible
                 .iter()
                 .enumerate()
                 .all(|(at, &seen)| seen != ahead(at));
-        if !all && !causal {
-            return Err(node.form("a mask must be causal (lower triangular), or hide nothing"));
-        }
-        let causal = causal && !all || scores.causal;
-        self.items.insert(
-            node.output.clone(),
-            Item::Scores(Scores { causal, ..scores }),
-        );
+        let masked = scores.causal || scores.visible.is_some();
+        let scores = if all || (causal && scores.causal) {
+            scores
+        } else if causal && !masked {
+            Scores {
+                causal: true,
+                ..scores
+            }
+        } else {
+            // Masks add up: what one of them hides is hidden.
+            let before = scores.visible.as_deref();
+            for (at, seen) in visible.iter_mut().enumerate() {
+                let hidden = scores.causal && ahead(at) || before.is_some_and(|seen| !seen[at]);
+                *seen &= !hidden;
+            }
+            Scores {
+                causal: false,
+                visible: Some(visible),
+                ..scores
+            }
+        };
+        self.items.insert(node.output.clone(), Item::Scores(scores));
         Ok(())
     }
 
@@ -316,7 +340,10 @@ impl Importer<'_> {
             return Err(form());
         }
         let hidden = |c: f32| (c != 0.0) == (other == 1);
-        let mask = condition.mapv(|c| if hidden(c) { f32::NEG_INFINITY } else { 0.0 });
+        let fill = self.constant(node, other);
+        let fill = fill.and_then(|fill| fill.first().copied());
+        let fill = fill.unwrap_or(f32::NEG_INFINITY);
+        let mask = condition.mapv(|c| if hidden(c) { fill } else { 0.0 });
         self.masked(node, scores, &mask)
     }
 

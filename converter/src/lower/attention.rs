@@ -22,6 +22,7 @@ impl Lowering<'_> {
         key_heads: usize,
         scale: f32,
         causal: bool,
+        visible: Option<&[bool]>,
     ) -> Result<(), ConvertError> {
         let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads, key_heads)?;
@@ -53,16 +54,21 @@ impl Lowering<'_> {
                 reason,
             });
         }
+        let (seen, mask) = match visible {
+            Some(visible) => {
+                let words = mask_words(visible, shape.slots);
+                (AttentionParams::MASK, self.program.weights(&words))
+            }
+            // The newest frame of a stream sees all there is.
+            None if causal && self.form == Form::Window => (AttentionParams::CAUSAL, 0),
+            None => (AttentionParams::ALL, 0),
+        };
         let params = AttentionParams {
             score_multiplier: multiplier.round() as u32,
             value_zero_point: self.quant(v).zero_point,
             score_shift,
-            // The newest frame of a stream sees all there is.
-            seen: if causal && self.form == Form::Window {
-                AttentionParams::CAUSAL
-            } else {
-                AttentionParams::ALL
-            },
+            seen,
+            mask,
             ..window_params(&shape)
         };
         let scratch_len = shape.scores_len() + shape.pairs_len() / 2;
@@ -210,6 +216,16 @@ fn window_params(shape: &Shape) -> AttentionParams {
         mask: 0,
         rows_rule: 0,
     }
+}
+
+/// For each query, words of 32 bits: bit `slot % 32` of word `slot / 32` is set where it sees the slot.
+fn mask_words(visible: &[bool], slots: usize) -> Vec<u32> {
+    let word = |bits: &[bool]| {
+        let bit = |(i, &seen): (usize, &bool)| u32::from(seen) << i;
+        bits.iter().enumerate().map(bit).sum::<u32>()
+    };
+    let rows = visible.chunks_exact(slots);
+    rows.flat_map(|row| row.chunks(32).map(word)).collect()
 }
 
 /// Bound of the scores of queries held as `query` over keys of at most `key`.

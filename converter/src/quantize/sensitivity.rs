@@ -100,7 +100,9 @@ impl<'m> Measure<'m> {
 
 fn power(a: &[f32], b: &[f32]) -> f64 {
     let square = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).powi(2);
-    a.iter().zip(b).map(square).sum()
+    // What the float model has no number for counts for nothing.
+    let squares = a.iter().zip(b).map(square);
+    squares.filter(|square| square.is_finite()).sum()
 }
 
 /// Finds the values to widen and adds them to `choices`.

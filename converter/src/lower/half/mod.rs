@@ -73,6 +73,7 @@ impl Lowering<'_> {
                 heads,
                 scale,
                 causal,
+                visible: None,
                 key_heads,
             } if heads == key_heads => self.half_attention(node, *heads, *scale, *causal),
             Op::Activation(function) => self.half_activation(node, function),
