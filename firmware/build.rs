@@ -14,10 +14,10 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=--nmagic");
         println!("cargo::rustc-link-arg-bins=-Tlink.x");
     }
-    if feature("NANO33BLE") {
+    if feature("NRF52840") {
         println!("cargo::rustc-link-arg-bins=-Tdefmt.x");
     }
-    if feature("SPOTTER") {
+    if feature("SPOTTER") || feature("DECODER") {
         embed_model(&out.join("model.attn"));
     }
 }
@@ -28,7 +28,7 @@ fn feature(name: &str) -> bool {
 
 fn memory_map() -> Option<&'static str> {
     let boards = [
-        ("NANO33BLE", "nano33ble.x"),
+        ("NRF52840", "nano33ble.x"),
         ("AN505", "mps2_an505.x"),
         ("QEMU", "mps2_an386.x"),
     ];

@@ -217,15 +217,19 @@ fn parts(model: &Path, pcm: &[i16], hop: usize) -> Result<Vec<Mean>, CostError> 
         &["bench", "model.attn", "samples.pcm", &warm_up],
         folder.path(),
     )?;
+    Ok(means(&run.regions))
+}
+
+/// The means of regions with the same name, in the order in which the names come up.
+pub fn means(regions: &[Region]) -> Vec<Mean> {
     let mut names: Vec<&str> = Vec::new();
-    for region in &run.regions {
+    for region in regions {
         if !names.contains(&region.name.as_str()) {
             names.push(&region.name);
         }
     }
-    let all = run.regions.iter();
-    let of = |name: &&str| mean(name, all.clone().filter(|region| region.name == *name));
-    Ok(names.iter().map(of).collect())
+    let of = |name: &&str| mean(name, regions.iter().filter(|region| region.name == *name));
+    names.iter().map(of).collect()
 }
 
 impl Cost {
@@ -335,7 +339,7 @@ impl Cost {
 }
 
 /// A number with its thousands apart.
-fn group(number: u64) -> String {
+pub(crate) fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

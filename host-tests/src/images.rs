@@ -33,6 +33,10 @@ pub enum Image<'m> {
     QemuM4(&'m Path),
     /// The application on the Arduino Nano 33 BLE Sense, with this model in it.
     Nano33Ble(&'m Path),
+    /// The decoding application on the emulated Cortex-M4, with this model in it.
+    QemuDecode(&'m Path),
+    /// The decoding application on the Arduino Nano 33 BLE Sense, with this model in it.
+    Nano33BleDecode(&'m Path),
     /// The test image for an emulated core.
     Runner(Core),
     /// The image that compares the DSP body of the inner loop with the portable one.
@@ -48,6 +52,8 @@ impl Image<'_> {
         match self {
             Self::QemuM4(_) => "qemu_m4",
             Self::Nano33Ble(_) => "nano33ble",
+            Self::QemuDecode(_) => "qemu_decode",
+            Self::Nano33BleDecode(_) => "nano33ble_decode",
             Self::Runner(_) => "emu_runner",
             Self::KernelCheck(_) => "kernel_check",
             Self::HalfCheck(_) => "half_check",
@@ -60,6 +66,8 @@ impl Image<'_> {
             Self::QemuM4(_) => "qemu,spotter",
             Self::Panics(_) => "qemu,spotter,all-operators,fp16",
             Self::Nano33Ble(_) => "nano33ble",
+            Self::QemuDecode(_) => "qemu,decoder",
+            Self::Nano33BleDecode(_) => "nano33ble_decode",
             Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => match core {
                 Core::M4 | Core::M7 => "qemu,all-operators,fp16",
                 Core::M33 => "an505,all-operators,fp16",
@@ -70,13 +78,21 @@ impl Image<'_> {
     fn target(&self) -> &'static str {
         match self {
             Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => core.target(),
-            Self::QemuM4(_) | Self::Nano33Ble(_) | Self::Panics(_) => Core::M4.target(),
+            Self::QemuM4(_)
+            | Self::Nano33Ble(_)
+            | Self::QemuDecode(_)
+            | Self::Nano33BleDecode(_)
+            | Self::Panics(_) => Core::M4.target(),
         }
     }
 
     fn model(&self) -> Option<&Path> {
         match self {
-            Self::QemuM4(model) | Self::Nano33Ble(model) | Self::Panics(model) => Some(model),
+            Self::QemuM4(model)
+            | Self::Nano33Ble(model)
+            | Self::QemuDecode(model)
+            | Self::Nano33BleDecode(model)
+            | Self::Panics(model) => Some(model),
             Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) => None,
         }
     }

@@ -13,6 +13,7 @@ pub mod emulator;
 
 pub mod checks;
 pub mod cost;
+pub mod decoding;
 pub mod demo;
 pub mod identity;
 pub mod recording;

@@ -142,6 +142,8 @@ fn clippy_boards(tally: &mut Tally, model: &Path) {
         ("qemu,spotter", "thumbv7em-none-eabihf"),
         ("an505", "thumbv8m.main-none-eabihf"),
         ("nano33ble", "thumbv7em-none-eabihf"),
+        ("qemu,decoder", "thumbv7em-none-eabihf"),
+        ("nano33ble_decode", "thumbv7em-none-eabihf"),
     ];
     for (features, target) in boards {
         let clippy = [

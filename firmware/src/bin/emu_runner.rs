@@ -5,6 +5,10 @@
 //! - `run MODEL IN OUT`, `trace MODEL IN OUT`: runs entry point 0 once per input in IN (the bytes of all its inputs),
 //!   without reset in between; writes the outputs, or every operator's outputs and the state; `run` is counted, run by
 //!   run;
+//! - `decode MODEL IN OUT`: decodes each input in IN (the number of its symbols and the symbols, 16 bits each) and writes
+//!   what `trace::decode` hands over;
+//! - `steps MODEL LENGTH IN TOKENS`: counts every operator of the encoder, on the bytes of one input of that length (0: of
+//!   a model of fixed shape), and of the steps along a sequence of tokens (16 bits each);
 //! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM behind
 //!   the first WARM_UP.
 #![no_std]
@@ -13,7 +17,7 @@
 use attn_firmware::bench::region;
 use attn_firmware::{host, trace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
-use attn_runtime::format::DType;
+use attn_runtime::format::{DType, DecodeMeta};
 use attn_runtime::{Aligned, Model, Progress, Session, SessionError, f16};
 use core::fmt::Display;
 use core::panic::PanicInfo;
@@ -26,10 +30,15 @@ use zerocopy::IntoBytes;
 
 const MODEL_LEN: usize = 2 << 20;
 const ARENA_LEN: usize = 512 << 10;
+const BEAM_LEN: usize = 64 << 10;
+/// Most symbols of an input, and most tokens of a sequence.
+const SEQUENCE_LEN: usize = 512;
 const PIECE: usize = 4096;
 
 static MODEL: ConstStaticCell<Aligned<[u8; MODEL_LEN]>> =
     ConstStaticCell::new(Aligned([0; MODEL_LEN]));
+static BEAM: ConstStaticCell<Aligned<[u8; BEAM_LEN]>> =
+    ConstStaticCell::new(Aligned([0; BEAM_LEN]));
 static ARENA: ConstStaticCell<Aligned<[u8; ARENA_LEN]>> =
     ConstStaticCell::new(Aligned([0; ARENA_LEN]));
 
@@ -56,6 +65,8 @@ fn main() -> ! {
         "features" => features(number(next()), next(), next()),
         "run" => run(next(), next(), next(), false),
         "trace" => run(next(), next(), next(), true),
+        "decode" => decode(next(), next(), next()),
+        "steps" => steps(next(), number(next()), next(), next()),
         "bench" => bench(next(), next(), number(next())),
         other => fail(other, "no such mode"),
     }
@@ -146,23 +157,41 @@ fn fill_inputs(session: &mut Session<'_, '_>, file: &mut File) -> bool {
         .first()
         .map_or(0, |entry| entry.inputs().count());
     for index in 0..count {
-        let record = session.input_record(0, index).unwrap_or_else(stop);
-        let bytes = match record.dtype() {
-            DType::I8 => session.input::<i8>(0, index).map(IntoBytes::as_mut_bytes),
-            DType::I16 => session.input::<i16>(0, index).map(IntoBytes::as_mut_bytes),
-            DType::F16 => session.input::<f16>(0, index).map(IntoBytes::as_mut_bytes),
-            DType::I32 => session.input::<i32>(0, index).map(IntoBytes::as_mut_bytes),
-        }
-        .unwrap_or_else(stop);
-        let wanted = bytes.len();
-        match host::read_full(file, bytes) {
-            Ok(0) if index == 0 => return false,
-            Ok(len) if len == wanted => {}
-            Ok(_) => fail("input", "the file ends within an input"),
-            Err(error) => fail("input", error),
+        if !fill_input(session, 0, index, file) {
+            if index == 0 {
+                return false;
+            }
+            fail("input", "the file ends between two inputs of a run");
         }
     }
     count > 0
+}
+
+/// Fills one input; false at the end of the file.
+fn fill_input(session: &mut Session<'_, '_>, entry: usize, index: usize, file: &mut File) -> bool {
+    let record = session.input_record(entry, index).unwrap_or_else(stop);
+    let bytes = match record.dtype() {
+        DType::I8 => session
+            .input::<i8>(entry, index)
+            .map(IntoBytes::as_mut_bytes),
+        DType::I16 => session
+            .input::<i16>(entry, index)
+            .map(IntoBytes::as_mut_bytes),
+        DType::F16 => session
+            .input::<f16>(entry, index)
+            .map(IntoBytes::as_mut_bytes),
+        DType::I32 => session
+            .input::<i32>(entry, index)
+            .map(IntoBytes::as_mut_bytes),
+    }
+    .unwrap_or_else(stop);
+    let wanted = bytes.len();
+    match host::read_full(file, bytes) {
+        Ok(0) => false,
+        Ok(len) if len == wanted => true,
+        Ok(_) => fail("input", "the file ends within an input"),
+        Err(error) => fail("input", error),
+    }
 }
 
 fn bench(model: &str, pcm: &str, warm_up: usize) {
@@ -203,15 +232,71 @@ fn step(session: &mut Session<'_, '_>, features: &[i8; MEL_BANDS], measured: boo
     if !measured {
         return session.run(0).unwrap_or_else(stop);
     }
+    run_ops(session, 0, "");
+}
+
+/// Runs an entry point with one region for each operator.
+fn run_ops(session: &mut Session<'_, '_>, entry: usize, before: &str) {
     let model = session.model();
-    session.start(0).unwrap_or_else(stop);
-    let ops = model.entries().iter().take(1).flat_map(|entry| entry.ops());
-    for op in ops.filter_map(|id| model.ops().get(id)) {
+    session.start(entry).unwrap_or_else(stop);
+    let ops = model.entries().get(entry).map(|entry| entry.ops());
+    for op in ops
+        .into_iter()
+        .flatten()
+        .filter_map(|id| model.ops().get(id))
+    {
         let kind = op.kind().map_or("?", |kind| kind.name());
         let name = model.name(op.name);
-        let progress = region(format_args!("{kind} {name}"), || session.run_ops(1));
+        let progress = region(format_args!("{before}{kind} {name}"), || session.run_ops(1));
         if progress.unwrap_or_else(stop) == Progress::Done {
             break;
         }
+    }
+}
+
+fn decode(model: &str, from: &str, to: &str) {
+    let mut session = load(model);
+    let memory = &mut BEAM.take().0;
+    let (mut inputs, mut outputs) = (open(from), create(to));
+    let mut symbols = [0u16; SEQUENCE_LEN];
+    loop {
+        let mut count = 0u16;
+        match host::read_full(&mut inputs, count.as_mut_bytes()) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => fail(from, error),
+        }
+        let Some(symbols) = symbols.get_mut(..count.into()) else {
+            fail(from, "longer than this program's buffer");
+        };
+        if let Err(error) = host::read_full(&mut inputs, symbols.as_mut_bytes()) {
+            fail(from, error);
+        }
+        let write = |bytes: &[u8]| write(&mut outputs, bytes);
+        trace::decode(&mut session, memory, symbols, write)
+            .unwrap_or_else(|error| fail("decode", error));
+    }
+}
+
+fn steps(model: &str, length: usize, input: &str, tokens: &str) {
+    let mut session = load(model);
+    let Some(meta) = session.model().decode() else {
+        fail(model, "not a model that decodes");
+    };
+    if length > 0 {
+        session.set_length(length).unwrap_or_else(stop);
+    }
+    if let Some(encode) = DecodeMeta::optional(meta.encode) {
+        fill_input(&mut session, encode, meta.input as usize, &mut open(input));
+        run_ops(&mut session, encode, "encode ");
+    }
+    let mut buffer = [0u16; SEQUENCE_LEN];
+    let len = host::read_full(&mut open(tokens), buffer.as_mut_bytes())
+        .unwrap_or_else(|error| fail(tokens, error));
+    let (step, index) = (meta.step as usize, meta.token as usize);
+    for &token in &buffer[..len / 2] {
+        let slots = session.input::<i32>(step, index).unwrap_or_else(stop);
+        slots.fill(token.into());
+        run_ops(&mut session, step, "step ");
     }
 }

@@ -4,6 +4,7 @@
 #![no_main]
 
 use attn_runtime::kws::KeywordSpotter;
+use attn_runtime::seq2seq::{Beam, Greedy};
 use attn_runtime::{Model, Session};
 use core::hint::black_box;
 use core::panic::PanicInfo;
@@ -22,6 +23,7 @@ fn main() -> ! {
     if let Ok(model) = Model::parse(black_box(&[])) {
         spot(model, black_box(one));
         run(model, black_box(other));
+        decode(model, black_box(&mut [0; 256]), black_box(&mut [0; 256]));
     }
     process::exit(0)
 }
@@ -34,6 +36,32 @@ fn spot(model: Model<'_>, arena: &mut [u8]) {
         black_box(heard.is_ok());
         spotter.reset();
         black_box(spotter.decoder().averages_q15().max());
+    }
+}
+
+fn decode(model: Model<'_>, arena: &mut [u8], memory: &mut [u8]) {
+    let Ok(mut session) = Session::new(model, arena) else {
+        return;
+    };
+    if let Ok(mut greedy) = Greedy::new(&mut session) {
+        black_box(greedy.encode_text(black_box("text")).is_ok());
+        black_box(greedy.encode_symbols(black_box(&[1, 2])).is_ok());
+        black_box(greedy.encode(black_box(&[1i8, 2])).is_ok());
+        black_box(greedy.restart().is_ok());
+        while let Ok(Some(token)) = greedy.step() {
+            black_box((model.token_name(token), greedy.weights::<i16>().is_ok()));
+        }
+        black_box((greedy.follow(black_box(3)).is_ok(), greedy.score()));
+    }
+    if let Ok(mut beam) = Beam::<4>::new(&mut session, memory) {
+        beam.set_length_normalization(black_box(0.5));
+        black_box(beam.encode_text(black_box("text")).is_ok());
+        black_box(beam.encode_symbols(black_box(&[1, 2])).is_ok());
+        black_box(beam.encode(black_box(&[1i8, 2])).is_ok());
+        black_box(beam.decode().is_ok());
+        for found in beam.hypotheses() {
+            black_box((found.tokens, found.score));
+        }
     }
 }
 

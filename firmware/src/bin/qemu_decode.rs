@@ -1,0 +1,198 @@
+//! Board: the emulated Cortex-M4 (QEMU, mps2-an386). Text from the command line, or sound from a WAV file, is decoded
+//! greedily or with a beam; tokens go to the console.
+//!
+//! Command line: `greedy` or `beam`, then `text TEXT` or `wav FILE` (16 kHz, mono, 16-bit). Prints `token NAME` for each
+//! token, `score MAGNITUDE` (log-probability in 2^-16 nats), `cut` where the limit on tokens ended the sequence, and
+//! `stack BYTES`. Front end, encoder and every step are regions to be counted.
+#![no_std]
+#![no_main]
+
+use attn_firmware::bench::{bench_begin, bench_end};
+use attn_firmware::decoder::{self, WIDTH};
+use attn_firmware::host::{self, Decimal};
+use attn_firmware::{stack, wav};
+use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+use attn_runtime::seq2seq::{Beam, DecodeError, Greedy};
+use attn_runtime::{Model, Progress};
+use core::panic::PanicInfo;
+use cortex_m_rt::entry;
+use semihosting::fs::File;
+use semihosting::io::{Seek, SeekFrom};
+use semihosting::process;
+use static_cell::ConstStaticCell;
+use zerocopy::IntoBytes;
+
+/// Frames of sound that there is room for: more than ten seconds.
+const MAX_FRAMES: usize = 512;
+/// Samples read at a time.
+const PIECE: usize = 512;
+/// Bytes of a WAV file within which its samples must begin.
+const WAV_HEADER_LEN: usize = 1024;
+
+static FEATURES: ConstStaticCell<[i8; MAX_FRAMES * MEL_BANDS]> =
+    ConstStaticCell::new([0; MAX_FRAMES * MEL_BANDS]);
+
+/// Says why the program cannot go on and ends it with status 1.
+fn fail(why: &str) -> ! {
+    host::print(&["error:", why]);
+    process::exit(1)
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    fail("panicked")
+}
+
+/// What is decoded.
+enum Input<'i> {
+    Text(&'i str),
+    Features(&'i [i8]),
+}
+
+/// Runs `work` as a region of this name.
+fn region<R>(name: &str, work: impl FnOnce() -> Result<R, DecodeError>) -> R {
+    host::print(&["@region", name]);
+    bench_begin();
+    let result = work();
+    bench_end();
+    result.unwrap_or_else(|error| fail(reason(error)))
+}
+
+/// What a user of this program can do wrong.
+fn reason(error: DecodeError) -> &'static str {
+    match error {
+        DecodeError::EmptyInput => "the input is empty",
+        DecodeError::InputTooLong { .. } => "the input is longer than the model takes",
+        DecodeError::UnknownText { .. } => {
+            "the input has a character that is not in the vocabulary of the model"
+        }
+        DecodeError::NoSymbols => "the model does not read text",
+        DecodeError::TooFewCandidates { .. } => {
+            "a step hands out fewer tokens than the beam is wide"
+        }
+        DecodeError::Session(_) => "the model does not take this kind of input",
+        _ => "the model cannot decode this",
+    }
+}
+
+#[entry]
+fn main() -> ! {
+    let Ok(args) = host::command_line() else {
+        fail("no command line");
+    };
+    let mut words = (&args).into_iter().map(|word| word.unwrap_or(""));
+    let (mode, kind, value) = (words.next(), words.next(), words.next());
+    let (Some(mode), Some(kind), Some(value)) = (mode, kind, value) else {
+        fail("the command line must be `greedy` or `beam`, then `text TEXT` or `wav FILE`");
+    };
+    let Ok((mut session, memory)) = decoder::start() else {
+        fail("the embedded model does not decode, or does not fit");
+    };
+    let model = session.model();
+    let input = match kind {
+        "text" => Input::Text(value),
+        "wav" => Input::Features(listen(model, value)),
+        _ => fail("neither `text` nor `wav`"),
+    };
+    match mode {
+        "greedy" => match Greedy::new(&mut session) {
+            Ok(decoder) => greedy(decoder, &input),
+            Err(error) => fail(reason(error)),
+        },
+        "beam" => match Beam::<WIDTH>::new(&mut session, memory) {
+            Ok(decoder) => beam(decoder, &input),
+            Err(error) => fail(reason(error)),
+        },
+        _ => fail("neither `greedy` nor `beam`"),
+    }
+    host::print(&["stack", Decimal::new(stack::high_water() as u32).text()]);
+    process::exit(0)
+}
+
+fn greedy(mut decoder: Greedy<'_, '_, '_>, input: &Input<'_>) {
+    region("encode", || match input {
+        Input::Text(text) => decoder.encode_text(text),
+        Input::Features(features) => decoder.encode(features),
+    });
+    while let Some(token) = region("step", || decoder.step()) {
+        print_token(decoder.model(), token);
+    }
+    print_end(decoder.score(), decoder.ended());
+}
+
+fn beam(mut decoder: Beam<'_, '_, '_, '_, WIDTH>, input: &Input<'_>) {
+    region("encode", || match input {
+        Input::Text(text) => decoder.encode_text(text),
+        Input::Features(features) => decoder.encode(features),
+    });
+    while region("step", || decoder.step()) == Progress::More {}
+    if let Some(best) = decoder.hypotheses().next() {
+        let tokens = best.tokens.iter();
+        tokens.for_each(|&token| print_token(decoder.model(), token));
+        print_end(best.score, best.ended);
+    }
+}
+
+fn print_token(model: Model<'_>, token: u16) {
+    let number = Decimal::new(token.into());
+    host::print(&["token", model.token_name(token).unwrap_or(number.text())]);
+}
+
+fn print_end(score: i32, ended: bool) {
+    if !ended {
+        host::print(&["cut"]);
+    }
+    host::print(&["score", Decimal::new(score.unsigned_abs()).text()]);
+}
+
+/// Features of a recording.
+fn listen(model: Model<'_>, path: &str) -> &'static [i8] {
+    let Some(audio) = model.audio() else {
+        fail("the model does not listen: give it `text`");
+    };
+    let Ok(mut front_end) = FrontEnd::new(audio.hop as usize) else {
+        fail("the model was made for another front end");
+    };
+    let Some((mut file, mut left)) = open_recording(path) else {
+        fail("the WAV file cannot be read");
+    };
+    let features = FEATURES.take();
+    let mut frames = features.chunks_exact_mut(MEL_BANDS);
+    let (mut pcm, mut count) = ([0i16; PIECE], 0);
+    while left > 0 {
+        let piece = left.min(PIECE);
+        let (pcm, _) = pcm.split_at_mut(piece);
+        if !matches!(host::read_full(&mut file, pcm.as_mut_bytes()), Ok(len) if len == 2 * piece) {
+            fail("the recording is shorter than its header says");
+        }
+        left -= piece;
+        let mut full = false;
+        region("front end", || {
+            front_end.push(pcm, |frame| match frames.next() {
+                Some(slot) => {
+                    slot.copy_from_slice(frame);
+                    count += 1;
+                }
+                None => full = true,
+            });
+            Ok(())
+        });
+        if full {
+            fail("the recording is longer than this program has room for");
+        }
+    }
+    features.get(..count * MEL_BANDS).unwrap_or_default()
+}
+
+/// A recording at its first sample, and the number of its samples.
+fn open_recording(path: &str) -> Option<(File, usize)> {
+    let mut file = host::open(path).ok()?;
+    let mut header = [0; WAV_HEADER_LEN];
+    let len = host::read_full(&mut file, &mut header).ok()?;
+    let samples = match wav::samples(header.get(..len)?) {
+        Ok(samples) => samples,
+        Err(error) => fail(error.reason()),
+    };
+    file.seek(SeekFrom::Start(samples.start as u64)).ok()?;
+    Some((file, samples.len() / 2))
+}

@@ -1,0 +1,104 @@
+//! Decoding on the emulated Cortex-M4: the same tokens, scores and attention weights as here, byte for byte, and the
+//! application that prints them.
+
+#[path = "seq2seq/model.rs"]
+#[allow(dead_code)]
+mod model;
+#[path = "parser/tiny_model.rs"]
+#[allow(dead_code)]
+mod tiny_model;
+
+use attn_host_tests::checks;
+use attn_host_tests::decoding::{Input, Search, check, decode};
+use attn_host_tests::elf::Image as Elf;
+use attn_host_tests::emulator::Core;
+use attn_host_tests::images::Image;
+use model::{MAX_TOKENS, Output, Variant, decoder_file};
+use std::path::PathBuf;
+
+fn saved(folder: &tempfile::TempDir, variant: Variant) -> PathBuf {
+    let path = folder.path().join("decoder.attn");
+    std::fs::write(&path, decoder_file(variant)).unwrap();
+    path
+}
+
+#[test]
+fn a_decode_gives_the_same_bytes_on_the_emulated_m4() {
+    let inputs: Vec<Vec<u16>> = (1..30u16)
+        .map(|n| (0..1 + n % 7).map(|i| (n * 7 + i * 3) % 5).collect())
+        .collect();
+    for output in [Output::Logits, Output::TopK] {
+        for seed in [3, 4] {
+            let variant = Variant {
+                seed,
+                output,
+                end_bias: -2000,
+                ..Variant::default()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let bytes = check(Core::M4, &saved(&folder, variant), &inputs).unwrap();
+            assert!(bytes > inputs.len() * 40, "{bytes} bytes compared");
+        }
+    }
+}
+
+#[test]
+fn the_application_prints_what_is_decoded_here() {
+    use attn_converter::decode::{self, Decoder};
+    use attn_converter::runner::ModelFile;
+
+    let variant = Variant {
+        seed: 7,
+        end_bias: -2000,
+        ..Variant::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let file = ModelFile::new(&decoder_file(variant)).unwrap();
+    let searches = [
+        (Search::Greedy, decode::Search::Greedy),
+        (
+            Search::Beam,
+            decode::Search::Beam {
+                width: 4,
+                alpha: 1.0,
+            },
+        ),
+    ];
+    for (there, here) in searches {
+        let found = decode(&image, there, Input::Text("abcab")).unwrap();
+        let mut decoder = Decoder::new(file.model());
+        let expected = decoder.decode(&decode::Input::Text("abcab".into()), here);
+        let expected = expected.unwrap().remove(0);
+        let names: Vec<String> = expected.tokens.iter().map(|t| format!("T{t}")).collect();
+        assert_eq!(found.tokens, names);
+        assert_eq!(f64::from(found.score) / 65536.0, expected.score);
+        assert_eq!(found.cut, !expected.ended);
+        let steps = found.regions.iter().filter(|r| r.name == "step").count();
+        assert!((1..=MAX_TOKENS + 1).contains(&steps), "{steps} steps");
+        assert!(found.step().instructions > 1000);
+        assert!(found.total("encode") > 1000);
+        assert!(found.stack < 16 << 10, "{} bytes of stack", found.stack);
+    }
+    let wrong = decode(&image, Search::Greedy, Input::Text("abx")).unwrap_err();
+    assert!(
+        wrong.to_string().contains("not in the vocabulary"),
+        "{wrong}"
+    );
+    let long = "abcabcabcabcabcabc";
+    let wrong = decode(&image, Search::Beam, Input::Text(long)).unwrap_err();
+    assert!(
+        wrong.to_string().contains("longer than the model takes"),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn the_board_links_the_decoder_without_an_allocator() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = saved(&folder, Variant::default());
+    let image = Elf::read(&Image::Nano33BleDecode(&model).build().unwrap()).unwrap();
+    assert!(image.symbols.len() > 50);
+    assert_eq!(checks::allocators(&image), [""; 0]);
+    assert!(checks::count_smlad(&image.code) >= 8);
+}
