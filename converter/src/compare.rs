@@ -110,11 +110,11 @@ impl<'g> Comparer<'g> {
             .map(|(id, tensor)| (model.name(tensor.name), id))
             .collect();
         let (mut layers, mut tensors, mut values) = (Vec::new(), HashMap::new(), Vec::new());
-        // Selected rows are no computation: their values are those of the tensor they stand in.
+        // Selected rows and other shapes are no computation: their values are those of the tensor they stand in.
         for node in graph
             .nodes
             .iter()
-            .filter(|node| !matches!(node.op, Op::SelectRows { .. }))
+            .filter(|node| !matches!(node.op, Op::SelectRows { .. } | Op::Reshape))
         {
             let value = &graph.values[node.output.0];
             let Some(&id) = numbers.get(value.name.as_str()) else {

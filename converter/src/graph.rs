@@ -258,6 +258,93 @@ pub enum Op {
     WeightedRows,
     /// Softmax over channels.
     Softmax,
+    /// Convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
+    Conv2d {
+        /// `[out, kernel height, kernel width, in]`
+        weight: ArrayD<f32>,
+        /// `[out]`
+        bias: Vec<f32>,
+        /// The kernel's way over the image.
+        window: Window,
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Depthwise convolution over an image; `x: [h, w, c]`, result `[h_out, w_out, c]`.
+    DepthwiseConv2d {
+        /// `[kernel height, kernel width, channels]`
+        weight: ArrayD<f32>,
+        /// `[channels]`
+        bias: Vec<f32>,
+        /// The kernel's way over the image.
+        window: Window,
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Transposed convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
+    ConvTranspose2d {
+        /// `[out, kernel height, kernel width, in]`
+        weight: ArrayD<f32>,
+        /// `[out]`
+        bias: Vec<f32>,
+        /// Pixels of the result from one pixel of the input to the next.
+        stride: [usize; 2],
+        /// Rows and columns that the full result loses above and to the left.
+        crop: [usize; 2],
+        /// Clamp fused behind it.
+        clamp: Clamp,
+    },
+    /// Largest value under a window, for each channel; padding does not count. `x: [h, w, c]`.
+    MaxPool2d {
+        /// The window's way over the image.
+        window: Window,
+    },
+    /// Mean under a window, for each channel; padding counts as 0. `x: [h, w, c]`.
+    AveragePool2d {
+        /// The window's way over the image.
+        window: Window,
+    },
+    /// Largest channel of every row: `x: [rows, c]`, result `[rows, 1]`.
+    MaxChannels,
+    /// Mean over the channels of every row: `x: [rows, c]`, result `[rows, 1]`.
+    MeanChannels,
+    /// `x: [rows, c]` times one factor for each channel, `[c]`, or each row, `[rows]`, times a constant.
+    Gate {
+        /// The factors are those of rows.
+        per_row: bool,
+        /// The constant.
+        factor: f32,
+    },
+}
+
+/// How a window moves over an image; pairs are (vertical, horizontal), in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// From one position to the next.
+    pub stride: [usize; 2],
+    /// Padding above and to the left.
+    pub pad_before: [usize; 2],
+    /// Padding below and to the right.
+    pub pad_after: [usize; 2],
+}
+
+impl Window {
+    /// One window over a whole image of this height and width.
+    pub fn over(kernel: [usize; 2]) -> Self {
+        let none = [0; 2];
+        Self {
+            kernel,
+            stride: [1; 2],
+            pad_before: none,
+            pad_after: none,
+        }
+    }
+
+    /// True when every result is that of one pixel and every pixel has one.
+    pub fn is_pointwise(&self) -> bool {
+        *self == Self::over([1; 2])
+    }
 }
 
 impl Op {
@@ -286,6 +373,14 @@ impl Op {
             Op::Rotary(_) => "Rotary",
             Op::WeightedRows => "WeightedRows",
             Op::Softmax => "Softmax",
+            Op::Conv2d { .. } => "Conv2d",
+            Op::DepthwiseConv2d { .. } => "DepthwiseConv2d",
+            Op::ConvTranspose2d { .. } => "ConvTranspose2d",
+            Op::MaxPool2d { .. } => "MaxPool2d",
+            Op::AveragePool2d { .. } => "AveragePool2d",
+            Op::MaxChannels => "MaxChannels",
+            Op::MeanChannels => "MeanChannels",
+            Op::Gate { .. } => "Gate",
         }
     }
 }

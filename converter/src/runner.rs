@@ -90,15 +90,19 @@ pub fn quant(tensor: &TensorRecord) -> Quant {
     }
 }
 
-/// An input of a file, as a dataset has it.
+/// An input of a file, as a dataset has it: images as `[channels, height, width]`.
 pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     let integer = tensor.dtype() == DType::I32;
-    let shape = tensor.shape().iter().map(|&d| d as usize);
-    // Tokens stand one in a row.
-    let axes = tensor.shape().len() - usize::from(integer);
+    let mut shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
+    if integer {
+        // Tokens stand one in a row.
+        shape.pop();
+    } else if shape.len() == 3 {
+        shape.rotate_right(1);
+    }
     Input {
         name: model.name(tensor.name).to_owned(),
-        shape: shape.take(axes).collect(),
+        shape,
         integer,
         dynamic: None,
     }
@@ -124,7 +128,26 @@ pub fn reals(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
-/// Quantizes real values into an input of a session.
+/// Where element `at` of an input or output, counted as in ONNX, stands in its tensor: three axes are those of an image,
+/// which ONNX has channels first and a tensor channels last.
+fn place(tensor: &TensorRecord, at: usize) -> usize {
+    match *tensor.shape() {
+        [height, width, channels] => {
+            let pixels = height as usize * width as usize;
+            at % pixels * channels as usize + at / pixels
+        }
+        _ => at,
+    }
+}
+
+/// Elements of an output tensor in the order that ONNX has them in.
+pub fn onnx_order(tensor: &TensorRecord, elements: &[f32]) -> Vec<f32> {
+    (0..elements.len())
+        .map(|at| elements[place(tensor, at)])
+        .collect()
+}
+
+/// Quantizes real values, in the order of ONNX, into an input of a session.
 ///
 /// # Errors
 /// [`ConvertError::Session`] when there is no such input; values beyond the input's length are left out.
@@ -134,34 +157,32 @@ pub fn fill<'x>(
     index: usize,
     values: impl Iterator<Item = &'x f32>,
 ) -> Result<(), ConvertError> {
-    let quant = quant(session.input_record(entry, index)?);
-    if quant.dtype == DType::F16 {
-        let slots = session.input::<f16>(entry, index)?.iter_mut();
-        slots
-            .zip(values)
-            .for_each(|(slot, &x)| *slot = Clamp::NONE.apply(x));
-        return Ok(());
-    }
-    let quantized = values.map(|&x| quant.quantize(x));
+    let record = session.input_record(entry, index)?;
+    let quant = quant(record);
+    let values = values.enumerate().map(|(at, &x)| (place(record, at), x));
     match quant.dtype {
-        DType::I8 => session
-            .input::<i8>(entry, index)?
-            .iter_mut()
-            .zip(quantized)
-            .for_each(|(s, q)| *s = q as i8),
-        DType::I16 => session
-            .input::<i16>(entry, index)?
-            .iter_mut()
-            .zip(quantized)
-            .for_each(|(s, q)| *s = q as i16),
-        DType::I32 => session
-            .input::<i32>(entry, index)?
-            .iter_mut()
-            .zip(quantized)
-            .for_each(|(s, q)| *s = q),
-        DType::F16 => unreachable!("filled above"),
+        DType::I8 => put(session.input::<i8>(entry, index)?, values, |x| {
+            quant.quantize(x) as i8
+        }),
+        DType::I16 => put(session.input::<i16>(entry, index)?, values, |x| {
+            quant.quantize(x) as i16
+        }),
+        DType::I32 => put(session.input::<i32>(entry, index)?, values, |x| {
+            quant.quantize(x)
+        }),
+        DType::F16 => put(session.input::<f16>(entry, index)?, values, |x| {
+            Clamp::NONE.apply(x)
+        }),
     }
     Ok(())
+}
+
+fn put<T>(slots: &mut [T], values: impl Iterator<Item = (usize, f32)>, held: impl Fn(f32) -> T) {
+    for (at, x) in values {
+        if let Some(slot) = slots.get_mut(at) {
+            *slot = held(x);
+        }
+    }
 }
 
 /// Runs an entry point and shows every tensor right after the operator that wrote it: its number and its bytes.
@@ -188,7 +209,7 @@ pub fn run_traced(
     Ok(())
 }
 
-/// The real values of output `index` after a run.
+/// The real values of output `index` after a run, in the order of its tensor.
 ///
 /// # Errors
 /// [`ConvertError::Session`] when there is no such output.

@@ -112,6 +112,16 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
         {
             Err("its constant differs from frame to frame of the window".into())
         }
+        Op::Gate { .. } if node.inputs.iter().any(|id| of(id) != first) => {
+            Err("it multiplies rows of all frames with factors of the newest".into())
+        }
+        Op::Conv2d { .. }
+        | Op::DepthwiseConv2d { .. }
+        | Op::ConvTranspose2d { .. }
+        | Op::MaxPool2d { .. }
+        | Op::AveragePool2d { .. } => {
+            Err("it works on a whole image: convert without --stream, or convolve over time".into())
+        }
         Op::MeanRows => {
             Err("a mean over the window: pool with attention over the window in its place".into())
         }

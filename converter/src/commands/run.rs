@@ -18,8 +18,8 @@ use std::path::PathBuf;
 pub struct Run {
     /// The .attn file.
     model: PathBuf,
-    /// Inputs: an .npz with one array per input of the model, [samples, ...]; for a streamed model one array
-    /// [samples, frames, channels].
+    /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
+    /// streamed model one array [samples, frames, channels].
     inputs: PathBuf,
     /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels].
     #[arg(short, long)]
@@ -60,7 +60,9 @@ impl Run {
             }
             session.run(entry)?;
             for (slot, row) in rows.iter_mut().enumerate() {
-                row.extend(runner::output(&session, entry, slot)?);
+                let elements = runner::output(&session, entry, slot)?;
+                let tensor = session.output_record(entry, slot)?;
+                row.extend(runner::onnx_order(tensor, &elements));
             }
             bar.inc(1);
         }

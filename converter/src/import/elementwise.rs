@@ -220,7 +220,7 @@ impl Importer<'_> {
             base: self.next_value(),
             ..a
         };
-        self.add_node(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
+        self.add_node_as(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
         Ok(())
     }
 
@@ -307,7 +307,7 @@ impl Importer<'_> {
             constant: physical,
             clamp: Clamp::NONE,
         };
-        self.add_node(node, op, inputs, &dims, result);
+        self.add_node_as(node, op, inputs, &dims, result);
         Ok(())
     }
 
@@ -380,7 +380,7 @@ impl Importer<'_> {
         if !weighs && self.combine(node, binary)? {
             return Ok(());
         }
-        if binary == Binary::Mul && self.product(node)? {
+        if binary == Binary::Mul && (weighs || self.is_summed(node)) && self.product(node)? {
             return Ok(());
         }
         let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
@@ -389,8 +389,12 @@ impl Importer<'_> {
             && a.positions() == b.positions()
             && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == value.len();
+        if !fits && binary == Binary::Mul && self.gate(node, &a, &b)? {
+            return Ok(());
+        }
+        let value = &self.graph.values[a.base.0];
         if !fits {
-            return Err(node.form("only tensors of the same shape and layout can be multiplied"));
+            return Err(node.form("only tensors of the same shape and layout can be multiplied, or a tensor by one factor for each channel or each row"));
         }
         let (dims, inputs) = (value.dims.clone(), vec![a.base, b.base]);
         let op = Op::Mul {
@@ -401,7 +405,7 @@ impl Importer<'_> {
             factor: 1.0,
             ..a
         };
-        self.add_node(node, op, inputs, &dims, view);
+        self.add_node_as(node, op, inputs, &dims, view);
         Ok(())
     }
 
@@ -506,6 +510,9 @@ impl Importer<'_> {
                 Op::Linear { clamp, .. }
                 | Op::Conv1d { clamp, .. }
                 | Op::DepthwiseConv1d { clamp, .. }
+                | Op::Conv2d { clamp, .. }
+                | Op::DepthwiseConv2d { clamp, .. }
+                | Op::ConvTranspose2d { clamp, .. }
                 | Op::Add { clamp }
                 | Op::AddConstant { clamp, .. },
             ) = producer

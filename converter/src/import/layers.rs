@@ -1,5 +1,5 @@
-//! Layers with weights of their own besides Linear: convolution over time, and batch normalisation folded into what is
-//! before it. Recurrent layers are in `recurrent`.
+//! Layers with weights of their own besides Linear: convolution over time, and batch normalisation. Recurrent layers are in
+//! `recurrent`, convolutions over images in `image`.
 
 use super::Importer;
 use super::node::OnnxNode;
@@ -13,13 +13,14 @@ impl Importer<'_> {
         let weight = self
             .weight(node, 1)?
             .ok_or_else(|| node.form("weights must be constant"))?;
+        let bias = self.bias(node, weight.shape()[0])?;
+        if weight.ndim() == 4 {
+            return self.conv2d(node, weight, bias);
+        }
         let weight = weight
             .into_dimensionality::<Ix3>()
             .map_err(|_| node.unsupported())?;
         let (out, per_group, kernel) = weight.dim();
-        let bias = self
-            .weight(node, 2)?
-            .map_or(vec![0.0; out], |bias| bias.iter().copied().collect());
         let list = |name| {
             node.ints(name)
                 .and_then(|list| list.first().copied())
@@ -112,7 +113,8 @@ impl Importer<'_> {
         }
     }
 
-    /// Batch normalisation is folded into the convolution or linear layer before it.
+    /// Batch normalisation is folded into the layer before it where there is one, or else becomes a depthwise convolution
+    /// of one row.
     pub(super) fn batch_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let x = self.view(node, 0)?;
         let mut parameters = Vec::new();
@@ -131,25 +133,88 @@ impl Importer<'_> {
             .zip(variance)
             .map(|(g, v)| g / (v + epsilon).sqrt())
             .collect();
-        let name = node.inputs[0].clone();
-        let op = self
-            .sole_producer(x.base, &name)
-            .map(|producer| &mut producer.op);
-        let (weight, bias, channel_axis) = match op {
-            Some(Op::Conv1d { weight, bias, .. } | Op::Linear { weight, bias, .. }) => (weight, bias, 0),
-            Some(Op::DepthwiseConv1d { weight, bias, .. }) => (weight, bias, 1),
-            _ => return Err(node.form("batch normalisation must directly follow a convolution or linear layer that nothing else reads")),
-        };
-        for (mut channel, &f) in weight
-            .axis_iter_mut(ndarray::Axis(channel_axis))
+        let summand: Vec<f32> = beta
+            .iter()
+            .zip(mean)
             .zip(&factor)
-        {
+            .map(|((beta, mean), f)| beta - mean * f)
+            .collect();
+        if x.factor == 1.0 && self.fold(node, &x, &factor, &summand) {
+            self.renamed(x, node);
+            return Ok(());
+        }
+        self.scale_channels(node, x, &factor, summand)
+    }
+
+    /// Puts a factor and a summand for each channel into the layer that computes `x`; false if none can take them.
+    fn fold(&mut self, node: &OnnxNode, x: &View, factor: &[f32], summand: &[f32]) -> bool {
+        let channels = self.graph.values[x.base.0].channels();
+        // ONNX normalises axis 1.
+        let by_channel = factor.len() == channels
+            && x.position.ndim() > 1
+            && x.position
+                .indexed_iter()
+                .all(|(at, &p)| p as usize % channels == at[1]);
+        if !by_channel {
+            return false;
+        }
+        let op = self
+            .sole_producer(x.base, &node.inputs[0])
+            .map(|producer| &mut producer.op);
+        let (weight, bias, clamp, axis) = match op {
+            Some(
+                Op::Conv1d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                }
+                | Op::Linear {
+                    weight,
+                    bias,
+                    clamp,
+                }
+                | Op::Conv2d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                }
+                | Op::ConvTranspose2d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                },
+            ) => (weight, bias, clamp, 0),
+            Some(
+                Op::DepthwiseConv1d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                }
+                | Op::DepthwiseConv2d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                },
+            ) => {
+                let last = weight.ndim() - 1;
+                (weight, bias, clamp, last)
+            }
+            _ => return false,
+        };
+        if *clamp != Clamp::NONE {
+            return false;
+        }
+        for (mut channel, &f) in weight.axis_iter_mut(ndarray::Axis(axis)).zip(factor) {
             channel *= f;
         }
-        for (((b, f), beta), mean) in bias.iter_mut().zip(&factor).zip(beta).zip(mean) {
-            *b = (*b - mean) * f + beta;
+        for ((b, f), summand) in bias.iter_mut().zip(factor).zip(summand) {
+            *b = *b * f + summand;
         }
-        self.renamed(x, node);
-        Ok(())
+        true
     }
 }

@@ -6,6 +6,7 @@
 
 mod attention;
 mod elementwise;
+mod image;
 mod layers;
 mod node;
 mod nodes;
@@ -96,7 +97,7 @@ struct Importer<'r> {
     uses: HashMap<String, usize>,
     rows: HashMap<(ValueId, usize, usize), ValueId>,
     columns: HashMap<(ValueId, usize, usize), ValueId>,
-    reshapes: HashMap<(ValueId, usize), ValueId>,
+    shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
 }
 
 impl<'r> Importer<'r> {
@@ -142,7 +143,7 @@ impl<'r> Importer<'r> {
             uses,
             rows: HashMap::new(),
             columns: HashMap::new(),
-            reshapes: HashMap::new(),
+            shapes: HashMap::new(),
         }
     }
 
@@ -154,7 +155,18 @@ impl<'r> Importer<'r> {
     }
 
     fn add_input(&mut self, input: &Input) {
+        if self.reads_images()
+            && let Some(id) = self.add_image_input(&input.name, &input.shape)
+        {
+            self.graph.inputs.push(id);
+            return;
+        }
         let id = self.add_value(&input.name, &input.shape, &input.shape);
+        // Three axes are an image's, in an input as in an output.
+        let value = &mut self.graph.values[id.0];
+        if value.dims.len() > 2 {
+            value.dims = vec![value.rows(), value.channels()];
+        }
         if input.integer {
             // One token in a row.
             self.graph.values[id.0].dims = vec![input.shape.iter().product(), 1];
@@ -170,27 +182,37 @@ impl<'r> Importer<'r> {
     /// A value whose physical order is the ONNX order, unit axes dropped.
     fn add_value(&mut self, name: &str, onnx_shape: &[usize], dims: &[usize]) -> ValueId {
         let position = (0..onnx_shape.iter().product::<usize>() as u32).collect();
-        self.add_value_at(name, dims, position)
+        self.add_value_at(name, &without_unit_axes(dims), position)
     }
 
+    /// A value with these physical dimensions.
     fn add_value_at(&mut self, name: &str, dims: &[usize], position: Vec<u32>) -> ValueId {
-        let (&channels, rows) = dims.split_last().unwrap_or((&1, &[]));
-        let mut dims: Vec<usize> = rows.iter().copied().filter(|&d| d != 1).collect();
-        dims.push(channels);
         let source = Some(Source {
             onnx: name.into(),
             position,
         });
         self.graph.values.push(Value {
             name: name.into(),
-            dims,
+            dims: dims.to_vec(),
             source,
         });
         ValueId(self.graph.values.len() - 1)
     }
 
-    /// Adds a node whose result is a new value, and the ONNX name for it.
+    /// Adds a node whose result is a new value, and the ONNX name for it. Unit axes of `dims` are dropped.
     fn add_node(
+        &mut self,
+        node: &OnnxNode,
+        op: Op,
+        inputs: Vec<ValueId>,
+        dims: &[usize],
+        result: View,
+    ) -> ValueId {
+        self.add_node_as(node, op, inputs, &without_unit_axes(dims), result)
+    }
+
+    /// Adds a node whose result is a new value with these physical dimensions.
+    fn add_node_as(
         &mut self,
         node: &OnnxNode,
         op: Op,
@@ -235,13 +257,20 @@ impl<'r> Importer<'r> {
 
     /// The node that computes `value`, if only one ONNX node reads `onnx_name`: then what follows can be fused in.
     fn sole_producer(&mut self, value: ValueId, onnx_name: &str) -> Option<&mut Node> {
+        let read_in_part = self.rows.keys().chain(self.columns.keys());
+        let mut read = read_in_part
+            .map(|(base, ..)| base)
+            .chain(self.shapes.keys().map(|(base, _)| base));
+        // Under any other name (transposed, reshaped), too, it must go to this reader alone.
+        let shared = |(name, item): (&String, &Item)| match item {
+            Item::View(view) | Item::Curve(view, _) => {
+                view.base == value && self.uses.get(name).is_some_and(|&uses| uses > 1)
+            }
+            _ => false,
+        };
         if self.uses.get(onnx_name) != Some(&1)
-            || self
-                .rows
-                .keys()
-                .chain(self.columns.keys())
-                .any(|(base, ..)| *base == value)
-            || self.reshapes.keys().any(|(base, _)| *base == value)
+            || read.any(|base| *base == value)
+            || self.items.iter().any(shared)
         {
             return None;
         }
@@ -294,30 +323,10 @@ impl<'r> Importer<'r> {
 
     /// The same elements as rows of another length.
     fn reshaped(&mut self, base: ValueId, channels: usize) -> ValueId {
-        if let Some(&reshaped) = self.reshapes.get(&(base, channels)) {
-            return reshaped;
+        match self.graph.values[base.0].len() / channels {
+            1 => self.shaped(base, &[channels]),
+            rows => self.shaped(base, &[rows, channels]),
         }
-        let value = &self.graph.values[base.0];
-        let (name, source) = (value.name.clone(), value.source.clone());
-        let dims = match value.len() / channels {
-            1 => vec![channels],
-            rows => vec![rows, channels],
-        };
-        let output = self.next_value();
-        self.graph.values.push(Value {
-            name: name.clone(),
-            dims,
-            source,
-        });
-        self.graph.nodes.push(Node {
-            name,
-            op: Op::Reshape,
-            inputs: vec![base],
-            output,
-            second: None,
-        });
-        self.reshapes.insert((base, channels), output);
-        output
     }
 
     /// A block of columns of a linear layer's result is a linear layer of its own, with those rows of the weights:
@@ -450,6 +459,20 @@ impl<'r> Importer<'r> {
         }
     }
 
+    /// The value for an output: an image, channels last, or rows.
+    fn output(&mut self, view: &View) -> Option<ValueId> {
+        if let Some(image) = self.image_output(view) {
+            return Some(image);
+        }
+        let channels = self.graph.values[view.base.0].channels();
+        let rows = self.rows_of(view.base, &view.positions(), channels)?;
+        let value = &self.graph.values[rows.0];
+        match value.dims.len() {
+            ..=2 => Some(rows),
+            _ => Some(self.shaped(rows, &[value.rows(), channels])),
+        }
+    }
+
     /// A constant as f32.
     fn constant(&self, node: &OnnxNode, input: usize) -> Option<ArrayD<f32>> {
         let name = node.inputs.get(input).filter(|name| !name.is_empty())?;
@@ -483,10 +506,7 @@ impl<'r> Importer<'r> {
                 Some(Item::Curve(view, function)) => self.materialise(&output.name, view, function),
                 _ => None,
             };
-            let whole = view.and_then(|view| {
-                let channels = self.graph.values[view.base.0].channels();
-                self.rows_of(view.base, &view.positions(), channels)
-            });
+            let whole = view.and_then(|view| self.output(&view));
             let id = whole.ok_or_else(|| ConvertError::UnsupportedForm {
                 node: output.name.clone(),
                 op: "output".into(),
@@ -499,4 +519,12 @@ impl<'r> Importer<'r> {
         self.graph.drop_unused();
         Ok(self.graph)
     }
+}
+
+/// Dimensions without those of 1, but for the last, the channels.
+fn without_unit_axes(dims: &[usize]) -> Vec<usize> {
+    let (&channels, rows) = dims.split_last().unwrap_or((&1, &[]));
+    let mut dims: Vec<usize> = rows.iter().copied().filter(|&d| d != 1).collect();
+    dims.push(channels);
+    dims
 }

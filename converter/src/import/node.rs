@@ -105,13 +105,14 @@ impl<'n> OnnxNode<'n> {
     pub fn unsupported(&self) -> ConvertError {
         let nearest = match self.op {
             "RNN" => "nn.GRU or nn.LSTM",
-            "Conv" | "ConvTranspose" => "nn.Conv1d over time, on [batch, channels, time]",
-            "InstanceNormalization" | "GroupNormalization" => {
-                "nn.LayerNorm, or nn.BatchNorm1d behind a convolution"
+            "Conv" | "ConvTranspose" => {
+                "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]"
             }
-            "ReduceMax" | "GlobalAveragePool" | "GlobalMaxPool" | "AveragePool" | "MaxPool" => {
-                "the mean over time (ReduceMean), attention with a learned or last-state query, or the last row"
+            "InstanceNormalization" | "GroupNormalization" => "nn.LayerNorm or batch normalisation",
+            "ReduceSum" | "ReduceMin" | "LpPool" => {
+                "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d"
             }
+            "Resize" | "Upsample" => "nn.ConvTranspose2d",
             "Mul" | "Div" => "a constant factor, or a product of functions of one tensor",
             _ => {
                 "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions"

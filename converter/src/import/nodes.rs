@@ -26,6 +26,9 @@ impl Importer<'_> {
             "MatMul" => self.matmul(node),
             "Gemm" => self.gemm(node),
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.conv_transpose(node),
+            "MaxPool" | "AveragePool" => self.pool(node),
+            "GlobalMaxPool" | "GlobalAveragePool" => self.global_pool(node),
             "BatchNormalization" => self.batch_norm(node),
             "GRU" | "LSTM" => self.recurrent(node),
             "Add" | "Sub" => self.add(node),
@@ -34,7 +37,7 @@ impl Importer<'_> {
             "Relu" => self.clamp(node, Clamp::RELU),
             "Clip" => self.clip(node),
             "LayerNormalization" | "RMSNormalization" => self.layer_norm(node),
-            "ReduceMean" => self.mean(node),
+            "ReduceMean" | "ReduceMax" => self.mean(node),
             "ReduceSum" => self.sum(node),
             "Where" => self.choose(node),
             "Softmax" => self.softmax(node),
@@ -273,7 +276,10 @@ impl Importer<'_> {
         weight: ArrayD<f32>,
         bias: Vec<f32>,
     ) -> Result<(), ConvertError> {
-        let rows = self.row_operand(node, &x)?;
+        let (rows, weight) = match self.flattened(&x, &weight) {
+            Some(both) => both,
+            None => (self.row_operand(node, &x)?, weight),
+        };
         let out = weight.shape()[0];
         let mut shape = x.shape().to_vec();
         *shape
@@ -383,6 +389,13 @@ impl Importer<'_> {
         if let Some(view) = self.join_views(&views, axis) {
             self.items.insert(node.output.clone(), Item::View(view));
             return Ok(());
+        }
+        let in_rows = |view: &View| {
+            let positions = view.positions();
+            is_run(&positions, positions.first().map_or(0, |&p| p as usize))
+        };
+        if axis == 1 && (shape.len() == 4 || shape.len() == 3 && !views.iter().all(in_rows)) {
+            return self.concat_channels(node, &views);
         }
         let single = |view: &View| view.position.len() == view.shape().last().copied().unwrap_or(1);
         let along_channels = axis + 1 == shape.len();

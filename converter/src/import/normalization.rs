@@ -70,7 +70,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// The mean over time, or over the channels of a square.
+    /// A mean or maximum, or the mean over the channels of a square.
     pub(super) fn mean(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let axes = self
             .integers(node, 1)
@@ -79,7 +79,7 @@ impl Importer<'_> {
         if let Item::Curve(view, function) = self.item(node, 0)? {
             let rank = view.shape().len();
             let over_channels = axes.len() == 1 && normalize(axes[0], rank) == Some(rank - 1);
-            if over_channels && is_square(&function) {
+            if node.op == "ReduceMean" && over_channels && is_square(&function) {
                 let mean = MeanSquare {
                     view,
                     epsilon: 0.0,
@@ -90,24 +90,7 @@ impl Importer<'_> {
                 return Ok(());
             }
         }
-        let x = self.view(node, 0)?;
-        let rank = x.shape().len();
-        let axes: Vec<usize> = axes
-            .iter()
-            .filter_map(|&axis| normalize(axis, rank))
-            .collect();
-        let long = |axis: &usize| x.shape()[*axis] > 1;
-        let all_rows = (0..rank - 1).filter(long).all(|axis| axes.contains(&axis));
-        if !all_rows || axes.contains(&(rank - 1)) || x.factor != 1.0 {
-            return Err(node.form(
-                "a mean must run over time (over all axes but the last), or be that of an RMSNorm",
-            ));
-        }
-        let rows = self.row_operand(node, &x)?;
-        let shape = self.shape_of(&node.output);
-        let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::MeanRows, vec![rows], &shape, view);
-        Ok(())
+        self.reduce(node, &axes, node.op == "ReduceMax")
     }
 
     /// `mean square + epsilon`; false when the node is another sum.

@@ -83,6 +83,16 @@ impl Importer<'_> {
         Ok(true)
     }
 
+    /// True when all that becomes of a node's result is sums.
+    pub(super) fn is_summed(&self, node: &OnnxNode) -> bool {
+        let nodes = &self.reference.graph().node;
+        let mut readers = nodes
+            .iter()
+            .filter(|reader| reader.input.contains(&node.output))
+            .peekable();
+        readers.peek().is_some() && readers.all(|reader| reader.op_type == "ReduceSum")
+    }
+
     /// ReduceSum.
     pub(super) fn sum(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let axes = self

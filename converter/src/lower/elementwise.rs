@@ -187,7 +187,7 @@ impl Lowering<'_> {
     }
 
     /// An operator whose one parameter is a change of scale by `multiplier` and `left_shift`.
-    fn requantized(
+    pub(super) fn requantized(
         &mut self,
         node: &Node,
         kind: OpKind,

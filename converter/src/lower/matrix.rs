@@ -41,7 +41,7 @@ impl Lowering<'_> {
         )
     }
 
-    fn linear_params(
+    pub(super) fn linear_params(
         &mut self,
         node: &Node,
         weights: &Weights,

@@ -7,6 +7,7 @@
 mod attention;
 mod elementwise;
 mod half;
+mod image;
 mod matrix;
 mod normalization;
 mod recurrent;
@@ -169,6 +170,30 @@ impl Lowering<'_> {
             Op::Rotary(rotation) => self.rotary(node, rotation),
             Op::WeightedRows => self.weighted_rows(node),
             Op::Softmax => self.softmax(node),
+            Op::Conv2d {
+                weight,
+                bias,
+                window,
+                clamp,
+            } => self.conv2d(node, weight, bias, window, *clamp),
+            Op::DepthwiseConv2d {
+                weight,
+                bias,
+                window,
+                clamp,
+            } => self.depthwise_conv2d(node, weight, bias, window, *clamp),
+            Op::ConvTranspose2d {
+                weight,
+                bias,
+                stride,
+                crop,
+                clamp,
+            } => self.conv_transpose2d(node, weight, bias, *stride, *crop, *clamp),
+            Op::MaxPool2d { window } => self.max_pool2d(node, window),
+            Op::AveragePool2d { window } => self.average_pool2d(node, window),
+            Op::MaxChannels => self.max_channels(node),
+            Op::MeanChannels => self.mean_channels(node),
+            Op::Gate { per_row, factor } => self.gate(node, *per_row, *factor),
         }
     }
 

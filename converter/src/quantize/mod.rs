@@ -176,7 +176,9 @@ impl Scheme {
             let fixed = match &node.op {
                 Op::Gru { .. } | Op::Lstm { .. } => Some(int16(STATE_SCALE)),
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
-                Op::SelectRows { .. } | Op::Reshape => Some(scheme.of(node.inputs[0])),
+                Op::SelectRows { .. } | Op::Reshape | Op::MaxPool2d { .. } | Op::MaxChannels => {
+                    Some(scheme.of(node.inputs[0]))
+                }
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
                     scheme.of(node.inputs[2])
                 } else {
@@ -359,6 +361,12 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
                 | Op::Rotary(_)
                 | Op::ConcatRows
                 | Op::WeightedRows
+                | Op::Conv2d { .. }
+                | Op::DepthwiseConv2d { .. }
+                | Op::ConvTranspose2d { .. }
+                | Op::AveragePool2d { .. }
+                | Op::MeanChannels
+                | Op::Gate { .. }
         )
     };
     let produced = graph

@@ -1,5 +1,8 @@
 //! A small file with every operator, a stream and a whole window as entry points, written record by record.
 
+#[path = "tiny_image.rs"]
+mod tiny_image;
+
 use attn_runtime::format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC,
     MetaKey, MetaRecord, NO_TENSOR, NONE, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage,
@@ -143,7 +146,7 @@ impl Builder {
         at
     }
 
-    fn linear_params(&mut self, packed: usize, out: usize) -> LinearParams {
+    pub fn linear_params(&mut self, packed: usize, out: usize) -> LinearParams {
         LinearParams {
             weights: self.weights(packed),
             bias: self.words(out, 77),
@@ -216,7 +219,7 @@ pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-const RESCALE: RequantizeParams = RequantizeParams {
+pub const RESCALE: RequantizeParams = RequantizeParams {
     multiplier: 1 << 28,
     left_shift: 1,
     min: -128,
@@ -258,6 +261,8 @@ pub fn tiny_model() -> Vec<u8> {
     let first = b.ops.len();
     b.op(OpKind::Concat, &[x, x], &[y], None, &[RESCALE; 2]);
     b.entry("twice", first, &[x], &[y]);
+    let first = b.ops.len();
+    tiny_image::image(&mut b, first);
 
     let embedding = words(&mut b);
     next(&mut b, &embedding);

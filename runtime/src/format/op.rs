@@ -79,6 +79,22 @@ op_kinds! {
     AdditiveAttention = 21,
     /// The best outputs of a layer, with their log-probabilities.
     TopK = 20,
+    /// Convolution over an image, channels last.
+    Conv2d = 32,
+    /// Depthwise convolution over an image.
+    DepthwiseConv2d = 33,
+    /// Transposed convolution over an image.
+    ConvTranspose2d = 34,
+    /// Largest value under a window that moves over an image.
+    MaxPool2d = 35,
+    /// Mean under a window that moves over an image.
+    AveragePool2d = 36,
+    /// Largest value of every row.
+    MaxChannels = 37,
+    /// Mean of every row.
+    MeanChannels = 38,
+    /// Product with one factor for each channel or each row.
+    Gate = 39,
     /// A tensor that is always the same.
     Constant = 48,
     /// Rotary positions.

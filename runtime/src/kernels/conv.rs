@@ -112,11 +112,15 @@ pub fn depthwise_conv1d<X: Activation, Y: Activation>(
 }
 
 /// Channels of a depthwise convolution that are summed together.
-const CHANNELS: usize = 8;
+pub(super) const CHANNELS: usize = 8;
 
 /// Adds the products of one tap, for a whole block of channels.
 #[inline(always)]
-fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], values: &[X; CHANNELS]) {
+pub(super) fn add_products<X: Activation>(
+    sums: &mut [i32; CHANNELS],
+    weights: &[i8],
+    values: &[X; CHANNELS],
+) {
     if let Some(weights) = weights.first_chunk::<CHANNELS>() {
         products(sums, weights, values.iter());
     }
@@ -124,7 +128,7 @@ fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], value
 
 /// Adds the products of one tap, for as many channels as there are values.
 #[inline(always)]
-fn products<'v, X: Copy + Into<i32> + 'v>(
+pub(super) fn products<'v, X: Copy + Into<i32> + 'v>(
     sums: &mut [i32; CHANNELS],
     weights: &[i8],
     values: impl Iterator<Item = &'v X>,

@@ -49,7 +49,12 @@ pub struct Rescale {
 impl Rescale {
     #[inline(always)]
     fn apply<X: Activation, Y: Activation>(&self, x: X) -> Y {
-        let centred = x.into().wrapping_sub(self.input_zero_point);
+        self.finish(x.into().wrapping_sub(self.input_zero_point))
+    }
+
+    /// The result for a sum or product that is centred already.
+    #[inline(always)]
+    pub(super) fn finish<Y: Activation>(&self, centred: i32) -> Y {
         let value =
             requantize(centred, self.multiplier, self.left_shift).wrapping_add(self.zero_point);
         Y::from_i32(value.max(self.min).min(self.max))
@@ -117,8 +122,7 @@ pub fn mul<A: Activation, B: Activation, Y: Activation>(
             .into()
             .wrapping_sub(zero_a)
             .wrapping_mul(b.into().wrapping_sub(zero_b));
-        let value = requantize(product, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
-        *y = Y::from_i32(value.max(by.min).min(by.max));
+        *y = by.finish(product);
     }
 }
 
@@ -161,8 +165,7 @@ pub fn mean_rows<X: Activation, Y: Activation>(x: &[X], by: &Rescale, y: &mut [Y
             .step_by(channels)
             .fold(0i32, |sum, &x| sum.wrapping_add(x.into()));
         let centred = sum.wrapping_sub(by.input_zero_point.wrapping_mul(rows));
-        let value = requantize(centred, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
-        *y = Y::from_i32(value.max(by.min).min(by.max));
+        *y = by.finish(centred);
     }
 }
 

@@ -8,14 +8,17 @@ mod additive;
 mod arena;
 mod attention;
 mod conv;
+mod conv2d;
 mod elementwise;
 mod embedding;
+mod gate;
 mod gru;
 #[cfg(attn_half)]
 mod half;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod pool;
 mod rotary;
 mod rows;
 mod state;
@@ -24,11 +27,13 @@ mod top_k;
 pub use additive::AdditiveAttentionParams;
 pub use attention::AttentionParams;
 pub use conv::{Conv1dParams, DepthwiseConv1dParams};
+pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
 pub use elementwise::{
     AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, MulParams,
     RequantizeParams, SoftmaxParams, WideLutParams,
 };
 pub use embedding::EmbeddingParams;
+pub use gate::{GateParams, MeanChannelsParams};
 pub use gru::{GruParams, RecurrentSide, Start};
 #[cfg(attn_half)]
 pub use half::{
@@ -40,6 +45,7 @@ pub use half::{
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
+pub use pool::{AveragePool2dParams, MaxPool2dParams};
 pub use rotary::RotaryParams;
 pub use rows::{ConstantParams, WeightedRowsParams};
 pub use top_k::TopKParams;
@@ -144,6 +150,14 @@ impl<'a> OpView<'a> {
             OpKind::AdditiveAttention if ALL => additive::check(self),
             OpKind::LastRow if ALL => state::check_last_row(self),
             OpKind::TopK if ALL => top_k::check(self),
+            OpKind::Conv2d if ALL => conv2d::check(self),
+            OpKind::DepthwiseConv2d if ALL => conv2d::check_depthwise(self),
+            OpKind::ConvTranspose2d if ALL => conv2d::check_transposed(self),
+            OpKind::MaxPool2d if ALL => pool::check_max(self),
+            OpKind::AveragePool2d if ALL => pool::check_average(self),
+            OpKind::MaxChannels if ALL => gate::check_max_channels(self),
+            OpKind::MeanChannels if ALL => gate::check_mean_channels(self),
+            OpKind::Gate if ALL => gate::check(self),
             OpKind::Constant if ALL => rows::check_constant(self),
             OpKind::Rotary if ALL => rotary::check(self),
             OpKind::WeightedRows if ALL => rows::check_weighted(self),
@@ -179,6 +193,14 @@ impl<'a> OpView<'a> {
             OpKind::AdditiveAttention if ALL => additive::run(self, arena),
             OpKind::LastRow if ALL => state::run_last_row(self, arena),
             OpKind::TopK if ALL => top_k::run(self, arena),
+            OpKind::Conv2d if ALL => conv2d::run(self, arena),
+            OpKind::DepthwiseConv2d if ALL => conv2d::run_depthwise(self, arena),
+            OpKind::ConvTranspose2d if ALL => conv2d::run_transposed(self, arena),
+            OpKind::MaxPool2d if ALL => pool::run_max(self, arena),
+            OpKind::AveragePool2d if ALL => pool::run_average(self, arena),
+            OpKind::MaxChannels if ALL => gate::run_max_channels(self, arena),
+            OpKind::MeanChannels if ALL => gate::run_mean_channels(self, arena),
+            OpKind::Gate if ALL => gate::run(self, arena),
             OpKind::Constant if ALL => rows::run_constant(self, arena),
             OpKind::Rotary if ALL => rotary::run(self, arena),
             OpKind::WeightedRows if ALL => rows::run_weighted(self, arena),

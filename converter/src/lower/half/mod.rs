@@ -97,7 +97,15 @@ impl Lowering<'_> {
             | Op::ConcatRows
             | Op::Constant { .. }
             | Op::Rotary(_)
-            | Op::WeightedRows => Err(ConvertError::Limit {
+            | Op::WeightedRows
+            | Op::Conv2d { .. }
+            | Op::DepthwiseConv2d { .. }
+            | Op::ConvTranspose2d { .. }
+            | Op::MaxPool2d { .. }
+            | Op::AveragePool2d { .. }
+            | Op::MaxChannels
+            | Op::MeanChannels
+            | Op::Gate { .. } => Err(ConvertError::Limit {
                 node: node.name.clone(),
                 reason: format!(
                     "{} in this form is not built for half precision: use --dtype int8 or int8x16",

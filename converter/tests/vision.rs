@@ -1,0 +1,382 @@
+//! Attention over images as PyTorch exports it (training/attention/vision.py), converted and held against PyTorch's own
+//! float outputs.
+
+mod common;
+
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::compare::compare;
+use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::emit::Metadata;
+use attn_converter::error::ConvertError;
+use attn_converter::files::{read_array, write_npz};
+use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
+use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::sqnr::Sqnr;
+use attn_runtime::Session;
+use common::Folder;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use ndarray::{ArrayD, Axis, IxDyn};
+use std::path::{Path, PathBuf};
+use tract_onnx::pb;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../host-tests/fixtures/vision")
+        .join(name)
+}
+
+/// Inputs that have the recorded ones' distribution but are not them.
+fn calibration(folder: &Folder, system: &str) -> String {
+    let recorded: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(system), "x").unwrap();
+    let mut state = 5u64;
+    let mut uniform = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let samples = recorded.mapv(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0);
+    let path = folder.path(&format!("{system}.calibration.npz"));
+    write_npz(Path::new(&path), |npz| npz.add_array("x", &samples)).unwrap();
+    path
+}
+
+fn converted(
+    onnx: &Path,
+    calibration: &str,
+    precision: Precision,
+) -> Result<Conversion, ConvertError> {
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form: Form::Window,
+        precision,
+        range: RangeMethod::Mse,
+        mixed: true,
+        metadata: Metadata::default(),
+    };
+    convert(onnx, calibration.as_ref(), &options, &bars)
+}
+
+/// SQNR in dB of a converted model against the outputs that PyTorch recorded.
+fn against_pytorch(conversion: &Conversion, recorded: &str) -> f64 {
+    let inputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(recorded), "x").unwrap();
+    let outputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(recorded), "y").unwrap();
+    let model = conversion.file.model();
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let mut sqnr = Sqnr::default();
+    for (x, y) in inputs.axis_iter(Axis(0)).zip(outputs.axis_iter(Axis(0))) {
+        runner::fill(&mut session, 0, 0, x.iter()).unwrap();
+        session.run(0).unwrap();
+        let exact: Vec<f32> = y.iter().copied().collect();
+        let elements = runner::output(&session, 0, 0).unwrap();
+        let tensor = session.output_record(0, 0).unwrap();
+        sqnr.add(&exact, &runner::onnx_order(tensor, &elements));
+    }
+    sqnr.db()
+}
+
+fn operators(conversion: &Conversion) -> Vec<&str> {
+    let nodes = conversion.graph.nodes.iter();
+    nodes.map(|node| node.op.name()).collect()
+}
+
+/// Floors in dB of int8 and of int8x16: 28 for one block, 22 for stacked ones; 45.
+const SYSTEMS: [(&str, [f64; 2]); 4] = [
+    ("cbam_cnn", [22.0, 45.0]),
+    ("attention_unet", [22.0, 30.0]),
+    ("separable2d", [28.0, 45.0]),
+    ("upsample", [28.0, 45.0]),
+];
+
+#[test]
+fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
+    let folder = Folder::new();
+    for (name, floors) in SYSTEMS {
+        let recorded = format!("{name}.npz");
+        let data = calibration(&folder, &recorded);
+        for (precision, floor) in [Precision::Int8, Precision::Int8x16]
+            .into_iter()
+            .zip(floors)
+        {
+            let files = ["dynamo", "torchscript"].map(|exporter| {
+                let onnx = fixture(&format!("{name}_{exporter}.onnx"));
+                converted(&onnx, &data, precision).unwrap_or_else(|e| panic!("{name}: {e}"))
+            });
+            let db = files
+                .each_ref()
+                .map(|file| against_pytorch(file, &recorded));
+            println!(
+                "{name}: {precision:?} {:.1} and {:.1} dB, arena {} bytes, file {} bytes",
+                db[0],
+                db[1],
+                files[0].file.model().arena_len(),
+                files[0].file.bytes().len()
+            );
+            assert!(
+                db.iter().all(|&db| db >= floor),
+                "{name}: {db:?} dB, floor {floor}"
+            );
+            let [dynamo, torchscript] = files.each_ref().map(operators);
+            assert_eq!(dynamo, torchscript, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_gated_skip_connection_is_a_handful_of_operators() {
+    let folder = Folder::new();
+    let data = calibration(&folder, "attention_unet.npz");
+    let onnx = fixture("attention_unet_torchscript.onnx");
+    let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
+    let names = operators(&conversion);
+    let up = names
+        .iter()
+        .position(|&name| name == "ConvTranspose2d")
+        .unwrap();
+    let expected = [
+        "ConvTranspose2d",
+        "Linear",
+        "Linear",
+        "Add",
+        "Linear",
+        "Sigmoid",
+        "Gate",
+        "Concat",
+        "Conv2d",
+        "Conv2d",
+    ];
+    assert_eq!(names[up..up + expected.len()], expected);
+}
+
+#[test]
+fn channel_and_spatial_attention_are_a_handful_of_operators() {
+    let folder = Folder::new();
+    let data = calibration(&folder, "cbam_cnn.npz");
+    let onnx = fixture("cbam_cnn_dynamo.onnx");
+    let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
+    let mut names = operators(&conversion);
+    names.truncate(21);
+    let expected = [
+        "Conv2d",
+        "Conv2d",
+        "Conv2d", // stem, first block
+        "MeanRows",
+        "MaxPool2d",
+        "Linear",
+        "Linear",
+        "Linear",
+        "Linear",
+        "Add",
+        "Sigmoid",
+        "Gate",
+        "MeanChannels",
+        "MaxChannels",
+        "Concat",
+        "Conv2d",
+        "Sigmoid",
+        "Gate", // per pixel
+        "Add",
+        "MaxPool2d",
+        "Conv2d",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// The message for a system whose first node of one kind has attributes changed.
+fn refused(folder: &Folder, system: &str, op: &str, changes: &[pb::AttributeProto]) -> String {
+    let onnx = fixture(&format!("{system}_dynamo.onnx"));
+    let changed = folder.onnx_of(onnx, "changed.onnx", |graph| {
+        let mut nodes = graph.node.iter_mut();
+        let node = nodes.find(|node| node.op_type == op).unwrap();
+        for change in changes {
+            node.attribute.retain(|old| old.name != change.name);
+            node.attribute.push(change.clone());
+        }
+    });
+    let data = calibration(folder, &format!("{system}.npz"));
+    let error = converted(changed.as_ref(), &data, Precision::Int8).unwrap_err();
+    error.to_string()
+}
+
+fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::Ints as i32,
+        ints: ints.to_vec(),
+        ..Default::default()
+    }
+}
+
+fn int(name: &str, i: i64) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::Int as i32,
+        i,
+        ..Default::default()
+    }
+}
+
+fn string(name: &str, text: &str) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::String as i32,
+        s: text.as_bytes().to_vec(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn forms_that_are_not_supported_are_refused_with_their_node_and_a_remedy() {
+    let folder = Folder::new();
+    let unet = "attention_unet";
+    let dilated = |pads: &[i64]| vec![ints("dilations", &[2, 2]), ints("pads", pads)];
+    let dilation = "dilation; use a larger kernel";
+    let same = vec![string("auto_pad", "SAME_UPPER")];
+    let ceiling = || vec![int("ceil_mode", 1)];
+    let without = vec![
+        int("count_include_pad", 0),
+        ints("pads", &[1, 1, 1, 1]),
+        ints("strides", &[2, 2]),
+        ints("kernel_shape", &[4, 4]),
+    ];
+    let cases = [
+        (unet, "Conv", dilated(&[2, 2, 2, 2]), dilation),
+        (unet, "Conv", same, "export with explicit pads"),
+        (unet, "ConvTranspose", dilated(&[0, 0, 1, 1]), dilation),
+        (unet, "MaxPool", ceiling(), "ceil_mode; pad the input"),
+        ("separable2d", "AveragePool", ceiling(), "ceil_mode; pad"),
+        (
+            "separable2d",
+            "AveragePool",
+            without,
+            "count_include_pad=True",
+        ),
+    ];
+    for (system, op, changes, expected) in cases {
+        let message = refused(&folder, system, op, &changes);
+        assert!(
+            message.contains("node `") && message.contains(expected),
+            "{changes:?}: {message}"
+        );
+    }
+}
+
+/// Three groups of two channels: neither full nor depthwise.
+#[test]
+fn groups_other_than_one_or_all_channels_are_refused() {
+    let folder = Folder::new();
+    let onnx = fixture("separable2d_dynamo.onnx");
+    let changed = folder.onnx_of(onnx, "grouped.onnx", |graph| {
+        let node = graph
+            .node
+            .iter_mut()
+            .find(|node| node.op_type == "Conv")
+            .unwrap();
+        node.attribute
+            .iter_mut()
+            .find(|a| a.name == "group")
+            .unwrap()
+            .i = 3;
+        let weight = node.input[1].clone();
+        let weight = graph
+            .initializer
+            .iter_mut()
+            .find(|t| t.name == weight)
+            .unwrap();
+        weight.dims = vec![6, 2, 3, 3];
+        weight.raw_data = weight.raw_data.repeat(2);
+        graph.value_info.clear();
+    });
+    let data = calibration(&folder, "separable2d.npz");
+    let error = converted(changed.as_ref(), &data, Precision::Int8).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("3 groups from 6 to 6 channels"),
+        "{message}"
+    );
+}
+
+#[test]
+fn an_image_cannot_be_streamed() {
+    let folder = Folder::new();
+    let data = calibration(&folder, "upsample.npz");
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form: Form::Stream,
+        precision: Precision::Int8,
+        range: RangeMethod::Mse,
+        mixed: false,
+        metadata: Metadata::default(),
+    };
+    let onnx = fixture("upsample_dynamo.onnx");
+    let error = convert(&onnx, data.as_ref(), &options, &bars).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("(ConvTranspose2d)") && message.contains("whole image"),
+        "{message}"
+    );
+}
+
+/// Transposing a tensor and reading it twice under two names keeps a ReLU behind one of them out of the layer before.
+#[test]
+fn a_layer_that_is_read_under_two_names_takes_nothing_in() {
+    let folder = Folder::new();
+    let data = calibration(&folder, "upsample.npz");
+    let both = |graph: &mut pb::GraphProto| {
+        let identity = |input: &str, output: &str| pb::NodeProto {
+            op_type: "Identity".into(),
+            name: output.into(),
+            input: vec![input.into()],
+            output: vec![output.into()],
+            ..Default::default()
+        };
+        let at = graph
+            .node
+            .iter()
+            .position(|node| node.op_type == "Relu")
+            .unwrap();
+        let before = graph.node[at].input[0].clone();
+        graph.node[at].input[0] = "twin".into();
+        graph.node.insert(at, identity(&before, "twin"));
+        graph.node.push(identity(&before, "other"));
+        let mut output = graph.output[0].clone();
+        output.name = "other".into();
+        output.r#type = None;
+        graph.output.push(output);
+    };
+    let onnx = folder.onnx_of(fixture("upsample_dynamo.onnx"), "twins.onnx", both);
+    let conversion = converted(onnx.as_ref(), &data, Precision::Int8x16).unwrap();
+    assert_eq!(
+        operators(&conversion),
+        ["ConvTranspose2d", "Relu", "ConvTranspose2d"]
+    );
+}
+
+/// The trained classifier: what the model card says, on its whole test split.
+#[test]
+fn handwritten_digits_are_read_as_well_in_integers_as_in_float() {
+    let folder = Folder::new();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let (onnx, other) = (
+        models.join("cbam_digits.onnx"),
+        fixture("cbam_digits_torchscript.onnx"),
+    );
+    let data = models.join("cbam_digits_calibration.npz");
+    let hidden = indicatif::ProgressBar::hidden();
+    let test = models.join("cbam_digits_test.npz");
+    for onnx in [&onnx, &other] {
+        let file = converted(onnx, data.to_str().unwrap(), Precision::Int8)
+            .unwrap()
+            .file;
+        let path = folder.write("digits.attn", file.bytes());
+        let result = compare(onnx, path.as_ref(), &test, &hidden).unwrap();
+        let top = result.top_one;
+        println!("{top:?}, {:.1} dB", result.outputs.db());
+        assert_eq!(top.samples, 450);
+        assert!(top.float >= 440, "{top:?}");
+        assert!(top.int8.abs_diff(top.float) <= 2, "{top:?}");
+        assert!(result.outputs.db() >= 22.0);
+    }
+}

@@ -1,0 +1,302 @@
+//! Conv2d, DepthwiseConv2d and ConvTranspose2d over images: input `[h, w, c]` int8 or int16, output `[h_out, w_out, out]`
+//! int8 or int16. Conv2d and ConvTranspose2d need scratch int16, see [`Window2d::scratch_len`].
+
+use super::arena::{self, Values, ValuesMut};
+use super::linear::{LinearParams, check_activations};
+use super::{OpError, OpView, require};
+use crate::format::{DType, TensorRecord};
+use crate::kernels::conv2d::{Image, Window2d, conv_transpose2d, conv2d, depthwise_conv2d};
+use crate::kernels::dot::packed_len;
+use crate::kernels::linear::Matrix;
+use crate::kernels::requantize::{Activation, Output};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// How a window moves over an image. Pairs are (vertical, horizontal), all in pixels.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Window2dParams {
+    /// Size of the window.
+    pub kernel: [u32; 2],
+    /// From one position to the next.
+    pub stride: [u32; 2],
+    /// Padding above and to the left of the image.
+    pub pad_before: [u32; 2],
+    /// Padding below and to the right of it.
+    pub pad_after: [u32; 2],
+}
+
+/// Parameters of Conv2d. Weights are packed `[out, span]`, see [`Window2d::span`].
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Conv2dParams {
+    /// Weights and requantization.
+    pub matrix: LinearParams,
+    /// The kernel's way.
+    pub window: Window2dParams,
+}
+
+/// Parameters of DepthwiseConv2d: the same, with weights `[kernel height, kernel width, c]` as they are.
+pub type DepthwiseConv2dParams = Conv2dParams;
+
+/// Parameters of ConvTranspose2d: the same for each of `stride[0] * stride[1]` phases, one behind the other, and `kernel` is
+/// the part of the kernel that one phase has. `pad_before` is what the full result loses above and to the left; `pad_after`
+/// is not looked at, for the output says where the result ends.
+pub type ConvTranspose2dParams = Conv2dParams;
+
+const MAX_PIXELS: u32 = 1 << 20;
+
+/// Height, width and channels of an image; its size is fixed.
+pub(super) fn size(image: &TensorRecord) -> Result<[usize; 3], OpError> {
+    match *image.shape() {
+        [h, w, c] if image.rows_rule == 0 => Ok([h as usize, w as usize, c as usize]),
+        _ => Err(OpError::WrongShape),
+    }
+}
+
+/// The values of an image.
+pub(super) fn image<'x, X>(values: &'x [X], [_, width, channels]: [usize; 3]) -> Image<'x, X> {
+    Image {
+        values,
+        width,
+        channels,
+    }
+}
+
+impl Window2dParams {
+    /// Everything but the shapes.
+    pub(super) fn check_ranges(&self) -> Result<(), OpError> {
+        let Self {
+            kernel,
+            stride,
+            pad_before,
+            pad_after,
+        } = self;
+        let all = [kernel, stride, pad_before, pad_after];
+        let small = all.into_iter().flatten().all(|&n| n <= MAX_PIXELS);
+        let positive = kernel.iter().chain(stride).all(|&n| n > 0);
+        require(small && positive, OpError::BadParams)
+    }
+
+    /// The output must be as large as the window has positions.
+    pub(super) fn check(&self, x: &TensorRecord, y: &TensorRecord) -> Result<(), OpError> {
+        self.check_ranges()?;
+        let ([h, w, _], [y_h, y_w, _]) = (size(x)?, size(y)?);
+        let fits = |from: usize, to: usize, [kernel, stride, before, after]: [u32; 4]| {
+            let padded = from
+                .saturating_add(before as usize)
+                .saturating_add(after as usize);
+            let steps = padded
+                .checked_sub(kernel as usize)
+                .and_then(|steps| steps.checked_div(stride as usize));
+            steps.is_some_and(|steps| to == 1 + steps)
+        };
+        let [vertical, horizontal] = self.axes();
+        let both = fits(h, y_h, vertical) && fits(w, y_w, horizontal);
+        require(both, OpError::WrongShape)
+    }
+
+    /// Some pixel of the image is under the window wherever it stands.
+    pub(super) fn check_padding(&self) -> Result<(), OpError> {
+        let inside = |[kernel, _, before, after]: [u32; 4]| before < kernel && after < kernel;
+        require(self.axes().into_iter().all(inside), OpError::BadParams)
+    }
+
+    /// Kernel, stride, padding before and after of either axis.
+    fn axes(&self) -> [[u32; 4]; 2] {
+        let (k, s, b, a) = (self.kernel, self.stride, self.pad_before, self.pad_after);
+        [[k[0], s[0], b[0], a[0]], [k[1], s[1], b[1], a[1]]]
+    }
+
+    pub(super) fn window(&self, x: &TensorRecord) -> Window2d {
+        Window2d {
+            kernel: self.kernel.map(|n| n as usize),
+            stride: self.stride.map(|n| n as usize),
+            pad: self.pad_before.map(|n| n as usize),
+            pad_value: x.zero_point,
+        }
+    }
+}
+
+impl Conv2dParams {
+    /// The window of a full convolution over `x`, whose scratch and weights stay within 2^28 elements.
+    fn full(&self, x: &TensorRecord) -> Result<Window2d, OpError> {
+        let [height, width] = self.window.kernel.map(u64::from);
+        let [_, _, c] = size(x)?;
+        // Both factors are at most 2^20 and 2^28.
+        let row = (width * c as u64).next_multiple_of(4);
+        require(row < 1 << 28 && height * row < 1 << 28, OpError::BadParams)?;
+        Ok(self.window.window(x))
+    }
+}
+
+fn check_both(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    require(op.input_count() == 1, OpError::WrongShape)?;
+    op.require_disjoint(&[op.input(0)?, op.output()?])
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    check_both(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let params = op.params::<Conv2dParams>()?;
+    params.window.check(x, y)?;
+    let window = params.full(x)?;
+    let c = x.channels();
+    op.scratch(DType::I16, window.scratch_len(c))?;
+    let packed = packed_len(y.channels(), window.span(c));
+    params.matrix.check(op, packed)
+}
+
+pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let params = op.params::<Conv2dParams>()?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let (window, from, [_, width, out]) = (params.full(x)?, size(x)?, size(y)?);
+    let scratch_len = window.scratch_len(x.channels());
+    let packed = packed_len(out, window.span(x.channels()));
+    let full = Full {
+        window: &window,
+        matrix: &params.matrix.matrix(op, out, packed)?,
+        output: &params.matrix.output(op, y)?,
+        y_size: [width, out],
+    };
+    let scratch = op.scratch(DType::I16, scratch_len)?;
+    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
+    let scratch = arena::first::<i16>(scratch, scratch_len)?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => full.conv(&image(x, from), scratch, y),
+        (Values::I8(x), ValuesMut::I16(y)) => full.conv(&image(x, from), scratch, y),
+        (Values::I16(x), ValuesMut::I8(y)) => full.conv(&image(x, from), scratch, y),
+        (Values::I16(x), ValuesMut::I16(y)) => full.conv(&image(x, from), scratch, y),
+    }
+    Ok(())
+}
+
+/// What a convolution needs besides its tensors.
+struct Full<'w> {
+    window: &'w Window2d,
+    matrix: &'w Matrix<'w>,
+    output: &'w Output<'w>,
+    /// Width and channels of the result.
+    y_size: [usize; 2],
+}
+
+impl Full<'_> {
+    fn conv<X: Activation, Y: Activation>(&self, x: &Image<X>, scratch: &mut [i16], y: &mut [Y]) {
+        let [width, _] = self.y_size;
+        conv2d(x, self.window, self.matrix, self.output, scratch, y, width);
+    }
+
+    fn transposed<X: Activation, Y: Activation>(
+        &self,
+        x: &Image<X>,
+        scratch: &mut [i16],
+        y: &mut [Y],
+    ) {
+        let (window, size) = (self.window, self.y_size);
+        conv_transpose2d(x, window, self.matrix, self.output, scratch, y, size);
+    }
+}
+
+pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
+    check_both(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let params = op.params::<DepthwiseConv2dParams>()?;
+    params.window.check(x, y)?;
+    require(x.channels() == y.channels(), OpError::WrongShape)?;
+    let window = params.full(x)?;
+    params.matrix.check(op, taps(&window, x))
+}
+
+/// Weights of a depthwise convolution.
+fn taps(window: &Window2d, x: &TensorRecord) -> usize {
+    window.kernel[0] * window.kernel[1] * x.channels()
+}
+
+pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let params = op.params::<DepthwiseConv2dParams>()?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let (window, from, [_, width, c]) = (params.full(x)?, size(x)?, size(y)?);
+    let matrix = params.matrix.matrix(op, c, taps(&window, x))?;
+    let output = params.matrix.output(op, y)?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+    let (window, matrix, output) = (&window, &matrix, &output);
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => {
+            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
+        }
+        (Values::I8(x), ValuesMut::I16(y)) => {
+            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
+        }
+        (Values::I16(x), ValuesMut::I8(y)) => {
+            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
+        }
+        (Values::I16(x), ValuesMut::I16(y)) => {
+            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
+        }
+    }
+    Ok(())
+}
+
+/// Most phases of a transposed convolution.
+const MAX_PHASES: usize = 64;
+
+impl ConvTranspose2dParams {
+    fn phases(&self) -> Result<usize, OpError> {
+        let [down, right] = self.window.stride.map(|n| n as usize);
+        let phases = down.checked_mul(right).filter(|&n| n <= MAX_PHASES);
+        phases.ok_or(OpError::BadParams)
+    }
+
+    /// Weights, biases and multipliers of all phases.
+    fn all_phases<'a>(
+        &self,
+        op: &OpView<'a>,
+        window: &Window2d,
+    ) -> Result<(Matrix<'a>, Output<'a>), OpError> {
+        let (x, y, phases) = (op.input(0)?, op.output()?, self.phases()?);
+        let packed = packed_len(y.channels(), window.span(x.channels()));
+        let out = y.channels().saturating_mul(phases);
+        let matrix = self.matrix.matrix(op, out, packed.saturating_mul(phases))?;
+        let output = Output {
+            multipliers: op.weights(self.matrix.multipliers, out)?,
+            ..self.matrix.output(op, y)?
+        };
+        Ok((matrix, output))
+    }
+}
+
+pub(super) fn check_transposed(op: &OpView) -> Result<(), OpError> {
+    check_both(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let params = op.params::<ConvTranspose2dParams>()?;
+    params.window.check_ranges()?;
+    size(y)?;
+    let window = params.full(x)?;
+    op.scratch(DType::I16, window.scratch_len(x.channels()))?;
+    params.all_phases(op, &window)?;
+    params.matrix.check(op, 0)
+}
+
+pub(super) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let params = op.params::<ConvTranspose2dParams>()?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    let (window, from, [_, width, out]) = (params.full(x)?, size(x)?, size(y)?);
+    let (matrix, output) = params.all_phases(op, &window)?;
+    let scratch_len = window.scratch_len(x.channels());
+    let full = Full {
+        window: &window,
+        matrix: &matrix,
+        output: &output,
+        y_size: [width, out],
+    };
+    let scratch = op.scratch(DType::I16, scratch_len)?;
+    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
+    let scratch = arena::first::<i16>(scratch, scratch_len)?;
+    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
+        (Values::I8(x), ValuesMut::I8(y)) => full.transposed(&image(x, from), scratch, y),
+        (Values::I8(x), ValuesMut::I16(y)) => full.transposed(&image(x, from), scratch, y),
+        (Values::I16(x), ValuesMut::I8(y)) => full.transposed(&image(x, from), scratch, y),
+        (Values::I16(x), ValuesMut::I16(y)) => full.transposed(&image(x, from), scratch, y),
+    }
+    Ok(())
+}
