@@ -4,9 +4,9 @@ use crate::error::ConvertError;
 use crate::plan::Plan;
 use crate::program::{Operator, Program, Tensor};
 use attn_runtime::format::{
-    AudioMeta, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO,
-    MAX_NAME_LEN, MAX_RANK, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section, SpotterMeta,
-    Storage, TensorRecord, VERSION, checksum,
+    AudioMeta, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC,
+    MAX_ENTRY_IO, MAX_NAME_LEN, MAX_RANK, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section,
+    SpotterMeta, Storage, TensorRecord, VERSION, checksum,
 };
 use zerocopy::IntoBytes;
 
@@ -60,7 +60,14 @@ pub fn emit(program: &Program, plan: &Plan, metadata: &Metadata) -> Result<Vec<u
             outputs: ids::<MAX_ENTRY_IO>(&entry.outputs),
         })
         .collect();
-    let meta = sections.metadata(metadata);
+    let mut meta = sections.metadata(metadata);
+    if program.max_length > 0 {
+        let length = LengthMeta {
+            max: program.max_length as u32,
+        };
+        let payload = [length.as_bytes(), program.row_rules.as_bytes()].concat();
+        meta.push(sections.meta(MetaKey::Length, program.row_rules.len(), &payload));
+    }
     let mut file = vec![0; HEADER_LEN];
     let header = Header {
         magic: MAGIC,

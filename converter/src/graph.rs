@@ -6,8 +6,9 @@
 //! that the float reference can be compared value by value. Integers live in `quantize`, not here.
 
 use crate::function::Function;
+use attn_runtime::format::RowRule;
 use ndarray::ArrayD;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Index of a [`Value`] in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +27,8 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
     /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities.
     pub tokens: BTreeSet<ValueId>,
+    /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.
+    pub varying: BTreeMap<ValueId, RowRule>,
 }
 
 impl Graph {
@@ -197,6 +200,14 @@ pub enum Op {
         /// `k` is then `[tk, key_heads * d]`, `v` likewise.
         key_heads: usize,
     },
+    /// `softmax_t(v . f(q + k_t))` over rows of values, `f` tanh or nothing; inputs `q: [a]`, `k: [t, a]` and values
+    /// `[t, c]`, results `[c]` and the weights `[t]`.
+    AdditiveAttention {
+        /// `[a]`
+        v: Vec<f32>,
+        /// `f` is tanh.
+        tanh: bool,
+    },
     /// Elementwise function.
     Activation(Function),
     /// Elementwise sum of two inputs of the same shape.
@@ -357,6 +368,7 @@ impl Op {
             Op::Gru { .. } => "Gru",
             Op::Lstm { .. } => "Lstm",
             Op::Attention { .. } => "Attention",
+            Op::AdditiveAttention { .. } => "AdditiveAttention",
             Op::Activation(function) => function.name(),
             Op::Add { .. } => "Add",
             Op::SelectRows { .. } => "SelectRows",

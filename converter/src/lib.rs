@@ -24,6 +24,7 @@ pub mod plot;
 pub mod program;
 pub mod quantize;
 pub mod reference;
+pub mod rows;
 pub mod runner;
 pub mod sqnr;
 pub mod stream;

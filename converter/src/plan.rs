@@ -21,16 +21,24 @@ pub struct Plan {
     pub arena_len: usize,
     /// Bytes at its start that hold state.
     pub state_len: usize,
+    /// Of those, bytes at the start that are not [`Place::Shared`].
+    pub own_state_len: usize,
 }
 
 /// Finds a place for every tensor of `program`.
 pub fn plan(program: &Program) -> Plan {
     let mut offsets = vec![0; program.tensors.len()];
     let mut state_len = 0;
-    for (id, tensor) in program.tensors.iter().enumerate() {
-        if tensor.place == Place::State {
-            offsets[id] = state_len;
-            state_len = (state_len + tensor.byte_len()).next_multiple_of(ALIGN);
+    let mut own_state_len = 0;
+    for place in [Place::State, Place::Shared] {
+        for (id, tensor) in program.tensors.iter().enumerate() {
+            if tensor.place == place {
+                offsets[id] = state_len;
+                state_len = (state_len + tensor.byte_len()).next_multiple_of(ALIGN);
+            }
+        }
+        if place == Place::State {
+            own_state_len = state_len;
         }
     }
     let state_len = state_len.next_multiple_of(SECTION_ALIGN);
@@ -53,6 +61,7 @@ pub fn plan(program: &Program) -> Plan {
         let (base, offset) = program.base(id);
         best.offsets[id] = best.offsets[base] + offset;
     }
+    best.own_state_len = own_state_len;
     best
 }
 
@@ -135,6 +144,7 @@ fn place(
         offsets,
         arena_len: arena_len.next_multiple_of(SECTION_ALIGN),
         state_len,
+        own_state_len: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`crate::lower`] writes it, [`crate::plan`] finds places in the arena, [`crate::emit`] makes the bytes.
 
 use crate::quantize::Quant;
-use attn_runtime::format::{DType, OpKind};
+use attn_runtime::format::{DType, OpKind, RowRule};
 use zerocopy::{Immutable, IntoBytes};
 
 /// Number of a tensor in [`Program::tensors`].
@@ -16,6 +16,8 @@ pub enum Place {
     Arena,
     /// Kept between runs; starts from the tensor's zero point.
     State,
+    /// Kept between runs like state, but written by one entry point for another, which does not change it.
+    Shared,
     /// Inside another tensor.
     Within {
         /// The other tensor.
@@ -88,6 +90,10 @@ pub struct Program {
     pub entries: Vec<Entry>,
     /// The weights section.
     pub weights: Vec<u8>,
+    /// Length of the longest sequence; 0 where none varies.
+    pub max_length: usize,
+    /// How many rows tensors have for a sequence of some length.
+    pub row_rules: Vec<RowRule>,
 }
 
 impl Program {
@@ -107,6 +113,16 @@ impl Program {
             rows_rule: 0,
         });
         self.tensors.len() - 1
+    }
+
+    /// The number of a rule for rows; equal rules have one number.
+    pub fn rows_rule(&mut self, rule: RowRule) -> u8 {
+        let found = self.row_rules.iter().position(|&known| known == rule);
+        let at = found.unwrap_or_else(|| {
+            self.row_rules.push(rule);
+            self.row_rules.len() - 1
+        });
+        at as u8 + 1
     }
 
     /// Adds scratch of `len` elements.
@@ -146,7 +162,7 @@ impl Program {
                 let (base, rest) = self.base(tensor);
                 (base, rest + offset)
             }
-            Place::Arena | Place::State => (id, 0),
+            Place::Arena | Place::State | Place::Shared => (id, 0),
         }
     }
 }

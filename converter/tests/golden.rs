@@ -46,6 +46,7 @@ fn tiny() -> Graph {
         inputs: vec![ValueId(0)],
         outputs: vec![ValueId(2)],
         tokens: Default::default(),
+        varying: Default::default(),
     }
 }
 

@@ -14,6 +14,15 @@ use attn_runtime::ops::AttentionParams;
 /// to 2^-18.
 const MULTIPLIER_BITS: i32 = 17;
 
+/// Packed keys and values.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    keys: TensorId,
+    values: TensorId,
+    /// Which slot is next, on a stream.
+    ring: Option<TensorId>,
+}
+
 impl Lowering<'_> {
     pub(super) fn attention(
         &mut self,
@@ -34,8 +43,16 @@ impl Lowering<'_> {
             [self.int8(key)?, self.int8(value)?]
         };
         let q = self.query(node, &shape, k)?;
-        let (keys, values, ring) = self.push(node, &shape, k, v);
+        let rows_rule = match self.graph.varying.get(&key) {
+            Some(&rule) => self.program.rows_rule(rule).into(),
+            None => 0,
+        };
+        let Window { keys, values, ring } = match self.packed.get(&node.output) {
+            Some(&window) => window,
+            None => self.push(node, &shape, k, v),
+        };
         let context = self.add_value(node.output);
+        let weights = node.second.map(|weights| self.add_value(weights));
         let exponent =
             f64::from(self.quant(q).scale) * f64::from(self.quant(k).scale) * f64::from(scale);
         let score_shift = if wide {
@@ -69,6 +86,7 @@ impl Lowering<'_> {
             score_shift,
             seen,
             mask,
+            rows_rule,
             ..window_params(&shape)
         };
         let scratch_len = shape.scores_len() + shape.pairs_len() / 2;
@@ -78,7 +96,7 @@ impl Lowering<'_> {
             &node.name,
             OpKind::Attention,
             inputs,
-            vec![context],
+            [Some(context), weights].into_iter().flatten().collect(),
             Some(scratch),
             &params,
         );
@@ -144,14 +162,25 @@ impl Lowering<'_> {
         })
     }
 
+    /// Packs keys and values now, for an attention that another entry point runs.
+    pub(super) fn pack(&mut self, node: &Node, heads: usize) -> Result<(), ConvertError> {
+        let [key, value] = [node.inputs[1], node.inputs[2]];
+        let shape = self.attention_shape(node, heads)?;
+        let [k, v] = if self.scheme.all_int16(&[key, value]) {
+            [self.tensor(key), self.tensor(value)]
+        } else {
+            [self.int8(key)?, self.int8(value)?]
+        };
+        let window = self.push(node, &shape, k, v);
+        for tensor in [window.keys, window.values] {
+            self.program.tensors[tensor].place = Place::Shared;
+        }
+        self.packed.insert(node.output, window);
+        Ok(())
+    }
+
     /// Packs rows of keys and values; gives the packed tensors and, when streaming, the ring.
-    fn push(
-        &mut self,
-        node: &Node,
-        shape: &Shape,
-        k: TensorId,
-        v: TensorId,
-    ) -> (TensorId, TensorId, Option<TensorId>) {
+    fn push(&mut self, node: &Node, shape: &Shape, k: TensorId, v: TensorId) -> Window {
         let place = if self.form == Form::Stream {
             Place::State
         } else {
@@ -186,7 +215,11 @@ impl Lowering<'_> {
                 None,
                 &params,
             );
-            return (keys, values, None);
+            return Window {
+                keys,
+                values,
+                ring: None,
+            };
         }
         let ring = self
             .program
@@ -199,7 +232,11 @@ impl Lowering<'_> {
             None,
             &params,
         );
-        (keys, values, Some(ring))
+        Window {
+            keys,
+            values,
+            ring: Some(ring),
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 //! stream, with state tensors in place of the past. One file per operator family. No places in memory yet: that is
 //! for [`crate::plan`].
 
+mod additive;
 mod attention;
+mod bundle;
 mod elementwise;
 mod half;
 mod image;
@@ -12,6 +14,8 @@ mod matrix;
 mod normalization;
 mod recurrent;
 mod rows;
+
+pub use bundle::{Link, Part, lower_bundle};
 
 use crate::error::ConvertError;
 use crate::graph::{Graph, Node, Op, ValueId};
@@ -50,21 +54,15 @@ pub fn lower(graph: &Graph, scheme: &Scheme, form: Form) -> Result<Program, Conv
     if form == Form::Stream {
         stream::check(graph)?;
     }
-    let mut lowering = Lowering {
-        graph,
-        scheme,
-        form,
-        program: Program::default(),
-        tensors: HashMap::new(),
-        narrowed: HashMap::new(),
-    };
+    let mut lowering = Lowering::new(graph, scheme, form, Program::default());
     for &input in &graph.inputs {
         lowering.add_value(input);
     }
     for node in &graph.nodes {
         lowering.node(node)?;
     }
-    lowering.finish()
+    lowering.entry(form.entry_name(), 0, &graph.inputs)?;
+    Ok(lowering.program)
 }
 
 struct Lowering<'g> {
@@ -74,6 +72,22 @@ struct Lowering<'g> {
     program: Program,
     tensors: HashMap<ValueId, TensorId>,
     narrowed: HashMap<ValueId, TensorId>,
+    /// Keys and values that another entry point has packed for the attention with this result.
+    packed: HashMap<ValueId, attention::Window>,
+}
+
+impl<'g> Lowering<'g> {
+    fn new(graph: &'g Graph, scheme: &'g Scheme, form: Form, program: Program) -> Self {
+        Self {
+            graph,
+            scheme,
+            form,
+            program,
+            tensors: HashMap::new(),
+            narrowed: HashMap::new(),
+            packed: HashMap::new(),
+        }
+    }
 }
 
 impl Lowering<'_> {
@@ -147,6 +161,7 @@ impl Lowering<'_> {
                 *causal,
                 visible.as_deref(),
             ),
+            Op::AdditiveAttention { v, tanh } => self.additive_attention(node, v, *tanh),
             Op::Activation(function) => self.activation(node, function),
             Op::Add { clamp } => self.add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
@@ -197,33 +212,36 @@ impl Lowering<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<Program, ConvertError> {
+    /// Makes the operators from `first` on an entry point which the caller gives `inputs`.
+    fn entry(&mut self, name: &str, first: usize, inputs: &[ValueId]) -> Result<(), ConvertError> {
         let ids = |values: &[ValueId]| values.iter().map(|id| self.tensors[id]).collect::<Vec<_>>();
-        let (inputs, outputs) = (ids(&self.graph.inputs), ids(&self.graph.outputs));
+        let (inputs, outputs) = (ids(inputs), ids(&self.graph.outputs));
         for (what, list) in [("inputs", &inputs), ("outputs", &outputs)] {
             if list.len() > MAX_ENTRY_IO {
                 let reason = format!("{} {what}, at most {MAX_ENTRY_IO}", list.len());
                 return Err(ConvertError::Limit {
-                    node: self.form.entry_name().into(),
+                    node: name.into(),
                     reason,
                 });
             }
         }
-        let ops = 0..self.program.ops.len();
-        let name = self.form.entry_name().to_owned();
         self.program.entries.push(Entry {
-            name,
-            ops,
+            name: name.into(),
+            ops: first..self.program.ops.len(),
             inputs,
             outputs,
         });
-        Ok(self.program)
+        Ok(())
     }
 
     /// Dimensions of a value in one run.
-    fn dims(&self, value: ValueId) -> Vec<usize> {
-        let value = &self.graph.values[value.0];
+    fn dims(&self, id: ValueId) -> Vec<usize> {
+        let value = &self.graph.values[id.0];
         match self.form {
+            Form::Window if value.dims.len() == 1 && self.graph.varying.contains_key(&id) => {
+                // Rows of one element.
+                vec![value.dims[0], 1]
+            }
             Form::Window => value.dims.clone(),
             Form::Stream => vec![value.channels()],
         }
@@ -240,8 +258,16 @@ impl Lowering<'_> {
         let tensor = self
             .program
             .tensor(name, &dims, self.scheme.of(value), Place::Arena);
+        self.vary(value, tensor);
         self.tensors.insert(value, tensor);
         tensor
+    }
+
+    /// A tensor with the rows of `value` has as many of them in use.
+    fn vary(&mut self, value: ValueId, tensor: TensorId) {
+        if let Some(&rule) = self.graph.varying.get(&value) {
+            self.program.tensors[tensor].rows_rule = self.program.rows_rule(rule);
+        }
     }
 
     /// The tensor of a value that is there already.
@@ -267,6 +293,7 @@ impl Lowering<'_> {
         let copy = self
             .program
             .tensor(&name, &dims, self.scheme.int8_of(value), Place::Arena);
+        self.vary(value, copy);
         let params = self.requantize_params(&name, x, copy)?;
         self.op(
             &name,

@@ -210,6 +210,7 @@ impl Lowering<'_> {
         let name = format!("{}.rescaled", self.graph.values[value.0].name);
         let dims = self.dims(value);
         let copy = self.program.tensor(&name, &dims, quant, Place::Arena);
+        self.vary(value, copy);
         let params = self.requantize_params(&name, x, copy)?;
         self.op(
             &name,

@@ -5,7 +5,7 @@
 
 use super::arena::{self, Values};
 use super::{OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use crate::format::{DType, TensorRecord};
 use crate::kernels::additive::{Energy, ToQ16, energies, mean, normalize, query_q16, weigh};
 use crate::kernels::attention::{CONTEXT_FRACTION_BITS, MAX_SLOTS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -66,7 +66,6 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         activations && context.dtype() == DType::I16,
         OpError::WrongType,
     )?;
-    require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
     let fits = query.len() == keys.channels()
         && keys.rows() == values.rows()
         && keys.rows() <= MAX_SLOTS
@@ -84,7 +83,6 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
             weights.rows() == keys.rows() && weights.channels() == 1,
             OpError::WrongShape,
         )?;
-        require(weights.storage() == Storage::Arena, OpError::WrongStorage)?;
         op.require_disjoint(&[query, keys, weights])?;
         op.require_disjoint(&[values, weights])?;
     }

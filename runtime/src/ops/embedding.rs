@@ -4,7 +4,7 @@
 use super::arena::{self, ValuesMut};
 use super::linear::check_clamp;
 use super::{OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use crate::format::{DType, TensorRecord};
 use crate::kernels::embedding::{Table, look_up};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -48,7 +48,6 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     require(op.input_count() == 1, OpError::MissingTensor)?;
     require(tokens.dtype() == DType::I32, OpError::WrongType)?;
     check_clamp(y.dtype(), params.min, params.max)?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     require(
         tokens.channels() == 1 && tokens.rows() == y.rows(),
         OpError::WrongShape,

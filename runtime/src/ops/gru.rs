@@ -126,7 +126,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         op.require_disjoint(&[h0, h, y])?;
     }
     require(
-        (h.storage() == Storage::State) == kept && y.storage() == Storage::Arena,
+        (h.storage() == Storage::State) == kept,
         OpError::WrongStorage,
     )?;
     op.require_disjoint(&[x, h, y])?;

@@ -2,7 +2,7 @@
 
 use super::arena::{self, Values, ValuesMut};
 use super::{OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use crate::format::{DType, TensorRecord};
 use crate::kernels::dot::{packed_len, pairs_len};
 use crate::kernels::linear::{Matrix, linear};
 use crate::kernels::requantize::Output;
@@ -81,8 +81,7 @@ pub(super) fn check_activations(op: &OpView) -> Result<(), OpError> {
     require(
         x.dtype() != DType::I32 && y.dtype() != DType::I32,
         OpError::WrongType,
-    )?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)
+    )
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {

@@ -69,7 +69,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpError::WrongShape,
     )?;
     require(
-        (c.storage() == Storage::State) == kept && y.storage() == Storage::Arena,
+        (c.storage() == Storage::State) == kept,
         OpError::WrongStorage,
     )?;
     op.require_disjoint(&[x, y, c])?;

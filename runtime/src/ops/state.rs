@@ -42,7 +42,6 @@ pub(super) fn check_last_row(op: &OpView) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     require(op.input_count() == 1, OpError::MissingTensor)?;
     require(x.dtype == y.dtype, OpError::WrongType)?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     require(
         y.len() == x.channels() && y.channels() == x.channels(),
         OpError::WrongShape,

@@ -1,0 +1,241 @@
+//! Several models in one program: entry points that share weights and hand values to each other through state.
+//!
+//! A value that one entry point hands to another, and that nothing else changes, is shared: whatever the reader computes
+//! from such values alone is computed by the writer, once, not at every run of the reader. Projections of an encoder's
+//! output and packed keys and values come out that way whatever side of the export they stood on.
+
+use super::{Form, Lowering};
+use crate::error::ConvertError;
+use crate::graph::{Graph, Node, Op, ValueId};
+use crate::program::{Place, Program, TensorId};
+use crate::quantize::Scheme;
+use attn_runtime::format::OpKind;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// One model of a bundle.
+pub struct Part<'g> {
+    /// Name of its entry point.
+    pub name: &'g str,
+    /// What it computes.
+    pub graph: &'g Graph,
+    /// How its values are held.
+    pub scheme: &'g Scheme,
+}
+
+/// A value that outlives a run.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Name of the state.
+    pub name: String,
+    /// Part and output that it is written from.
+    pub from: Vec<(usize, ValueId)>,
+    /// Part and input that reads it.
+    pub to: (usize, ValueId),
+}
+
+impl Link {
+    /// Written by one other part, and read only by this one.
+    pub fn is_shared(&self) -> bool {
+        self.from.len() == 1 && self.from[0].0 != self.to.0
+    }
+}
+
+/// What is there of each part before its own turn: results that earlier parts have computed for it.
+#[derive(Clone, Default)]
+struct Known {
+    tensors: HashMap<ValueId, TensorId>,
+    packed: HashMap<ValueId, super::attention::Window>,
+}
+
+/// Lowers all parts in order; each may take shared values from those before it.
+///
+/// # Errors
+/// Those of [`super::lower`].
+pub fn lower_bundle(
+    parts: &[Part],
+    links: &[Link],
+    max_length: usize,
+) -> Result<Program, ConvertError> {
+    let mut program = Program {
+        max_length,
+        ..Program::default()
+    };
+    let states = add_states(&mut program, parts, links);
+    let mut known = vec![Known::default(); parts.len()];
+    for (number, part) in parts.iter().enumerate() {
+        let first = program.ops.len();
+        let mut lowering = Lowering::new(part.graph, part.scheme, Form::Window, program);
+        let ahead = std::mem::take(&mut known[number]);
+        (lowering.tensors, lowering.packed) = (ahead.tensors, ahead.packed);
+        let given = lowering.bind_inputs(number, links, &states);
+        lowering.remaining_nodes()?;
+        lowering.write_states(number, links, &states)?;
+        let tensors = lowering.tensors.clone();
+        program = lowering.program;
+        for reader in number + 1..parts.len() {
+            program = ahead_of(reader, number, parts, links, &tensors, &mut known, program)?;
+        }
+        let mut closing = Lowering::new(part.graph, part.scheme, Form::Window, program);
+        closing.tensors = tensors;
+        closing.entry(part.name, first, &given)?;
+        program = closing.program;
+    }
+    share(&mut program);
+    Ok(program)
+}
+
+/// Computes for part `reader` what it makes of the values of part `writer`, held in `tensors`, alone.
+fn ahead_of(
+    reader: usize,
+    writer: usize,
+    parts: &[Part],
+    links: &[Link],
+    tensors: &HashMap<ValueId, TensorId>,
+    known: &mut [Known],
+    program: Program,
+) -> Result<Program, ConvertError> {
+    let part = &parts[reader];
+    let mut ahead = Lowering::new(part.graph, part.scheme, Form::Window, program);
+    ahead.tensors = known[reader].tensors.clone();
+    ahead.packed = known[reader].packed.clone();
+    let shared = links.iter().filter(|link| link.is_shared());
+    for link in shared.filter(|link| link.to.0 == reader && link.from[0].0 == writer) {
+        ahead.tensors.insert(link.to.1, tensors[&link.from[0].1]);
+    }
+    ahead.shared_nodes()?;
+    known[reader] = Known {
+        tensors: ahead.tensors,
+        packed: ahead.packed,
+    };
+    Ok(ahead.program)
+}
+
+/// The tensors of values that a part changes itself, by the number of their link.
+fn add_states(program: &mut Program, parts: &[Part], links: &[Link]) -> BTreeMap<usize, TensorId> {
+    let own = links
+        .iter()
+        .enumerate()
+        .filter(|(_, link)| !link.is_shared());
+    own.map(|(at, link)| {
+        let part = &parts[link.to.0];
+        let dims = &part.graph.values[link.to.1.0].dims;
+        let quant = part.scheme.of(link.to.1);
+        (at, program.tensor(&link.name, dims, quant, Place::State))
+    })
+    .collect()
+}
+
+/// Tensors that are written by one entry point and read by another must outlive the first one's run.
+fn share(program: &mut Program) {
+    let mut crossing = BTreeSet::new();
+    for entry in &program.entries {
+        let base = |id: &TensorId| program.base(*id).0;
+        let mut here: BTreeSet<TensorId> = entry.inputs.iter().map(base).collect();
+        for op in &program.ops[entry.ops.clone()] {
+            crossing.extend(op.inputs.iter().map(base).filter(|id| !here.contains(id)));
+            here.extend(op.outputs.iter().map(base));
+        }
+        crossing.extend(
+            entry
+                .outputs
+                .iter()
+                .map(base)
+                .filter(|id| !here.contains(id)),
+        );
+    }
+    for id in crossing {
+        if program.tensors[id].place == Place::Arena {
+            program.tensors[id].place = Place::Shared;
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// Binds the inputs of part `number`; gives those that the caller fills.
+    fn bind_inputs(
+        &mut self,
+        number: usize,
+        links: &[Link],
+        states: &BTreeMap<usize, TensorId>,
+    ) -> Vec<ValueId> {
+        let mut given = Vec::new();
+        for &input in &self.graph.inputs {
+            let link = links.iter().position(|link| link.to == (number, input));
+            match link.map(|at| states.get(&at)) {
+                Some(Some(&state)) => {
+                    self.tensors.insert(input, state);
+                }
+                // Shared: bound when its writer was lowered.
+                Some(None) => {}
+                None => {
+                    self.add_value(input);
+                    given.push(input);
+                }
+            }
+        }
+        given
+    }
+
+    /// Lowers what no earlier part has computed.
+    fn remaining_nodes(&mut self) -> Result<(), ConvertError> {
+        let graph = self.graph;
+        for node in &graph.nodes {
+            if !self.tensors.contains_key(&node.output) {
+                self.node(node)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what part `number` leaves behind into the states that it writes.
+    fn write_states(
+        &mut self,
+        number: usize,
+        links: &[Link],
+        states: &BTreeMap<usize, TensorId>,
+    ) -> Result<(), ConvertError> {
+        for (at, &state) in states {
+            let link = &links[*at];
+            for &(_, value) in link.from.iter().filter(|from| from.0 == number) {
+                let name = format!("{}.{}", link.name, self.graph.values[value.0].name);
+                let from = self.tensor(value);
+                let params = self.requantize_params(&name, from, state)?;
+                self.op(
+                    &name,
+                    OpKind::Requantize,
+                    vec![from],
+                    vec![state],
+                    None,
+                    &params,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Lowers the nodes whose inputs are all there, and packs keys and values that are.
+    fn shared_nodes(&mut self) -> Result<(), ConvertError> {
+        let graph = self.graph;
+        for node in &graph.nodes {
+            let there = |ids: &[ValueId]| {
+                !ids.is_empty() && ids.iter().all(|id| self.tensors.contains_key(id))
+            };
+            if self.tensors.contains_key(&node.output) {
+                continue;
+            }
+            if there(&node.inputs) {
+                self.node(node)?;
+            } else if let Node {
+                op: Op::Attention { heads, .. },
+                inputs,
+                ..
+            } = node
+                && there(&inputs[1..])
+                && !self.packed.contains_key(&node.output)
+            {
+                self.pack(node, *heads)?;
+            }
+        }
+        Ok(())
+    }
+}
