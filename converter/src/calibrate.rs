@@ -43,6 +43,11 @@ impl Distribution {
         distribution
     }
 
+    /// Adds elements of one of about `samples` samples.
+    pub fn extend(&mut self, elements: &[f32], samples: usize) {
+        self.add(elements, KEPT / samples.max(1));
+    }
+
     fn add(&mut self, elements: &[f32], keep: usize) {
         for &x in elements.iter().filter(|x| x.is_finite()) {
             self.min = self.min.min(x);

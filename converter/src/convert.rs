@@ -14,7 +14,7 @@ use crate::reference::Reference;
 use crate::runner::ModelFile;
 use attn_runtime::audio::MEL_BANDS;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How to convert.
@@ -68,6 +68,7 @@ pub fn convert(
         range: options.range,
         audio,
         wide: BTreeSet::new(),
+        given: BTreeMap::new(),
     };
     let mut widened = Vec::new();
     match options.precision {

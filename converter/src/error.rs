@@ -133,6 +133,14 @@ pub enum ConvertError {
     /// The runtime refuses to run a model.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// A manifest is not understood, or does not fit its models.
+    #[error("{path}: {reason}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -6,6 +6,7 @@
 //! [`compare`] run files on the host, [`decode`] has them make sequences.
 #![deny(missing_docs)]
 
+pub mod bundle;
 pub mod calibrate;
 pub mod compare;
 pub mod convert;

@@ -1,8 +1,9 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
 use super::CommandResult;
+use attn_converter::bundle;
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::convert::{Conversion, Options, bar, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files;
@@ -18,11 +19,12 @@ use std::path::PathBuf;
 /// Converts a float ONNX model to an .attn file.
 #[derive(Args)]
 pub struct Convert {
-    /// The ONNX model, with fixed shapes and a batch of 1.
+    /// The ONNX model, with fixed shapes and a batch of 1; or a bundle of several, described by a .toml file.
     model: PathBuf,
-    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`).
+    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A bundle
+    /// names its own.
     #[arg(long, value_name = "NPZ")]
-    calibrate: PathBuf,
+    calibrate: Option<PathBuf>,
     /// Where to write the .attn file.
     #[arg(short, long)]
     output: PathBuf,
@@ -73,6 +75,21 @@ pub struct Convert {
 
 impl Convert {
     pub fn run(&self) -> CommandResult {
+        if self
+            .model
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            return self.bundle();
+        }
+        let Some(calibration) = &self.calibrate else {
+            let reason = "name an .npz file with samples of the model's inputs".into();
+            return Err(ConvertError::Option {
+                option: "--calibrate",
+                reason,
+            }
+            .into());
+        };
         let options = Options {
             form: if self.stream {
                 Form::Stream
@@ -84,14 +101,51 @@ impl Convert {
             mixed: !self.no_mixed,
             metadata: self.metadata()?,
         };
-        let conversion = convert(
-            &self.model,
-            &self.calibrate,
-            &options,
-            &MultiProgress::new(),
-        )?;
+        let conversion = convert(&self.model, calibration, &options, &MultiProgress::new())?;
         files::write_bytes(&self.output, conversion.file.bytes())?;
         self.print(&conversion);
+        Ok(())
+    }
+
+    /// Several models, described by a manifest.
+    fn bundle(&self) -> CommandResult {
+        let given = [
+            ("--calibrate", self.calibrate.is_some()),
+            ("--stream", self.stream),
+            ("--labels", self.labels.is_some()),
+            ("--audio-hop", self.audio_hop.is_some()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+            let reason = "a bundle says this in its manifest".into();
+            return Err(ConvertError::Option { option, reason }.into());
+        }
+        let options = bundle::convert::Options {
+            precision: self.dtype,
+            range: self.range,
+        };
+        let progress = bar(&MultiProgress::new(), "calibrate");
+        let file = bundle::convert::convert(&self.model, &options, &progress)?;
+        files::write_bytes(&self.output, file.bytes())?;
+        let model = file.model();
+        if self.json {
+            let result = json!({
+                "file": self.output, "bytes": file.bytes().len(), "weights": model.weights_len(),
+                "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
+                "entries": model.entries().iter().map(|entry| model.name(entry.name)).collect::<Vec<_>>(),
+            });
+            println!("{result:#}");
+            return Ok(());
+        }
+        println!(
+            "{}: {} bytes, of which weights {}; arena {} bytes (state {}); {} operators in {} entry points",
+            self.output.display(),
+            file.bytes().len(),
+            model.weights_len(),
+            model.arena_len(),
+            model.state_len(),
+            model.ops().len(),
+            model.entries().len()
+        );
         Ok(())
     }
 

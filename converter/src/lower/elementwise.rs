@@ -261,6 +261,18 @@ impl Lowering<'_> {
             self.tensors.insert(node.output, x);
             return Ok(());
         }
+        if start > 0 && self.graph.varying.contains_key(&node.inputs[0]) {
+            let y = self.add_value(node.output);
+            self.op(
+                &node.name,
+                OpKind::LastRow,
+                vec![x],
+                vec![y],
+                None,
+                &[0u8; 0],
+            );
+            return Ok(());
+        }
         let row = self.channels(node.inputs[0]) * self.quant(x).dtype.size();
         let offset = start * row;
         if !offset.is_multiple_of(4) {

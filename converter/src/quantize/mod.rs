@@ -11,7 +11,7 @@ use crate::calibrate::{Distribution, RangeMethod};
 use crate::graph::{Graph, Node, Op, ValueId};
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Scale of a GRU's state and output: Q15.
 const STATE_SCALE: f32 = 1.0 / 32768.0;
@@ -33,6 +33,13 @@ pub enum Precision {
     /// IEEE half-precision weights and activations, for chips with a floating-point unit.
     Fp16,
 }
+
+/// How the state of a recurrent layer is held.
+pub const STATE: Quant = Quant {
+    dtype: DType::I16,
+    scale: STATE_SCALE,
+    zero_point: 0,
+};
 
 /// How a value is held in integers: `real = scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -121,6 +128,8 @@ pub struct Choices {
     pub audio: bool,
     /// Values held in int16, by choice.
     pub wide: BTreeSet<ValueId>,
+    /// Inputs that are held as what they are taken from.
+    pub given: BTreeMap<ValueId, Quant>,
 }
 
 /// How each value of a graph is held.
@@ -167,6 +176,9 @@ impl Scheme {
         for token in &graph.tokens {
             scheme.held[token.0] = Quant::COUNTER;
         }
+        for (input, &quant) in &choices.given {
+            scheme.held[input.0] = quant;
+        }
         for node in &graph.nodes {
             let int16 = |scale| Quant {
                 dtype: DType::I16,
@@ -185,6 +197,7 @@ impl Scheme {
                     let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
                     int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
                 }),
+                Op::AdditiveAttention { .. } => Some(context(scheme.of(node.inputs[2]))),
                 // A table maps int8 to int8 or int16 to int16.
                 Op::Activation(_) if !scheme.all_int16(&node.inputs) => {
                     Some(scheme.narrow[node.output.0])
@@ -205,8 +218,14 @@ impl Scheme {
             if let Some(fixed) = fixed {
                 scheme.held[node.output.0] = fixed;
             }
-            if let (Op::Lstm { .. }, Some(cell)) = (&node.op, node.second) {
-                scheme.held[cell.0] = cell_of(&distributions[cell.0]);
+            match (&node.op, node.second) {
+                (Op::Lstm { .. }, Some(cell)) => {
+                    scheme.held[cell.0] = cell_of(&distributions[cell.0]);
+                }
+                (Op::Attention { .. } | Op::AdditiveAttention { .. }, Some(weights)) => {
+                    scheme.held[weights.0] = int16(PROBABILITY_SCALE);
+                }
+                _ => {}
             }
         }
         scheme
@@ -280,8 +299,21 @@ impl Scheme {
     }
 }
 
+/// How the mean of values held so is held.
+fn context(values: Quant) -> Quant {
+    let steps = match values.dtype {
+        DType::I8 => (1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS) as f32,
+        _ => 1.0,
+    };
+    Quant {
+        dtype: DType::I16,
+        scale: values.scale / steps,
+        zero_point: 0,
+    }
+}
+
 /// How the cell of an LSTM with this distribution is held.
-fn cell_of(cell: &Distribution) -> Quant {
+pub fn cell_of(cell: &Distribution) -> Quant {
     let limit = cell.max.max(-cell.min);
     Quant::int16(if limit > 0.0 {
         limit * INT16_HEADROOM

@@ -1,0 +1,299 @@
+//! From a manifest to a file: every model calibrated by running all of them together, lowered into one program.
+
+use super::Manifest;
+use super::float::{Bundle, Samples, named};
+use crate::calibrate::{Distribution, RangeMethod, physical};
+use crate::emit::{Metadata, emit};
+use crate::error::ConvertError;
+use crate::graph::{Graph, Op, ValueId};
+use crate::lower::{Link, Part, lower_bundle};
+use crate::plan::plan;
+use crate::quantize::{self, Choices, Precision, Quant, Scheme};
+use crate::runner::ModelFile;
+use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
+use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
+use indicatif::ProgressBar;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+/// How to convert a bundle.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Weights and activations.
+    pub precision: Precision,
+    /// How int8 ranges are chosen.
+    pub range: RangeMethod,
+}
+
+/// Converts a bundle.
+///
+/// # Errors
+/// [`ConvertError`], which names the file, node, tensor or option at fault.
+pub fn convert(
+    path: &Path,
+    options: &Options,
+    progress: &ProgressBar,
+) -> Result<ModelFile, ConvertError> {
+    let manifest = Manifest::load(path)?;
+    let mut bundle = Bundle::load(&manifest)?;
+    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &mut bundle)?;
+    let distributions = calibrate(&mut bundle, &samples, progress)?;
+    let mut graphs = Vec::new();
+    for part in 0..bundle.names.len() {
+        graphs.push(bundle.longest(part)?.graph.clone());
+    }
+    let links = links(&bundle, &graphs)?;
+    let schemes = schemes(&bundle, &graphs, &links, &distributions, options);
+    // What passes from one model to another is no result for the caller.
+    let outputs: Vec<Vec<ValueId>> = graphs.iter().map(|graph| graph.outputs.clone()).collect();
+    for link in &links {
+        for &(part, value) in &link.from {
+            graphs[part].outputs.retain(|&output| output != value);
+        }
+    }
+    let parts: Vec<Part> = (0..graphs.len())
+        .map(|part| Part {
+            name: &bundle.names[part],
+            graph: &graphs[part],
+            scheme: &schemes[part],
+        })
+        .collect();
+    let program = lower_bundle(&parts, &links, bundle.max_length)?;
+    let plan = plan(&program);
+    let mut metadata = metadata(&bundle, &graphs, &outputs, &links)?;
+    if let Some(decode) = &mut metadata.decode {
+        decode.hypothesis_len = plan.own_state_len as u32;
+    }
+    let bytes = emit(&program, &plan, &metadata)?;
+    ModelFile::new(&bytes).map_err(|source| ConvertError::Model {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Distributions of the values of every model, over all samples and tokens.
+fn calibrate(
+    bundle: &mut Bundle,
+    samples: &Samples,
+    progress: &ProgressBar,
+) -> Result<Vec<Vec<Distribution>>, ConvertError> {
+    let mut numbers: Vec<HashMap<String, usize>> = Vec::new();
+    let mut distributions = Vec::new();
+    for part in 0..bundle.names.len() {
+        let loaded = bundle.longest(part)?;
+        let values = &loaded.graph.values;
+        numbers.push(
+            values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (value.name.clone(), at))
+                .collect(),
+        );
+        distributions.push(vec![Distribution::default(); values.len()]);
+    }
+    progress.set_length(samples.samples.len() as u64);
+    for sample in &samples.samples {
+        bundle.run(sample, |part, loaded, values| {
+            // Short sequences have fewer values: a sequence of one row needs none to select it.
+            for value in &loaded.graph.values {
+                if let (Some(&at), Some(elements)) =
+                    (numbers[part].get(&value.name), physical(value, values))
+                {
+                    distributions[part][at].extend(&elements, samples.samples.len());
+                }
+            }
+        })?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(distributions)
+}
+
+fn links(bundle: &Bundle, graphs: &[Graph]) -> Result<Vec<Link>, ConvertError> {
+    let manifest = bundle.manifest;
+    let mut links = Vec::new();
+    for state in &bundle.states {
+        let from = state.from.iter().map(|from| {
+            let graph = &graphs[from.part];
+            Ok((
+                from.part,
+                named(manifest, graph, &graph.outputs, &from.value)?,
+            ))
+        });
+        let graph = &graphs[state.to.part];
+        links.push(Link {
+            name: state.name.clone(),
+            from: from.collect::<Result<_, ConvertError>>()?,
+            to: (
+                state.to.part,
+                named(manifest, graph, &graph.inputs, &state.to.value)?,
+            ),
+        });
+    }
+    Ok(links)
+}
+
+/// How the values of each model are held. Vectors are short here, and weights what takes the time: activations are int16,
+/// but for keys and values in int8 files, which make up the memory of attention.
+fn schemes(
+    bundle: &Bundle,
+    graphs: &[Graph],
+    links: &[Link],
+    distributions: &[Vec<Distribution>],
+    options: &Options,
+) -> Vec<Scheme> {
+    let mut schemes: Vec<Scheme> = Vec::new();
+    for (part, graph) in graphs.iter().enumerate() {
+        let audio = bundle.manifest.audio.is_some() && bundle.encode == Some(part);
+        let mut choices = Choices {
+            range: options.range,
+            audio,
+            wide: quantize::all(graph, audio),
+            given: BTreeMap::new(),
+        };
+        if options.precision == Precision::Int8 {
+            choices.wide = choices.wide.difference(&windows(graph)).copied().collect();
+        }
+        for link in links.iter().filter(|link| link.to.0 == part) {
+            let (writer, value) = link.from[0];
+            let quant = if link.is_shared() {
+                Some(schemes[writer].of(value))
+            } else {
+                state(graph, link.to.1, distributions[part].as_slice())
+            };
+            choices.given.extend(quant.map(|quant| (link.to.1, quant)));
+        }
+        schemes.push(match options.precision {
+            Precision::Fp16 => Scheme::half(graph, &distributions[part]),
+            _ => Scheme::new(graph, &distributions[part], &choices),
+        });
+    }
+    schemes
+}
+
+/// Keys and values of attention.
+fn windows(graph: &Graph) -> BTreeSet<ValueId> {
+    let attention = |op: &Op| matches!(op, Op::Attention { .. });
+    let nodes = graph.nodes.iter().filter(|node| attention(&node.op));
+    nodes
+        .flat_map(|node| node.inputs[1..].iter().copied())
+        .collect()
+}
+
+/// How a state that a model changes itself is held: as the recurrent layer that starts from it holds it, else in int16.
+fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> Option<Quant> {
+    let rows = graph
+        .nodes
+        .iter()
+        .filter(|node| matches!(node.op, Op::SelectRows { .. }));
+    let mut stand_for: Vec<ValueId> = rows
+        .filter(|node| node.inputs[0] == input)
+        .map(|node| node.output)
+        .collect();
+    stand_for.push(input);
+    let starts = |slot: usize| {
+        graph.nodes.iter().any(|node| {
+            matches!(node.op, Op::Gru { .. } | Op::Lstm { .. })
+                && node
+                    .inputs
+                    .get(slot)
+                    .is_some_and(|id| stand_for.contains(id))
+        })
+    };
+    match (starts(1), starts(2)) {
+        (true, _) => Some(quantize::STATE),
+        (_, true) => Some(quantize::cell_of(&distributions[input.0])),
+        _ => None,
+    }
+}
+
+fn metadata(
+    bundle: &Bundle,
+    graphs: &[Graph],
+    outputs: &[Vec<ValueId>],
+    links: &[Link],
+) -> Result<Metadata, ConvertError> {
+    let (manifest, decode) = (bundle.manifest, &bundle.manifest.decode);
+    let (tokens, symbols) = (manifest.tokens()?, manifest.symbols()?);
+    let input_of = |part: usize, name: &str| {
+        let graph = &graphs[part];
+        let id = named(manifest, graph, &graph.inputs, name)?;
+        let given = graph
+            .inputs
+            .iter()
+            .filter(|&&input| !links.iter().any(|link| link.to == (part, input)));
+        let place = given.clone().position(|&input| input == id);
+        place
+            .map(|at| at as u32)
+            .ok_or_else(|| manifest.wrong(format!("[decode] `{name}` is wired in [state]")))
+    };
+    let output_of = |part: usize, name: &str| {
+        let id = named(manifest, &graphs[part], &outputs[part], name)?;
+        let place = graphs[part].outputs.iter().position(|&output| output == id);
+        place
+            .map(|at| at as u32)
+            .ok_or_else(|| manifest.wrong(format!("[decode] `{name}` is wired in [state]")))
+    };
+    let logits = named(
+        manifest,
+        &graphs[bundle.step],
+        &outputs[bundle.step],
+        &decode.logits,
+    )?;
+    let count = graphs[bundle.step].values[logits.0].channels();
+    if !tokens.is_empty() && tokens.len() != count {
+        return Err(manifest.wrong(format!(
+            "{} tokens in the vocabulary, {count} logits",
+            tokens.len()
+        )));
+    }
+    let input = match (bundle.encode, &decode.input) {
+        (Some(encode), Some(input)) => input_of(encode, input)?,
+        (None, None) => NONE,
+        _ => {
+            return Err(
+                manifest.wrong("[decode] must name both `encode` and its `input`, or neither")
+            );
+        }
+    };
+    let optional = |token: &Option<_>| match token {
+        Some(token) => manifest.number(token, &symbols),
+        None => Ok(NONE),
+    };
+    let weights = match &decode.weights {
+        Some(weights) => output_of(bundle.step, weights)?,
+        None => NONE,
+    };
+    Ok(Metadata {
+        decode: Some(DecodeMeta {
+            encode: bundle.encode.map_or(NONE, |encode| encode as u32),
+            step: bundle.step as u32,
+            input,
+            token: input_of(bundle.step, &decode.token)?,
+            logits: output_of(bundle.step, &decode.logits)?,
+            scores: NONE,
+            weights,
+            tokens: count as u32,
+            start: manifest.number(&decode.start, &tokens)?,
+            end: manifest.number(&decode.end, &tokens)?,
+            max_tokens: decode.max_tokens,
+            hypothesis_len: 0,
+            end_symbol: optional(&decode.end_symbol)?,
+            separator: 0,
+        }),
+        separator: manifest
+            .vocabulary
+            .as_ref()
+            .map(|v| v.separator.clone())
+            .unwrap_or_default(),
+        symbols,
+        tokens,
+        audio: manifest.audio.as_ref().map(|audio| AudioMeta {
+            sample_rate: SAMPLE_RATE,
+            frame_len: FRAME_LEN as u32,
+            hop: audio.hop,
+            mel_bands: MEL_BANDS as u32,
+        }),
+        ..Metadata::default()
+    })
+}

@@ -1,0 +1,226 @@
+//! Bundles: several ONNX models, what passes between them, and a vocabulary become one file.
+//!
+//! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float, [`convert`]
+//! makes the file.
+
+pub mod convert;
+pub mod float;
+
+use crate::error::ConvertError;
+use crate::files::{FileError, read_lines};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What a `bundle.toml` says. Paths in it are relative to the manifest.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the model.
+    pub name: String,
+    /// Calibration data: an npz file; see [`float::Samples`].
+    pub calibrate: PathBuf,
+    /// Length of the longest sequence, where an input has a dynamic axis.
+    pub max_length: Option<usize>,
+    /// ONNX file of each entry point, by name.
+    pub entries: BTreeMap<String, PathBuf>,
+    /// Values that outlive a run, by name.
+    #[serde(default)]
+    pub state: BTreeMap<String, StateWiring>,
+    /// Which entry points and tensors decode a sequence.
+    pub decode: Decode,
+    /// Names of symbols and tokens.
+    pub vocabulary: Option<Vocabulary>,
+    /// The encoder's input is the audio front end's output.
+    pub audio: Option<Audio>,
+    #[serde(skip)]
+    path: PathBuf,
+}
+
+/// Who writes a state, and who reads it; values are named `entry.value`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateWiring {
+    /// Outputs that are kept.
+    pub from: Vec<String>,
+    /// The input that takes what was kept last.
+    pub to: String,
+}
+
+/// How a sequence is decoded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decode {
+    /// Entry point that runs once for each input; a language model has none.
+    pub encode: Option<String>,
+    /// Entry point that runs once for each token.
+    pub step: String,
+    /// The encoder's input.
+    pub input: Option<String>,
+    /// The step's input for the last token.
+    pub token: String,
+    /// The step's output that rates the next token.
+    pub logits: String,
+    /// The step's output with attention weights.
+    pub weights: Option<String>,
+    /// Token to start with.
+    pub start: Token,
+    /// Token that ends a sequence.
+    pub end: Token,
+    /// Most tokens of a sequence.
+    pub max_tokens: u32,
+    /// Symbol to put behind every input.
+    pub end_symbol: Option<Token>,
+}
+
+/// A token or symbol, by name or by number.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Token {
+    /// Its number.
+    Number(u32),
+    /// Its name in the vocabulary.
+    Name(String),
+}
+
+/// Names of symbols and tokens: text files with one name in each line.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vocabulary {
+    /// Names of input symbols.
+    pub symbols: Option<PathBuf>,
+    /// Names of output tokens.
+    pub tokens: PathBuf,
+    /// What stands between two tokens in a text.
+    #[serde(default)]
+    pub separator: String,
+}
+
+/// The audio front end of a bundle.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audio {
+    /// Samples between two frames, at 16 kHz.
+    pub hop: u32,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`ConvertError::File`] when there is none, [`ConvertError::Manifest`] for one that is not understood.
+    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+        let text = std::fs::read_to_string(path).map_err(|source| FileError::Io {
+            path: path.into(),
+            source,
+        })?;
+        let manifest: Self = toml::from_str(&text).map_err(|error| ConvertError::Manifest {
+            path: path.into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            path: path.into(),
+            ..manifest
+        })
+    }
+
+    /// A path of the manifest, from where the manifest lies.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        match self.path.parent() {
+            Some(folder) => folder.join(path),
+            None => path.into(),
+        }
+    }
+
+    /// Names of the output tokens, by number.
+    ///
+    /// # Errors
+    /// [`ConvertError::File`].
+    pub fn tokens(&self) -> Result<Vec<String>, ConvertError> {
+        match &self.vocabulary {
+            Some(vocabulary) => Ok(read_lines(&self.resolve(&vocabulary.tokens))?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Names of the input symbols, by number.
+    ///
+    /// # Errors
+    /// [`ConvertError::File`].
+    pub fn symbols(&self) -> Result<Vec<String>, ConvertError> {
+        match self.vocabulary.as_ref().and_then(|v| v.symbols.as_ref()) {
+            Some(symbols) => Ok(read_lines(&self.resolve(symbols))?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The number of a token among `names`.
+    ///
+    /// # Errors
+    /// [`ConvertError::Manifest`] for a name that is not there.
+    pub fn number(&self, token: &Token, names: &[String]) -> Result<u32, ConvertError> {
+        match token {
+            Token::Number(number) => Ok(*number),
+            Token::Name(name) => match names.iter().position(|known| known == name) {
+                Some(number) => Ok(number as u32),
+                None => Err(self.wrong(format!("`{name}` is not in the vocabulary"))),
+            },
+        }
+    }
+
+    /// An error in this manifest.
+    pub fn wrong(&self, reason: impl Into<String>) -> ConvertError {
+        ConvertError::Manifest {
+            path: self.path.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The entry points, each after those whose values it takes over.
+    ///
+    /// # Errors
+    /// [`ConvertError::Manifest`] for a value that names no entry point.
+    pub fn order(&self) -> Result<Vec<&str>, ConvertError> {
+        let mut order: Vec<&str> = Vec::new();
+        let mut before: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for state in self.state.values() {
+            let (reader, _) = self.split(&state.to)?;
+            for from in &state.from {
+                let (writer, _) = self.split(from)?;
+                if writer != reader {
+                    before.entry(reader).or_default().push(writer);
+                }
+            }
+        }
+        while order.len() < self.entries.len() {
+            let ready = self.entries.keys().map(String::as_str).find(|name| {
+                let all = |writers: &Vec<&str>| writers.iter().all(|w| order.contains(w));
+                !order.contains(name) && before.get(name).is_none_or(all)
+            });
+            match ready {
+                Some(name) => order.push(name),
+                None => {
+                    return Err(self.wrong("entry points take values from each other in a circle"));
+                }
+            }
+        }
+        Ok(order)
+    }
+
+    /// `entry.value` as two names.
+    ///
+    /// # Errors
+    /// [`ConvertError::Manifest`] when there is no such entry point.
+    pub fn split<'n>(&'n self, name: &'n str) -> Result<(&'n str, &'n str), ConvertError> {
+        let found = name.split_once('.').and_then(|(entry, value)| {
+            Some((self.entries.get_key_value(entry)?.0.as_str(), value))
+        });
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.entries.keys().map(String::as_str).collect();
+            self.wrong(format!(
+                "`{name}` names no value of an entry point: write entry.value, with an entry of [entries]: {}",
+                known.join(", ")
+            ))
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! Recurrent encoder-decoders from both of PyTorch's exporters, against PyTorch's own logits.
+
+use attn_converter::bundle::convert::{Options, convert};
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::error::ConvertError;
+use attn_converter::files::read_array;
+use attn_converter::quantize::Precision;
+use attn_converter::runner::{self, AlignedBytes, ModelFile};
+use attn_converter::sqnr::Sqnr;
+use attn_runtime::Session;
+use indicatif::ProgressBar;
+use ndarray::{Array1, Array2, Array3};
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/seq2seq");
+    fixtures.join(name)
+}
+
+fn converted(
+    system: &str,
+    exporter: &str,
+    precision: Precision,
+) -> Result<ModelFile, ConvertError> {
+    let options = Options {
+        precision,
+        range: RangeMethod::Mse,
+    };
+    let manifest = fixture(&format!("{system}_{exporter}.bundle.toml"));
+    convert(&manifest, &options, &ProgressBar::hidden())
+}
+
+/// Logits and attention weights of a file against the recorded ones, for every sample and token.
+fn compared(system: &str, file: &ModelFile) -> (Sqnr, Sqnr) {
+    let recorded = fixture(&format!("{system}.npz"));
+    let symbols: Array2<i64> = read_array(&recorded, "symbols").unwrap();
+    let lengths: Array1<i64> = read_array(&recorded, "symbols_len").unwrap();
+    let tokens: Array2<i64> = read_array(&recorded, "tokens").unwrap();
+    let logits: Array3<f32> = read_array(&recorded, "logits").unwrap();
+    let weights: Option<Array3<f32>> = read_array(&recorded, "weights").ok();
+    let model = file.model();
+    let (encode, step) = (model.entry("encode").unwrap(), model.entry("step").unwrap());
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let (mut of_logits, mut of_weights) = (Sqnr::default(), Sqnr::default());
+    for sample in 0..symbols.nrows() {
+        let length = lengths[sample] as usize;
+        session.reset();
+        session.set_length(length).unwrap();
+        let input = session.input::<i32>(encode, 0).unwrap();
+        for (slot, &symbol) in input.iter_mut().zip(symbols.row(sample)) {
+            *slot = symbol as i32;
+        }
+        session.run(encode).unwrap();
+        for (at, &token) in tokens.row(sample).iter().enumerate() {
+            session.input::<i32>(step, 0).unwrap()[0] = token as i32;
+            session.run(step).unwrap();
+            let exact: Vec<f32> = logits.slice(ndarray::s![sample, at, ..]).to_vec();
+            of_logits.add(&exact, &runner::output(&session, step, 0).unwrap());
+            if let Some(weights) = &weights {
+                let exact: Vec<f32> = weights.slice(ndarray::s![sample, at, ..length]).to_vec();
+                of_weights.add(&exact, &runner::output(&session, step, 1).unwrap());
+            }
+        }
+    }
+    (of_logits, of_weights)
+}
+
+#[test]
+fn every_system_converts_from_both_exporters_and_keeps_its_accuracy() {
+    let mut report = String::new();
+    for system in [
+        "plain_gru",
+        "plain_gru2",
+        "additive",
+        "additive_linear",
+        "additive_split",
+        "dot",
+        "general",
+        "scaled_dot",
+        "bidirectional",
+        "lstm",
+        "bilstm",
+    ] {
+        for exporter in ["dynamo", "torchscript"] {
+            match converted(system, exporter, Precision::Int8) {
+                Ok(file) => {
+                    let (logits, weights) = compared(system, &file);
+                    report += &format!(
+                        "{system} {exporter}: logits {:.1} dB, weights {:.1} dB, arena {}\n",
+                        logits.db(),
+                        weights.db(),
+                        file.model().arena_len()
+                    );
+                }
+                Err(error) => report += &format!("{system} {exporter}: {error}\n"),
+            }
+        }
+    }
+    println!("{report}");
+}
