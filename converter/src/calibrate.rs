@@ -4,7 +4,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::ConvertError;
-use crate::graph::{Graph, Value};
+use crate::graph::{Graph, Op, Value};
 use crate::reference::{Reference, Values, to_f32};
 use indicatif::ProgressBar;
 use std::sync::OnceLock;
@@ -124,15 +124,57 @@ pub fn calibrate(
     for index in 0..data.len() {
         let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
         let values = reference.run(&inputs)?;
-        for (value, distribution) in graph.values.iter().zip(&mut distributions) {
-            if let Some(elements) = physical(value, &values) {
-                distribution.add(&elements, KEPT / data.len().max(1));
-            }
+        for (elements, distribution) in elements(graph, &values).iter().zip(&mut distributions) {
+            distribution.add(elements, KEPT / data.len().max(1));
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
     Ok(distributions)
+}
+
+/// The elements of every value in a float run, in no particular order but row by row. A run may be shorter than the graph:
+/// values that vary then have fewer. Results of linear layers that no ONNX tensor holds are computed.
+pub fn elements(graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
+    let mut all: Vec<Vec<f32>> = graph
+        .values
+        .iter()
+        .map(|value| as_they_are(value, values).unwrap_or_default())
+        .collect();
+    for node in &graph.nodes {
+        if let Op::Linear { weight, bias, .. } = &node.op
+            && graph.values[node.output.0].source.is_none()
+        {
+            let k = weight.shape()[1].max(1);
+            let output = |row: &[f32]| -> Vec<f32> {
+                let dot = |w: ndarray::ArrayView1<f32>| w.iter().zip(row).map(|(w, x)| w * x).sum();
+                let dots: Vec<f32> = weight
+                    .outer_iter()
+                    .map(|w| {
+                        let w = w.into_dimensionality().expect("a matrix has rows");
+                        dot(w)
+                    })
+                    .collect();
+                dots.iter().zip(bias).map(|(d, b)| d + b).collect()
+            };
+            all[node.output.0] = all[node.inputs[0].0]
+                .chunks_exact(k)
+                .flat_map(output)
+                .collect();
+        }
+    }
+    all
+}
+
+/// The elements that an ONNX tensor has of a value; of a shorter run all of the tensor's.
+fn as_they_are(value: &Value, values: &Values) -> Option<Vec<f32>> {
+    let source = value.source.as_ref()?;
+    let onnx = to_f32(values.get(&source.onnx)?)?;
+    if onnx.len() == source.position.len() {
+        physical(value, values)
+    } else {
+        Some(onnx.iter().copied().collect())
+    }
 }
 
 /// The elements of a value in a float run, in physical order; `None` for a value that no ONNX tensor holds.

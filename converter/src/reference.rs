@@ -69,7 +69,7 @@ impl Reference {
             path: path.into(),
             reason,
         };
-        let proto = onnx
+        let mut proto = onnx
             .proto_model_for_path(path)
             .map_err(|error| not_onnx(error.root_cause().to_string()))?;
         let graph = proto
@@ -90,6 +90,9 @@ impl Reference {
             .and_then(Path::to_str)
             .filter(|folder| !folder.is_empty())
             .unwrap_or(".");
+        if length.is_some() {
+            fix_shapes(&mut proto, &inputs);
+        }
         let parsed = onnx.parse(&proto, Some(folder)).map_err(load)?;
         let (mut names, mut outlets) = (Vec::new(), Vec::new());
         let mut all: Vec<_> = parsed
@@ -107,13 +110,6 @@ impl Reference {
             .iter()
             .map(|input| parsed.outlets_by_name[&input.name])
             .collect();
-        for (input, outlet) in inputs.iter().zip(&order) {
-            if input.dynamic.is_some() {
-                let fact = model.outlet_fact(*outlet).map_err(load)?.clone();
-                let fact = fact.with_shape(input.shape.as_slice());
-                model.set_outlet_fact(*outlet, fact).map_err(load)?;
-            }
-        }
         model.set_input_outlets(&order).map_err(load)?;
         model.select_output_outlets(&outlets).map_err(load)?;
         let plan = model
@@ -233,7 +229,10 @@ fn fixed_input(input: &pb::ValueInfoProto, length: Option<usize>) -> Result<Inpu
     }
     match shape.first() {
         None => Err(dynamic(0, "its shape is unknown".into())),
-        Some(&batch) if shape.len() > 1 && batch != 1 && varies != Some(0) => {
+        // States of several layers are [layers, 1, hidden].
+        Some(&batch)
+            if shape.len() > 1 && batch != 1 && varies != Some(0) && shape.get(1) != Some(&1) =>
+        {
             Err(ConvertError::Batch {
                 input: input.name.clone(),
                 batch,
@@ -245,6 +244,27 @@ fn fixed_input(input: &pb::ValueInfoProto, length: Option<usize>) -> Result<Inpu
             integer: is_integer(tensor.elem_type),
             dynamic: varies,
         }),
+    }
+}
+
+/// Writes the lengths that dynamic axes were given into the model, and forgets what it says of shapes that follow.
+fn fix_shapes(proto: &mut pb::ModelProto, inputs: &[Input]) {
+    let Some(graph) = &mut proto.graph else {
+        return;
+    };
+    graph.value_info.clear();
+    for output in &mut graph.output {
+        output.r#type = None;
+    }
+    for input in &mut graph.input {
+        let fixed = inputs.iter().find(|fixed| fixed.name == input.name);
+        let kind = input.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        if let (Some(fixed), Some(pb::type_proto::Value::TensorType(tensor))) = (fixed, kind) {
+            let dims = tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim);
+            for (dim, &size) in dims.zip(&fixed.shape) {
+                dim.value = Some(Dim::DimValue(size as i64));
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From a manifest to a file: every model calibrated by running all of them together, lowered into one program.
 
 use super::Manifest;
-use super::float::{Bundle, Samples, named};
-use crate::calibrate::{Distribution, RangeMethod, physical};
+use super::float::{Bundle, Samples};
+use crate::calibrate::{Distribution, RangeMethod, elements};
 use crate::emit::{Metadata, emit};
 use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId};
@@ -13,7 +13,7 @@ use crate::runner::ModelFile;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
 use indicatif::ProgressBar;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How to convert a bundle.
@@ -36,16 +36,12 @@ pub fn convert(
 ) -> Result<ModelFile, ConvertError> {
     let manifest = Manifest::load(path)?;
     let mut bundle = Bundle::load(&manifest)?;
-    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &mut bundle)?;
+    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
     let distributions = calibrate(&mut bundle, &samples, progress)?;
-    let mut graphs = Vec::new();
-    for part in 0..bundle.names.len() {
-        graphs.push(bundle.longest(part)?.graph.clone());
-    }
-    let links = links(&bundle, &graphs)?;
+    let mut graphs = bundle.graphs.clone();
+    let links = links(&bundle)?;
     let schemes = schemes(&bundle, &graphs, &links, &distributions, options);
     // What passes from one model to another is no result for the caller.
-    let outputs: Vec<Vec<ValueId>> = graphs.iter().map(|graph| graph.outputs.clone()).collect();
     for link in &links {
         for &(part, value) in &link.from {
             graphs[part].outputs.retain(|&output| output != value);
@@ -60,7 +56,7 @@ pub fn convert(
         .collect();
     let program = lower_bundle(&parts, &links, bundle.max_length)?;
     let plan = plan(&program);
-    let mut metadata = metadata(&bundle, &graphs, &outputs, &links)?;
+    let mut metadata = metadata(&bundle, &graphs, &links)?;
     if let Some(decode) = &mut metadata.decode {
         decode.hypothesis_len = plan.own_state_len as u32;
     }
@@ -77,30 +73,15 @@ fn calibrate(
     samples: &Samples,
     progress: &ProgressBar,
 ) -> Result<Vec<Vec<Distribution>>, ConvertError> {
-    let mut numbers: Vec<HashMap<String, usize>> = Vec::new();
-    let mut distributions = Vec::new();
-    for part in 0..bundle.names.len() {
-        let loaded = bundle.longest(part)?;
-        let values = &loaded.graph.values;
-        numbers.push(
-            values
-                .iter()
-                .enumerate()
-                .map(|(at, value)| (value.name.clone(), at))
-                .collect(),
-        );
-        distributions.push(vec![Distribution::default(); values.len()]);
-    }
+    let graphs = bundle.graphs.clone();
+    let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
+    let mut distributions: Vec<Vec<Distribution>> = graphs.iter().map(none).collect();
     progress.set_length(samples.samples.len() as u64);
     for sample in &samples.samples {
-        bundle.run(sample, |part, loaded, values| {
-            // Short sequences have fewer values: a sequence of one row needs none to select it.
-            for value in &loaded.graph.values {
-                if let (Some(&at), Some(elements)) =
-                    (numbers[part].get(&value.name), physical(value, values))
-                {
-                    distributions[part][at].extend(&elements, samples.samples.len());
-                }
+        bundle.run(sample, |part, values| {
+            let all = elements(&graphs[part], values);
+            for (elements, distribution) in all.iter().zip(&mut distributions[part]) {
+                distribution.extend(elements, samples.samples.len());
             }
         })?;
         progress.inc(1);
@@ -109,25 +90,20 @@ fn calibrate(
     Ok(distributions)
 }
 
-fn links(bundle: &Bundle, graphs: &[Graph]) -> Result<Vec<Link>, ConvertError> {
-    let manifest = bundle.manifest;
+fn links(bundle: &Bundle) -> Result<Vec<Link>, ConvertError> {
     let mut links = Vec::new();
     for state in &bundle.states {
         let from = state.from.iter().map(|from| {
-            let graph = &graphs[from.part];
-            Ok((
-                from.part,
-                named(manifest, graph, &graph.outputs, &from.value)?,
-            ))
+            let value = bundle.output(from.part, &from.value);
+            let value = value.ok_or_else(|| bundle.missing("output", from.part, &from.value))?;
+            Ok((from.part, value))
         });
-        let graph = &graphs[state.to.part];
+        let to = bundle.input(state.to.part, &state.to.value);
+        let to = to.ok_or_else(|| bundle.missing("input", state.to.part, &state.to.value))?;
         links.push(Link {
             name: state.name.clone(),
             from: from.collect::<Result<_, ConvertError>>()?,
-            to: (
-                state.to.part,
-                named(manifest, graph, &graph.inputs, &state.to.value)?,
-            ),
+            to: (state.to.part, to),
         });
     }
     Ok(links)
@@ -207,39 +183,28 @@ fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> Optio
     }
 }
 
-fn metadata(
-    bundle: &Bundle,
-    graphs: &[Graph],
-    outputs: &[Vec<ValueId>],
-    links: &[Link],
-) -> Result<Metadata, ConvertError> {
+fn metadata(bundle: &Bundle, graphs: &[Graph], links: &[Link]) -> Result<Metadata, ConvertError> {
     let (manifest, decode) = (bundle.manifest, &bundle.manifest.decode);
     let (tokens, symbols) = (manifest.tokens()?, manifest.symbols()?);
+    let wired = |name: &str| manifest.wrong(format!("[decode] `{name}` is wired in [state]"));
     let input_of = |part: usize, name: &str| {
-        let graph = &graphs[part];
-        let id = named(manifest, graph, &graph.inputs, name)?;
-        let given = graph
-            .inputs
-            .iter()
-            .filter(|&&input| !links.iter().any(|link| link.to == (part, input)));
-        let place = given.clone().position(|&input| input == id);
-        place
-            .map(|at| at as u32)
-            .ok_or_else(|| manifest.wrong(format!("[decode] `{name}` is wired in [state]")))
+        let id = bundle
+            .input(part, name)
+            .ok_or_else(|| bundle.missing("input", part, name))?;
+        let given = |input: &&ValueId| !links.iter().any(|link| link.to == (part, **input));
+        let mut given = graphs[part].inputs.iter().filter(given);
+        let place = given.position(|&input| input == id);
+        place.map(|at| at as u32).ok_or_else(|| wired(name))
     };
     let output_of = |part: usize, name: &str| {
-        let id = named(manifest, &graphs[part], &outputs[part], name)?;
+        let id = bundle
+            .output(part, name)
+            .ok_or_else(|| bundle.missing("output", part, name))?;
         let place = graphs[part].outputs.iter().position(|&output| output == id);
-        place
-            .map(|at| at as u32)
-            .ok_or_else(|| manifest.wrong(format!("[decode] `{name}` is wired in [state]")))
+        place.map(|at| at as u32).ok_or_else(|| wired(name))
     };
-    let logits = named(
-        manifest,
-        &graphs[bundle.step],
-        &outputs[bundle.step],
-        &decode.logits,
-    )?;
+    let logits = bundle.output(bundle.step, &decode.logits);
+    let logits = logits.ok_or_else(|| bundle.missing("output", bundle.step, &decode.logits))?;
     let count = graphs[bundle.step].values[logits.0].channels();
     if !tokens.is_empty() && tokens.len() != count {
         return Err(manifest.wrong(format!(

@@ -13,14 +13,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// One model, loaded for sequences of some length.
-pub struct Loaded {
-    /// What computes.
-    pub reference: Reference,
-    /// What it computes.
-    pub graph: Graph,
-}
-
 /// A value of one of the models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -56,9 +48,15 @@ pub struct Bundle<'m> {
     pub step: usize,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
+    /// What each model computes, for the longest sequence.
+    pub graphs: Vec<Graph>,
+    /// Names of the inputs of each model, in the order of its graph's.
+    inputs: Vec<Vec<Input>>,
+    /// Names of the outputs of each model, in the order of its graph's.
+    outputs: Vec<Vec<String>>,
     /// How the length of each model's own dynamic axis follows from that of the sequence.
     rules: Vec<RowRule>,
-    loaded: HashMap<(usize, usize), Rc<Loaded>>,
+    loaded: HashMap<(usize, usize), Rc<Reference>>,
 }
 
 impl<'m> Bundle<'m> {
@@ -110,6 +108,9 @@ impl<'m> Bundle<'m> {
             encode,
             step,
             max_length: 0,
+            graphs: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
             rules: Vec::new(),
             loaded: HashMap::new(),
         };
@@ -117,154 +118,133 @@ impl<'m> Bundle<'m> {
         Ok(bundle)
     }
 
-    /// Finds out how the dynamic axes of the models hang together.
+    /// Loads every model for the longest sequence, and finds out how their dynamic axes hang together.
     fn follow(&mut self) -> Result<(), ConvertError> {
         let longest = self.manifest.max_length;
         for part in 0..self.paths.len() {
             // A model whose dynamic axis is that of a shared value has as many rows as its writer gave it.
-            let writer = |state: &&State| {
-                state.to.part == part && state.from.iter().all(|from| from.part < part)
-            };
-            let shared: Vec<State> = self.states.iter().filter(writer).cloned().collect();
             let mut rule = rows::ALL;
-            for state in &shared {
-                let from = &state.from[0];
-                let length = self.own_length(from.part, longest.unwrap_or(0));
-                let graph = &self.part(from.part, length)?.graph;
-                let value = find(graph, &graph.outputs, &from.value);
-                if let Some(&found) = value.and_then(|id| graph.varying.get(&id)) {
-                    rule = found;
+            for state in self.states.iter().filter(|state| state.to.part == part) {
+                for from in state.from.iter().filter(|from| from.part < part) {
+                    let graph = &self.graphs[from.part];
+                    let value = self.output(from.part, &from.value);
+                    if let Some(&found) = value.and_then(|id| graph.varying.get(&id)) {
+                        rule = found;
+                    }
                 }
             }
             self.rules.push(rule);
             let length = longest.map(|longest| rule.rows(longest));
-            let loaded = self.load_part(part, length)?;
-            if loaded
-                .reference
+            let reference = Reference::load_for(&self.paths[part], length)?;
+            let mut graph = import(&reference)?;
+            let varying = |(input, &id): (&Input, &ValueId)| input.dynamic.map(|_| (id, rule));
+            let inputs: BTreeMap<ValueId, RowRule> = reference
                 .inputs()
                 .iter()
-                .any(|input| input.dynamic.is_some())
-            {
+                .zip(&graph.inputs)
+                .filter_map(varying)
+                .collect();
+            rows::follow(&mut graph, &inputs)?;
+            if !inputs.is_empty() {
                 self.max_length = longest.unwrap_or(0);
             }
+            self.graphs.push(graph);
+            self.inputs.push(reference.inputs().to_vec());
+            let outputs = reference.graph().output.iter();
+            self.outputs
+                .push(outputs.map(|output| output.name.clone()).collect());
             self.loaded
-                .insert((part, length.unwrap_or(0)), Rc::new(loaded));
+                .insert((part, length.unwrap_or(0)), Rc::new(reference));
         }
-        for state in &self.states {
-            self.check(state)?;
-        }
-        Ok(())
+        self.states.iter().try_for_each(|state| self.check(state))
     }
 
-    fn load_part(&self, part: usize, length: Option<usize>) -> Result<Loaded, ConvertError> {
-        let reference = Reference::load_for(&self.paths[part], length)?;
-        let mut graph = import(&reference)?;
-        let rule = self.rules[part];
-        let varying = |(input, &id): (&Input, &ValueId)| input.dynamic.map(|_| (id, rule));
-        let inputs: BTreeMap<ValueId, RowRule> = reference
-            .inputs()
+    /// The input of a model with this name.
+    pub fn input(&self, part: usize, name: &str) -> Option<ValueId> {
+        let at = self.inputs[part]
             .iter()
-            .zip(&graph.inputs)
-            .filter_map(varying)
-            .collect();
-        rows::follow(&mut graph, &inputs)?;
-        Ok(Loaded { reference, graph })
+            .position(|input| input.name == name)?;
+        self.graphs[part].inputs.get(at).copied()
     }
 
-    /// Length of the own dynamic axis of a model for a sequence of `length`.
-    fn own_length(&self, part: usize, length: usize) -> usize {
-        self.rules[part].rows(length)
+    /// The output of a model with this name.
+    pub fn output(&self, part: usize, name: &str) -> Option<ValueId> {
+        let at = self.outputs[part]
+            .iter()
+            .position(|output| output == name)?;
+        self.graphs[part].outputs.get(at).copied()
     }
 
-    fn part(&mut self, part: usize, own_length: usize) -> Result<Rc<Loaded>, ConvertError> {
-        if let Some(loaded) = self.loaded.get(&(part, own_length)) {
+    /// An error for a name that is not there, with those that are.
+    pub fn missing(&self, what: &str, part: usize, name: &str) -> ConvertError {
+        let names: Vec<&str> = match what {
+            "input" => self.inputs[part]
+                .iter()
+                .map(|input| input.name.as_str())
+                .collect(),
+            _ => self.outputs[part].iter().map(String::as_str).collect(),
+        };
+        self.manifest.wrong(format!(
+            "entry `{}` has no {what} `{name}`; it has {}",
+            self.names[part],
+            names.join(", ")
+        ))
+    }
+
+    fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {
+        let length = match self.max_length {
+            0 => self.manifest.max_length.unwrap_or(0),
+            _ => self.rules[part].rows(length),
+        };
+        if let Some(loaded) = self.loaded.get(&(part, length)) {
             return Ok(loaded.clone());
         }
-        let loaded = Rc::new(self.load_part(part, Some(own_length))?);
-        self.loaded.insert((part, own_length), loaded.clone());
+        let loaded = Rc::new(Reference::load_for(&self.paths[part], Some(length))?);
+        self.loaded.insert((part, length), loaded.clone());
         Ok(loaded)
-    }
-
-    /// Model number `part` as it is for the longest sequence.
-    ///
-    /// # Errors
-    /// Those of loading.
-    pub fn longest(&mut self, part: usize) -> Result<Rc<Loaded>, ConvertError> {
-        let longest = self
-            .manifest
-            .max_length
-            .map_or(0, |longest| self.own_length(part, longest));
-        self.part(part, longest)
     }
 
     /// Both ends of a state must exist and be of one size.
     fn check(&self, state: &State) -> Result<(), ConvertError> {
-        let longest = |part: usize| {
-            let length = self
-                .manifest
-                .max_length
-                .map_or(0, |longest| self.own_length(part, longest));
-            &self.loaded[&(part, length)].graph
-        };
-        let wrong = |reason: String| {
-            Err(self
-                .manifest
-                .wrong(format!("[state] {}: {reason}", state.name)))
-        };
-        let graph = longest(state.to.part);
-        let entry = |part: usize| &self.names[part];
-        let Some(to) = find(graph, &graph.inputs, &state.to.value) else {
-            let names = listed(graph, &graph.inputs);
-            return wrong(format!(
-                "`{}` has no input `{}`; its inputs: {names}",
-                entry(state.to.part),
-                state.to.value
-            ));
-        };
-        let size = graph.values[to.0].dims.clone();
+        let to = &state.to;
+        let reader = self.input(to.part, &to.value);
+        let reader = reader.ok_or_else(|| self.missing("input", to.part, &to.value))?;
+        let size = &self.graphs[to.part].values[reader.0].dims;
         if state.from.is_empty() {
-            return wrong("nothing writes it: name an output in `from`".into());
+            let reason = format!(
+                "[state] {}: nothing writes it: name an output in `from`",
+                state.name
+            );
+            return Err(self.manifest.wrong(reason));
         }
         for from in &state.from {
-            let graph = longest(from.part);
-            let Some(value) = find(graph, &graph.outputs, &from.value) else {
-                let names = listed(graph, &graph.outputs);
-                return wrong(format!(
-                    "`{}` has no output `{}`; its outputs: {names}",
-                    entry(from.part),
-                    from.value
-                ));
-            };
-            let dims = &graph.values[value.0].dims;
+            let value = self.output(from.part, &from.value);
+            let value = value.ok_or_else(|| self.missing("output", from.part, &from.value))?;
+            let dims = &self.graphs[from.part].values[value.0].dims;
             if dims.iter().product::<usize>() != size.iter().product::<usize>() {
-                return wrong(format!(
-                    "`{}.{}` is {dims:?}, `{}.{}` takes {size:?}: encoder and step must agree",
-                    entry(from.part),
-                    from.value,
-                    entry(state.to.part),
-                    state.to.value
-                ));
+                return Err(self.manifest.wrong(format!(
+                    "[state] {}: `{}.{}` is {dims:?}, `{}.{}` takes {size:?}: they must be of one size",
+                    state.name, self.names[from.part], from.value, self.names[to.part], to.value
+                )));
             }
         }
         Ok(())
     }
 
-    /// Runs the models over one sample and shows the values of each run: the number of the model, the model as loaded for
-    /// the sample's length, and all its values.
+    /// Runs the models over one sample and shows the number of the model and all values of each run.
     ///
     /// # Errors
     /// [`ConvertError::Reference`].
     pub fn run(
         &mut self,
         sample: &Sample,
-        mut seen: impl FnMut(usize, &Loaded, &Values),
+        mut seen: impl FnMut(usize, &Values),
     ) -> Result<(), ConvertError> {
         let mut kept: Vec<Option<ArrayD<f32>>> = vec![None; self.states.len()];
         if let (Some(encode), Some(input)) = (self.encode, &sample.input) {
             let values =
                 self.run_part(encode, sample.length, |_| Some(input.clone()), &mut kept)?;
-            let loaded = self.part(encode, self.own_length(encode, sample.length))?;
-            seen(encode, &loaded, &values);
+            seen(encode, &values);
         }
         for &token in &sample.tokens {
             let token = |name: &str| {
@@ -273,8 +253,7 @@ impl<'m> Bundle<'m> {
             };
             let step = self.step;
             let values = self.run_part(step, sample.length, token, &mut kept)?;
-            let loaded = self.part(step, self.own_length(step, sample.length))?;
-            seen(step, &loaded, &values);
+            seen(step, &values);
         }
         Ok(())
     }
@@ -286,14 +265,9 @@ impl<'m> Bundle<'m> {
         given: impl Fn(&str) -> Option<ArrayD<f32>>,
         kept: &mut [Option<ArrayD<f32>>],
     ) -> Result<Values, ConvertError> {
-        let length = if self.max_length == 0 {
-            0
-        } else {
-            self.own_length(part, length)
-        };
-        let loaded = self.part(part, length)?;
+        let reference = self.part(part, length)?;
         let mut inputs = Vec::new();
-        for input in loaded.reference.inputs() {
+        for input in reference.inputs() {
             let state = self
                 .states
                 .iter()
@@ -315,7 +289,7 @@ impl<'m> Bundle<'m> {
             })?;
             inputs.push(array);
         }
-        let values = loaded.reference.run(&inputs)?;
+        let values = reference.run(&inputs)?;
         for (state, kept) in self.states.iter().zip(kept) {
             for from in state.from.iter().filter(|from| from.part == part) {
                 *kept = values.get(&from.value).and_then(|tensor| to_f32(tensor));
@@ -323,42 +297,6 @@ impl<'m> Bundle<'m> {
         }
         Ok(values)
     }
-}
-
-fn find(graph: &Graph, among: &[ValueId], name: &str) -> Option<ValueId> {
-    let named = |id: &&ValueId| {
-        graph.values[id.0]
-            .source
-            .as_ref()
-            .is_some_and(|source| source.onnx == name)
-    };
-    among.iter().find(named).copied()
-}
-
-fn listed(graph: &Graph, among: &[ValueId]) -> String {
-    let names: Vec<&str> = among
-        .iter()
-        .map(|id| graph.values[id.0].name.as_str())
-        .collect();
-    names.join(", ")
-}
-
-/// The value of `among` that stands for the ONNX value `name`.
-///
-/// # Errors
-/// [`ConvertError::Manifest`] when there is none.
-pub fn named(
-    manifest: &Manifest,
-    graph: &Graph,
-    among: &[ValueId],
-    name: &str,
-) -> Result<ValueId, ConvertError> {
-    find(graph, among, name).ok_or_else(|| {
-        manifest.wrong(format!(
-            "there is no `{name}` among {}",
-            listed(graph, among)
-        ))
-    })
 }
 
 /// One sequence with the tokens to be fed to the step.
@@ -385,7 +323,7 @@ impl Samples {
     ///
     /// # Errors
     /// [`ConvertError::File`], [`ConvertError::Data`].
-    pub fn load(path: &Path, bundle: &mut Bundle) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path, bundle: &Bundle) -> Result<Self, ConvertError> {
         let tokens: Array2<i64> = read_array(path, "tokens")?;
         let mut samples: Vec<Sample> = tokens
             .outer_iter()
@@ -411,17 +349,10 @@ impl Samples {
         else {
             return Ok(Self { samples });
         };
-        let loaded = bundle.longest(encode)?;
-        let input = loaded
-            .reference
-            .inputs()
+        let input = bundle.inputs[encode]
             .iter()
             .find(|input| input.name == name);
-        let input = input.ok_or_else(|| {
-            bundle.manifest.wrong(format!(
-                "[decode] input `{name}` is no input of the encoder"
-            ))
-        })?;
+        let input = input.ok_or_else(|| bundle.missing("input", encode, &name))?;
         let array = read_sequences(path, input)?;
         let lengths = lengths(path, &name, &array)?;
         if array.shape()[0] != samples.len() || lengths.len() != samples.len() {

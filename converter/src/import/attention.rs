@@ -3,6 +3,7 @@
 //! Scale may stand on the query, on the keys, split over both, or on the scores. Heads may be split and joined by any
 //! chain of Reshape and Transpose: the views know.
 
+use super::additive::Additive;
 use super::node::OnnxNode;
 use super::view::{self, View};
 use super::{Importer, Item};
@@ -29,9 +30,38 @@ pub struct Scores {
     visible: Option<Vec<bool>>,
     /// For each element of the ONNX tensor, which of the scores `[heads, queries, keys]` it is.
     pub index: ArrayD<u32>,
+    /// They are not dot products but energies of a small network.
+    additive: Option<Additive>,
+    /// ONNX name of their softmax.
+    pub weights: Option<String>,
 }
 
 impl Scores {
+    /// Energies of `count` rows: one query `[a]`, keys `[count, a]`.
+    pub fn additive(
+        query: ValueId,
+        keys: ValueId,
+        count: usize,
+        shape: &[usize],
+        additive: Additive,
+    ) -> Self {
+        let index = ArrayD::from_shape_vec(IxDyn(shape), (0..count as u32).collect());
+        Self {
+            query,
+            keys,
+            heads: 1,
+            key_heads: 1,
+            queries: 1,
+            key_count: count,
+            scale: 1.0,
+            causal: false,
+            visible: None,
+            index: index.expect("one score for each row"),
+            additive: Some(additive),
+            weights: None,
+        }
+    }
+
     /// Scores in another arrangement: `index` says for each which one it was.
     pub fn gathered(&self, index: &ArrayD<u32>) -> Self {
         let flat: Vec<u32> = self.index.iter().copied().collect();
@@ -71,7 +101,10 @@ impl Scores {
         let run: Vec<u32> = moved.iter().copied().collect();
         let over_keys = self.index.shape()[axis] == turned.key_count && view::is_run(&run, 0);
         let masked = self.causal || self.visible.is_some();
-        let one_head = self.heads == 1 && !masked && run.len() == self.queries * self.key_count;
+        let one_head = self.heads == 1
+            && self.additive.is_none()
+            && !masked
+            && run.len() == self.queries * self.key_count;
         (one_head && over_keys).then_some(turned)
     }
 }
@@ -182,6 +215,8 @@ impl Importer<'_> {
             causal: false,
             visible: None,
             index,
+            additive: None,
+            weights: None,
         };
         self.items.insert(node.output.clone(), Item::Scores(scores));
         Ok(())
@@ -219,12 +254,18 @@ impl Importer<'_> {
             )));
         }
         let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
-        let op = Op::Attention {
-            heads,
-            scale: scores.scale,
-            causal: scores.causal,
-            visible: scores.visible.clone(),
-            key_heads: scores.key_heads,
+        let op = match &scores.additive {
+            None => Op::Attention {
+                heads,
+                scale: scores.scale,
+                causal: scores.causal,
+                visible: scores.visible.clone(),
+                key_heads: scores.key_heads,
+            },
+            Some(Additive { v, tanh }) => Op::AdditiveAttention {
+                v: v.iter().map(|v| v * scores.scale).collect(),
+                tanh: *tanh,
+            },
         };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
         let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {
@@ -240,6 +281,23 @@ impl Importer<'_> {
             &dims,
             view,
         );
+        self.hand_out_weights(&scores)
+    }
+
+    /// The weights of the attention just added are its second result, if the model hands them out.
+    fn hand_out_weights(&mut self, scores: &Scores) -> Result<(), ConvertError> {
+        let outputs = &self.reference.graph().output;
+        let named = |name: &&String| outputs.iter().any(|output| output.name == **name);
+        let single = scores.heads == 1 && scores.queries == 1;
+        if let Some(name) = scores.weights.as_ref().filter(named)
+            && single
+        {
+            let weights = self.add_value(name, &[scores.key_count], &[scores.key_count]);
+            if let Some(node) = self.graph.nodes.last_mut() {
+                node.second = Some(weights);
+            }
+            self.handed_out.insert(name.clone(), weights);
+        }
         Ok(())
     }
 }

@@ -140,8 +140,10 @@ impl Importer<'_> {
             "Pow" => Function::Input.with(Binary::Pow, Function::Constant(self.scalar(node, 1)?)),
             _ => return Err(node.unsupported()),
         };
-        if let Item::MeanSquare(mean) = self.item(node, 0)? {
-            return self.root(node, mean, &outer);
+        match self.item(node, 0)? {
+            Item::MeanSquare(mean) => return self.root(node, mean, &outer),
+            Item::RowSum(sum) if node.op == "Tanh" => return self.squash(node, sum),
+            _ => {}
         }
         let (view, inner) = self.curve(node, 0)?;
         self.insert_curve(node, view, outer.of(&inner))
@@ -180,6 +182,13 @@ impl Importer<'_> {
                 return self.masked(node, scores, &mask);
             }
         }
+        for (sum, bias) in [(0, 1), (1, 0)] {
+            if let (Ok(Item::RowSum(sum)), Some(bias)) =
+                (self.item(node, sum), self.weight(node, bias)?)
+            {
+                return self.add_bias(node, sum, &bias);
+            }
+        }
         if binary == Binary::Add && self.add_epsilon(node)? {
             return Ok(());
         }
@@ -212,6 +221,9 @@ impl Importer<'_> {
             && positions(&a) == positions(&b)
             && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == self.graph.values[a.base.0].len();
+        if !fits && binary == Binary::Add && self.add_row(node, &a, &b)? {
+            return Ok(());
+        }
         if !fits {
             return Err(node.form("only tensors of the same shape and layout can be added"));
         }
@@ -323,6 +335,9 @@ impl Importer<'_> {
             (None, Some(constant)) => (constant, 0),
             _ => return self.multiply_tensors(node, binary),
         };
+        if let (Item::RowSum(sum), Binary::Mul) = (self.item(node, input)?, binary) {
+            return self.times_v(node, sum, &constant);
+        }
         let first = constant.first().copied().unwrap_or(1.0);
         if constant.iter().any(|&c| c != first) {
             return self.factor_per_channel(node, &constant, input, binary);
@@ -357,7 +372,7 @@ impl Importer<'_> {
                 let factor = ArrayD::from_elem(IxDyn(&[1]), factor);
                 Item::Terms(terms.times(&factor).ok_or_else(|| node.form("a factor"))?)
             }
-            Item::Product(_) | Item::MeanSquare(_) => {
+            Item::RowSum(_) | Item::Joined(_) | Item::Product(_) | Item::MeanSquare(_) => {
                 return Err(node.form("a factor on the mean square of a normalisation, or on a product that is yet to be summed up: put it into the layer before"));
             }
             Item::Weights(_) => {

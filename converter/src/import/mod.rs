@@ -4,6 +4,7 @@
 //! decided here is only meaning: which nodes move data (`view`), which compute (`nodes`), which together are an
 //! attention (`attention`).
 
+mod additive;
 mod attention;
 mod elementwise;
 mod image;
@@ -38,6 +39,10 @@ enum Item {
     Terms(terms::Terms),
     /// A product of tensors of different shape that is yet to be summed up.
     Product(Box<sums::Product>),
+    /// Tensors joined along channels, of which one is a single row repeated.
+    Joined(Vec<View>),
+    /// A row added to each of some rows.
+    RowSum(additive::RowSum),
     /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
     Scores(attention::Scores),
     /// The softmax of scores.
@@ -98,6 +103,8 @@ struct Importer<'r> {
     rows: HashMap<(ValueId, usize, usize), ValueId>,
     columns: HashMap<(ValueId, usize, usize), ValueId>,
     shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
+    /// Attention weights that the model hands out, by ONNX name.
+    handed_out: HashMap<String, ValueId>,
 }
 
 impl<'r> Importer<'r> {
@@ -144,6 +151,7 @@ impl<'r> Importer<'r> {
             rows: HashMap::new(),
             columns: HashMap::new(),
             shapes: HashMap::new(),
+            handed_out: HashMap::new(),
         }
     }
 
@@ -245,6 +253,28 @@ impl<'r> Importer<'r> {
             name: name.into(),
             op: Op::Constant { values },
             inputs: vec![],
+            output,
+            second: None,
+        });
+        output
+    }
+
+    /// Adds a node whose result is in no ONNX file; `dims` as [`Value::dims`].
+    fn add_inner(&mut self, name: &str, op: Op, inputs: Vec<ValueId>, dims: &[usize]) -> ValueId {
+        let mut dims: Vec<usize> = dims.iter().copied().filter(|&d| d != 1).collect();
+        if dims.is_empty() {
+            dims.push(1);
+        }
+        let output = self.next_value();
+        self.graph.values.push(Value {
+            name: name.into(),
+            dims,
+            source: None,
+        });
+        self.graph.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs,
             output,
             second: None,
         });
@@ -497,6 +527,10 @@ impl<'r> Importer<'r> {
 
     fn finish(mut self) -> Result<Graph, ConvertError> {
         for output in &self.reference.graph().output {
+            if let Some(&weights) = self.handed_out.get(&output.name) {
+                self.graph.outputs.push(weights);
+                continue;
+            }
             let view = match self.items.get(&output.name).cloned() {
                 Some(Item::View(view)) if view.factor == 1.0 => Some(view),
                 Some(Item::View(view)) => {

@@ -310,6 +310,13 @@ impl Importer<'_> {
                 .into_shape_with_order((rows, columns))
                 .expect("unit axes only");
             let weight = weight.t().as_standard_layout().into_owned().into_dyn();
+            match self.item(node, 0)? {
+                Item::Joined(views) => return self.joined_times(node, &views, &weight),
+                Item::RowSum(sum) if columns == 1 => {
+                    return self.energies(node, sum, Some(weight.iter().copied().collect()));
+                }
+                _ => {}
+            }
             let x = self.view(node, 0)?;
             return self.linear(node, x, weight, vec![0.0; columns]);
         }
@@ -388,6 +395,9 @@ impl Importer<'_> {
         }
         if let Some(view) = self.join_views(&views, axis) {
             self.items.insert(node.output.clone(), Item::View(view));
+            return Ok(());
+        }
+        if axis + 1 == shape.len() && self.join_repeated(node, &views) {
             return Ok(());
         }
         let in_rows = |view: &View| {
@@ -483,11 +493,14 @@ impl Importer<'_> {
                 let scores = scores.along(axis).ok_or_else(|| {
                     node.form("the softmax of attention scores must run over the keys")
                 })?;
+                let weights = Some(node.output.clone());
+                let mut scores = scores;
+                scores.weights = weights;
                 self.items
                     .insert(node.output.clone(), Item::Weights(scores));
                 Ok(())
             }
-            Item::Weights(_) | Item::MeanSquare(_) => {
+            Item::Weights(_) | Item::MeanSquare(_) | Item::Joined(_) | Item::RowSum(_) => {
                 Err(node.form("softmax must be that of a tensor or of attention scores"))
             }
             _ => {

@@ -104,6 +104,9 @@ impl Importer<'_> {
             _ => None,
         };
         let axis = axis.ok_or_else(|| node.form("a sum must run over one axis"))?;
+        if let (Item::RowSum(sum), true) = (self.item(node, 0)?, axis + 1 == input.len()) {
+            return self.energies(node, sum, None);
+        }
         if let Item::Product(product) = self.item(node, 0)? {
             return self.weighted_sum(node, &product, axis);
         }

@@ -163,9 +163,14 @@ impl Lowering<'_> {
     }
 
     /// Packs keys and values now, for an attention that another entry point runs.
-    pub(super) fn pack(&mut self, node: &Node, heads: usize) -> Result<(), ConvertError> {
+    pub(super) fn pack(
+        &mut self,
+        node: &Node,
+        heads: usize,
+        key_heads: usize,
+    ) -> Result<(), ConvertError> {
         let [key, value] = [node.inputs[1], node.inputs[2]];
-        let shape = self.attention_shape(node, heads)?;
+        let shape = self.attention_shape(node, heads, key_heads)?;
         let [k, v] = if self.scheme.all_int16(&[key, value]) {
             [self.tensor(key), self.tensor(value)]
         } else {

@@ -226,14 +226,16 @@ impl Lowering<'_> {
             if there(&node.inputs) {
                 self.node(node)?;
             } else if let Node {
-                op: Op::Attention { heads, .. },
+                op: Op::Attention {
+                    heads, key_heads, ..
+                },
                 inputs,
                 ..
             } = node
                 && there(&inputs[1..])
                 && !self.packed.contains_key(&node.output)
             {
-                self.pack(node, *heads)?;
+                self.pack(node, *heads, *key_heads)?;
             }
         }
         Ok(())

@@ -93,7 +93,8 @@ impl Lowering<'_> {
                 self.reshape(node);
                 Ok(())
             }
-            Op::Attention { .. }
+            Op::AdditiveAttention { .. }
+            | Op::Attention { .. }
             | Op::ConcatRows
             | Op::Constant { .. }
             | Op::Rotary(_)
