@@ -57,6 +57,7 @@ fn bytes() -> Vec<u8> {
         range: RangeMethod::MinMax,
         audio: false,
         wide: BTreeSet::new(),
+        given: Default::default(),
     };
     let scheme = Scheme::new(&graph, &[range(1.0), range(2.0), range(1.0)], &choices);
     let program = lower(&graph, &scheme, Form::Window).unwrap();

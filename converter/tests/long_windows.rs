@@ -137,6 +137,7 @@ impl Block {
             } else {
                 BTreeSet::new()
             },
+            given: Default::default(),
         };
         let scheme = Scheme::new(&graph, &distributions, &choices).fine();
         let program = lower(&graph, &scheme, form).unwrap();

@@ -24,7 +24,7 @@ pub struct Product {
 #[derive(Clone, Debug)]
 enum Weights {
     /// The softmax of scores.
-    Attention(Scores),
+    Attention(Box<Scores>),
     /// Any tensor.
     Value(ValueId),
 }
@@ -53,7 +53,7 @@ impl Importer<'_> {
                 };
                 let index = stretched(&scores.index);
                 let values = self.view(node, 1 - at)?;
-                (Weights::Attention(scores.clone()), index, values)
+                (Weights::Attention(Box::new(scores.clone())), index, values)
             }
             None => {
                 let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
@@ -319,7 +319,7 @@ impl Importer<'_> {
                     return Err(form());
                 }
                 let rows = View::whole(rows, &[1, steps, channels]);
-                self.attention(node, scores.clone(), rows)
+                self.attention(node, (**scores).clone(), rows)
             }
             Weights::Value(base) => {
                 let weights = self.rows_of(*base, &weight, steps).ok_or_else(form)?;
