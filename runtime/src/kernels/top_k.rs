@@ -183,7 +183,9 @@ pub fn linear_top_k(
     scores: &mut [i32],
 ) {
     let mut ranking = Ranking::new(tokens, scores, multiplier);
-    let mut weights = matrix.weights.chunks(BATCH * pairs.len().max(1));
+    let mut weights = matrix
+        .weights
+        .chunks(BATCH.saturating_mul(pairs.len()).max(1));
     let mut bias = matrix.bias.chunks(BATCH);
     for multipliers in output.multipliers.chunks(BATCH) {
         let (Some(weights), Some(bias)) = (weights.next(), bias.next()) else {

@@ -69,13 +69,15 @@ pub(super) fn run_weighted(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
 }
 
 fn weigh<'w, X: Activation, Y: Activation>(
-    weights: impl Iterator<Item = &'w [i16]>,
+    mut weights: impl Iterator<Item = &'w [i16]>,
     x: &[X],
     by: &Rescale,
     sums: &mut [i32],
     y: &mut [Y],
 ) {
-    for (w, y) in weights.zip(y.chunks_exact_mut(sums.len().max(1))) {
+    // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
+    let mut rows = y.chunks_exact_mut(sums.len().max(1));
+    while let (Some(w), Some(y)) = (weights.next(), rows.next()) {
         weighted_rows(w, x, by, sums, y);
     }
 }
