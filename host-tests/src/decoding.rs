@@ -1,7 +1,7 @@
 //! Decoding on an emulated core: the decoding application's tokens and what they cost, and whether a decode gives the same
 //! bytes there as here.
 
-use crate::cost::{AlignedFile, CostError, Mean, means};
+use crate::cost::{AlignedFile, CostError};
 use crate::emulator::{Core, Emulator, EmulatorError, Region};
 use crate::images::{BuildError, Image};
 use attn_firmware::trace;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 use zerocopy::IntoBytes;
 
-const TIMEOUT: Duration = Duration::from_secs(600);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Why a decode on an emulated core cannot be run or judged.
 #[derive(Debug, Error)]
@@ -63,7 +63,7 @@ pub enum DecodingError {
     BadOutput(String),
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DecodingError + '_ {
+pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DecodingError + '_ {
     move |source| DecodingError::Io {
         path: path.into(),
         source,
@@ -156,14 +156,6 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// The mean step.
-    pub fn step(&self) -> Mean {
-        means(&self.regions)
-            .into_iter()
-            .find(|mean| mean.name == "step")
-            .unwrap_or_default()
-    }
-
     /// Everything in regions of this name together.
     pub fn total(&self, name: &str) -> u64 {
         let named = self.regions.iter().filter(|region| region.name == name);

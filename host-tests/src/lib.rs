@@ -14,6 +14,7 @@ pub mod emulator;
 pub mod checks;
 pub mod cost;
 pub mod decoding;
+pub mod decoding_cost;
 pub mod demo;
 pub mod identity;
 pub mod recording;

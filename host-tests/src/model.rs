@@ -1,4 +1,5 @@
-//! The shipped model, converted: `models/kws.onnx` through the `attn` command into `target/attn/kws.attn`.
+//! The shipped models, converted through the `attn` command into `target/attn`: the keyword spotter, and bundles that
+//! decode.
 
 use crate::workspace;
 use std::path::PathBuf;
@@ -58,14 +59,27 @@ pub struct Converted {
 /// # Errors
 /// [`ModelFileError`].
 pub fn convert() -> Result<Converted, ModelFileError> {
+    convert_to("kws.attn", &CONVERT)
+}
+
+/// Converts the shipped bundle `models/NAME.bundle.toml`.
+///
+/// # Errors
+/// [`ModelFileError`].
+pub fn convert_bundle(name: &str) -> Result<Converted, ModelFileError> {
+    let bundle = format!("models/{name}.bundle.toml");
+    convert_to(&format!("{name}.attn"), &["convert", &bundle])
+}
+
+fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileError> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |source| ModelFileError::Io { what, source }
     };
     let folder = workspace::build_folder().map_err(io("target/attn"))?;
-    let path = folder.join("kws.attn");
+    let path = folder.join(name);
     let work = tempfile::tempdir_in(&folder).map_err(io("target/attn"))?;
-    let part = work.path().join("kws.attn");
+    let part = work.path().join(name);
     // Not `-p attn-converter`: with other packages selected, dependencies get other features and are built twice.
     let attn = ["--bin", "attn"];
     let built = cargo(&["build"])
@@ -79,19 +93,19 @@ pub fn convert() -> Result<Converted, ModelFileError> {
     let output = cargo(&["run", "--quiet"])
         .args(attn)
         .arg("--")
-        .args(CONVERT)
+        .args(arguments)
         .arg("-o")
         .arg(&part)
         .output()
         .map_err(io("cannot start cargo"))?;
     let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-        .replace(&part.display().to_string(), "kws.attn");
+        .replace(&part.display().to_string(), name);
     if !output.status.success() {
         return Err(ModelFileError::Failed(report));
     }
-    let new = std::fs::read(&part).map_err(io("kws.attn"))?;
+    let new = std::fs::read(&part).map_err(io(name))?;
     if std::fs::read(&path).ok().as_ref() != Some(&new) {
-        std::fs::rename(&part, &path).map_err(io("kws.attn"))?;
+        std::fs::rename(&part, &path).map_err(io(name))?;
     }
     Ok(Converted { path, report })
 }

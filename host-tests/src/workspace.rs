@@ -30,6 +30,16 @@ pub fn demo_recording() -> PathBuf {
     root().join("firmware/assets/demo.wav")
 }
 
+/// The recording of spoken digits.
+pub fn digits_recording() -> PathBuf {
+    root().join("firmware/assets/digits.wav")
+}
+
+/// The digits that are said in it.
+pub fn digits_truth() -> PathBuf {
+    root().join("firmware/assets/digits.txt")
+}
+
 /// What is said in the demo recording, and when.
 pub fn demo_truth() -> PathBuf {
     root().join("firmware/assets/demo.csv")

@@ -1,11 +1,12 @@
 //! `cargo xtask`: set-up, demo, tests, generated tables. Thin glue; what is measured and how is in `host-tests`.
 
 mod cost;
+mod decode;
 mod demo;
 mod setup;
 mod test;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,9 +24,15 @@ enum Command {
     Setup,
     /// Converts the shipped model to target/attn/kws.attn
     Model,
-    /// Plays a recording to the keyword spotter on an emulated Cortex-M4
+    /// Runs a shipped model on an emulated Cortex-M4: keywords in a recording, phonemes of a word, spoken digits
     Demo {
-        /// A WAV file of yours, in place of the committed recording
+        /// Which one
+        #[arg(value_enum, default_value_t = Shown::Keywords)]
+        what: Shown,
+        /// For g2p: the word
+        #[arg(default_value = decode::WORD)]
+        word: String,
+        /// For keywords and digits: a WAV file of yours, in place of the committed recording
         #[arg(long)]
         wav: Option<PathBuf>,
     },
@@ -39,6 +46,17 @@ enum Command {
     },
 }
 
+/// What the demo shows.
+#[derive(Clone, Copy, ValueEnum)]
+enum Shown {
+    /// Keyword spotting
+    Keywords,
+    /// Grapheme to phoneme
+    G2p,
+    /// Strings of spoken digits
+    Digits,
+}
+
 /// What a task gives back.
 type TaskResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -46,7 +64,11 @@ fn main() -> ExitCode {
     let result = match Task::parse().command {
         Command::Setup => setup::run().map_err(Into::into),
         Command::Model => demo::model().map(drop),
-        Command::Demo { wav } => demo::run(wav.as_deref()),
+        Command::Demo { what, word, wav } => match what {
+            Shown::Keywords => demo::run(wav.as_deref()),
+            Shown::G2p => decode::g2p(&word),
+            Shown::Digits => decode::digits(wav.as_deref()),
+        },
         Command::Test => test::run(),
         Command::Cost { check } => cost::run(check),
     };
