@@ -228,6 +228,12 @@ impl Lowering<'_> {
             });
         }
         let inputs: Vec<TensorId> = node.inputs.iter().map(|&id| self.tensor(id)).collect();
+        if self.scheme.is_half() {
+            let inputs = inputs.iter().map(|&x| view(&mut self.program, x)).collect();
+            let y = view(&mut self.program, y);
+            self.op(&node.name, OpKind::Concat, inputs, vec![y], None, &[0u8; 0]);
+            return Ok(());
+        }
         let params = inputs
             .iter()
             .map(|&x| self.requantize_params(&node.name, x, y));

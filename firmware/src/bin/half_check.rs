@@ -171,6 +171,7 @@ fn measure(random: &mut Random) {
     });
     let shape = Shape {
         heads: 1,
+        key_heads: 1,
         head_dim: 64,
         slots: 98,
     };

@@ -8,16 +8,20 @@ use attn_runtime::kernels::half::gates::side_len;
 use attn_runtime::kernels::half::{LANES, packed_len};
 use attn_runtime::ops::{
     AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
-    Conv1dHalfParams, EmbeddingHalfParams, GruHalfParams, LayerNormHalfParams, LinearHalfParams,
-    LutHalfParams, MulHalfParams, OpError, RecurrentHalfSide, Start, TopKHalfParams,
+    ConstantParams, Conv1dHalfParams, EmbeddingHalfParams, GruHalfParams, LayerNormHalfParams,
+    LinearHalfParams, LutHalfParams, MulHalfParams, OpError, RecurrentHalfSide, RotaryHalfParams,
+    Start, TopKHalfParams,
 };
 use attn_runtime::{ModelError, TensorError};
 use proptest::prelude::*;
 
 const C: usize = 4;
 const ROWS: usize = 3;
+/// Channels of keys and values: one head for two of queries.
+const KEYS: usize = 2;
 const WINDOW: Shape = Shape {
     heads: 2,
+    key_heads: 1,
     head_dim: 2,
     slots: ROWS,
 };
@@ -28,6 +32,7 @@ const F16: DType = DType::F16;
 fn attention(score_factor: f32, causal: u32) -> AttentionHalfParams {
     AttentionHalfParams {
         heads: WINDOW.heads as u32,
+        key_heads: WINDOW.key_heads as u32,
         head_dim: WINDOW.head_dim as u32,
         slots: WINDOW.slots as u32,
         score_factor,
@@ -112,9 +117,9 @@ fn step(b: &mut Builder, [history, h, h2, c, keys, values, ring]: [u16; 7]) {
     let gru = op(b, OpKind::Gru, &[wide, h], row, 2 * C, &params);
     let params = recurrent(b, 4, Start::Last);
     let lstm = op(b, OpKind::Lstm, &[deep, h2, c], row, 3 * C, &params);
-    let [q, k, v] = [gru, lstm, gru].map(|x| {
-        let params = layer(b, C, C);
-        op(b, OpKind::Linear, &[x], row, C, &params)
+    let [q, k, v] = [(gru, C), (lstm, KEYS), (gru, KEYS)].map(|(x, out)| {
+        let params = layer(b, out, C);
+        op(b, OpKind::Linear, &[x], [1, out], C, &params)
     });
     let pushed = [k, v, keys, values, ring];
     b.op(OpKind::PushKeyValue, &pushed, &[], None, &attention(0.0, 0));
@@ -179,7 +184,27 @@ fn window(b: &mut Builder) {
     let (back, cell) = (halves(b, ROWS, C), halves(b, 1, C));
     let scratch = b.tensor(Storage::Arena, DType::I32, 1, 3 * C);
     let given = recurrent(b, 4, Start::Given);
-    let mean = op(b, OpKind::MeanRows, &[states], [1, C], 0, &[0u8; 0]);
+    let turn = RotaryHalfParams {
+        table: b.weights(2 * 2 * ROWS),
+        positions: ROWS as u32,
+        head_dim: 2,
+        pairs: 1,
+        interleaved: 0,
+    };
+    let turned = op(b, OpKind::Rotary, &[states], rows, 0, &turn);
+    let data = ConstantParams {
+        data: b.weights(2 * ROWS * ROWS),
+    };
+    let shares = op(b, OpKind::Constant, &[], [ROWS, ROWS], 0, &data);
+    let weighed = op(
+        b,
+        OpKind::WeightedRows,
+        &[shares, turned],
+        rows,
+        ROWS,
+        &[0u8; 0],
+    );
+    let mean = op(b, OpKind::MeanRows, &[weighed], [1, C], 0, &[0u8; 0]);
     b.op(
         OpKind::Lstm,
         &[x, h, mean],
@@ -232,11 +257,13 @@ fn decoder(b: &mut Builder) {
     );
     let shape = Shape {
         heads: 1,
+        key_heads: 1,
         head_dim: C,
         slots: ROWS,
     };
     let one = AttentionHalfParams {
         heads: 1,
+        key_heads: 1,
         head_dim: C as u32,
         ..attention(0.3, 0)
     };

@@ -40,7 +40,7 @@ pub use half::{
     AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
     Conv1dHalfParams, DepthwiseConv1dHalfParams, EmbeddingHalfParams, GruHalfParams,
     LayerNormHalfParams, LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams,
-    RecurrentHalfSide, TopKHalfParams,
+    RecurrentHalfSide, RotaryHalfParams, TopKHalfParams,
 };
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;

@@ -30,7 +30,7 @@ pub struct RotaryParams {
 }
 
 /// Bound of positions, and of the counter.
-const MAX_POSITIONS: u32 = 1 << 20;
+pub(super) const MAX_POSITIONS: u32 = 1 << 20;
 
 impl RotaryParams {
     fn rotation<'a>(
@@ -64,22 +64,26 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let same = x.channels() == y.channels() && x.rows() == y.rows();
     let heads = x.channels().is_multiple_of(params.head_dim as usize);
     require(same && heads, OpError::WrongShape)?;
-    match op.input_count() {
-        1 => op.require_disjoint(&[x, y])?,
-        2 => {
-            let counter = op.input(1)?;
-            let kept = counter.storage() == Storage::State && counter.dtype() == DType::I32;
-            require(kept, OpError::WrongStorage)?;
-            require(
-                counter.len() == 1 && counter.zero_point == 0,
-                OpError::WrongShape,
-            )?;
-            op.require_disjoint(&[x, counter, y])?;
-        }
-        _ => return Err(OpError::WrongShape),
-    }
+    op.require_disjoint(&[x, y])?;
+    check_counter(op)?;
     params.by.check(y)?;
     params.rotation(op, x, y).map(drop)
+}
+
+/// The counter of a stream, input 1, if there is one.
+pub(super) fn check_counter(op: &OpView) -> Result<(), OpError> {
+    if op.input_count() == 1 {
+        return Ok(());
+    }
+    require(op.input_count() == 2, OpError::WrongShape)?;
+    let counter = op.input(1)?;
+    let kept = counter.storage() == Storage::State && counter.dtype() == DType::I32;
+    require(kept, OpError::WrongStorage)?;
+    require(
+        counter.len() == 1 && counter.zero_point == 0,
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[op.input(0)?, counter, op.output()?])
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -101,7 +105,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 }
 
 /// Moves the counter on by the rows in use, up to its bound; gives the position of the first row.
-fn advance(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
+pub(super) fn advance(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
     let x = op.input(0)?;
     let [x_bytes, counter] = op.tensors(arena, [x, op.input(1)?])?;
     let row = (x.channels() * x.dtype().size()).max(1);

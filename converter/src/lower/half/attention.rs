@@ -15,6 +15,7 @@ impl Lowering<'_> {
         &mut self,
         node: &Node,
         heads: usize,
+        key_heads: usize,
         scale: f32,
         causal: bool,
     ) -> Result<(), ConvertError> {
@@ -33,7 +34,8 @@ impl Lowering<'_> {
         }
         let shape = Shape {
             heads,
-            head_dim: keys.channels() / heads,
+            key_heads,
+            head_dim: keys.channels() / key_heads,
             slots: keys.rows(),
         };
         let (keys, values, ring) = self.half_push(node, &shape, key, value);
@@ -71,7 +73,7 @@ impl Lowering<'_> {
         };
         let name = |part: &str| format!("{}.{part}", node.name);
         let mut window = |part: &str, groups: usize| {
-            let dims = [shape.heads, LANES * groups / shape.heads];
+            let dims = [shape.key_heads, LANES * groups / shape.key_heads];
             self.program.tensor(name(part), &dims, Quant::HALF, place)
         };
         let keys = window("keys", shape.keys_len());
@@ -100,6 +102,7 @@ impl Lowering<'_> {
 fn window_params(shape: &Shape) -> AttentionHalfParams {
     AttentionHalfParams {
         heads: shape.heads as u32,
+        key_heads: shape.key_heads as u32,
         head_dim: shape.head_dim as u32,
         slots: shape.slots as u32,
         score_factor: 0.0,

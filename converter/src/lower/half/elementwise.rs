@@ -1,4 +1,4 @@
-//! Lut, Add, AddConstant, Concat, Embedding, LayerNorm, Mul in half precision, and operators without parameters.
+//! Lut, Add, AddConstant, Embedding, LayerNorm, Mul in half precision, and operators without parameters.
 
 use super::super::Lowering;
 use super::function::fit;
@@ -7,7 +7,7 @@ use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node};
 use crate::program::{Place, TensorId};
-use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
+use attn_runtime::format::OpKind;
 use attn_runtime::ops::{
     AddConstantHalfParams, AddHalfParams, EmbeddingHalfParams, LayerNormHalfParams, LutHalfParams,
     MulHalfParams,
@@ -138,20 +138,6 @@ impl Lowering<'_> {
             &params,
         );
         Ok(())
-    }
-
-    pub(super) fn half_concat(&mut self, node: &Node) -> Result<(), ConvertError> {
-        if node.inputs.len() > MAX_OP_INPUTS {
-            let reason = format!(
-                "{} inputs; at most {MAX_OP_INPUTS}: nest them",
-                node.inputs.len()
-            );
-            return Err(ConvertError::Limit {
-                node: node.name.clone(),
-                reason,
-            });
-        }
-        self.half_plain(node, OpKind::Concat)
     }
 
     /// An operator without parameters.

@@ -7,6 +7,7 @@ mod elementwise;
 mod function;
 mod matrix;
 mod recurrent;
+mod rows;
 
 use super::Lowering;
 use super::recurrent::Layer;
@@ -75,7 +76,7 @@ impl Lowering<'_> {
                 causal,
                 visible: None,
                 key_heads,
-            } if heads == key_heads => self.half_attention(node, *heads, *scale, *causal),
+            } => self.half_attention(node, *heads, *key_heads, *scale, *causal),
             Op::Activation(function) => self.half_activation(node, function),
             Op::Add { clamp } => self.half_add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
@@ -88,17 +89,16 @@ impl Lowering<'_> {
             } => self.half_layer_norm(node, gamma, beta, *epsilon, *centre),
             Op::Mul { factor } => self.half_mul(node, *factor),
             Op::MeanRows => self.half_plain(node, attn_runtime::format::OpKind::MeanRows),
-            Op::Concat => self.half_concat(node),
+            Op::Concat => self.concat(node),
             Op::Reshape => {
                 self.reshape(node);
                 Ok(())
             }
+            Op::ConcatRows => self.concat_rows(node),
+            Op::Constant { values } => self.half_constant(node, values),
+            Op::Rotary(rotation) => self.half_rotary(node, rotation),
+            Op::WeightedRows => self.half_weighted_rows(node),
             Op::AdditiveAttention { .. }
-            | Op::Attention { .. }
-            | Op::ConcatRows
-            | Op::Constant { .. }
-            | Op::Rotary(_)
-            | Op::WeightedRows
             | Op::Conv2d { .. }
             | Op::DepthwiseConv2d { .. }
             | Op::ConvTranspose2d { .. }

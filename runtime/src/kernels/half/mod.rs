@@ -16,6 +16,7 @@ pub mod gru;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
+pub mod rotary;
 pub mod softmax;
 pub mod top_k;
 

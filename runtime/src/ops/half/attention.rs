@@ -25,6 +25,8 @@ pub struct AttentionHalfParams {
     /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
     /// 0 on a stream and in PushKeyValue.
     pub rows_rule: u32,
+    /// Heads of keys and values, a divisor of `heads`; adjacent heads of queries share one.
+    pub key_heads: u32,
 }
 
 /// Elements of a ring tensor: next slot to overwrite, number of slots filled.
@@ -37,6 +39,8 @@ impl AttentionHalfParams {
     fn shape(&self) -> Result<Shape, OpError> {
         let in_range = |n: u32, max: u32| (1..=max).contains(&n);
         let valid = in_range(self.heads, MAX_HEADS)
+            && in_range(self.key_heads, self.heads)
+            && self.heads.is_multiple_of(self.key_heads)
             && in_range(self.head_dim, MAX_WIDTH)
             && in_range(self.slots, MAX_SLOTS)
             && self.score_factor.is_finite()
@@ -44,6 +48,7 @@ impl AttentionHalfParams {
         require(valid, OpError::BadParams)?;
         Ok(Shape {
             heads: self.heads as usize,
+            key_heads: self.key_heads as usize,
             head_dim: self.head_dim as usize,
             slots: self.slots as usize,
         })
@@ -68,17 +73,17 @@ fn check_ring(ring: &TensorRecord) -> Result<(), OpError> {
     require(fits, OpError::WrongShape)
 }
 
-fn check_rows(shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
+fn check_rows(heads: usize, shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
     half(rows)?;
-    let width = shape.heads.checked_mul(shape.head_dim);
+    let width = heads.checked_mul(shape.head_dim);
     require(width == Some(rows.channels()), OpError::WrongShape)
 }
 
 pub(super) fn check_push(op: &OpView) -> Result<(), OpError> {
     let shape = op.params::<AttentionHalfParams>()?.shape()?;
     let (key, value) = (op.input(0)?, op.input(1)?);
-    check_rows(&shape, key)?;
-    check_rows(&shape, value)?;
+    check_rows(shape.key_heads, &shape, key)?;
+    check_rows(shape.key_heads, &shape, value)?;
     require(
         key.rows() == value.rows() && key.rows() <= shape.slots,
         OpError::WrongShape,
@@ -107,7 +112,7 @@ pub(super) fn run_push(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     } else {
         (op.output()?, op.output_at(1)?, 0)
     };
-    let width = (shape.heads * shape.head_dim).max(1);
+    let width = (shape.key_heads * shape.head_dim).max(1);
     let slots = (first..shape.slots).chain(0..first);
     // One tensor can be both key and value: each is borrowed by itself.
     let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
@@ -164,8 +169,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let shape = params.shape()?;
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
-    check_rows(&shape, query)?;
-    check_rows(&shape, context)?;
+    check_rows(shape.heads, &shape, query)?;
+    check_rows(shape.heads, &shape, context)?;
     require(query.rows() == context.rows(), OpError::WrongShape)?;
     check_window(&shape, keys, values)?;
     match op.input_count() {

@@ -9,6 +9,7 @@ mod decoding;
 mod elementwise;
 mod matrix;
 mod recurrent;
+mod rows;
 
 pub use attention::AttentionHalfParams;
 pub use decoding::{AdditiveAttentionHalfParams, TopKHalfParams};
@@ -18,6 +19,7 @@ pub use elementwise::{
 };
 pub use matrix::{Conv1dHalfParams, DepthwiseConv1dHalfParams, LinearHalfParams};
 pub use recurrent::{GruHalfParams, LstmHalfParams, RecurrentHalfSide};
+pub use rows::RotaryHalfParams;
 
 use super::{ALL, OpError, OpView, arena, in_place, require, state};
 use crate::f16;
@@ -43,6 +45,9 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpKind::AddConstant if ALL => elementwise::check_add_constant(op),
         OpKind::Mul if ALL => elementwise::check_mul(op),
         OpKind::AdditiveAttention if ALL => decoding::check_additive(op),
+        OpKind::Constant if ALL => super::rows::check_constant(op),
+        OpKind::Rotary if ALL => rows::check_rotary(op),
+        OpKind::WeightedRows if ALL => rows::check_weighted(op),
         OpKind::TopK if ALL => decoding::check_top_k(op),
         OpKind::Lstm if ALL => recurrent::check_lstm(op),
         OpKind::Embedding if ALL => elementwise::check_embedding(op),
@@ -69,6 +74,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         OpKind::AddConstant if ALL => elementwise::run_add_constant(op, arena),
         OpKind::Mul if ALL => elementwise::run_mul(op, arena),
         OpKind::AdditiveAttention if ALL => decoding::run_additive(op, arena),
+        OpKind::Constant if ALL => super::rows::run_constant(op, arena),
+        OpKind::Rotary if ALL => rows::run_rotary(op, arena),
+        OpKind::WeightedRows if ALL => rows::run_weighted(op, arena),
         OpKind::TopK if ALL => decoding::run_top_k(op, arena),
         OpKind::Lstm if ALL => recurrent::run_lstm(op, arena),
         OpKind::Embedding if ALL => elementwise::run_embedding(op, arena),
