@@ -261,7 +261,7 @@ fn window_params(shape: &Shape) -> AttentionParams {
 }
 
 /// For each query, words of 32 bits: bit `slot % 32` of word `slot / 32` is set where it sees the slot.
-fn mask_words(visible: &[bool], slots: usize) -> Vec<u32> {
+pub(super) fn mask_words(visible: &[bool], slots: usize) -> Vec<u32> {
     let word = |bits: &[bool]| {
         let bit = |(i, &seen): (usize, &bool)| u32::from(seen) << i;
         bits.iter().enumerate().map(bit).sum::<u32>()

@@ -184,7 +184,9 @@ fn measure(random: &mut Random) {
                 break;
             };
             let (filled, wide) = (Filled::first(98), &mut memory.wide);
-            attend(query, keys, values, &filled, &shape, 0.2, wide, context);
+            attend(
+                query, keys, values, &filled, None, &shape, 0.2, wide, context,
+            );
         }
     });
 }

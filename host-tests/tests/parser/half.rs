@@ -29,14 +29,15 @@ const WINDOW: Shape = Shape {
 const QUARTER: i32 = 0x3e80_0000;
 const F16: DType = DType::F16;
 
-fn attention(score_factor: f32, causal: u32) -> AttentionHalfParams {
+fn attention(score_factor: f32, seen: u32) -> AttentionHalfParams {
     AttentionHalfParams {
         heads: WINDOW.heads as u32,
         key_heads: WINDOW.key_heads as u32,
         head_dim: WINDOW.head_dim as u32,
         slots: WINDOW.slots as u32,
         score_factor,
-        causal,
+        seen,
+        mask: 0,
         rows_rule: 0,
     }
 }
@@ -215,9 +216,13 @@ fn window(b: &mut Builder) {
     let keys = halves(b, 1, LANES * WINDOW.keys_len());
     let values = halves(b, 1, LANES * WINDOW.values_len());
     let packed = [keys, values];
+    let [k, v] = [states, back].map(|x| {
+        let params = layer(b, KEYS, C);
+        op(b, OpKind::Linear, &[x], [ROWS, KEYS], C, &params)
+    });
     b.op(
         OpKind::PushKeyValue,
-        &[states, back],
+        &[k, v],
         &packed,
         None,
         &attention(0.0, 0),
@@ -265,16 +270,18 @@ fn decoder(b: &mut Builder) {
         heads: 1,
         key_heads: 1,
         head_dim: C as u32,
-        ..attention(0.3, 0)
+        mask: b.words(1, 5),
+        ..attention(0.3, 2)
     };
     let keys = halves(b, 1, LANES * shape.keys_len());
     let values = halves(b, 1, LANES * shape.values_len());
+    let push = AttentionHalfParams { seen: 0, ..one };
     b.op(
         OpKind::PushKeyValue,
         &[memory, memory],
         &[keys, values],
         None,
-        &one,
+        &push,
     );
     let scratch = Some(b.tensor(Storage::Arena, DType::I32, 1, shape.scratch_len()));
     b.op(

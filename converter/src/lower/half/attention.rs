@@ -1,5 +1,6 @@
 //! Attention in half precision: keys and values packed into a window, then the query over it.
 
+use super::super::attention::mask_words;
 use super::super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::graph::Node;
@@ -8,16 +9,16 @@ use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
 use attn_runtime::kernels::half::LANES;
 use attn_runtime::kernels::half::attention::Shape;
-use attn_runtime::ops::AttentionHalfParams;
+use attn_runtime::ops::{AttentionHalfParams, AttentionParams};
 
 impl Lowering<'_> {
     pub(super) fn half_attention(
         &mut self,
         node: &Node,
-        heads: usize,
-        key_heads: usize,
+        [heads, key_heads]: [usize; 2],
         scale: f32,
         causal: bool,
+        visible: Option<&[bool]>,
     ) -> Result<(), ConvertError> {
         let [query, key, value] = [0, 1, 2].map(|i| self.tensor(node.inputs[i]));
         let [keys, values] = [1, 2].map(|i| &self.graph.values[node.inputs[i].0]);
@@ -40,10 +41,19 @@ impl Lowering<'_> {
         };
         let (keys, values, ring) = self.half_push(node, &shape, key, value);
         let context = self.add_value(node.output);
+        let (seen, mask) = match visible {
+            Some(visible) => {
+                let words = mask_words(visible, shape.slots);
+                (AttentionParams::MASK, self.program.weights(&words))
+            }
+            // The newest frame of a stream sees all there is.
+            None if causal && self.form == Form::Window => (AttentionParams::CAUSAL, 0),
+            None => (AttentionParams::ALL, 0),
+        };
         let params = AttentionHalfParams {
             score_factor: (f64::from(scale) * std::f64::consts::LOG2_E) as f32,
-            // The newest frame of a stream sees all there is.
-            causal: u32::from(causal && self.form == Form::Window),
+            seen,
+            mask,
             ..window_params(&shape)
         };
         let scratch = self.half_scratch(node, shape.scratch_len());
@@ -106,7 +116,8 @@ fn window_params(shape: &Shape) -> AttentionHalfParams {
         head_dim: shape.head_dim as u32,
         slots: shape.slots as u32,
         score_factor: 0.0,
-        causal: 0,
+        seen: AttentionParams::ALL,
+        mask: 0,
         rows_rule: 0,
     }
 }

@@ -74,9 +74,12 @@ impl Lowering<'_> {
                 heads,
                 scale,
                 causal,
-                visible: None,
+                visible,
                 key_heads,
-            } => self.half_attention(node, *heads, *key_heads, *scale, *causal),
+            } => {
+                let visible = visible.as_deref();
+                self.half_attention(node, [*heads, *key_heads], *scale, *causal, visible)
+            }
             Op::Activation(function) => self.half_activation(node, function),
             Op::Add { clamp } => self.half_add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),

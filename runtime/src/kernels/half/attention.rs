@@ -102,14 +102,15 @@ impl Filled {
     }
 }
 
-/// One query row `[heads * head_dim]` over the slots that are filled. `score_factor` is the factor on the scores times
-/// log2(e). With nothing filled the context is 0.
+/// One query row `[heads * head_dim]` over the slots that are filled and, with `bits`, seen: bit `slot % 32` of word
+/// `slot / 32` is set. `score_factor` is the factor on the scores times log2(e). Where nothing is seen the context is 0.
 #[allow(clippy::too_many_arguments)] // three operands, scratch, result
 pub fn attend(
     query: &[f16],
     keys: &[[f16; LANES]],
     values: &[[f16; LANES]],
     filled: &Filled,
+    bits: Option<&[u32]>,
     shape: &Shape,
     score_factor: f32,
     wide: &mut [f32],
@@ -134,7 +135,7 @@ pub fn attend(
             *scores = [0.0; LANES];
             dot4(wide_query, keys, scores);
         }
-        let reciprocal = weights(filled, scores);
+        let reciprocal = weights(filled, bits, scores);
         for (context, values) in context
             .chunks_mut(LANES)
             .zip(values.chunks_exact(shape.slots.max(1)))
@@ -152,29 +153,48 @@ pub fn attend(
     }
 }
 
-/// Turns the scores of the slots filled into weights `2^(score - greatest)`; gives 1 / their sum, or 0 without any.
-fn weights(filled: &Filled, scores: &mut [f32]) -> f32 {
+/// Turns the scores of the slots filled into weights `2^(score - greatest)`, 0 for those that are not seen; gives 1 / their
+/// sum, or 0 where there is none.
+fn weights(filled: &Filled, bits: Option<&[u32]>, scores: &mut [f32]) -> f32 {
     let ranges = [&filled.oldest, &filled.newest];
-    let of = |range: &Range<usize>| greatest(scores.get(range.clone()).unwrap_or(&[]));
+    let seen = |slot: usize| {
+        let word = |bits: &[u32]| {
+            bits.get(slot / 32)
+                .is_some_and(|word| word >> (slot % 32) & 1 == 1)
+        };
+        bits.is_none_or(word)
+    };
+    let of = |range: &Range<usize>| match bits {
+        None => greatest(scores.get(range.clone()).unwrap_or(&[])),
+        Some(_) => {
+            let visible = range.clone().filter(|&slot| seen(slot));
+            let scores = visible.filter_map(|slot| scores.get(slot));
+            scores.fold(
+                f32::MIN,
+                |top, &score| if score > top { score } else { top },
+            )
+        }
+    };
     let [a, b] = ranges.map(of);
     let top = if b > a { b } else { a };
-    let (mut sum, mut count) = (0.0, 0);
+    let mut sum = 0.0;
     for range in ranges {
         let scores = scores.get_mut(range.clone()).unwrap_or_default();
-        for score in scores.iter_mut() {
-            *score = exp2(*score - top);
+        for (score, slot) in scores.iter_mut().zip(range.clone()) {
+            *score = if seen(slot) { exp2(*score - top) } else { 0.0 };
             sum += *score;
         }
-        count += scores.len();
     }
-    if count == 0 { 0.0 } else { 1.0 / sum }
+    // The greatest has weight 1.
+    if sum > 0.0 { 1.0 / sum } else { 0.0 }
 }
 
 /// The weights that [`attend`] left in its scratch behind the query, divided by their sum; 0 for slots that hold nothing.
 pub fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
     let shares = shares.get_mut(..filled).unwrap_or_default();
     let sum = shares.iter().fold(0.0, |sum, share| sum + share);
-    shares.iter_mut().for_each(|share| *share *= 1.0 / sum);
+    let reciprocal = if sum > 0.0 { 1.0 / sum } else { 0.0 };
+    shares.iter_mut().for_each(|share| *share *= reciprocal);
     weights.fill(f16::ZERO);
     narrow(shares, Clamp::NONE, weights);
 }
@@ -197,6 +217,15 @@ mod tests {
     const KEY_WIDTH: usize = 12;
 
     fn run(query: &[f16], rows: &[(Vec<f16>, Vec<f16>)], start: usize) -> Vec<f16> {
+        masked(query, rows, start, None)
+    }
+
+    fn masked(
+        query: &[f16],
+        rows: &[(Vec<f16>, Vec<f16>)],
+        start: usize,
+        bits: Option<&[u32]>,
+    ) -> Vec<f16> {
         let (mut keys, mut values) = (
             vec![[f16::ZERO; LANES]; SHAPE.keys_len()],
             vec![[f16::ZERO; LANES]; SHAPE.values_len()],
@@ -213,6 +242,7 @@ mod tests {
             &keys,
             &values,
             &filled,
+            bits,
             &SHAPE,
             0.8,
             &mut wide,
@@ -256,6 +286,34 @@ mod tests {
                 prop_assert!(error <= exact.abs() * 2f64.powi(-11) + 3e-6, "{} for {}", got, exact);
             }
         }
+    }
+
+    #[test]
+    fn a_mask_hides_slots_and_one_that_hides_all_gives_zero() {
+        let halves = |n: usize, step: f32| -> Vec<f16> {
+            (0..n)
+                .map(|i| f16::from_f32((i as f32 * step).sin()))
+                .collect()
+        };
+        let query = halves(WIDTH, 0.9);
+        let row = |i: usize| {
+            (
+                halves(KEY_WIDTH, i as f32 + 0.3),
+                halves(KEY_WIDTH, i as f32 + 0.7),
+            )
+        };
+        let rows: Vec<_> = (0..SHAPE.slots).map(row).collect();
+        for mask in [0b1u32, 0b1010_1010_1010, 0b1_1111_1111_1110] {
+            let context = masked(&query, &rows, 0, Some(&[mask]));
+            let seen: Vec<_> = (0..SHAPE.slots)
+                .filter(|i| mask >> i & 1 == 1)
+                .map(row)
+                .collect();
+            for (got, exact) in context.iter().zip(exact(&query, &seen)) {
+                assert!((f64::from(*got) - exact).abs() < 6e-4, "{got} for {exact}");
+            }
+        }
+        assert_eq!(masked(&query, &rows, 0, Some(&[0])), vec![f16::ZERO; WIDTH]);
     }
 
     #[test]

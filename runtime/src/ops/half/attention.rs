@@ -1,5 +1,6 @@
 //! Attention and PushKeyValue in half precision: tensors as in the integer forms, but all float16 (the ring int32).
 
+use super::super::attention::AttentionParams;
 use super::decoding::check_weights;
 use super::{ALL, OpError, OpView, arena, half, require, scratch};
 use crate::f16;
@@ -20,8 +21,12 @@ pub struct AttentionHalfParams {
     pub slots: u32,
     /// Factor on the scores times log2(e); finite. 0 in PushKeyValue.
     pub score_factor: f32,
-    /// 1: of `rows` queries, query `i` sees the first `slots - rows + 1 + i` slots; 0: all see all. 0 in PushKeyValue.
-    pub causal: u32,
+    /// Which slots a query sees: one of [`AttentionParams::ALL`], [`AttentionParams::CAUSAL`] and
+    /// [`AttentionParams::MASK`]. `ALL` in PushKeyValue.
+    pub seen: u32,
+    /// With `MASK`, u32 in the weights section, `ceil(slots / 32)` for each query: bit `slot % 32` of word `slot / 32` is
+    /// set where it sees the slot.
+    pub mask: u32,
     /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
     /// 0 on a stream and in PushKeyValue.
     pub rows_rule: u32,
@@ -44,7 +49,12 @@ impl AttentionHalfParams {
             && in_range(self.head_dim, MAX_WIDTH)
             && in_range(self.slots, MAX_SLOTS)
             && self.score_factor.is_finite()
-            && self.causal <= 1;
+            && self.seen
+                <= if ALL {
+                    AttentionParams::MASK
+                } else {
+                    AttentionParams::CAUSAL
+                };
         require(valid, OpError::BadParams)?;
         Ok(Shape {
             heads: self.heads as usize,
@@ -53,6 +63,23 @@ impl AttentionHalfParams {
             slots: self.slots as usize,
         })
     }
+}
+
+impl AttentionHalfParams {
+    /// The mask's words, if there is one.
+    fn mask<'a>(&self, op: &OpView<'a>, rows: usize) -> Result<Option<&'a [u32]>, OpError> {
+        if self.seen != AttentionParams::MASK || !ALL {
+            return Ok(None);
+        }
+        let words = rows.checked_mul(mask_words(self.slots));
+        op.weights(self.mask, words.ok_or(OpError::BadParams)?)
+            .map(Some)
+    }
+}
+
+/// Words of a mask for one query.
+fn mask_words(slots: u32) -> usize {
+    slots.div_ceil(32) as usize
 }
 
 fn check_window(shape: &Shape, keys: &TensorRecord, values: &TensorRecord) -> Result<(), OpError> {
@@ -176,13 +203,14 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     match op.input_count() {
         3 => {
             op.check_rows_rule(params.rows_rule, shape.slots)?;
-            let ordered = params.causal == 0 || query.rows() <= shape.slots;
+            let ordered = params.seen != AttentionParams::CAUSAL || query.rows() <= shape.slots;
+            params.mask(op, query.rows())?;
             require(ordered, OpError::WrongShape)?;
             op.require_disjoint(&[query, keys, values, context])?;
         }
         4 => {
             // All queries of a stream see all that is filled.
-            let all = params.causal == 0 && params.rows_rule == 0;
+            let all = params.seen == AttentionParams::ALL && params.rows_rule == 0;
             require(all, OpError::BadParams)?;
             check_ring(op.input(3)?)?;
             op.require_disjoint(&[query, keys, values, op.input(3)?, context])?;
@@ -203,8 +231,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionHalfParams>()?;
     let shape = params.shape()?;
     let (query, context) = (op.input(0)?, op.output()?);
+    let mask = params.mask(op, query.rows())?;
     // Slots, the last ones, that the first query does not see; each further query sees one more.
-    let hidden = if params.causal == 1 {
+    let hidden = if params.seen == AttentionParams::CAUSAL {
         op.rows(query).saturating_sub(1)
     } else {
         0
@@ -233,11 +262,14 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
             Some([next, filled]) => Filled::ring(next, filled, shape.slots),
             None => Filled::first(filled.saturating_sub(hidden.saturating_sub(row))),
         };
+        let words = mask_words(params.slots);
+        let bits = mask.map(|mask| mask.get(row * words..(row + 1) * words).unwrap_or(&[]));
         attend(
             query,
             keys,
             values,
             &seen,
+            bits,
             &shape,
             params.score_factor,
             floats,
