@@ -1,13 +1,17 @@
 """Trains on cache/NAME.npz files of strings.py; writes cache/digits.pt after every epoch.
 
-Usage: python train.py --data train_a --val val --epochs 20
-       python train.py --data train_a train_b --epochs 20       with the validation speaker in, when all is chosen
+Usage: python train.py --data train_a --val val --epochs 16
+       python train.py --data train_a train_b --val val --epochs 16 --minutes 30
+
+The second has the validation speaker in: the model that ships, for which `val` only tells that training works. The rate has
+come down to nothing after so many epochs or minutes, whichever is earlier.
 
 The loss is the decoder's cross entropy and, at a third of its weight, a frame-wise one (CTC) that teaches the encoder what
 sounds like which digit long before attention finds its way.
 """
 
 import argparse
+import math
 import time
 
 import numpy as np
@@ -18,8 +22,9 @@ from evaluate import rates, transcribe
 from model import Listener
 from setting import CACHE, MAX_DIGITS, SCALE, TOKENS
 
-BATCH = 32
+BATCH = 64
 PEAK_RATE = 3e-3
+WARM_UP = 0.1  # of the training
 IGNORED = -100
 FIRST = TOKENS.index("zero")
 
@@ -88,11 +93,19 @@ def loss_of(model, features, digits):
     return attention + 0.33 * framewise
 
 
+def rate(progress):
+    """Learning rate at a point of the training from 0 to 1: up linearly, down as a cosine."""
+    if progress < WARM_UP:
+        return PEAK_RATE * (0.04 + 0.96 * progress / WARM_UP)
+    return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--val")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(9)
@@ -104,20 +117,22 @@ def main():
     print(sum(p.numel() for p in exported), "parameters", len(strings.features), "strings", flush=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=0.02)
     steps = arguments.epochs * sum(1 for _ in strings.batches(rng))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.15)
-    started = time.time()
+    started, step = time.time(), 0
     for epoch in range(arguments.epochs):
         model.train()
         total, count = 0.0, 0
         for features, digits in strings.batches(rng):
+            progress = max(step / steps, (time.time() - started) / 60 / arguments.minutes)
+            if progress >= 1:
+                break
+            optimizer.param_groups[0]["lr"] = rate(progress)
             loss = loss_of(model, vary(features, rng), digits)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
             optimizer.step()
-            schedule.step()
-            total, count = total + loss.item(), count + 1
-        line = f"epoch {epoch + 1}: loss {total / count:.4f}, {time.time() - started:.0f} s"
+            total, count, step = total + loss.item(), count + 1, step + 1
+        line = f"epoch {epoch + 1}: loss {total / max(1, count):.4f}, {time.time() - started:.0f} s"
         if val:
             model.eval()
             line += ", val: digit errors %.2f %%, strings %.2f %%" % rates(transcribe(model, val.features), val.digits)
@@ -125,6 +140,8 @@ def main():
         part = CACHE / "digits.pt.tmp"
         torch.save(model.state_dict(), part)
         part.rename(CACHE / "digits.pt")
+        if progress >= 1:
+            break
 
 
 if __name__ == "__main__":
