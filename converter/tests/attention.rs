@@ -245,7 +245,7 @@ fn masked(
     let reference = Reference::load(model.as_ref())?;
     let output = &reference.graph().output[0].name;
     let float = |x: &ArrayD<f32>| {
-        let values = reference.run(&[x.clone()])?;
+        let values = reference.run(std::slice::from_ref(x))?;
         Ok(to_f32(&values[output]).unwrap().iter().copied().collect())
     };
     let outputs = inputs

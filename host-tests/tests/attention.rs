@@ -37,7 +37,12 @@ fn systems() -> Vec<(PathBuf, PathBuf)> {
 }
 
 /// The converted model as a file, and the bytes of the recorded inputs as it takes them.
-fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBuf, Vec<u8>) {
+fn converted(
+    onnx: &Path,
+    recorded: &Path,
+    (precision, form): (Precision, Form),
+    folder: &Path,
+) -> (PathBuf, Vec<u8>) {
     let reference = Reference::load(onnx).unwrap();
     let samples: Vec<ArrayD<f32>> = reference
         .inputs()
@@ -53,7 +58,7 @@ fn converted(onnx: &Path, recorded: &Path, form: Form, folder: &Path) -> (PathBu
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form,
-        precision: Precision::Int8,
+        precision,
         range: RangeMethod::Mse,
         mixed: true,
         metadata: Metadata::default(),
@@ -127,7 +132,8 @@ fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
         fixtures.join("causal_stack.npz"),
     );
     let [window, step] = [Form::Window, Form::Stream].map(|form| {
-        let (model, inputs) = converted(&onnx, &recorded, form, folder.path());
+        let held = (Precision::Int8, form);
+        let (model, inputs) = converted(&onnx, &recorded, held, folder.path());
         counted(&model, &inputs)
     });
     println!(
@@ -145,18 +151,23 @@ fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
     let systems = systems();
     assert_eq!(systems.len(), 31);
-    for (onnx, recorded) in systems {
-        let (model, inputs) = converted(&onnx, &recorded, Form::Window, folder.path());
+    let precisions = [Precision::Int8, Precision::Int8x16];
+    let cases = systems
+        .iter()
+        .flat_map(|system| precisions.map(|precision| (system, precision)));
+    for ((onnx, recorded), precision) in cases {
+        let held = (precision, Form::Window);
+        let (model, inputs) = converted(onnx, recorded, held, folder.path());
         let cost = counted(&model, &inputs);
         let name = onnx.file_stem().unwrap().to_string_lossy();
         println!(
-            "{name}: {} instructions, {} cycles (estimate)",
+            "{name} {precision:?}: {} instructions, {} cycles (estimate)",
             cost.instructions, cost.cycles
         );
         for core in Core::ALL {
             let compared = identity::check(core, &model, &inputs)
-                .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()));
-            assert_eq!(compared, results(&model, &inputs), "{}", onnx.display());
+                .unwrap_or_else(|e| panic!("{name} {precision:?}: {e}"));
+            assert_eq!(compared, results(&model, &inputs), "{name} {precision:?}");
         }
     }
 }
@@ -169,8 +180,11 @@ fn a_causal_stack_on_a_stream_computes_the_same_bytes_on_every_core() {
         fixtures.join("causal_stack_dynamo.onnx"),
         fixtures.join("causal_stack.npz"),
     );
-    let (model, inputs) = converted(&onnx, &recorded, Form::Stream, folder.path());
-    for core in Core::ALL {
-        identity::check(core, &model, &inputs).unwrap();
+    for precision in [Precision::Int8, Precision::Int8x16] {
+        let held = (precision, Form::Stream);
+        let (model, inputs) = converted(&onnx, &recorded, held, folder.path());
+        for core in Core::ALL {
+            identity::check(core, &model, &inputs).unwrap();
+        }
     }
 }

@@ -221,8 +221,8 @@ def main():
         if wanted(name):
             torch.manual_seed(number)
             export(name, make(), {"x": (T, D)}, arguments.outputs)
-    for name, (make, shapes) in OTHERS.items():
-        if wanted(name):
+    for name, (make, shapes) in {**OTHERS, **transformers.LARGE}.items():
+        if wanted(name) and (arguments.only or name in OTHERS):
             torch.manual_seed(zlib.crc32(name.encode()))
             export(name, make(), shapes, arguments.outputs)
 

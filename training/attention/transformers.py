@@ -128,3 +128,20 @@ SYSTEMS = {
     "decoder_layer": (DecoderLayer, {"x": (T, D), "memory": (12, D)}),
     "speech_encoder": (SpeechEncoder, {"x": (2 * T, 20)}),
 }
+
+
+def full_keyword_transformer(heads):
+    """At the paper's full size: 40 bands, 98 frames, 12 layers of 64 channels for each head. The layers start apart."""
+    width = 64 * heads
+    model = KeywordTransformer(40, 98, width, heads, 4 * width, 12, 12)
+    for parameter in model.layers.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+    return model
+
+
+# Too large to be kept; exported only where they are named.
+LARGE = {
+    "kwt1": (lambda: full_keyword_transformer(1), {"x": (98, 40)}),
+    "kwt3": (lambda: full_keyword_transformer(3), {"x": (98, 40)}),
+}

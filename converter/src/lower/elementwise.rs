@@ -1,12 +1,12 @@
 //! Lut, Add, Concat, Softmax, Requantize, and rows taken out of a tensor.
 
 use super::matrix::limits;
+use super::table::interpolated;
 use super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, Program, TensorId};
-use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
@@ -16,11 +16,6 @@ use attn_runtime::ops::{
 
 /// Sums are Q16.
 const SUM_ONE: f64 = 65536.0;
-/// An interpolated table is made so dense that no result is further off than this, in steps of the result …
-const TABLE_ERROR: f64 = 4.0;
-/// … and no denser than 4096 intervals.
-const STEP_BITS: core::ops::RangeInclusive<u32> = 4..=9;
-
 impl Lowering<'_> {
     pub(super) fn requantize_params(
         &self,
@@ -294,35 +289,4 @@ impl Lowering<'_> {
         self.program.tensors[y].place = Place::Within { tensor: x, offset };
         Ok(())
     }
-}
-
-/// The sparsest table of `function` from int16 to int16 that is as exact as asked for, or the densest; see
-/// [`attn_runtime::kernels::elementwise::interpolate`].
-pub fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u32) {
-    let real = |q: i32| function.eval(f64::from(from.scale) * f64::from(q));
-    let steps = |q: i32| {
-        let (min, max) = to.limits();
-        let value = real(q) / f64::from(to.scale);
-        // Not a number: the function is not defined there, and nothing is expected.
-        (!value.is_nan()).then(|| value.clamp(min.into(), max.into()))
-    };
-    let exact: Vec<Option<f64>> = (-32768..=32768).map(steps).collect();
-    let table = |bits: u32| -> Vec<i16> {
-        let entries = exact.iter().step_by(1 << bits);
-        entries.map(|x| x.unwrap_or(0.0).round() as i16).collect()
-    };
-    let error = |bits: u32| {
-        let table = table(bits);
-        let one = |(at, exact): (usize, &Option<f64>)| {
-            let (low, high) = (table[at >> bits], table[(at >> bits) + 1]);
-            let part = (at % (1 << bits)) as f64 / f64::from(1 << bits);
-            let value = f64::from(low) + part * (f64::from(high) - f64::from(low));
-            exact.map_or(0.0, |exact| (value - exact).abs())
-        };
-        let inputs = exact.iter().enumerate().take(1 << 16);
-        inputs.map(one).fold(0.0, f64::max)
-    };
-    let found = STEP_BITS.rev().find(|&bits| error(bits) <= TABLE_ERROR);
-    let bits = found.unwrap_or(*STEP_BITS.start());
-    (table(bits), bits)
 }

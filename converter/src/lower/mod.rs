@@ -14,6 +14,7 @@ mod matrix;
 mod normalization;
 mod recurrent;
 mod rows;
+mod table;
 
 pub use bundle::{Link, Part, lower_bundle};
 

@@ -2,6 +2,8 @@
 
 #[path = "tiny_image.rs"]
 mod tiny_image;
+#[path = "wide.rs"]
+mod wide;
 
 use attn_runtime::format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC,
@@ -19,7 +21,7 @@ use zerocopy::IntoBytes;
 
 /// Channels of every row.
 pub const C: usize = 4;
-const WINDOW: Shape = Shape {
+pub const WINDOW: Shape = Shape {
     heads: 2,
     key_heads: 2,
     head_dim: 2,
@@ -226,7 +228,7 @@ pub const RESCALE: RequantizeParams = RequantizeParams {
     max: 127,
 };
 
-fn attention_params(score_multiplier: u32) -> AttentionParams {
+pub fn attention_params(score_multiplier: u32) -> AttentionParams {
     AttentionParams {
         heads: WINDOW.heads as u32,
         key_heads: WINDOW.key_heads as u32,
@@ -269,6 +271,7 @@ pub fn tiny_model() -> Vec<u8> {
     decode_meta(&mut b);
     let first = b.ops.len();
     turned(&mut b, position, first);
+    wide::wide(&mut b);
     let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
     b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
     let audio = AudioMeta {
