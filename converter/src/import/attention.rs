@@ -87,6 +87,11 @@ impl Scores {
         if axis == last && self.in_order() {
             return Some(self.clone());
         }
+        let in_place: Vec<u32> = self.index.iter().copied().collect();
+        let one_query = self.heads == 1 && self.queries == 1 && self.index.len() == self.key_count;
+        if one_query && self.index.shape()[axis] == self.key_count && view::is_run(&in_place, 0) {
+            return Some(self.clone());
+        }
         let (queries, keys) = (self.queries as u32, self.key_count as u32);
         let turned = Self {
             query: self.keys,
@@ -284,12 +289,10 @@ impl Importer<'_> {
         self.hand_out_weights(&scores)
     }
 
-    /// The weights of the attention just added are its second result, if the model hands them out.
+    /// The weights of the attention just added are its second result, should the model hand them out.
     fn hand_out_weights(&mut self, scores: &Scores) -> Result<(), ConvertError> {
-        let outputs = &self.reference.graph().output;
-        let named = |name: &&String| outputs.iter().any(|output| output.name == **name);
         let single = scores.heads == 1 && scores.queries == 1;
-        if let Some(name) = scores.weights.as_ref().filter(named)
+        if let Some(name) = &scores.weights
             && single
         {
             let weights = self.add_value(name, &[scores.key_count], &[scores.key_count]);

@@ -103,7 +103,7 @@ struct Importer<'r> {
     rows: HashMap<(ValueId, usize, usize), ValueId>,
     columns: HashMap<(ValueId, usize, usize), ValueId>,
     shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
-    /// Attention weights that the model hands out, by ONNX name.
+    /// Attention weights that the model may hand out, by the ONNX name of the softmax.
     handed_out: HashMap<String, ValueId>,
 }
 
@@ -527,7 +527,10 @@ impl<'r> Importer<'r> {
 
     fn finish(mut self) -> Result<Graph, ConvertError> {
         for output in &self.reference.graph().output {
-            if let Some(&weights) = self.handed_out.get(&output.name) {
+            if let Some(Item::Weights(scores)) = self.items.get(&output.name)
+                && let Some(softmax) = &scores.weights
+                && let Some(&weights) = self.handed_out.get(softmax)
+            {
                 self.graph.outputs.push(weights);
                 continue;
             }
@@ -549,6 +552,13 @@ impl<'r> Importer<'r> {
                     .into(),
             })?;
             self.graph.outputs.push(id);
+        }
+        let Graph { nodes, outputs, .. } = &mut self.graph;
+        for node in nodes.iter_mut() {
+            let weighs = matches!(node.op, Op::Attention { .. } | Op::AdditiveAttention { .. });
+            node.second = node
+                .second
+                .filter(|second| !weighs || outputs.contains(second));
         }
         self.graph.drop_unused();
         Ok(self.graph)
