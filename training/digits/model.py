@@ -45,12 +45,12 @@ class Step(nn.Module):
         self.out = nn.Linear(HIDDEN + MEMORY, tokens)
 
     def forward(self, token, state, memory):
-        energy = self.energy(torch.tanh(self.query(state.transpose(0, 1)) + self.key(memory)))
-        weights = torch.softmax(energy, dim=1).transpose(1, 2)
-        context = weights @ memory
+        energy = self.energy(torch.tanh(self.query(state.transpose(0, 1)) + self.key(memory))).squeeze(-1)
+        weights = torch.softmax(energy, dim=1)
+        context = torch.bmm(weights.unsqueeze(1), memory)
         output, state = self.gru(torch.cat([self.embedding(token).unsqueeze(1), context], dim=-1), state)
         logits = self.out(torch.cat([output, context], dim=-1))
-        return logits[:, 0], state, weights[:, 0]
+        return logits[:, 0], state, weights
 
 
 class Listener(nn.Module):

@@ -46,14 +46,14 @@ class Step(nn.Module):
         context, weights = self.attend(state, memory, self.key(memory))
         output, state = self.gru(torch.cat([embedded, context], dim=-1), state)
         logits = self.out(torch.cat([output, context], dim=-1))
-        return logits[:, 0], state, weights[:, 0]
+        return logits[:, 0], state, weights
 
     def attend(self, state, memory, keys):
-        """The previous state asks: context [b, 1, MEMORY] and weights [b, 1, t]."""
+        """The previous state asks: context [b, 1, MEMORY] and weights [b, t]."""
         query = self.query(state.transpose(0, 1))
-        energy = self.energy(torch.tanh(query + keys))
-        weights = torch.softmax(energy, dim=1).transpose(1, 2)
-        return weights @ memory, weights
+        energy = self.energy(torch.tanh(query + keys)).squeeze(-1)
+        weights = torch.softmax(energy, dim=1)
+        return torch.bmm(weights.unsqueeze(1), memory), weights
 
     def teach(self, inputs, state, memory):
         """Logits [b, n, tokens] for teacher-forced inputs [b, n]."""
