@@ -75,7 +75,7 @@ fn counted(prepared: &Prepared) -> Region {
 fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
     for system in SYSTEMS {
-        for precision in [Precision::Int8, Precision::Int8x16] {
+        for precision in [Precision::Int8, Precision::Int8x16, Precision::Fp16] {
             let prepared = prepared(system, precision, folder.path());
             let cost = counted(&prepared);
             println!(

@@ -17,7 +17,7 @@ use ndarray::{Array4, ArrayD, Ix4};
 /// Most phases of a transposed convolution that the runtime takes.
 const MAX_PHASES: usize = 64;
 
-fn window_params(window: &Window) -> Window2dParams {
+pub(super) fn window_params(window: &Window) -> Window2dParams {
     let numbers = |pair: [usize; 2]| pair.map(|n| n as u32);
     Window2dParams {
         kernel: numbers(window.kernel),
@@ -61,9 +61,50 @@ fn phase_kernel(
     })
 }
 
-fn four(weight: &ArrayD<f32>) -> Array4<f32> {
+pub(super) fn four(weight: &ArrayD<f32>) -> Array4<f32> {
     let four = weight.to_owned().into_dimensionality::<Ix4>();
     four.expect("kernels over images have four axes")
+}
+
+/// A transposed convolution as plain ones, one for each phase.
+pub(super) struct Parts {
+    /// `[out, rows, columns, in]` of every phase, row-major by remainder.
+    pub kernels: Vec<Array4<f32>>,
+    /// Size of a part, stride, and what the result loses.
+    pub window: Window,
+}
+
+impl Parts {
+    pub(super) fn new(
+        node: &Node,
+        weight: &Array4<f32>,
+        stride: [usize; 2],
+        crop: [usize; 2],
+    ) -> Result<Self, ConvertError> {
+        let phases = stride[0] * stride[1];
+        if phases > MAX_PHASES {
+            let reason = format!(
+                "strides {stride:?} give {phases} phases, at most {MAX_PHASES}: upsample in steps"
+            );
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        let (_, height, width, _) = weight.dim();
+        let part = [height.div_ceil(stride[0]), width.div_ceil(stride[1])];
+        let kernels = (0..phases)
+            .map(|phase| [phase / stride[1], phase % stride[1]])
+            .map(|phase| phase_kernel(weight, stride, part, phase))
+            .collect();
+        let window = Window {
+            kernel: part,
+            stride,
+            pad_before: crop,
+            pad_after: [0; 2],
+        };
+        Ok(Self { kernels, window })
+    }
 }
 
 impl Lowering<'_> {
@@ -139,42 +180,20 @@ impl Lowering<'_> {
         crop: [usize; 2],
         clamp: Clamp,
     ) -> Result<(), ConvertError> {
-        let phases = stride[0] * stride[1];
-        if phases > MAX_PHASES {
-            let reason = format!(
-                "strides {stride:?} give {phases} phases, at most {MAX_PHASES}: upsample in steps"
-            );
-            return Err(ConvertError::Limit {
-                node: node.name.clone(),
-                reason,
-            });
-        }
+        let parts = Parts::new(node, &four(weight), stride, crop)?;
+        let (phases, out) = (parts.kernels.len(), bias.len());
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let (weight, out) = (four(weight), bias.len());
-        let part = [
-            weight.dim().1.div_ceil(stride[0]),
-            weight.dim().2.div_ceil(stride[1]),
-        ];
-        let kernels: Vec<Vec<f32>> = (0..phases)
-            .map(|phase| [phase / stride[1], phase % stride[1]])
-            .flat_map(|phase| kernel_rows(&phase_kernel(&weight, stride, part, phase)))
-            .collect();
+        let kernels: Vec<Vec<f32>> = parts.kernels.iter().flat_map(kernel_rows).collect();
         let weights = self.matrix(node, &kernels, &bias.repeat(phases), x)?;
         let packed: Vec<i8> = (0..phases)
             .flat_map(|phase| weights.gate(phase, out).packed())
             .collect();
         let matrix: LinearParams = self.linear_params(node, &weights, &packed, x, y, clamp)?;
-        let window = Window {
-            kernel: part,
-            stride,
-            pad_before: crop,
-            pad_after: [0; 2],
-        };
         let params = Conv2dParams {
             matrix,
-            window: window_params(&window),
+            window: window_params(&parts.window),
         };
-        let scratch = Some(self.image_scratch(node, part));
+        let scratch = Some(self.image_scratch(node, parts.window.kernel));
         let kind = OpKind::ConvTranspose2d;
         self.op(&node.name, kind, vec![x], vec![y], scratch, &params);
         Ok(())

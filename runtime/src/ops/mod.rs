@@ -38,7 +38,8 @@ pub use gru::{GruParams, RecurrentSide, Start};
 #[cfg(attn_half)]
 pub use half::{
     AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
-    Conv1dHalfParams, DepthwiseConv1dHalfParams, EmbeddingHalfParams, GruHalfParams,
+    Conv1dHalfParams, Conv2dHalfParams, ConvTranspose2dHalfParams, DepthwiseConv1dHalfParams,
+    DepthwiseConv2dHalfParams, EmbeddingHalfParams, GateHalfParams, GruHalfParams,
     LayerNormHalfParams, LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams,
     RecurrentHalfSide, RotaryHalfParams, TopKHalfParams,
 };

@@ -17,7 +17,12 @@ impl Lowering<'_> {
         Some(self.program.scratch(&node.name, DType::I32, len))
     }
 
-    fn half_matrix(&mut self, weights: &[f16], bias: &[f32], clamp: Clamp) -> LinearHalfParams {
+    pub(super) fn half_matrix(
+        &mut self,
+        weights: &[f16],
+        bias: &[f32],
+        clamp: Clamp,
+    ) -> LinearHalfParams {
         let (min, max) = limits(clamp);
         LinearHalfParams {
             weights: self.program.weights(weights),

@@ -5,6 +5,7 @@
 mod attention;
 mod elementwise;
 mod function;
+mod image;
 mod matrix;
 mod recurrent;
 mod rows;
@@ -14,6 +15,7 @@ use super::recurrent::Layer;
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Node, Op};
 use attn_runtime::f16;
+use attn_runtime::format::OpKind;
 use attn_runtime::kernels::half::{LANES, MAX, packed_index, packed_len};
 
 impl Lowering<'_> {
@@ -91,8 +93,32 @@ impl Lowering<'_> {
                 centre,
             } => self.half_layer_norm(node, gamma, beta, *epsilon, *centre),
             Op::Mul { factor } => self.half_mul(node, *factor),
-            Op::MeanRows => self.half_plain(node, attn_runtime::format::OpKind::MeanRows),
+            Op::MeanRows => self.half_plain(node, OpKind::MeanRows),
             Op::Concat => self.concat(node),
+            Op::Conv2d {
+                weight,
+                bias,
+                window,
+                clamp,
+            } => self.half_conv2d(node, weight, bias, window, *clamp),
+            Op::DepthwiseConv2d {
+                weight,
+                bias,
+                window,
+                clamp,
+            } => self.half_depthwise_conv2d(node, weight, bias, window, *clamp),
+            Op::ConvTranspose2d {
+                weight,
+                bias,
+                stride,
+                crop,
+                clamp,
+            } => self.half_conv_transpose2d(node, weight, bias, *stride, *crop, *clamp),
+            Op::MaxPool2d { window } => self.half_pool(node, OpKind::MaxPool2d, window),
+            Op::AveragePool2d { window } => self.half_pool(node, OpKind::AveragePool2d, window),
+            Op::MaxChannels => self.half_plain(node, OpKind::MaxChannels),
+            Op::MeanChannels => self.half_plain(node, OpKind::MeanChannels),
+            Op::Gate { per_row, factor } => self.half_gate(node, *per_row, *factor),
             Op::Reshape => {
                 self.reshape(node);
                 Ok(())
@@ -101,15 +127,7 @@ impl Lowering<'_> {
             Op::Constant { values } => self.half_constant(node, values),
             Op::Rotary(rotation) => self.half_rotary(node, rotation),
             Op::WeightedRows => self.half_weighted_rows(node),
-            Op::AdditiveAttention { .. }
-            | Op::Conv2d { .. }
-            | Op::DepthwiseConv2d { .. }
-            | Op::ConvTranspose2d { .. }
-            | Op::MaxPool2d { .. }
-            | Op::AveragePool2d { .. }
-            | Op::MaxChannels
-            | Op::MeanChannels
-            | Op::Gate { .. } => Err(ConvertError::Limit {
+            Op::AdditiveAttention { .. } => Err(ConvertError::Limit {
                 node: node.name.clone(),
                 reason: format!(
                     "{} in this form is not built for half precision: use --dtype int8 or int8x16",
@@ -117,7 +135,7 @@ impl Lowering<'_> {
                 ),
             }),
             Op::Embedding { table } => self.half_embedding(node, table),
-            Op::Softmax => self.half_plain(node, attn_runtime::format::OpKind::Softmax),
+            Op::Softmax => self.half_plain(node, OpKind::Softmax),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod elementwise;
 pub mod function;
 pub mod gates;
 pub mod gru;
+pub mod image;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;

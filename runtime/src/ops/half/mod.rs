@@ -7,6 +7,7 @@
 mod attention;
 mod decoding;
 mod elementwise;
+mod image;
 mod matrix;
 mod recurrent;
 mod rows;
@@ -16,6 +17,9 @@ pub use decoding::{AdditiveAttentionHalfParams, TopKHalfParams};
 pub use elementwise::{
     AddConstantHalfParams, AddHalfParams, EmbeddingHalfParams, LayerNormHalfParams, LutHalfParams,
     MulHalfParams,
+};
+pub use image::{
+    Conv2dHalfParams, ConvTranspose2dHalfParams, DepthwiseConv2dHalfParams, GateHalfParams,
 };
 pub use matrix::{Conv1dHalfParams, DepthwiseConv1dHalfParams, LinearHalfParams};
 pub use recurrent::{GruHalfParams, LstmHalfParams, RecurrentHalfSide};
@@ -51,6 +55,14 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpKind::TopK if ALL => decoding::check_top_k(op),
         OpKind::Lstm if ALL => recurrent::check_lstm(op),
         OpKind::Embedding if ALL => elementwise::check_embedding(op),
+        OpKind::Conv2d if ALL => image::check_conv(op),
+        OpKind::DepthwiseConv2d if ALL => image::check_depthwise(op),
+        OpKind::ConvTranspose2d if ALL => image::check_transposed(op),
+        OpKind::MaxPool2d if ALL => image::check_pool(op),
+        OpKind::AveragePool2d if ALL => image::check_pool(op),
+        OpKind::MaxChannels if ALL => image::check_channels(op),
+        OpKind::MeanChannels if ALL => image::check_channels(op),
+        OpKind::Gate if ALL => image::check_gate(op),
         _ => Err(OpError::UnknownKind),
     }
 }
@@ -80,6 +92,14 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         OpKind::TopK if ALL => decoding::run_top_k(op, arena),
         OpKind::Lstm if ALL => recurrent::run_lstm(op, arena),
         OpKind::Embedding if ALL => elementwise::run_embedding(op, arena),
+        OpKind::Conv2d if ALL => image::run_conv(op, arena),
+        OpKind::DepthwiseConv2d if ALL => image::run_depthwise(op, arena),
+        OpKind::ConvTranspose2d if ALL => image::run_transposed(op, arena),
+        OpKind::MaxPool2d if ALL => image::run_pool(op, arena, true),
+        OpKind::AveragePool2d if ALL => image::run_pool(op, arena, false),
+        OpKind::MaxChannels if ALL => image::run_channels(op, arena, true),
+        OpKind::MeanChannels if ALL => image::run_channels(op, arena, false),
+        OpKind::Gate if ALL => image::run_gate(op, arena),
         _ => Err(OpError::UnknownKind),
     }
 }
