@@ -101,6 +101,20 @@ fn every_system_converts_from_both_exporters_and_keeps_its_accuracy() {
     }
 }
 
+#[test]
+fn half_precision_keeps_50_db_in_every_system() {
+    for system in SYSTEMS {
+        let file = converted(system, "dynamo", Precision::Fp16)
+            .unwrap_or_else(|error| panic!("{system}: {error}"));
+        let (logits, weights) = compared(system, &file);
+        let (logits, weights) = (logits.db(), weights.db());
+        println!("{system}, fp16: logits {logits:.1} dB, weights {weights:.1} dB");
+        assert!(logits > 50.0, "{system}: {logits} dB");
+        let plain = system.starts_with("plain");
+        assert!(plain || weights > 50.0, "{system}: {weights} dB");
+    }
+}
+
 /// Projections of the encoder's output and the packing of keys belong to the encoder, whatever side they were exported on.
 #[test]
 fn what_depends_on_the_sentence_alone_is_computed_once() {

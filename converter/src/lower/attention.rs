@@ -17,10 +17,10 @@ const MULTIPLIER_BITS: i32 = 17;
 /// Packed keys and values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    keys: TensorId,
-    values: TensorId,
+    pub keys: TensorId,
+    pub values: TensorId,
     /// Which slot is next, on a stream.
-    ring: Option<TensorId>,
+    pub ring: Option<TensorId>,
 }
 
 impl Lowering<'_> {

@@ -199,6 +199,11 @@ impl Lowering<'_> {
             for &(_, value) in link.from.iter().filter(|from| from.0 == number) {
                 let name = format!("{}.{}", link.name, self.graph.values[value.0].name);
                 let from = self.tensor(value);
+                if self.scheme.is_half() {
+                    let (from, to) = (vec![from], vec![state]);
+                    self.op(&name, OpKind::Requantize, from, to, None, &[0u8; 0]);
+                    continue;
+                }
                 let params = self.requantize_params(&name, from, state)?;
                 self.op(
                     &name,
@@ -235,7 +240,11 @@ impl Lowering<'_> {
                 && there(&inputs[1..])
                 && !self.packed.contains_key(&node.output)
             {
-                self.pack(node, *heads, *key_heads)?;
+                if self.scheme.is_half() {
+                    self.half_pack(node, [*heads, *key_heads])?;
+                } else {
+                    self.pack(node, *heads, *key_heads)?;
+                }
             }
         }
         Ok(())

@@ -371,10 +371,10 @@ fn rules_of_half_precision_have_their_errors() {
         broken(tensors, &[DType::I16 as u8]),
         bad(0, OpError::WrongType)
     );
-    // Requantize has no half-precision form.
-    let requantize = OpKind::Requantize as u16;
+    // Parameters of another operator.
+    let linear = OpKind::Linear as u16;
     assert_eq!(
-        broken(ops + 32, &requantize.to_le_bytes()),
-        bad(1, OpError::UnknownKind)
+        broken(ops + 32, &linear.to_le_bytes()),
+        bad(1, OpError::BadParams)
     );
 }

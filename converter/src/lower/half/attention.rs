@@ -1,10 +1,10 @@
 //! Attention in half precision: keys and values packed into a window, then the query over it.
 
-use super::super::attention::mask_words;
+use super::super::attention::{Window, mask_words};
 use super::super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::graph::Node;
-use crate::program::{Place, TensorId};
+use crate::program::Place;
 use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
 use attn_runtime::kernels::half::LANES;
@@ -20,27 +20,18 @@ impl Lowering<'_> {
         causal: bool,
         visible: Option<&[bool]>,
     ) -> Result<(), ConvertError> {
-        let [query, key, value] = [0, 1, 2].map(|i| self.tensor(node.inputs[i]));
-        let [keys, values] = [1, 2].map(|i| &self.graph.values[node.inputs[i].0]);
-        if keys.channels() != values.channels() {
-            let reason = format!(
-                "keys have {} channels, values {}: they must agree",
-                keys.channels(),
-                values.channels()
-            );
-            return Err(ConvertError::Limit {
-                node: node.name.clone(),
-                reason,
-            });
-        }
-        let shape = Shape {
-            heads,
-            key_heads,
-            head_dim: keys.channels() / key_heads,
-            slots: keys.rows(),
+        let query = self.tensor(node.inputs[0]);
+        let shape = self.half_shape(node, [heads, key_heads])?;
+        let rows_rule = match self.graph.varying.get(&node.inputs[1]) {
+            Some(&rule) => self.program.rows_rule(rule).into(),
+            None => 0,
         };
-        let (keys, values, ring) = self.half_push(node, &shape, key, value);
+        let Window { keys, values, ring } = match self.packed.get(&node.output) {
+            Some(&window) => window,
+            None => self.half_push(node, &shape),
+        };
         let context = self.add_value(node.output);
+        let weights = node.second.map(|weights| self.add_value(weights));
         let (seen, mask) = match visible {
             Some(visible) => {
                 let words = mask_words(visible, shape.slots);
@@ -54,6 +45,7 @@ impl Lowering<'_> {
             score_factor: (f64::from(scale) * std::f64::consts::LOG2_E) as f32,
             seen,
             mask,
+            rows_rule,
             ..window_params(&shape)
         };
         let scratch = self.half_scratch(node, shape.scratch_len());
@@ -62,21 +54,56 @@ impl Lowering<'_> {
             &node.name,
             OpKind::Attention,
             inputs,
-            vec![context],
+            [Some(context), weights].into_iter().flatten().collect(),
             scratch,
             &params,
         );
         Ok(())
     }
 
-    /// Packs rows of keys and values; gives the packed tensors and, when streaming, the ring.
-    fn half_push(
+    fn half_shape(
+        &self,
+        node: &Node,
+        [heads, key_heads]: [usize; 2],
+    ) -> Result<Shape, ConvertError> {
+        let [keys, values] = [1, 2].map(|i| &self.graph.values[node.inputs[i].0]);
+        if keys.channels() != values.channels() {
+            let reason = format!(
+                "keys have {} channels, values {}: they must agree",
+                keys.channels(),
+                values.channels()
+            );
+            return Err(ConvertError::Limit {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        Ok(Shape {
+            heads,
+            key_heads,
+            head_dim: keys.channels() / key_heads,
+            slots: keys.rows(),
+        })
+    }
+
+    /// Packs keys and values now, for an attention that another entry point runs.
+    pub(in super::super) fn half_pack(
         &mut self,
         node: &Node,
-        shape: &Shape,
-        key: TensorId,
-        value: TensorId,
-    ) -> (TensorId, TensorId, Option<TensorId>) {
+        heads: [usize; 2],
+    ) -> Result<(), ConvertError> {
+        let shape = self.half_shape(node, heads)?;
+        let window = self.half_push(node, &shape);
+        for tensor in [window.keys, window.values] {
+            self.program.tensors[tensor].place = Place::Shared;
+        }
+        self.packed.insert(node.output, window);
+        Ok(())
+    }
+
+    /// Packs rows of keys and values.
+    fn half_push(&mut self, node: &Node, shape: &Shape) -> Window {
+        let [key, value] = [1, 2].map(|i| self.tensor(node.inputs[i]));
         let place = match self.form {
             Form::Stream => Place::State,
             Form::Window => Place::Arena,
@@ -105,7 +132,7 @@ impl Lowering<'_> {
             None,
             &params,
         );
-        (keys, values, ring)
+        Window { keys, values, ring }
     }
 }
 

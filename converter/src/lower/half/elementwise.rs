@@ -1,4 +1,4 @@
-//! Lut, Add, AddConstant, Embedding, LayerNorm, Mul in half precision, and operators without parameters.
+//! Lut, Add, AddConstant, AdditiveAttention, Embedding, LayerNorm, Mul in half precision, and operators without parameters.
 
 use super::super::Lowering;
 use super::function::fit;
@@ -9,8 +9,8 @@ use crate::graph::{Clamp, Node};
 use crate::program::{Place, TensorId};
 use attn_runtime::format::OpKind;
 use attn_runtime::ops::{
-    AddConstantHalfParams, AddHalfParams, EmbeddingHalfParams, LayerNormHalfParams, LutHalfParams,
-    MulHalfParams,
+    AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, EmbeddingHalfParams,
+    LayerNormHalfParams, LutHalfParams, MulHalfParams,
 };
 use ndarray::ArrayD;
 
@@ -137,6 +137,27 @@ impl Lowering<'_> {
             None,
             &params,
         );
+        Ok(())
+    }
+
+    pub(super) fn half_additive_attention(
+        &mut self,
+        node: &Node,
+        v: &[f32],
+        tanh: bool,
+    ) -> Result<(), ConvertError> {
+        let inputs = node.inputs.iter().map(|&id| self.tensor(id)).collect();
+        let context = self.add_value(node.output);
+        let weights = node.second.map(|weights| self.add_value(weights));
+        let params = AdditiveAttentionHalfParams {
+            v: self.program.weights(v),
+            tanh: tanh.into(),
+        };
+        let rows = self.graph.values[node.inputs[1].0].rows();
+        let scratch = self.half_scratch(node, v.len() + rows);
+        let outputs = [Some(context), weights].into_iter().flatten().collect();
+        let kind = OpKind::AdditiveAttention;
+        self.op(&node.name, kind, inputs, outputs, scratch, &params);
         Ok(())
     }
 

@@ -127,13 +127,7 @@ impl Lowering<'_> {
             Op::Constant { values } => self.half_constant(node, values),
             Op::Rotary(rotation) => self.half_rotary(node, rotation),
             Op::WeightedRows => self.half_weighted_rows(node),
-            Op::AdditiveAttention { .. } => Err(ConvertError::Limit {
-                node: node.name.clone(),
-                reason: format!(
-                    "{} in this form is not built for half precision: use --dtype int8 or int8x16",
-                    node.op.name()
-                ),
-            }),
+            Op::AdditiveAttention { v, tanh } => self.half_additive_attention(node, v, *tanh),
             Op::Embedding { table } => self.half_embedding(node, table),
             Op::Softmax => self.half_plain(node, OpKind::Softmax),
         }

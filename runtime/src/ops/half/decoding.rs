@@ -27,7 +27,6 @@ pub(super) fn check_additive(op: &OpView) -> Result<(), OpError> {
     for tensor in [query, keys, values, context] {
         half(tensor)?;
     }
-    require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
     let fits = query.len() == keys.channels()
         && keys.rows() == values.rows()
         && keys.rows() <= MAX_SLOTS

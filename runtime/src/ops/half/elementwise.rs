@@ -1,8 +1,9 @@
-//! Lut, Add, AddConstant, Concat, Embedding, LayerNorm, MeanRows, Mul and Softmax in half precision.
+//! Lut, Add, AddConstant, Concat, Embedding, LayerNorm, MeanRows, Mul, Requantize and Softmax in half
+//! precision.
 
 use super::{OpError, OpView, arena, check_tensors, clamp, half, in_place, require};
 use crate::f16;
-use crate::format::{DType, Storage};
+use crate::format::DType;
 use crate::kernels::half::elementwise::{add, join, look_up, mean_rows, mul};
 use crate::kernels::half::function::{Table, apply};
 use crate::kernels::half::layer_norm::{LayerNorm, layer_norm};
@@ -49,7 +50,6 @@ pub(super) fn check_lut(op: &OpView) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     half(x)?;
     half(y)?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
@@ -108,6 +108,18 @@ fn check_same(op: &OpView, inputs: usize) -> Result<(), OpError> {
             OpError::WrongShape,
         )?;
     }
+    Ok(())
+}
+
+/// Requantize has no scale to change here: it copies.
+pub(super) fn check_copy(op: &OpView) -> Result<(), OpError> {
+    check_same(op, 1)?;
+    op.params::<[u8; 0]>().map(drop)
+}
+
+pub(super) fn run_copy(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+    y.iter_mut().zip(&*x).for_each(|(y, x)| *y = *x);
     Ok(())
 }
 
@@ -280,7 +292,6 @@ pub(super) fn check_embedding(op: &OpView) -> Result<(), OpError> {
     require(op.input_count() == 1, OpError::MissingTensor)?;
     require(tokens.dtype() == DType::I32, OpError::WrongType)?;
     half(y)?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     let fits = tokens.channels() == 1 && tokens.rows() == y.rows();
     require(fits, OpError::WrongShape)?;
     op.require_disjoint(&[tokens, y])?;

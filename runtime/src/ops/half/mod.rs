@@ -27,7 +27,7 @@ pub use rows::RotaryHalfParams;
 
 use super::{ALL, OpError, OpView, arena, in_place, require, state};
 use crate::f16;
-use crate::format::{DType, OpKind, Storage, TensorRecord};
+use crate::format::{DType, OpKind, TensorRecord};
 use crate::kernels::half::{Clamp, LANES, MAX};
 
 /// Checks everything that [`run`] relies on.
@@ -49,6 +49,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpKind::AddConstant if ALL => elementwise::check_add_constant(op),
         OpKind::Mul if ALL => elementwise::check_mul(op),
         OpKind::AdditiveAttention if ALL => decoding::check_additive(op),
+        OpKind::Requantize => elementwise::check_copy(op),
+        OpKind::LastRow if ALL => state::check_last_row(op),
         OpKind::Constant if ALL => super::rows::check_constant(op),
         OpKind::Rotary if ALL => rows::check_rotary(op),
         OpKind::WeightedRows if ALL => rows::check_weighted(op),
@@ -86,6 +88,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         OpKind::AddConstant if ALL => elementwise::run_add_constant(op, arena),
         OpKind::Mul if ALL => elementwise::run_mul(op, arena),
         OpKind::AdditiveAttention if ALL => decoding::run_additive(op, arena),
+        OpKind::Requantize => elementwise::run_copy(op, arena),
+        OpKind::LastRow if ALL => state::run_last_row(op, arena),
         OpKind::Constant if ALL => super::rows::run_constant(op, arena),
         OpKind::Rotary if ALL => rows::run_rotary(op, arena),
         OpKind::WeightedRows if ALL => rows::run_weighted(op, arena),
@@ -104,14 +108,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     }
 }
 
-/// `inputs` float16 inputs and one float16 output in the arena, no two with bytes in common.
+/// `inputs` float16 inputs and one float16 output, no two with bytes in common.
 fn check_tensors(op: &OpView, inputs: usize) -> Result<(), OpError> {
     let y = op.output()?;
     require(
         op.input_count() == inputs && op.record.outputs().count() == 1,
         OpError::MissingTensor,
     )?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     half(y)?;
     for slot in 0..inputs {
         let x = op.input(slot)?;

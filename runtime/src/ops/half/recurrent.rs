@@ -76,7 +76,7 @@ impl GruHalfParams {
         let fits = y.rows() == x.rows() && kept.len() == y.channels();
         require(fits, OpError::WrongShape)?;
         require(
-            (kept.storage() == Storage::State) == streamed && y.storage() == Storage::Arena,
+            !streamed || kept.storage() == Storage::State,
             OpError::WrongStorage,
         )?;
         op.require_disjoint(&[x, y, kept])?;

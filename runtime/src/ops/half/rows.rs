@@ -3,7 +3,6 @@
 use super::super::rotary::{MAX_POSITIONS, advance, check_counter};
 use super::{OpError, OpView, arena, check_tensors, half, require, scratch};
 use crate::f16;
-use crate::format::Storage;
 use crate::kernels::half::additive::mean;
 use crate::kernels::half::rotary::{Rotation, rotate};
 use crate::kernels::half::widen;
@@ -44,7 +43,6 @@ pub(super) fn check_rotary(op: &OpView) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     half(x)?;
     half(y)?;
-    require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
     let in_range = (1..=MAX_POSITIONS).contains(&params.positions)
         && params.pairs >= 1
         && params.pairs <= params.head_dim / 2
