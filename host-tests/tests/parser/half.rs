@@ -1,5 +1,8 @@
 //! Half-precision files: one with every operator that has a half-precision form, as it is and damaged.
 
+#[path = "half_image.rs"]
+mod half_image;
+
 use super::tiny_model::Builder;
 use super::{nasty, parse_and_run, section};
 use attn_runtime::format::{DType, OpKind, Storage};
@@ -97,6 +100,7 @@ fn half_model() -> Vec<u8> {
     step(&mut b, [history, h, h2, c, keys, values, ring]);
     window(&mut b);
     decoder(&mut b);
+    half_image::images(&mut b);
     b.file()
 }
 
