@@ -140,3 +140,74 @@ fn what_depends_on_the_sentence_alone_is_computed_once() {
     let got = ops("general", "step");
     assert!(!got.contains(&"PushKeyValue"), "{got:?}");
 }
+
+/// What converting a manifest says, after `change` was made to that of system `additive`.
+fn refused(change: impl Fn(&str) -> String) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixture("additive_dynamo.bundle.toml")).unwrap();
+    let here = |file: &str| text.contains(file).then(|| fixture(file));
+    let mut text = text.clone();
+    for file in [
+        "additive_dynamo.encode.onnx",
+        "additive_dynamo.step.onnx",
+        "additive.npz",
+    ] {
+        let path = here(file).expect("the manifest names its files");
+        text = text.replace(&format!("\"{file}\""), &format!("{path:?}"));
+    }
+    let manifest = folder.path().join("bundle.toml");
+    std::fs::write(&manifest, change(&text)).unwrap();
+    let options = Options {
+        precision: Precision::Int8,
+        range: RangeMethod::Mse,
+    };
+    let result = convert(&manifest, &options, &ProgressBar::hidden());
+    result.expect_err("the manifest is wrong").to_string()
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_its_models_says_where() {
+    let expect = |change: &dyn Fn(&str) -> String, parts: &[&str]| {
+        let message = refused(change);
+        let all = parts.iter().all(|part| message.contains(part));
+        assert!(all && message.contains("bundle.toml"), "{message}");
+    };
+    // A step without its state wired.
+    let line = |text: &str, start: &str| {
+        let kept = text.lines().filter(|line| !line.starts_with(start));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    expect(
+        &|text| line(text, "state = "),
+        &["input `state` of entry `step`", "[state]"],
+    );
+    // Hidden sizes of encoder and step differ: the memory is no state.
+    let swapped = |text: &str| text.replace("to = \"step.state\"", "to = \"step.memory\"");
+    expect(
+        &|text| swapped(&line(text, "memory = ")),
+        &["encode.state", "step.memory", "must be of one size"],
+    );
+    expect(
+        &|text| text.replace("step.state_next", "step.hidden"),
+        &["no output `hidden`", "state_next"],
+    );
+    expect(
+        &|text| text.replace("\"step.state\"", "\"decoder.state\""),
+        &["decoder.state", "encode, step"],
+    );
+    expect(
+        &|text| text.replace("logits = \"logits\"", "logits = \"scores\""),
+        &["no output `scores`"],
+    );
+    expect(
+        &|text| text.replace("[decode]", "[decode]\ncolour = 3"),
+        &["colour"],
+    );
+    expect(
+        &|text| text.replace("start = 0", "start = \"<s>\""),
+        &["`<s>` is not in the vocabulary"],
+    );
+    // A dynamic axis needs a greatest length.
+    let message = refused(|text| line(text, "max_length"));
+    assert!(message.contains("max_length"), "{message}");
+}

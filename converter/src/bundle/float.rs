@@ -135,7 +135,8 @@ impl<'m> Bundle<'m> {
             }
             self.rules.push(rule);
             let length = longest.map(|longest| rule.rows(longest));
-            let reference = Reference::load_for(&self.paths[part], length)?;
+            let reference = Reference::load_for(&self.paths[part], length);
+            let reference = reference.map_err(|error| self.needs_length(part, error))?;
             let mut graph = import(&reference)?;
             let varying = |(input, &id): (&Input, &ValueId)| input.dynamic.map(|_| (id, rule));
             let inputs: BTreeMap<ValueId, RowRule> = reference
@@ -157,6 +158,19 @@ impl<'m> Bundle<'m> {
                 .insert((part, length.unwrap_or(0)), Rc::new(reference));
         }
         self.states.iter().try_for_each(|state| self.check(state))
+    }
+
+    /// A dynamic axis is no mistake in a bundle: it needs a greatest length.
+    fn needs_length(&self, part: usize, error: ConvertError) -> ConvertError {
+        match error {
+            ConvertError::DynamicShape { input, .. } if self.manifest.max_length.is_none() => {
+                self.manifest.wrong(format!(
+                    "input `{input}` of entry `{}` has an axis of variable length: say `max_length = …`",
+                    self.names[part]
+                ))
+            }
+            other => other,
+        }
     }
 
     /// The input of a model with this name.

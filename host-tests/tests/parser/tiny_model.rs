@@ -13,9 +13,10 @@ use attn_runtime::format::{
 use attn_runtime::kernels::attention::Shape;
 use attn_runtime::kernels::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AttentionParams, CellScale, ConstantParams, Conv1dParams,
-    EmbeddingParams, GruParams, LayerNormParams, LinearParams, LstmParams, LutParams,
-    RecurrentSide, RequantizeParams, RotaryParams, SoftmaxParams, Start, TopKParams,
+    AddConstantParams, AddParams, AdditiveAttentionParams, AttentionParams, CellScale,
+    ConstantParams, Conv1dParams, EmbeddingParams, GruParams, LayerNormParams, LinearParams,
+    LstmParams, LutParams, RecurrentSide, RequantizeParams, RotaryParams, SoftmaxParams, Start,
+    TopKParams,
 };
 use zerocopy::IntoBytes;
 
@@ -346,6 +347,30 @@ fn decode_meta(b: &mut Builder) {
     b.meta(MetaKey::Decode, 1, decode.as_bytes());
 }
 
+/// Additive attention of one row over others, with its weights.
+fn additive(b: &mut Builder, query: u16, rows: u16) {
+    let context = b.tensor(Storage::Arena, DType::I16, 1, C);
+    let weights = b.tensor(Storage::Arena, DType::I16, 4, 1);
+    b.tensors[usize::from(weights)].rows_rule = 1;
+    let scratch = b.tensor(Storage::Arena, DType::I32, 1, C + 4 + 2);
+    let params = AdditiveAttentionParams {
+        v: b.weights(2 * C),
+        score_multiplier: 100_000,
+        query_multiplier: 1 << 30,
+        query_shift: 3,
+        key_multiplier: 1 << 30,
+        key_shift: 3,
+        tanh: 1,
+    };
+    b.op(
+        OpKind::AdditiveAttention,
+        &[query, rows, rows],
+        &[context, weights],
+        Some(scratch),
+        &params,
+    );
+}
+
 /// A sequence of up to four tokens: looked up, run over backwards and forwards by an Lstm, and its last row.
 fn words(b: &mut Builder) -> EmbeddingParams {
     use DType::{I16, I32};
@@ -387,6 +412,7 @@ fn words(b: &mut Builder) -> EmbeddingParams {
         &lstm,
     );
     b.op(OpKind::LastRow, &[states], &[last], None, &[0u8; 0]);
+    additive(b, last, states);
     (lstm.start, lstm.reverse) = (Start::Given as u32, 0);
     b.op(
         OpKind::Lstm,
