@@ -4,9 +4,10 @@ import onnx
 import torch
 
 
-def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None):
+def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None, opset=18):
     """Writes one file beside its final name, then renames it. `inputs` and `outputs` are lists of names, `inputs` in the
-    order of `forward`'s arguments. `dynamic` maps a name to the axis over time, whose length is 1 to `longest`."""
+    order of `forward`'s arguments. `dynamic` maps a name to the axis over time, whose length is 1 to `longest`. `opset` is that of the
+    dynamo exporter."""
     model.eval()
     names = {"input_names": inputs, "output_names": outputs}
     dynamic = dynamic or {}
@@ -14,7 +15,7 @@ def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=
     if dynamo:
         time = torch.export.Dim("time", min=1, max=longest) if dynamic else None
         shapes = tuple({dynamic[name]: time} if name in dynamic else None for name in inputs)
-        program = torch.onnx.export(model, example, dynamo=True, opset_version=18, verbose=False,
+        program = torch.onnx.export(model, example, dynamo=True, opset_version=opset, verbose=False,
                                     dynamic_shapes=shapes if dynamic else None, **names)
         onnx.save(without_traces(program.model_proto), part)
     else:

@@ -4,6 +4,7 @@
 //! takes part in this arithmetic.
 
 use crate::error::ConvertError;
+use crate::opset23::spelled_out;
 use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,8 @@ impl Reference {
         if graph.node.is_empty() || graph.output.is_empty() {
             return Err(not_onnx("its graph has no nodes or no outputs".into()));
         }
+        let graph = spelled_out(&graph)?;
+        proto.graph = Some(graph.clone());
         let inputs = fixed_inputs(&graph, length)?;
         let load = |error: TractError| ConvertError::Reference {
             path: path.into(),

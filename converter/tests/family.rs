@@ -42,7 +42,11 @@ fn calibration(model: &Path, folder: &common::Folder) -> PathBuf {
             let mut shape = input.shape.clone();
             shape[0] = 16;
             let samples = ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal);
-            npz.add_array(&input.name, &samples)?;
+            if input.integer {
+                npz.add_array(&input.name, &samples.mapv(|x| (10.0 * x.abs()) as i64 % 50))?;
+            } else {
+                npz.add_array(&input.name, &samples)?;
+            }
         }
         Ok(())
     })
@@ -65,11 +69,17 @@ fn converted(model: &Path, form: Form) -> Result<Conversion, ConvertError> {
 
 /// The recorded samples of each input.
 fn recorded(conversion: &Conversion, npz: &Path) -> Vec<ArrayD<f32>> {
-    let name = |id: &attn_converter::graph::ValueId| &conversion.graph.values[id.0].name;
-    let inputs = conversion.graph.inputs.iter();
-    inputs
-        .map(|id| read_array::<f32, IxDyn>(npz, name(id)).unwrap())
-        .collect()
+    let graph = &conversion.graph;
+    let read = |id: &attn_converter::graph::ValueId| {
+        let name = &graph.values[id.0].name;
+        match graph.tokens.contains(id) {
+            true => read_array::<i64, IxDyn>(npz, name)
+                .unwrap()
+                .mapv(|token| token as f32),
+            false => read_array::<f32, IxDyn>(npz, name).unwrap(),
+        }
+    };
+    graph.inputs.iter().map(read).collect()
 }
 
 /// SQNR in dB against the outputs that PyTorch recorded.
@@ -123,6 +133,8 @@ fn transformers_stay_close_to_pytorch() {
     holds("split_scale", 28.0);
     holds("decoder_layer", 28.0);
     holds("speech_encoder", 22.0);
+    let operators = holds("text_classifier", 22.0);
+    assert_eq!(operators[0], "Embedding");
 }
 
 #[test]
@@ -220,4 +232,85 @@ fn rotary_attention_on_a_stream_equals_the_whole_window_at_every_frame() {
             assert_eq!(runner::output(&steps, 0, 0).unwrap(), row);
         }
     }
+}
+
+/// Opset 23 has one node for what older opsets spell out: the same operators come of it.
+#[test]
+fn attention_as_one_node_is_the_attention_that_is_spelled_out() {
+    for name in ["causal_flag", "gated_block", "grouped_query"] {
+        let [one, spelled] = ["opset23", "dynamo"].map(|exporter| {
+            converted(&fixture(&format!("{name}_{exporter}.onnx")), Form::Window).unwrap()
+        });
+        assert_eq!(operators(&one), operators(&spelled), "{name}");
+        let db = against_pytorch(&one, name);
+        assert!(db >= 28.0, "{name}: {db} dB");
+    }
+}
+
+/// What the one node may ask for and attn does not have is refused by name.
+#[test]
+fn attention_nodes_of_other_forms_are_refused_with_their_node() {
+    use tract_onnx::pb;
+    let folder = common::Folder::new();
+    let refused = |change: &dyn Fn(&mut pb::GraphProto, usize)| {
+        let from = fixture("causal_flag_opset23.onnx");
+        let model = folder.onnx_of(from, "changed.onnx", |graph| {
+            let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
+            let at = graph.node.iter().position(is_attention).unwrap();
+            change(graph, at);
+        });
+        let message = Reference::load(model.as_ref()).err().unwrap().to_string();
+        assert!(
+            message.contains("node `node_scaled_dot_product_attention`"),
+            "{message}"
+        );
+        message
+    };
+    let softcap = refused(&|graph, at| {
+        let attributes = &mut graph.node[at].attribute;
+        attributes
+            .iter_mut()
+            .find(|a| a.name == "softcap")
+            .unwrap()
+            .f = 30.0;
+    });
+    assert!(softcap.contains("softcap"), "{softcap}");
+    let past = refused(&|graph, at| {
+        graph.node[at]
+            .input
+            .extend(["", "past", "past"].map(String::from));
+    });
+    assert!(past.contains("past or present keys"), "{past}");
+    let rank = refused(&|graph, at| {
+        graph.node[at].input.push("mask".into());
+        graph.initializer.push(pb::TensorProto {
+            name: "mask".into(),
+            data_type: pb::tensor_proto::DataType::Float as i32,
+            dims: vec![16],
+            raw_data: vec![0; 64],
+            ..Default::default()
+        });
+    });
+    assert!(rank.contains("a mask of rank 1"), "{rank}");
+    let heads = refused(&|graph, at| {
+        graph.node[at].input[0] = "x".into();
+        let attribute = &mut graph.node[at].attribute;
+        for name in ["q_num_heads", "kv_num_heads"] {
+            attribute.push(pb::AttributeProto {
+                name: name.into(),
+                r#type: pb::attribute_proto::AttributeType::Int as i32,
+                i: 5,
+                ..Default::default()
+            });
+        }
+    });
+    assert!(
+        heads.contains("5 heads do not divide 32 channels"),
+        "{heads}"
+    );
+    let shapes = refused(&|graph, _| graph.value_info.clear());
+    assert!(
+        shapes.contains("does not say its inputs' shapes"),
+        "{shapes}"
+    );
 }

@@ -2,8 +2,8 @@
 
 Usage: python systems.py --outputs ../../host-tests/fixtures/attention
 
-writes for each system NAME_dynamo.onnx, NAME_torchscript.onnx and NAME.npz: an array [samples, ...] for each input (`x`) and
-`y` of PyTorch's own float outputs.
+writes for each system NAME_dynamo.onnx, NAME_torchscript.onnx (for some NAME_opset23.onnx) and NAME.npz: an array
+[samples, ...] for each input (`x`) and `y` of PyTorch's own float outputs.
 """
 
 import argparse
@@ -193,13 +193,20 @@ SYSTEMS = {
 
 # Those of the other modules: a maker, and name and shape of each input.
 OTHERS = {**transformers.SYSTEMS, **llama.SYSTEMS, **pooling.SYSTEMS}
+# Written once more with opset 23, whose operators Attention and RMSNormalization stand for a dozen nodes.
+OPSET23 = ["causal_flag", "gated_block", "grouped_query"]
 
 
 def export(name, model, shapes, folder):
     """Both files and the recording of one system."""
     model.eval()
     rng = np.random.default_rng(7)
-    inputs = {key: rng.normal(size=(SAMPLES, *shape)).astype(np.float32) for key, shape in shapes.items()}
+    def samples(key, shape):
+        if key == "tokens":  # shape: how many, and the size of the vocabulary
+            return rng.integers(shape[1], size=(SAMPLES, shape[0]))
+        return rng.normal(size=(SAMPLES, *shape)).astype(np.float32)
+
+    inputs = {key: samples(key, shape) for key, shape in shapes.items()}
     sample = lambda i: tuple(torch.from_numpy(array[i : i + 1]) for array in inputs.values())
     with torch.no_grad():
         outputs = np.concatenate([model(*sample(i)).numpy() for i in range(SAMPLES)])
@@ -207,6 +214,9 @@ def export(name, model, shapes, folder):
     for exporter in ["dynamo", "torchscript"]:
         path = folder / f"{name}_{exporter}.onnx"
         onnx_files.export(model, sample(0), path, exporter == "dynamo", list(inputs), ["y"])
+    if name in OPSET23:
+        path = folder / f"{name}_opset23.onnx"
+        onnx_files.export(model, sample(0), path, True, list(inputs), ["y"], opset=23)
 
 
 def main():

@@ -120,7 +120,25 @@ class SpeechEncoder(nn.Module):
         return self.layers(y + self.positions)
 
 
+class TextClassifier(nn.Module):
+    """As BERT: embeddings of words and positions, LayerNorm, post-norm layers, tanh of the first token's row, a head."""
+
+    def __init__(self, words=50, layers=2):
+        super().__init__()
+        self.words, self.places = nn.Embedding(words, D), nn.Embedding(64, D)
+        self.norm = nn.LayerNorm(D)
+        layer = EncoderLayer(D, 4, 64, dropout=0.0, activation="gelu", batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.pooler, self.head = nn.Linear(D, D), nn.Linear(D, 4)
+
+    def forward(self, tokens):
+        places = torch.arange(tokens.shape[1]).unsqueeze(0)
+        x = self.layers(self.norm(self.words(tokens) + self.places(places)))
+        return self.head(torch.tanh(self.pooler(x[:, 0])))
+
+
 SYSTEMS = {
+    "text_classifier": (TextClassifier, {"tokens": (T, 50)}),
     "keyword_transformer": (lambda: KeywordTransformer(), {"x": (T, D)}),
     "sinusoidal": (Sinusoidal, {"x": (T, D)}),
     "time_first": (TimeFirst, {"x": (T, D)}),

@@ -1,0 +1,310 @@
+//! ONNX `Attention` (opset 23), which PyTorch writes for `scaled_dot_product_attention`, spelled out before anything reads the
+//! graph: products, mask and softmax as the specification defines them. The float reference and import then see what older
+//! opsets have.
+
+use crate::error::ConvertError;
+use std::collections::HashMap;
+use tract_onnx::pb;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
+
+/// Added where a key is not seen.
+const HIDDEN: f32 = f32::MIN;
+
+/// The graph with every `Attention` node spelled out.
+///
+/// # Errors
+/// [`ConvertError::UnsupportedForm`] for a node whose shapes the file does not say, or that asks for more than attention.
+pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto, ConvertError> {
+    let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
+    let mut result = graph.clone();
+    if !graph.node.iter().any(is_attention) {
+        return Ok(result);
+    }
+    let (shapes, booleans) = types(graph);
+    result.node.clear();
+    for node in &graph.node {
+        if is_attention(node) {
+            Spelling::new(node, &shapes, &booleans, &mut result).write()?;
+        } else {
+            result.node.push(node.clone());
+        }
+    }
+    Ok(result)
+}
+
+/// Shapes by name, and the names of truth values.
+fn types(graph: &pb::GraphProto) -> (HashMap<&str, Vec<usize>>, Vec<&str>) {
+    let (mut shapes, mut booleans) = (HashMap::new(), Vec::new());
+    let boolean = pb::tensor_proto::DataType::Bool as i32;
+    for tensor in &graph.initializer {
+        let dims = tensor.dims.iter().map(|&d| d as usize).collect();
+        shapes.insert(tensor.name.as_str(), dims);
+        if tensor.data_type == boolean {
+            booleans.push(tensor.name.as_str());
+        }
+    }
+    for info in graph
+        .value_info
+        .iter()
+        .chain(&graph.input)
+        .chain(&graph.output)
+    {
+        let Some(pb::type_proto::Value::TensorType(tensor)) =
+            info.r#type.as_ref().and_then(|kind| kind.value.as_ref())
+        else {
+            continue;
+        };
+        if tensor.elem_type == boolean {
+            booleans.push(info.name.as_str());
+        }
+        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
+        let dims: Option<Vec<usize>> = dims
+            .map(|dim| match &dim.value {
+                Some(Dim::DimValue(size)) => Some(*size as usize),
+                _ => None,
+            })
+            .collect();
+        if let Some(dims) = dims {
+            shapes.insert(info.name.as_str(), dims);
+        }
+    }
+    (shapes, booleans)
+}
+
+/// One node on its way to several.
+struct Spelling<'g> {
+    node: &'g pb::NodeProto,
+    shapes: &'g HashMap<&'g str, Vec<usize>>,
+    booleans: &'g [&'g str],
+    result: &'g mut pb::GraphProto,
+}
+
+impl<'g> Spelling<'g> {
+    fn new(
+        node: &'g pb::NodeProto,
+        shapes: &'g HashMap<&'g str, Vec<usize>>,
+        booleans: &'g [&'g str],
+        result: &'g mut pb::GraphProto,
+    ) -> Self {
+        Self {
+            node,
+            shapes,
+            booleans,
+            result,
+        }
+    }
+
+    fn form(&self, reason: impl Into<String>) -> ConvertError {
+        let shape = |name: &String| match self.shapes.get(name.as_str()) {
+            Some(shape) => format!("{shape:?}"),
+            None => "?".into(),
+        };
+        let inputs = self.node.input.iter().filter(|name| !name.is_empty());
+        ConvertError::UnsupportedForm {
+            node: self.node.name.clone(),
+            op: "Attention".into(),
+            shapes: inputs.map(shape).collect::<Vec<_>>().join(", "),
+            reason: reason.into(),
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'g pb::AttributeProto> {
+        self.node.attribute.iter().find(|a| a.name == name)
+    }
+
+    fn int(&self, name: &str) -> i64 {
+        self.attribute(name).map_or(0, |a| a.i)
+    }
+
+    fn write(&mut self) -> Result<(), ConvertError> {
+        self.check()?;
+        let counts = ["q_num_heads", "kv_num_heads", "kv_num_heads"].map(|name| self.int(name));
+        let [
+            (q, heads, queries, d),
+            (k, k_heads, keys, _),
+            (v, v_heads, ..),
+        ] = [
+            self.split(0, counts[0])?,
+            self.split(1, counts[1])?,
+            self.split(2, counts[2])?,
+        ];
+        let (k, v) = (
+            self.shared(k, k_heads, heads)?,
+            self.shared(v, v_heads, heads)?,
+        );
+        let scale = match self.attribute("scale").map_or(0.0, |a| a.f) {
+            0.0 => 1.0 / (d as f32).sqrt(),
+            scale => scale,
+        };
+        let k = self.add("Transpose", &[&k], vec![ints("perm", &[0, 1, 3, 2])]);
+        let scores = self.add("MatMul", &[&q, &k], vec![]);
+        let scale = self.constant(&[], &[scale]);
+        let mut scores = self.add("Mul", &[&scores, &scale], vec![]);
+        if let Some(mask) = self.node.input.get(3).filter(|name| !name.is_empty()) {
+            scores = if self.booleans.contains(&mask.as_str()) {
+                let hidden = self.constant(&[], &[HIDDEN]);
+                self.add("Where", &[mask, &scores, &hidden], vec![])
+            } else {
+                self.add("Add", &[&scores, mask], vec![])
+            };
+        }
+        if self.int("is_causal") != 0 {
+            let at = |i: usize| if i % keys > i / keys { HIDDEN } else { 0.0 };
+            let mask: Vec<f32> = (0..queries * keys).map(at).collect();
+            let mask = self.constant(&[queries, keys], &mask);
+            scores = self.add("Add", &[&scores, &mask], vec![]);
+        }
+        let weights = self.add("Softmax", &[&scores], vec![int("axis", -1)]);
+        let mut context = self.add("MatMul", &[&weights, &v], vec![]);
+        if counts[0] > 0 {
+            context = self.add("Transpose", &[&context], vec![ints("perm", &[0, 2, 1, 3])]);
+            let shape = self.integers(&[0, 0, -1]);
+            context = self.add("Reshape", &[&context, &shape], vec![]);
+        }
+        let last = self.result.node.last_mut().expect("just added");
+        debug_assert_eq!(last.output[0], context);
+        last.output[0] = self.node.output[0].clone();
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConvertError> {
+        let given = |at: usize| self.node.input.get(at).is_some_and(|name| !name.is_empty());
+        let asked = |at: usize| {
+            self.node
+                .output
+                .get(at)
+                .is_some_and(|name| !name.is_empty())
+        };
+        if self.attribute("softcap").is_some_and(|a| a.f != 0.0) {
+            return Err(self.form("softcap: scores must go into the softmax as they are"));
+        }
+        if (4..7).any(given) || (1..4).any(asked) {
+            return Err(self.form(
+                "past or present keys and values, or scores as a result: attn keeps keys and values itself, export without them",
+            ));
+        }
+        let mask = self
+            .node
+            .input
+            .get(3)
+            .and_then(|name| self.shapes.get(name.as_str()));
+        if let Some(mask) = mask.filter(|mask| !(2..=4).contains(&mask.len())) {
+            return Err(self.form(format!(
+                "a mask of rank {}: it must be [queries, keys], with axes for heads and batch in front or not",
+                mask.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Input `[1, heads, t, d]`, as it is or split off `[1, t, heads * d]`: its name, heads, t and d.
+    fn split(
+        &mut self,
+        input: usize,
+        heads: i64,
+    ) -> Result<(String, usize, usize, usize), ConvertError> {
+        let name = self.node.input.get(input).cloned().unwrap_or_default();
+        match self.shapes.get(name.as_str()).map(Vec::as_slice) {
+            Some(&[_, heads, t, d]) => Ok((name, heads, t, d)),
+            Some(&[_, t, width]) if heads > 0 && width.is_multiple_of(heads as usize) => {
+                let d = width / heads as usize;
+                let shape = self.integers(&[0, 0, heads, d as i64]);
+                let split = self.add("Reshape", &[&name, &shape], vec![]);
+                let turned = self.add("Transpose", &[&split], vec![ints("perm", &[0, 2, 1, 3])]);
+                Ok((turned, heads as usize, t, d))
+            }
+            Some(&[_, _, width]) => Err(self.form(format!(
+                "{heads} heads do not divide {width} channels"
+            ))),
+            Some(_) => Err(self.form("inputs must be [1, heads, t, d] or [1, t, heads * d]")),
+            None => Err(self.form(
+                "the file does not say its inputs' shapes; export with torch.onnx.export(dynamo=True), or run onnx.shape_inference",
+            )),
+        }
+    }
+
+    /// Each head of keys or values for as many adjacent heads of queries.
+    fn shared(&mut self, name: String, own: usize, heads: usize) -> Result<String, ConvertError> {
+        if own == heads {
+            return Ok(name);
+        }
+        if own == 0 || !heads.is_multiple_of(own) {
+            return Err(self.form(format!(
+                "{heads} heads of queries cannot share {own} of keys and values"
+            )));
+        }
+        let places: Vec<i64> = (0..heads)
+            .map(|head| (head / (heads / own)) as i64)
+            .collect();
+        let places = self.integers(&places);
+        Ok(self.add("Gather", &[&name, &places], vec![int("axis", 1)]))
+    }
+
+    /// Adds a node; gives the name of its result.
+    fn add(&mut self, op: &str, inputs: &[&String], attribute: Vec<pb::AttributeProto>) -> String {
+        let output = self.fresh(op);
+        self.result.node.push(pb::NodeProto {
+            name: format!(
+                "{}/{}",
+                self.node.name,
+                output.rsplit('.').next().unwrap_or(op)
+            ),
+            op_type: op.into(),
+            input: inputs.iter().map(|&name| name.clone()).collect(),
+            output: vec![output.clone()],
+            attribute,
+            ..Default::default()
+        });
+        output
+    }
+
+    fn fresh(&self, part: &str) -> String {
+        let number = self.result.node.len() + self.result.initializer.len();
+        format!("{}.{part}.{number}", self.node.output[0])
+    }
+
+    fn constant(&mut self, shape: &[usize], values: &[f32]) -> String {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.initializer(pb::tensor_proto::DataType::Float, shape, bytes)
+    }
+
+    fn integers(&mut self, values: &[i64]) -> String {
+        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.initializer(pb::tensor_proto::DataType::Int64, &[values.len()], bytes)
+    }
+
+    fn initializer(
+        &mut self,
+        kind: pb::tensor_proto::DataType,
+        shape: &[usize],
+        raw_data: Vec<u8>,
+    ) -> String {
+        let name = self.fresh("constant");
+        self.result.initializer.push(pb::TensorProto {
+            name: name.clone(),
+            data_type: kind as i32,
+            dims: shape.iter().map(|&d| d as i64).collect(),
+            raw_data,
+            ..Default::default()
+        });
+        name
+    }
+}
+
+fn int(name: &str, i: i64) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::Int as i32,
+        i,
+        ..Default::default()
+    }
+}
+
+fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: pb::attribute_proto::AttributeType::Ints as i32,
+        ints: ints.to_vec(),
+        ..Default::default()
+    }
+}
