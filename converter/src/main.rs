@@ -22,6 +22,7 @@ enum Command {
     Spot(commands::Spot),
     Decode(commands::Decode),
     Features(commands::Features),
+    Operators(commands::Operators),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Spot(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
+        Command::Operators(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

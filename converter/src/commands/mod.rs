@@ -5,6 +5,7 @@ mod convert;
 mod decode;
 mod features;
 mod inspect;
+mod operators;
 mod run;
 mod spot;
 
@@ -13,6 +14,7 @@ pub use convert::Convert;
 pub use decode::Decode;
 pub use features::Features;
 pub use inspect::Inspect;
+pub use operators::Operators;
 pub use run::Run;
 pub use spot::Spot;
 

@@ -12,6 +12,7 @@ mod layers;
 mod node;
 mod nodes;
 mod normalization;
+mod operators;
 mod recurrent;
 mod sums;
 mod terms;
@@ -25,6 +26,8 @@ use ndarray::{ArrayD, Axis, Slice};
 use node::OnnxNode;
 use std::collections::{HashMap, HashSet};
 use view::View;
+
+pub use operators::markdown;
 
 /// What an ONNX name stands for while the graph is built.
 #[derive(Clone, Debug)]

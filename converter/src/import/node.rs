@@ -101,28 +101,13 @@ impl<'n> OnnxNode<'n> {
         }
     }
 
-    /// The operator is not known.
+    /// The operator is not known, or not for tensors of this kind.
     pub fn unsupported(&self) -> ConvertError {
-        let nearest = match self.op {
-            "RNN" => "nn.GRU or nn.LSTM",
-            "Conv" | "ConvTranspose" => {
-                "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]"
-            }
-            "InstanceNormalization" | "GroupNormalization" => "nn.LayerNorm or batch normalisation",
-            "ReduceSum" | "ReduceMin" | "LpPool" => {
-                "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d"
-            }
-            "Resize" | "Upsample" => "nn.ConvTranspose2d",
-            "Mul" | "Div" => "a constant factor, or a product of functions of one tensor",
-            _ => {
-                "Linear (MatMul, Gemm), Conv over time, GRU, softmax attention, Add, Concat, elementwise functions"
-            }
-        };
         ConvertError::UnsupportedOp {
             node: self.name.clone(),
             op: self.op.into(),
             shapes: self.shapes.clone(),
-            nearest,
+            nearest: super::operators::nearest(self.op),
         }
     }
 }

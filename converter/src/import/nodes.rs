@@ -10,38 +10,19 @@ use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Slice};
 
 impl Importer<'_> {
-    pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn identity(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        self.alias(node, |view| view)
+    }
+
+    pub(super) fn reshape(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let shape = self.shape_of(&node.output);
+        self.alias(node, |view| view.reshaped(&shape))
+    }
+
+    pub(super) fn slice_or_split(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         match node.op {
-            "Identity" | "Dropout" | "Cast" => self.alias(node, |view| view),
-            "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
-                let shape = self.shape_of(&node.output);
-                self.alias(node, |view| view.reshaped(&shape))
-            }
-            "Transpose" => self.transpose(node),
-            "Slice" => self.slice(node),
             "Split" => self.split(node),
-            "Expand" | "Tile" => self.repeat(node),
-            "Gather" => self.gather(node),
-            "Pad" => self.pad(node),
-            "MatMul" => self.matmul(node),
-            "Gemm" => self.gemm(node),
-            "Conv" => self.conv(node),
-            "ConvTranspose" => self.conv_transpose(node),
-            "MaxPool" | "AveragePool" => self.pool(node),
-            "GlobalMaxPool" | "GlobalAveragePool" => self.global_pool(node),
-            "BatchNormalization" => self.batch_norm(node),
-            "GRU" | "LSTM" => self.recurrent(node),
-            "Add" | "Sub" => self.add(node),
-            "Mul" | "Div" => self.multiply(node),
-            "Concat" => self.concat(node),
-            "Relu" => self.clamp(node, Clamp::RELU),
-            "Clip" => self.clip(node),
-            "LayerNormalization" | "RMSNormalization" => self.layer_norm(node),
-            "ReduceMean" | "ReduceMax" => self.mean(node),
-            "ReduceSum" => self.sum(node),
-            "Where" => self.choose(node),
-            "Softmax" => self.softmax(node),
-            _ => self.function(node),
+            _ => self.slice(node),
         }
     }
 
@@ -121,7 +102,7 @@ impl Importer<'_> {
     }
 
     /// Expand and Tile: elements repeated until they fill the shape.
-    fn repeat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn repeat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let (input, shape) = (self.shape_of(&node.inputs[0]), self.shape_of(&node.output));
         if input.len() > shape.len() {
             return Err(node.form("a tensor repeated to fewer axes"));
@@ -135,7 +116,7 @@ impl Importer<'_> {
         self.alias(node, |view| view.repeated(&shape))
     }
 
-    fn transpose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn transpose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.inputs[0]).len();
         let order: Vec<usize> = match node.ints("perm") {
             Some(order) => order.iter().map(|&axis| axis as usize).collect(),
@@ -219,7 +200,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    fn gather(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn gather(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         if self.embedding(node)? {
             return Ok(());
         }
@@ -238,7 +219,7 @@ impl Importer<'_> {
         self.alias(node, |view| view.selected(axis, &places).reshaped(&shape))
     }
 
-    fn pad(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn pad(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let pads = self
             .integers(node, 1)
             .ok_or_else(|| node.form("the amount of padding must be constant"))?;
@@ -295,7 +276,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn matmul(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn matmul(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         if let Some(weight) = self.weight(node, 1)? {
             let squeezed =
                 weight.shape().iter().rev().skip(2).all(|&n| n == 1) && weight.ndim() >= 2;
@@ -356,7 +337,7 @@ impl Importer<'_> {
         }
     }
 
-    fn gemm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn gemm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let form = || {
             node.form("Gemm must be x * W + b with constant W: [in, out], or [out, in] with transB")
         };
@@ -382,7 +363,7 @@ impl Importer<'_> {
         self.linear(node, x, weight.into_dyn(), bias)
     }
 
-    fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let shape = self.shape_of(&node.output);
         let axis = normalize(node.int("axis", -1), shape.len())
             .ok_or_else(|| node.form("axis out of range"))?;
@@ -484,7 +465,7 @@ impl Importer<'_> {
         })
     }
 
-    fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
         let axis =
             normalize(node.int("axis", -1), rank).ok_or_else(|| node.form("axis out of range"))?;

@@ -1,0 +1,16 @@
+//! `attn operators`: the ONNX operators that can be converted, as docs/operators.md shows them.
+
+use super::CommandResult;
+use clap::Args;
+
+/// Prints the ONNX operators that can be converted, with their limits, as Markdown
+#[derive(Args)]
+pub struct Operators;
+
+impl Operators {
+    /// Runs the command.
+    pub fn run(self) -> CommandResult {
+        print!("{}", attn_converter::import::markdown());
+        Ok(())
+    }
+}

@@ -1,0 +1,308 @@
+//! The ONNX operators that import knows, and their limits: the one table that import dispatches by, that
+//! `docs/operators.md` is printed from and that the error for an unknown operator searches. What is written here about a form
+//! is for people; the code of each operator decides.
+
+use super::Importer;
+use super::node::OnnxNode;
+use crate::error::ConvertError;
+use crate::graph::Clamp;
+use std::fmt::Write;
+
+/// A row of the table.
+struct Row {
+    /// ONNX operators.
+    onnx: &'static [&'static str],
+    /// What they become.
+    becomes: &'static str,
+    /// In which forms.
+    limits: &'static str,
+    import: Import,
+}
+
+type Import = fn(&mut Importer<'_>, &OnnxNode) -> Result<(), ConvertError>;
+
+const fn row(
+    onnx: &'static [&'static str],
+    becomes: &'static str,
+    limits: &'static str,
+    import: Import,
+) -> Row {
+    Row {
+        onnx,
+        becomes,
+        limits,
+        import,
+    }
+}
+
+const POSITIONS: &str = "positions: no data moves";
+
+const ROWS: &[Row] = &[
+    row(
+        &["MatMul"],
+        "Linear, Attention, WeightedRows",
+        "a constant matrix on the right; queries times transposed keys; softmax weights or a constant matrix times rows; \
+         heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them",
+        |i, n| i.matmul(n),
+    ),
+    row(
+        &["Gemm"],
+        "Linear",
+        "constant weights, no transA",
+        |i, n| i.gemm(n),
+    ),
+    row(
+        &["Softmax"],
+        "Attention, Softmax",
+        "of scores, over the keys; of a tensor, over the last axis, or over time where there is one channel",
+        |i, n| i.softmax(n),
+    ),
+    row(
+        &["Where"],
+        "a mask of scores",
+        "a constant condition, the hidden side a constant below -10000",
+        |i, n| i.choose(n),
+    ),
+    row(
+        &["Conv"],
+        "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
+        "over time or over an image; one group, or as many as channels; no dilation, no auto_pad",
+        |i, n| i.conv(n),
+    ),
+    row(
+        &["ConvTranspose"],
+        "ConvTranspose2d",
+        "over an image, one group, no dilation",
+        |i, n| i.conv_transpose(n),
+    ),
+    row(
+        &["MaxPool", "AveragePool"],
+        "Pool2d",
+        "over an image, no dilation; averages count padding",
+        |i, n| i.pool(n),
+    ),
+    row(
+        &["GlobalMaxPool", "GlobalAveragePool"],
+        "the mean or maximum of an image",
+        "",
+        |i, n| i.global_pool(n),
+    ),
+    row(
+        &["GRU", "LSTM"],
+        "Gru, Lstm",
+        "PyTorch's form (linear_before_reset = 1), forward, backward or both; no peepholes, no sequence lengths",
+        |i, n| i.recurrent(n),
+    ),
+    row(
+        &["LayerNormalization", "RMSNormalization"],
+        "LayerNorm, RmsNorm",
+        "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)",
+        |i, n| i.layer_norm(n),
+    ),
+    row(
+        &["BatchNormalization"],
+        "part of the layer before it",
+        "constant parameters; behind a convolution or linear layer",
+        |i, n| i.batch_norm(n),
+    ),
+    row(
+        &["ReduceMean", "ReduceMax"],
+        "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
+        "over time, over an image or over its channels; the mean over channels of a square as part of an RMSNorm",
+        |i, n| i.mean(n),
+    ),
+    row(
+        &["ReduceSum"],
+        "Linear, WeightedRows, Attention",
+        "over one axis: all channels of a row, or rows with a weight each",
+        |i, n| i.sum(n),
+    ),
+    row(
+        &["Add", "Sub"],
+        "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
+        "tensors of one shape; constants that broadcast; a constant mask on scores",
+        |i, n| i.add(n),
+    ),
+    row(
+        &["Mul", "Div"],
+        "Mul, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
+        "tensors of one shape; constants; weights [t, 1] times rows [t, channels] that are summed up next",
+        |i, n| i.multiply(n),
+    ),
+    row(
+        &["Concat"],
+        "Concat, ConcatRows",
+        "along channels, along rows, or parts of one tensor put back together; at most 5 inputs",
+        |i, n| i.concat(n),
+    ),
+    row(
+        &["Gather"],
+        "Embedding, SelectRows, positions",
+        "a constant table read by an integer input of the model; constant indices",
+        |i, n| i.gather(n),
+    ),
+    row(
+        &["Relu"],
+        "a clamp of the layer before it, or Lut",
+        "",
+        |i, n| i.clamp(n, Clamp::RELU),
+    ),
+    row(
+        &["Clip"],
+        "a clamp of the layer before it, or Lut",
+        "constant bounds",
+        |i, n| i.clip(n),
+    ),
+    row(
+        &[
+            "Sigmoid",
+            "Tanh",
+            "Erf",
+            "Exp",
+            "Sqrt",
+            "Abs",
+            "Softplus",
+            "Neg",
+            "Reciprocal",
+            "Gelu",
+            "HardSwish",
+            "HardSigmoid",
+            "LeakyRelu",
+            "Elu",
+            "Pow",
+        ],
+        "Lut",
+        "any chain of these, sums, products and clamps on one tensor is one table",
+        |i, n| i.function(n),
+    ),
+    row(
+        &["Reshape", "Flatten", "Squeeze", "Unsqueeze"],
+        POSITIONS,
+        "",
+        |i, n| i.reshape(n),
+    ),
+    row(
+        &["Transpose"],
+        POSITIONS,
+        "what computes next must find rows of adjacent channels, or heads",
+        |i, n| i.transpose(n),
+    ),
+    row(
+        &["Slice", "Split"],
+        "SelectRows, part of a layer, positions",
+        "constant ranges, no negative steps",
+        |i, n| i.slice_or_split(n),
+    ),
+    row(
+        &["Expand", "Tile"],
+        POSITIONS,
+        "heads of keys and values that queries share; constants",
+        |i, n| i.repeat(n),
+    ),
+    row(
+        &["Pad"],
+        "padding of the convolution behind it",
+        "constant zeros",
+        |i, n| i.pad(n),
+    ),
+    row(&["Identity", "Dropout", "Cast"], POSITIONS, "", |i, n| {
+        i.identity(n)
+    }),
+];
+
+/// Operators that are unknown, or not known for all shapes, and what does their work.
+const NEAREST: &[(&[&str], &str)] = &[
+    (
+        &["Conv", "ConvTranspose"],
+        "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]",
+    ),
+    (&["RNN"], "nn.GRU or nn.LSTM"),
+    (
+        &["InstanceNormalization", "GroupNormalization"],
+        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d behind a convolution",
+    ),
+    (
+        &["ReduceMin", "LpPool"],
+        "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d",
+    ),
+    (&["Resize", "Upsample"], "nn.ConvTranspose2d"),
+    (
+        &["Einsum"],
+        "torch.matmul with transposes, or nn.functional.scaled_dot_product_attention",
+    ),
+    (
+        &["ScatterND", "ScatterElements"],
+        "torch.cat of the parts, in place of assigning to a slice",
+    ),
+    (
+        &["TopK", "ArgMax"],
+        "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens",
+    ),
+    (
+        &["If", "Loop", "Scan"],
+        "a model without branches on data; loops over steps as a bundle of an encoder and a step",
+    ),
+];
+
+/// For any other operator.
+const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attention, normalisation, Add, Mul, Concat, elementwise \
+     functions; docs/operators.md lists all";
+
+impl Importer<'_> {
+    pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let row = ROWS.iter().find(|row| row.onnx.contains(&node.op));
+        let row = row.ok_or_else(|| node.unsupported())?;
+        (row.import)(self, node)
+    }
+}
+
+/// What does the work of an operator in its place.
+pub(super) fn nearest(op: &str) -> &'static str {
+    let known = NEAREST.iter().find(|(ops, _)| ops.contains(&op));
+    known.map_or(ANY, |(_, nearest)| nearest)
+}
+
+/// The table as `docs/operators.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# ONNX operators\n\n\
+         Printed by `attn operators`; `cargo test -p attn-converter --test operators` fails when this file is not up to date.\n\
+         *Constant* is whatever can be computed without the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
+         the operator only says where elements are found. Tensors have a batch of 1 and fixed shapes, but for one axis of\n\
+         variable length in bundles. Any operator may be constant.\n\n\
+         | ONNX | becomes | in which forms |\n|---|---|---|\n",
+    );
+    let mut line = |onnx: &[&str], becomes: &str, limits: &str| {
+        let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(text, "| {} | {becomes} | {limits} |", names.join(", "));
+    };
+    line(
+        &["Attention"],
+        "Attention",
+        "opset 23: constant mask, is_causal, fewer heads of keys and values; no softcap, no past keys and values",
+    );
+    for row in ROWS {
+        line(row.onnx, row.becomes, row.limits);
+    }
+    text.push_str("\n## What else does the work\n\n| ONNX | in its place |\n|---|---|\n");
+    for (onnx, nearest) in NEAREST {
+        let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(text, "| {} | {nearest} |", names.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn an_operator_stands_in_one_row() {
+        let known = ROWS.iter().flat_map(|row| row.onnx);
+        let mut seen = HashSet::new();
+        for name in known {
+            assert!(seen.insert(*name), "{name} stands in two rows");
+        }
+    }
+}
