@@ -78,7 +78,7 @@ fn int8_forecasts_are_as_good_as_float_ones() {
         .axis_iter(Axis(0))
         .map(|window| window.iter().copied().collect())
         .collect();
-    let mut error = |forecast: &mut dyn FnMut(&[f32]) -> f32| {
+    let error = |forecast: &mut dyn FnMut(&[f32]) -> f32| {
         let pairs = windows.iter().zip(&y);
         rmse(pairs.map(|(window, &y)| f64::from(forecast(window) - y)))
     };
