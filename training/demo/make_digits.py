@@ -22,7 +22,7 @@ import augment  # noqa: E402
 
 ASSETS = ROOT / "firmware" / "assets"
 STRING = ["four", "seven", "one", "zero", "nine"]
-VOICE = ("en-us+Alex", 150, 45)
+VOICE = ("en-us+linda", 150, 50)
 GAP, LEAD = 0.15, 0.3  # seconds between the digits, and before the first and after the last
 SNR = 25  # dB
 
@@ -36,7 +36,7 @@ def perform(rng):
         start, end = augment.word_bounds(x)
         parts += [x[start:end] / augment.rms(x[start:end]), np.zeros(int(GAP * RATE), np.float32)]
     speech = np.concatenate([*parts, silence])
-    frames = -(-(len(speech) - FRAME) // (8 * HOP)) * 8
+    frames = -(-(HOP + len(speech) - FRAME) // (8 * HOP)) * 8
     speech = augment.reverberate(np.pad(speech, (0, FRAME + (frames - 1) * HOP - len(speech))), rng)
     assert len(speech) <= SAMPLES
     fan = augment.coloured_noise(len(speech), rng)

@@ -64,7 +64,7 @@ def by_attn(count, file):
     for i in range(count):
         command = [ATTN, "decode", file, "--wav", str(CACHE / "test_wav" / f"{i:05}.wav"), "--json"]
         decoded = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        said.append([WORDS.index(token) for token in decoded[0]["tokens"]])
+        said.append([WORDS.index(token) for token in decoded["tokens"]])
     return said
 
 

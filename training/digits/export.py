@@ -12,10 +12,11 @@ import numpy as np
 import onnxruntime
 import torch
 
-import onnx_files  # from ..
 from model import BANDS, HIDDEN, MEMORY, Listener
 from setting import CACHE, END, FIXTURES, HOP, MAX_FRAMES, MODELS, SCALE, START, TOKENS
 from strings import build, synthetic
+
+import onnx_files  # from .., whose door setting.py is
 
 CALIBRATION_STRINGS = 120
 ROWS = (MAX_FRAMES + 3) // 4
