@@ -19,8 +19,8 @@ pub struct Rotation<'w> {
 impl Rotation<'_> {
     /// Angles of row `position`; of the last one that the table has for any beyond.
     fn angles(&self, position: usize) -> &[f16] {
-        let width = 2 * self.pairs.max(1);
-        let rows = self.table.len() / width;
+        let width = self.pairs.saturating_mul(2);
+        let rows = self.table.len().checked_div(width).unwrap_or(0);
         let start = position.min(rows.saturating_sub(1)).saturating_mul(width);
         let end = start.saturating_add(width);
         self.table.get(start..end).unwrap_or(&[])
