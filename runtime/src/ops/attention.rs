@@ -205,7 +205,7 @@ fn advance(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpErro
     };
     let first = (*next as usize).min(shape.slots - 1);
     *next = ((first + rows) % shape.slots) as i32;
-    let used = (*filled).clamp(0, shape.slots as i32) as usize;
+    let used = (*filled).min(shape.slots as i32).max(0) as usize;
     *filled = (used + rows).min(shape.slots) as i32;
     Ok(first)
 }
@@ -345,7 +345,7 @@ fn filled(
     }
     let [ring] = op.tensors(arena, [op.input(3)?])?;
     let filled = arena::typed::<i32>(ring)?.get(1).copied().unwrap_or(0);
-    Ok(filled.clamp(0, shape.slots as i32) as usize)
+    Ok(filled.min(shape.slots as i32).max(0) as usize)
 }
 
 /// Which slots the queries see.

@@ -152,7 +152,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
             .for_each(|byte| *byte = 0),
         Start::Given => {
             let [h0, h] = op.tensors(arena, [op.input(1)?, h])?;
-            h.copy_from_slice(h0);
+            h.iter_mut().zip(&*h0).for_each(|(h, x)| *h = *x);
         }
     }
     let [x_bytes, h, y, scratch] = op.tensors(arena, [x, h, y, scratch])?;

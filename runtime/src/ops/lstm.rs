@@ -145,7 +145,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     }
     if start == Start::Last {
         let [y, h] = op.tensors(arena, [op.output()?, op.input(1)?])?;
-        h.copy_from_slice(y);
+        h.iter_mut().zip(&*y).for_each(|(h, y)| *h = *y);
     }
     Ok(())
 }
@@ -174,7 +174,7 @@ fn begin(op: &OpView, start: Start, reverse: bool, arena: &mut [u8]) -> Result<(
     }
     if start == Start::Given {
         let [c0, c] = op.tensors(arena, [op.input(2)?, c])?;
-        c.copy_from_slice(c0);
+        c.iter_mut().zip(&*c0).for_each(|(c, x)| *c = *x);
     }
     let [y, h] = op.tensors(arena, [y, op.input(1)?])?;
     let at = first(y);
@@ -206,7 +206,12 @@ impl Layer<'_> {
             let row = if self.reverse { rows - 1 - at } else { at };
             if at > 0 {
                 let before = if self.reverse { row + 1 } else { row - 1 };
-                y.copy_within(before * hidden..(before + 1) * hidden, row * hidden);
+                for unit in 0..hidden {
+                    let last = y.get(before * hidden + unit).copied();
+                    if let (Some(slot), Some(last)) = (y.get_mut(row * hidden + unit), last) {
+                        *slot = last;
+                    }
+                }
             }
             let x = x.get(row * k..(row + 1) * k);
             let h = y.get_mut(row * hidden..(row + 1) * hidden);

@@ -171,8 +171,8 @@ fn ring(op: &OpView, slot: usize, shape: &Shape, arena: &mut [u8]) -> Result<[us
     };
     let slots = shape.slots as i32;
     Ok([
-        (*next).clamp(0, slots - 1) as usize,
-        (*filled).clamp(0, slots) as usize,
+        (*next).min(slots - 1).max(0) as usize,
+        (*filled).min(slots).max(0) as usize,
     ])
 }
 

@@ -172,7 +172,9 @@ pub(super) fn run_gru(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let wide = scratch(op, k.saturating_add(hidden))?;
     begin(op, Start::from_code(params.start)?, 1, wide, k, arena)?;
     let [x, y, h, wide] = op.tensors(arena, [x, y, h, wide])?;
-    let (wide_x, wide_h) = arena::first::<f32>(wide, k + hidden)?.split_at_mut(k);
+    let (wide_x, wide_h) = arena::first::<f32>(wide, k + hidden)?
+        .split_at_mut_checked(k)
+        .ok_or(OpError::ScratchTooSmall)?;
     let (x, y) = (arena::typed(x)?, arena::typed(y)?);
     rows(x, y, [k, hidden], params.reverse == 1, wide_x, |x, y| {
         gru::step(x, &input, &recurrent, wide_h, y);
@@ -217,8 +219,9 @@ pub(super) fn run_lstm(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     begin(op, start, 2, wide, k + hidden, arena)?;
     let [x, y, c, wide_bytes] = op.tensors(arena, [x, y, c, wide])?;
     let all = arena::first::<f32>(wide_bytes, lstm_scratch(k, hidden))?;
-    let (wide_x, rest) = all.split_at_mut(k);
-    let (wide_h, wide_c) = rest.split_at_mut(hidden);
+    let short = OpError::ScratchTooSmall;
+    let (wide_x, rest) = all.split_at_mut_checked(k).ok_or(short)?;
+    let (wide_h, wide_c) = rest.split_at_mut_checked(hidden).ok_or(short)?;
     let (x, y) = (arena::typed(x)?, arena::typed(y)?);
     rows(x, y, [k, hidden], params.reverse == 1, wide_x, |x, y| {
         lstm::step(x, &input, &recurrent, wide_h, wide_c, y);
