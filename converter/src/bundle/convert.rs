@@ -1,7 +1,7 @@
 //! From a manifest to a file: every model calibrated by running all of them together, lowered into one program.
 
-use super::Manifest;
 use super::float::{Bundle, Samples};
+use super::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod, elements};
 use crate::emit::{Metadata, emit};
 use crate::error::ConvertError;
@@ -54,9 +54,14 @@ pub fn convert(
             scheme: &schemes[part],
         })
         .collect();
-    let program = lower_bundle(&parts, &links, bundle.max_length)?;
-    let plan = plan(&program);
+    let mut program = lower_bundle(&parts, &links, bundle.max_length)?;
     let mut metadata = metadata(&bundle, &graphs, &links)?;
+    if let (Some(count), Some(decode)) = (manifest.decode.candidates, &mut metadata.decode) {
+        let (step, logits) = (decode.step as usize, decode.logits as usize);
+        let scores = candidates::fuse(&mut program, step, logits, count);
+        decode.scores = scores.map_err(|reason| manifest.wrong(reason))? as u32;
+    }
+    let plan = plan(&program);
     if let Some(decode) = &mut metadata.decode {
         decode.hypothesis_len = plan.own_state_len as u32;
     }

@@ -3,6 +3,7 @@
 //! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float, [`convert`]
 //! makes the file.
 
+mod candidates;
 pub mod convert;
 pub mod float;
 
@@ -69,6 +70,8 @@ pub struct Decode {
     pub end: Token,
     /// Most tokens of a sequence.
     pub max_tokens: u32,
+    /// Have the step hand out so many best tokens in place of a row of logits: at least as many as a beam will be wide.
+    pub candidates: Option<usize>,
     /// Symbol to put behind every input.
     pub end_symbol: Option<Token>,
 }

@@ -52,7 +52,8 @@ impl Iterator for Spelling<'_, '_> {
     }
 }
 
-/// Tokens as text: their names with the model's separator between them. A token without a name is printed as its number.
+/// Tokens as text: their names with the model's separator between them. Without a vocabulary
+/// numbers are printed, with spaces between them.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'m, 't> {
     model: Model<'m>,
@@ -68,7 +69,8 @@ impl fmt::Display for Text<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, &token) in self.tokens.iter().enumerate() {
             if at > 0 {
-                f.write_str(self.model.separator())?;
+                let named = self.model.tokens().len() > 0;
+                f.write_str(if named { self.model.separator() } else { " " })?;
             }
             match self.model.token_name(token) {
                 Some(name) => f.write_str(name)?,
