@@ -1,12 +1,14 @@
-//! `cargo xtask cost`: the cost table in the README, generated, and checked for staleness.
+//! `cargo xtask cost`: the cost tables in the README, generated, and checked for staleness.
 
-use crate::{TaskResult, demo};
+use crate::{TaskResult, decode, demo};
 use attn_host_tests::{recording, workspace};
 use std::path::Path;
 
-const BEGIN: &str = "<!-- cost:begin -->";
-const REST: &str = "| framing";
-const END: &str = "<!-- cost:end -->";
+/// Names of the tables' places in the README.
+const SPOTTING: &str = "cost";
+const DECODING: &str = "decoding-cost";
+/// Rows that hold what the other rows leave of the sum: their differences are those of the others, and large beside them.
+const RESTS: [&str; 2] = ["| framing", "| · ranking"];
 /// Numbers may differ by this much between machines: paths of source files end up in images.
 const TOLERANCE: f64 = 0.02;
 
@@ -14,24 +16,28 @@ const TOLERANCE: f64 = 0.02;
 pub fn run(check: bool) -> TaskResult {
     let pcm = recording::read(&workspace::demo_recording())?;
     let cost = demo::show(&pcm)?.cost;
-    let table = cost.markdown();
+    let word = decode::pronounce(decode::WORD)?.markdown();
     let readme = workspace::root().join("README.md");
     let text = std::fs::read_to_string(&readme)?;
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) = parts
-        .ok_or("README.md has no place for the table: <!-- cost:begin -->, <!-- cost:end -->")?;
-    update(
-        &readme,
-        &format!("{before}{BEGIN}\n{table}{END}{after}"),
-        check,
-    )?;
+    let text = with_table(&text, SPOTTING, &cost.markdown())?;
+    let text = with_table(&text, DECODING, &word)?;
+    update(&readme, &text, check)?;
     match cost.exceeded().as_slice() {
         [] => Ok(()),
         over => Err(over.join("; ").into()),
     }
+}
+
+/// `text` with `table` in the place of this name.
+fn with_table(text: &str, name: &str, table: &str) -> Result<String, String> {
+    let [begin, end] = ["begin", "end"].map(|edge| format!("<!-- {name}:{edge} -->"));
+    let parts = text.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let (before, after) =
+        parts.ok_or_else(|| format!("README.md has no place for the table: {begin}, {end}"))?;
+    Ok(format!("{before}{begin}\n{table}{end}{after}"))
 }
 
 fn update(path: &Path, text: &str, check: bool) -> TaskResult {
@@ -55,8 +61,8 @@ fn update(path: &Path, text: &str, check: bool) -> TaskResult {
 /// The same words, and numbers within the tolerance.
 fn same(a: &str, b: &str) -> bool {
     let fields = |text: &str| -> Vec<String> {
-        // That row is what the other rows leave of the sum: its differences are theirs, and large beside it.
-        let lines = text.lines().filter(|line| !line.starts_with(REST));
+        let rest = |line: &&str| RESTS.iter().any(|rest| line.starts_with(rest));
+        let lines = text.lines().filter(|line| !rest(line));
         let cells = lines.flat_map(|line| line.split(['|', ';', ',']));
         cells.map(|cell| cell.trim().to_owned()).collect()
     };
@@ -78,7 +84,15 @@ fn words(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::same;
+    use super::{same, with_table};
+
+    #[test]
+    fn a_table_goes_to_its_place() {
+        let text = "a <!-- x:begin -->old<!-- x:end --> b";
+        let new = with_table(text, "x", "new\n").unwrap();
+        assert_eq!(new, "a <!-- x:begin -->\nnew\n<!-- x:end --> b");
+        assert!(with_table(text, "y", "").is_err());
+    }
 
     #[test]
     fn small_differences_are_not_stale() {
