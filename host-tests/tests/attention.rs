@@ -159,7 +159,7 @@ fn every_system_computes_the_same_bytes_on_every_core() {
     let folder = tempfile::tempdir().unwrap();
     let systems = systems();
     assert_eq!(systems.len(), 32);
-    let precisions = [Precision::Int8, Precision::Int8x16];
+    let precisions = [Precision::Int8, Precision::Int8x16, Precision::Fp16];
     let cases = systems
         .iter()
         .flat_map(|system| precisions.map(|precision| (system, precision)));
@@ -188,7 +188,7 @@ fn a_causal_stack_on_a_stream_computes_the_same_bytes_on_every_core() {
         fixtures.join("causal_stack_dynamo.onnx"),
         fixtures.join("causal_stack.npz"),
     );
-    for precision in [Precision::Int8, Precision::Int8x16] {
+    for precision in [Precision::Int8, Precision::Int8x16, Precision::Fp16] {
         let held = (precision, Form::Stream);
         let (model, inputs) = converted(&onnx, &recorded, held, folder.path());
         for core in Core::ALL {

@@ -109,7 +109,7 @@ pub fn run() -> TaskResult {
             "-p",
             "attn-runtime",
             "--features",
-            "dsp",
+            "dsp,fp16",
             "--target",
         ];
         let what = format!("runtime for {target}");
@@ -139,8 +139,8 @@ pub fn run() -> TaskResult {
 fn clippy_boards(tally: &mut Tally, model: &Path) {
     let model = model.display().to_string();
     let boards = [
-        ("qemu,spotter", "thumbv7em-none-eabihf"),
-        ("an505", "thumbv8m.main-none-eabihf"),
+        ("qemu,spotter,fp16", "thumbv7em-none-eabihf"),
+        ("an505,fp16", "thumbv8m.main-none-eabihf"),
         ("nano33ble", "thumbv7em-none-eabihf"),
         ("qemu,decoder", "thumbv7em-none-eabihf"),
         ("nano33ble_decode", "thumbv7em-none-eabihf"),
