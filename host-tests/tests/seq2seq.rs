@@ -88,7 +88,8 @@ fn search(session: &mut Session, symbols: &[u16], width: usize) -> Vec<Sequence>
                 candidates.push((score + rated[token], parent, token as u16));
             }
         }
-        candidates.sort_by_key(|&(score, ..)| -score);
+        // Of equals, those that go on come first.
+        candidates.sort_by_key(|&(score, _, token)| (-score, token == END));
         let mut next = Vec::new();
         for (score, parent, token) in candidates {
             if next.len() == width {

@@ -309,7 +309,9 @@ mod tests {
     #[cfg(attn_half)]
     #[test]
     fn half_precision_ranks_alike() {
-        let logits: Vec<i16> = (0..200).map(|i| i * 7919 % 2003 - 1000).collect();
+        let logits: Vec<i16> = (0..200i32)
+            .map(|i| (i * 7919 % 2003 - 1000) as i16)
+            .collect();
         let halves: Vec<crate::f16> = logits
             .iter()
             .map(|&x| crate::f16::from_f32(f32::from(x) / 64.0))

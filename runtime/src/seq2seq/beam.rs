@@ -313,7 +313,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         Ok(())
     }
 
-    /// Notes the sequences that end here, unless as many better ones go on as there is room for.
+    /// Notes the sequences that end here, unless as many go on that are as good or better as there is room for.
     fn collect_ended(&mut self, going: &[Candidate], ending: &[Candidate]) {
         let worst = going.get(self.width.saturating_sub(1));
         for end in ending {
