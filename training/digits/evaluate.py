@@ -3,6 +3,10 @@
 Usage: python evaluate.py --data test                       float, PyTorch
        python evaluate.py --data test --attn digits.attn    the converted file, through `attn decode` on the same sounds,
                                                             written by strings.py --wav cache/test_wav
+       python evaluate.py --data test --attn digits.attn --agree    also how many strings have float's digits exactly
+
+The converted file may come from either exporter's bundle: models/digits.bundle.toml, or digits_torchscript.bundle.toml in
+host-tests/fixtures/seq2seq.
 
 Digit error rate: insertions, deletions and substitutions over digits said. String error rate: strings not all right.
 """
@@ -17,19 +21,11 @@ import torch
 from model import Listener
 from setting import ATTN, CACHE, SCALE, TOKENS, WORDS
 
+from bundles import distance, report_agreement  # from .., whose door setting.py is
+
 FIRST = TOKENS.index("zero")
 END = 1
 MAX_TOKENS = 8
-
-
-def distance(a, b):
-    """Levenshtein distance of two lists."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(diagonal + (x != y), row[j] + 1, row[j - 1] + 1)
-    return row[-1]
 
 
 def rates(said, digits):
@@ -72,18 +68,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--attn")
+    parser.add_argument("--agree", action="store_true", help="compare with float, string by string")
+    parser.add_argument("--limit", type=int, help="only the first strings")
     arguments = parser.parse_args()
+    if arguments.agree and not arguments.attn:
+        parser.error("--agree compares a converted file with float: name it with --attn")
     torch.set_num_threads(1)
     data = np.load(CACHE / f"{arguments.data}.npz")
-    features = np.split(data["features"], np.cumsum(data["frames"])[:-1])
-    digits = [row[row >= 0] for row in data["digits"]]
+    features = np.split(data["features"], np.cumsum(data["frames"])[:-1])[: arguments.limit]
+    digits = [row[row >= 0] for row in data["digits"]][: arguments.limit]
     if arguments.attn:
         said = by_attn(len(features), arguments.attn)
-    else:
+    if arguments.agree or not arguments.attn:
         model = Listener(len(TOKENS))
         model.load_state_dict(torch.load(CACHE / "digits.pt"))
         model.eval()
-        said = transcribe(model, features)
+        by_float = transcribe(model, features)
+    if arguments.agree:
+        report_agreement(said, by_float)
+    said = said if arguments.attn else by_float
     print(f"{arguments.data}: %.2f %% digit errors, %.2f %% strings wrong, {len(digits)} strings" % rates(said, digits))
 
 

@@ -2,6 +2,10 @@
 
 Usage: python evaluate.py --split test --beam 4                   float, PyTorch
        python evaluate.py --split test --beam 4 --attn g2p.attn   the converted file, through `attn decode`
+       python evaluate.py --split test --attn g2p.attn --agree    also how many words have float's tokens exactly
+
+The converted file may come from either exporter's bundle: models/g2p.bundle.toml, or g2p_torchscript.bundle.toml in
+host-tests/fixtures/seq2seq.
 
 A word with several pronunciations is scored against the nearest of them. Phoneme error rate: insertions, deletions and
 substitutions over the nearest references' phonemes, all words together. Word error rate: share of words that differ from
@@ -11,6 +15,7 @@ every reference. `--beam 1` is greedy.
 import argparse
 import json
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -22,15 +27,8 @@ from model import Pronouncer
 from paths import ATTN, CACHE
 from split import split
 
-
-def distance(a, b):
-    """Levenshtein distance of two lists."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(diagonal + (x != y), row[j] + 1, row[j - 1] + 1)
-    return row[-1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from bundles import distance, report_agreement  # noqa: E402
 
 
 def rates(said, references):
@@ -71,15 +69,23 @@ def main():
     parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--attn", type=Path)
     parser.add_argument("--checkpoint", type=Path, default=CACHE / "g2p.pt")
-    parser.add_argument("--limit", type=int, help="only so many words")
+    parser.add_argument("--limit", type=int, help="only so many words, spread over the split")
+    parser.add_argument("--agree", action="store_true", help="compare with float, word by word")
     arguments = parser.parse_args()
+    if arguments.agree and not arguments.attn:
+        parser.error("--agree compares a converted file with float: name it with --attn")
     torch.set_num_threads(1)
     words = data.load()
-    chosen = sorted(word for word in words if split(word) == arguments.split)[: arguments.limit]
+    chosen = sorted(word for word in words if split(word) == arguments.split)
+    if arguments.limit:
+        chosen = chosen[:: max(1, len(chosen) // arguments.limit)][: arguments.limit]
     if arguments.attn:
         said = by_attn(chosen, arguments.beam, arguments.attn)
-    else:
-        said = by_pytorch(chosen, words, arguments.beam, arguments.checkpoint)
+    if arguments.agree or not arguments.attn:
+        by_float = by_pytorch(chosen, words, arguments.beam, arguments.checkpoint)
+    if arguments.agree:
+        report_agreement([said[word] for word in chosen], [by_float[word] for word in chosen])
+    said = said if arguments.attn else by_float
     with_stress = rates(said, words)
     plain = {word: data.unstressed(phonemes) for word, phonemes in said.items()}
     without = rates(plain, {word: [data.unstressed(one) for one in words[word]] for word in chosen})

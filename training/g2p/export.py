@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 
 import data
@@ -21,70 +20,14 @@ from paths import CACHE, FIXTURES, MODELS
 from split import split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import onnx_files  # noqa: E402
+import bundles  # noqa: E402
 
 CALIBRATION_WORDS = RECORDED_WORDS = 200
 
-BUNDLE = """# Grapheme to phoneme. `attn convert {file} -o g2p.attn` makes one file of it.
-name = "g2p"
-calibrate = "{models}g2p.calibration.npz"
-max_length = {max_letters}
-
-[entries]
-encode = "{encode}"
-step = "{step}"
-
-[state]
-state = {{ from = ["encode.state", "step.state_next"], to = "step.state" }}
-memory = {{ from = ["encode.memory"], to = "step.memory" }}
-
-[decode]
-encode = "encode"
-step = "step"
-input = "symbols"
-token = "token"
-logits = "logits"
-weights = "weights"
-start = "{start}"
-end = "{end}"
-max_tokens = {max_tokens}
-
-[vocabulary]
-symbols = "{models}g2p.symbols.txt"
-tokens = "{models}g2p.tokens.txt"
-separator = " "
-"""
-
-
-def export(model, folder, stem, dynamo):
-    """Encoder and step of one exporter. Returns their paths."""
-    symbols, token = torch.zeros(1, 9, dtype=torch.long), torch.zeros(1, dtype=torch.long)
-    step = (token, torch.zeros(1, 1, HIDDEN), torch.zeros(1, 9, MEMORY))
-    time = {"symbols": 1, "memory": 1}
-    paths = [folder / f"{stem}.{entry}.onnx" for entry in ["encode", "step"]]
-    axes = time if dynamo else {**time, "weights": 1}
-    onnx_files.export(model.encoder, (symbols,), paths[0], dynamo, ["symbols"], ["memory", "state"], axes, data.MAX_LETTERS)
-    onnx_files.export(model.step, step, paths[1], dynamo, ["token", "state", "memory"], ["logits", "state_next", "weights"],
-                      axes, data.MAX_LETTERS)
-    return paths
-
-
-def check(model, paths, word):
-    """onnxruntime must compute what PyTorch computes."""
-    encode, step = (onnxruntime.InferenceSession(path) for path in paths)
-    symbols = np.array([[data.SYMBOLS.index(letter) for letter in word]])
-    memory, state = encode.run(["memory", "state"], {"symbols": symbols})
-    worst = 0.0
-    with torch.no_grad():
-        ours, our_state = model.encoder(torch.from_numpy(symbols))
-        for token in range(6):
-            feeds = {"token": np.array([token]), "state": state, "memory": memory}
-            logits, state, _ = step.run(["logits", "state_next", "weights"], feeds)
-            expected, our_state, _ = model.step(torch.tensor([token]), our_state, ours)
-            worst = max(worst, np.abs(logits - expected.numpy()).max())
-    print(f"{paths[1].name}: logits within {worst:.1e} of PyTorch's")
-    if worst > 1e-3:
-        raise SystemExit("the exported files compute something else")
+BUNDLE = bundles.Bundle(
+    "g2p", "Grapheme to phoneme", "symbols", data.MAX_LETTERS, data.MAX_LETTERS, max_tokens=data.MAX_TOKENS,
+    start=data.START, end=data.END, symbols=True,
+)
 
 
 def chosen(words, which, count):
@@ -125,11 +68,6 @@ def recorded(model, words):
         return names, [[0, *decode(model, torch.tensor([numbers(name)]), 1)[0][0][0], 1] for name in names]
 
 
-def write_bundle(path, encode, step, models):
-    path.write_text(BUNDLE.format(file=path.name, encode=encode.name, step=step.name, models=models, start=data.START,
-                                  end=data.END, max_letters=data.MAX_LETTERS, max_tokens=data.MAX_TOKENS))
-
-
 def main():
     torch.set_num_threads(1)
     words = data.load()
@@ -143,13 +81,9 @@ def main():
     (MODELS / "g2p.tokens.txt").write_text("".join(f"{token}\n" for token in tokens))
     save(MODELS / "g2p.calibration.npz", *calibration(words, tokens))
     save(FIXTURES / "g2p.npz", *recorded(model, words))
-    for folder, stem, bundle, dynamo, models in [(MODELS, "g2p", "g2p.bundle.toml", True, ""),
-                                                 (FIXTURES, "g2p_torchscript", "g2p_torchscript.bundle.toml", False,
-                                                  "../../../models/")]:
-        paths = export(model, folder, stem, dynamo)
-        write_bundle(folder / bundle, *paths, models)
-        for word in ["a", "pronunciations"]:
-            check(model, paths, word)
+    example = (torch.zeros(1, 9, dtype=torch.long), torch.zeros(1, 1, HIDDEN), torch.zeros(1, 9, MEMORY))
+    probes = [np.array([numbers(word)]) for word in ["a", "pronunciations"]]
+    bundles.write(model, BUNDLE, example, probes, MODELS, FIXTURES)
 
 
 if __name__ == "__main__":
