@@ -1,4 +1,4 @@
-"""Augmentation of PCM: what rooms, microphones, distances and other people do to a word."""
+"""Augmentation of PCM, and of features at the end: what rooms, microphones, distances and other people do to a word."""
 
 import numpy as np
 import scipy.signal
@@ -54,3 +54,18 @@ def word_bounds(x):
     threshold = max(energy.max() * 0.05, min(floor * 3, energy.max() * 0.3))
     loud = np.flatnonzero(energy > threshold)
     return int(loud[0] * step), int((loud[-1] + 1) * step)
+
+
+def mask(x, rng):
+    """Cheap augmentation of features [n, t, bands]: level, tilt, masked bands and frames."""
+    n, t, bands = x.shape
+    x += rng.uniform(-12, 12, (n, 1, 1)) + rng.uniform(-10, 10, (n, 1, 1)) * np.linspace(-1, 1, bands)
+    x += rng.normal(scale=1.5, size=x.shape)
+    for i in range(n):
+        if rng.random() < 0.5:
+            band = rng.integers(bands)
+            x[i, :, band: band + rng.integers(1, 7)] = x[i].mean()
+        if rng.random() < 0.3:
+            frame = rng.integers(t)
+            x[i, frame: frame + rng.integers(1, 6)] = x[i].mean()
+    return x.astype(np.float32)

@@ -16,8 +16,7 @@ import json
 import numpy as np
 import torch
 
-import augment
-from data import RATE, read_clips
+from data import RATE, padded, read_clips
 from model import KeywordSpotter
 from paths import CACHE, attn
 from spot import THRESHOLD, smoothed
@@ -27,24 +26,13 @@ SAMPLES = int(3.6 * RATE)
 HEYSAVANT = {"mycroft_heysavant"}
 
 
-def padded(pcm, rng):
-    """A clip with noise at its own floor around it, cut or filled to SAMPLES."""
-    x = pcm.astype(np.float32)
-    floor = min(augment.rms(part) for part in np.array_split(x, 12))
-    out = rng.normal(size=SAMPLES).astype(np.float32) * min(floor, 200)
-    at = RATE // 2
-    n = min(len(x), SAMPLES - at)
-    out[at: at + n] = x[:n]
-    return np.clip(np.round(out), -32768, 32767).astype(np.int16)
-
-
 def clip_features(split):
     """int8 features [clip, frame, 40] and the label of every clip of a split."""
     path = CACHE / f"clips_{split}.npz"
     if not path.exists():
         rng = np.random.default_rng(5)
         clips = read_clips({"train", "val", "test"}, HEYSAVANT) if split == "heysavant" else read_clips({split})
-        np.savez(CACHE / "pcm_clips.npz", pcm=np.stack([padded(pcm, rng) for _, _, pcm in clips]))
+        np.savez(CACHE / "pcm_clips.npz", pcm=np.stack([padded(pcm, rng, RATE // 2, SAMPLES) for _, _, pcm in clips]))
         attn("features", CACHE / "pcm_clips.npz", "-o", CACHE / "features_clips.npz")
         features = np.load(CACHE / "features_clips.npz")["features"]
         np.savez(path, features=features, labels=[label for label, _, _ in clips])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import augment
 import evaluate
 from model import KeywordSpotter
 from paths import CACHE
@@ -30,23 +31,8 @@ def batches(features, targets, size, rng):
     order = rng.permutation(len(features))
     for start in range(0, len(order) - size + 1, size):
         chosen = np.sort(order[start: start + size])
-        x = mask(features[chosen].astype(np.float32), rng)
+        x = augment.mask(features[chosen].astype(np.float32), rng)
         yield torch.from_numpy(np.clip(x, -128, 127) * SCALE), torch.from_numpy(targets[chosen].astype(np.int64))
-
-
-def mask(x, rng):
-    """Cheap augmentation of features: level, tilt, masked bands and frames."""
-    n, t, bands = x.shape
-    x += rng.uniform(-12, 12, (n, 1, 1)) + rng.uniform(-10, 10, (n, 1, 1)) * np.linspace(-1, 1, bands)
-    x += rng.normal(scale=1.5, size=x.shape)
-    for i in range(n):
-        if rng.random() < 0.5:
-            band = rng.integers(bands)
-            x[i, :, band: band + rng.integers(1, 7)] = x[i].mean()
-        if rng.random() < 0.3:
-            frame = rng.integers(t)
-            x[i, frame: frame + rng.integers(1, 6)] = x[i].mean()
-    return x.astype(np.float32)
 
 
 def carried(h, share, rng):
