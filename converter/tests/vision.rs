@@ -1,5 +1,5 @@
-//! Attention over images as PyTorch exports it (training/attention/vision.py), converted and held against PyTorch's own
-//! float outputs.
+//! Attention over images as PyTorch exports it (training/attention/vision.py): the operators that come of it, what is refused, a
+//! trained classifier. How close every system stays to PyTorch is in `systems.rs`.
 
 mod common;
 
@@ -8,37 +8,18 @@ use attn_converter::compare::compare;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
-use attn_converter::files::{read_array, write_npz};
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
-use attn_converter::runner::{self, AlignedBytes};
-use attn_converter::sqnr::Sqnr;
-use attn_runtime::Session;
 use common::Folder;
+use common::systems::{fixtures, system, write_calibration};
 use indicatif::{MultiProgress, ProgressDrawTarget};
-use ndarray::{ArrayD, Axis, IxDyn};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tract_onnx::pb;
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../host-tests/fixtures/vision")
-        .join(name)
-}
-
-/// Inputs that have the recorded ones' distribution but are not them.
-fn calibration(folder: &Folder, system: &str) -> String {
-    let recorded: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(system), "x").unwrap();
-    let mut state = 5u64;
-    let mut uniform = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32
-    };
-    let samples = recorded.mapv(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0);
-    let path = folder.path(&format!("{system}.calibration.npz"));
-    write_npz(Path::new(&path), |npz| npz.add_array("x", &samples)).unwrap();
+/// Calibration data for a system, whatever becomes of its file.
+fn calibration(folder: &Folder, name: &str) -> String {
+    let path = folder.path(&format!("{name}.calibration.npz"));
+    write_calibration(&system(name).onnx("dynamo"), path.as_ref()).unwrap();
     path
 }
 
@@ -58,76 +39,16 @@ fn converted(
     convert(onnx, calibration.as_ref(), &options, &bars)
 }
 
-/// SQNR in dB of a converted model against the outputs that PyTorch recorded.
-fn against_pytorch(conversion: &Conversion, recorded: &str) -> f64 {
-    let inputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(recorded), "x").unwrap();
-    let outputs: ArrayD<f32> = read_array::<f32, IxDyn>(&fixture(recorded), "y").unwrap();
-    let model = conversion.file.model();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    let mut sqnr = Sqnr::default();
-    for (x, y) in inputs.axis_iter(Axis(0)).zip(outputs.axis_iter(Axis(0))) {
-        runner::fill(&mut session, 0, 0, x.iter()).unwrap();
-        session.run(0).unwrap();
-        let exact: Vec<f32> = y.iter().copied().collect();
-        let elements = runner::output(&session, 0, 0).unwrap();
-        let tensor = session.output_record(0, 0).unwrap();
-        sqnr.add(&exact, &runner::onnx_order(tensor, &elements));
-    }
-    sqnr.db()
-}
-
 fn operators(conversion: &Conversion) -> Vec<&str> {
     let nodes = conversion.graph.nodes.iter();
     nodes.map(|node| node.op.name()).collect()
 }
 
-/// Floors in dB of int8, int8x16 and fp16: 28 for one block, 22 for stacked ones; 45, and less for the 21 layers of the U-Net,
-/// where the weights' 8 bits alone come to 41; 55.
-const SYSTEMS: [(&str, [f64; 3]); 4] = [
-    ("cbam_cnn", [22.0, 45.0, 55.0]),
-    ("attention_unet", [22.0, 38.0, 55.0]),
-    ("separable2d", [28.0, 45.0, 55.0]),
-    ("upsample", [28.0, 45.0, 55.0]),
-];
-const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int8x16, Precision::Fp16];
-
-#[test]
-fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
-    let folder = Folder::new();
-    for (name, floors) in SYSTEMS {
-        let recorded = format!("{name}.npz");
-        let data = calibration(&folder, &recorded);
-        for (precision, floor) in PRECISIONS.into_iter().zip(floors) {
-            let files = ["dynamo", "torchscript"].map(|exporter| {
-                let onnx = fixture(&format!("{name}_{exporter}.onnx"));
-                converted(&onnx, &data, precision).unwrap_or_else(|e| panic!("{name}: {e}"))
-            });
-            let db = files
-                .each_ref()
-                .map(|file| against_pytorch(file, &recorded));
-            println!(
-                "{name}: {precision:?} {:.1} and {:.1} dB, arena {} bytes, file {} bytes",
-                db[0],
-                db[1],
-                files[0].file.model().arena_len(),
-                files[0].file.bytes().len()
-            );
-            assert!(
-                db.iter().all(|&db| db >= floor),
-                "{name}: {db:?} dB, floor {floor}"
-            );
-            let [dynamo, torchscript] = files.each_ref().map(operators);
-            assert_eq!(dynamo, torchscript, "{name}");
-        }
-    }
-}
-
 #[test]
 fn a_gated_skip_connection_is_a_handful_of_operators() {
     let folder = Folder::new();
-    let data = calibration(&folder, "attention_unet.npz");
-    let onnx = fixture("attention_unet_torchscript.onnx");
+    let data = calibration(&folder, "attention_unet");
+    let onnx = system("attention_unet").onnx("torchscript");
     let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
     let names = operators(&conversion);
     let up = names
@@ -152,8 +73,8 @@ fn a_gated_skip_connection_is_a_handful_of_operators() {
 #[test]
 fn channel_and_spatial_attention_are_a_handful_of_operators() {
     let folder = Folder::new();
-    let data = calibration(&folder, "cbam_cnn.npz");
-    let onnx = fixture("cbam_cnn_dynamo.onnx");
+    let data = calibration(&folder, "cbam_cnn");
+    let onnx = system("cbam_cnn").onnx("dynamo");
     let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
     let mut names = operators(&conversion);
     names.truncate(21);
@@ -184,8 +105,8 @@ fn channel_and_spatial_attention_are_a_handful_of_operators() {
 }
 
 /// The message for a system whose first node of one kind has attributes changed.
-fn refused(folder: &Folder, system: &str, op: &str, changes: &[pb::AttributeProto]) -> String {
-    let onnx = fixture(&format!("{system}_dynamo.onnx"));
+fn refused(folder: &Folder, name: &str, op: &str, changes: &[pb::AttributeProto]) -> String {
+    let onnx = system(name).onnx("dynamo");
     let changed = folder.onnx_of(onnx, "changed.onnx", |graph| {
         let mut nodes = graph.node.iter_mut();
         let node = nodes.find(|node| node.op_type == op).unwrap();
@@ -194,7 +115,7 @@ fn refused(folder: &Folder, system: &str, op: &str, changes: &[pb::AttributeProt
             node.attribute.push(change.clone());
         }
     });
-    let data = calibration(folder, &format!("{system}.npz"));
+    let data = calibration(folder, name);
     let error = converted(changed.as_ref(), &data, Precision::Int8).unwrap_err();
     error.to_string()
 }
@@ -253,8 +174,8 @@ fn forms_that_are_not_supported_are_refused_with_their_node_and_a_remedy() {
             "count_include_pad=True",
         ),
     ];
-    for (system, op, changes, expected) in cases {
-        let message = refused(&folder, system, op, &changes);
+    for (name, op, changes, expected) in cases {
+        let message = refused(&folder, name, op, &changes);
         assert!(
             message.contains("node `") && message.contains(expected),
             "{changes:?}: {message}"
@@ -266,7 +187,7 @@ fn forms_that_are_not_supported_are_refused_with_their_node_and_a_remedy() {
 #[test]
 fn groups_other_than_one_or_all_channels_are_refused() {
     let folder = Folder::new();
-    let onnx = fixture("separable2d_dynamo.onnx");
+    let onnx = system("separable2d").onnx("dynamo");
     let changed = folder.onnx_of(onnx, "grouped.onnx", |graph| {
         let node = graph
             .node
@@ -288,7 +209,7 @@ fn groups_other_than_one_or_all_channels_are_refused() {
         weight.raw_data = weight.raw_data.repeat(2);
         graph.value_info.clear();
     });
-    let data = calibration(&folder, "separable2d.npz");
+    let data = calibration(&folder, "separable2d");
     let error = converted(changed.as_ref(), &data, Precision::Int8).unwrap_err();
     let message = error.to_string();
     assert!(
@@ -300,7 +221,7 @@ fn groups_other_than_one_or_all_channels_are_refused() {
 #[test]
 fn an_image_cannot_be_streamed() {
     let folder = Folder::new();
-    let data = calibration(&folder, "upsample.npz");
+    let data = calibration(&folder, "upsample");
     let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Stream,
@@ -309,7 +230,7 @@ fn an_image_cannot_be_streamed() {
         mixed: false,
         metadata: Metadata::default(),
     };
-    let onnx = fixture("upsample_dynamo.onnx");
+    let onnx = system("upsample").onnx("dynamo");
     let error = convert(&onnx, data.as_ref(), &options, &bars).unwrap_err();
     let message = error.to_string();
     assert!(
@@ -322,7 +243,7 @@ fn an_image_cannot_be_streamed() {
 #[test]
 fn a_layer_that_is_read_under_two_names_takes_nothing_in() {
     let folder = Folder::new();
-    let data = calibration(&folder, "upsample.npz");
+    let data = calibration(&folder, "upsample");
     let both = |graph: &mut pb::GraphProto| {
         let identity = |input: &str, output: &str| pb::NodeProto {
             op_type: "Identity".into(),
@@ -345,7 +266,7 @@ fn a_layer_that_is_read_under_two_names_takes_nothing_in() {
         output.r#type = None;
         graph.output.push(output);
     };
-    let onnx = folder.onnx_of(fixture("upsample_dynamo.onnx"), "twins.onnx", both);
+    let onnx = folder.onnx_of(system("upsample").onnx("dynamo"), "twins.onnx", both);
     let conversion = converted(onnx.as_ref(), &data, Precision::Int8x16).unwrap();
     assert_eq!(
         operators(&conversion),
@@ -360,7 +281,7 @@ fn handwritten_digits_are_read_as_well_in_integers_as_in_float() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let (onnx, other) = (
         models.join("cbam_digits.onnx"),
-        fixture("cbam_digits_torchscript.onnx"),
+        fixtures("vision").join("cbam_digits_torchscript.onnx"),
     );
     let data = models.join("cbam_digits_calibration.npz");
     let hidden = indicatif::ProgressBar::hidden();

@@ -63,6 +63,9 @@ pub enum CostError {
     /// The model is not one of audio.
     #[error("{0}: not a model of audio")]
     NoAudio(PathBuf),
+    /// Nothing was run.
+    #[error("{0}: there are no inputs for even one run")]
+    NoRuns(PathBuf),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -18,3 +18,4 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod identity;
 pub mod recording;
+pub mod systems;

@@ -3,7 +3,9 @@
 mod cost;
 mod decode;
 mod demo;
+mod readme;
 mod setup;
+mod systems;
 mod test;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -38,9 +40,15 @@ enum Command {
     },
     /// Runs every check and every test
     Test,
-    /// Measures what keyword spotting costs on the chip and writes it into README.md
+    /// Measures what keyword spotting and decoding cost on the chip and writes it into README.md
     Cost {
         /// Only says whether what is written is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes that into README.md
+    Systems {
+        /// Only says whether what is written is stale, by some of them
         #[arg(long)]
         check: bool,
     },
@@ -71,6 +79,7 @@ fn main() -> ExitCode {
         },
         Command::Test => test::run(),
         Command::Cost { check } => cost::run(check),
+        Command::Systems { check } => systems::run(check),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check and every test, one after the other; counts them at the end.
 
-use crate::{TaskResult, cost, demo, setup};
+use crate::{TaskResult, cost, demo, setup, systems};
 use attn_host_tests::workspace;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -125,6 +125,7 @@ pub fn run() -> TaskResult {
     }
     tally.tests();
     tally.check("cost table in README.md", || cost::run(true));
+    tally.check("tables of systems in README.md", || systems::run(true));
     for failure in &tally.failed {
         println!("failed: {failure}");
     }

@@ -1,6 +1,8 @@
 //! A folder for one test, and the files that tests need in it.
 #![allow(dead_code)] // every test binary uses its own part
 
+pub mod systems;
+
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use std::path::Path;

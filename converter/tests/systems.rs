@@ -1,0 +1,66 @@
+//! Every attention system as PyTorch exports it, from both exporters and in every precision, against PyTorch's own outputs.
+
+mod common;
+
+use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
+use common::systems::{EXPORTERS, PRECISIONS, SYSTEMS, System, fixtures};
+
+/// What the weights' 8 bits alone cost the U-Net's 21 layers: 16 more in its activations do not bring it to its floor.
+const BELOW: [(&str, f64); 1] = [("attention_unet", 38.0)];
+
+fn floor(system: &System, precision: Precision) -> f64 {
+    let known = BELOW.iter().find(|(name, _)| *name == system.name);
+    match (precision, known) {
+        (Precision::Int8x16, Some((_, floor))) => *floor,
+        _ => system.floor(precision),
+    }
+}
+
+#[test]
+fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
+    let mut below = Vec::new();
+    for system in &SYSTEMS {
+        for precision in PRECISIONS {
+            let name = system.name;
+            let files = EXPORTERS.map(|exporter| {
+                let file = system.convert(exporter, precision, Form::Window);
+                file.unwrap_or_else(|error| panic!("{name} from {exporter}: {error}"))
+            });
+            let db = files.each_ref().map(|file| system.against_pytorch(file));
+            println!(
+                "{name} {precision:?}: {:.1} and {:.1} dB, arena {} bytes",
+                db[0],
+                db[1],
+                files[0].file.model().arena_len()
+            );
+            let floor = floor(system, precision);
+            if !db.iter().all(|&db| db >= floor) {
+                below.push(format!("{name} {precision:?}: {db:?} dB, floor {floor}"));
+            }
+            let operators = files.each_ref().map(|file| {
+                let nodes = file.graph.nodes.iter();
+                nodes.map(|node| node.op.name()).collect::<Vec<_>>()
+            });
+            assert_eq!(operators[0], operators[1], "{name}");
+        }
+    }
+    assert!(below.is_empty(), "{below:#?}");
+}
+
+/// A fixture that no table names would go unnoticed.
+#[test]
+fn every_recorded_system_is_listed() {
+    let mut recorded = 0;
+    for folder in ["attention", "vision"] {
+        for file in std::fs::read_dir(fixtures(folder)).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "npz") {
+                let known = SYSTEMS.iter().any(|system| system.recorded() == path);
+                assert!(known, "{} is not listed", path.display());
+                recorded += 1;
+            }
+        }
+    }
+    assert_eq!(recorded, SYSTEMS.len());
+}

@@ -1,0 +1,48 @@
+//! `cargo xtask systems`: the tables of attention systems in the README. `host-tests/examples/systems.rs` measures, in a
+//! process of its own: the tasks do not link the converter.
+
+use crate::{TaskResult, readme, setup};
+use attn_host_tests::workspace;
+use std::process::{Command, Stdio};
+
+/// Name of the tables' place in the README.
+const PLACE: &str = "systems";
+/// Systems that stand for all when the tables are checked: measuring every one takes minutes.
+const CHECKED: [&str; 5] = [
+    "self_attention",
+    "packed_multi_head",
+    "rotary_half",
+    "keyword_transformer",
+    "cbam_cnn",
+];
+
+/// Measures and writes, or checks rows of what is written.
+pub fn run(check: bool) -> TaskResult {
+    setup::run()?;
+    let text = std::fs::read_to_string(readme::path())?;
+    if check {
+        let rows = measured(&CHECKED)?;
+        return readme::check_rows(&text, PLACE, &rows, "systems");
+    }
+    let text = readme::with_table(&text, PLACE, &measured(&[])?)?;
+    readme::update(&text, false, "systems")
+}
+
+/// The tables of these systems; of all, if none is named.
+fn measured(systems: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .current_dir(workspace::root())
+        .args(["run", "--quiet", "--example", "systems"])
+        // As this program was built: what it needs is then built already.
+        .args((!cfg!(debug_assertions)).then_some("--release"))
+        .arg("--")
+        .args(systems)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = cargo.output()?;
+    if !output.status.success() {
+        return Err("the systems cannot be measured".into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
