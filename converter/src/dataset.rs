@@ -121,7 +121,8 @@ fn data(path: &Path, array: &str, reason: String) -> ConvertError {
     }
 }
 
-fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
+/// The array of an npz file for one input: int64 for numbers of tokens; float32, or int8 with `scale`, for quantities.
+pub(crate) fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
     let name = input.name.as_str();
     if input.integer {
         return Ok(read_array::<i64, IxDyn>(path, name)?.mapv(|token| token as f32));

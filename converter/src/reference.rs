@@ -57,14 +57,25 @@ impl Reference {
     /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self, ConvertError> {
-        Self::load_for(path, None)
+        Self::load_with(path, |graph| fixed_inputs(graph, None))
     }
 
-    /// Loads an ONNX file whose inputs may have one dynamic axis each, for sequences of `length`.
+    /// Loads one model of a bundle: its inputs may have one dynamic axis each, which `length_of` gives the input's length, and
+    /// states of several layers in front of the batch.
     ///
     /// # Errors
-    /// Those of [`Reference::load`].
-    pub fn load_for(path: &Path, length: Option<usize>) -> Result<Self, ConvertError> {
+    /// Those of [`Reference::load`]; [`ConvertError::DynamicShape`] where `length_of` knows no length.
+    pub fn load_part(
+        path: &Path,
+        length_of: impl Fn(&str) -> Option<usize>,
+    ) -> Result<Self, ConvertError> {
+        Self::load_with(path, |graph| fixed_inputs(graph, Some(&length_of)))
+    }
+
+    fn load_with(
+        path: &Path,
+        inputs: impl FnOnce(&pb::GraphProto) -> Result<Vec<Input>, ConvertError>,
+    ) -> Result<Self, ConvertError> {
         let onnx = tract_onnx::onnx();
         let not_onnx = |reason: String| ConvertError::NotOnnx {
             path: path.into(),
@@ -82,7 +93,7 @@ impl Reference {
         }
         let graph = spelled_out(&graph)?;
         proto.graph = Some(graph.clone());
-        let inputs = fixed_inputs(&graph, length)?;
+        let inputs = inputs(&graph)?;
         let load = |error: TractError| ConvertError::Reference {
             path: path.into(),
             action: "load",
@@ -93,7 +104,7 @@ impl Reference {
             .and_then(Path::to_str)
             .filter(|folder| !folder.is_empty())
             .unwrap_or(".");
-        if length.is_some() {
+        if inputs.iter().any(|input| input.dynamic.is_some()) {
             fix_shapes(&mut proto, &inputs);
         }
         let parsed = onnx.parse(&proto, Some(folder)).map_err(load)?;
@@ -193,17 +204,27 @@ pub fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
     )
 }
 
-fn fixed_inputs(graph: &pb::GraphProto, length: Option<usize>) -> Result<Vec<Input>, ConvertError> {
+/// Gives a dynamic axis of an input its length.
+type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
+
+fn fixed_inputs(
+    graph: &pb::GraphProto,
+    length_of: Option<LengthOf>,
+) -> Result<Vec<Input>, ConvertError> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     graph
         .input
         .iter()
         .filter(|input| !constant(&input.name))
-        .map(|input| fixed_input(input, length))
+        .map(|input| fixed_input(input, length_of))
         .collect()
 }
 
-fn fixed_input(input: &pb::ValueInfoProto, length: Option<usize>) -> Result<Input, ConvertError> {
+fn fixed_input(
+    input: &pb::ValueInfoProto,
+    length_of: Option<LengthOf>,
+) -> Result<Input, ConvertError> {
+    let length = length_of.and_then(|length_of| length_of(&input.name));
     let dynamic = |axis, dim: String| ConvertError::DynamicShape {
         input: input.name.clone(),
         axis,
@@ -232,9 +253,12 @@ fn fixed_input(input: &pb::ValueInfoProto, length: Option<usize>) -> Result<Inpu
     }
     match shape.first() {
         None => Err(dynamic(0, "its shape is unknown".into())),
-        // States of several layers are [layers, 1, hidden].
+        // States of several layers in a bundle are [layers, 1, hidden].
         Some(&batch)
-            if shape.len() > 1 && batch != 1 && varies != Some(0) && shape.get(1) != Some(&1) =>
+            if shape.len() > 1
+                && batch != 1
+                && varies != Some(0)
+                && (length_of.is_none() || shape.get(1) != Some(&1)) =>
         {
             Err(ConvertError::Batch {
                 input: input.name.clone(),

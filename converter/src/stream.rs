@@ -3,25 +3,30 @@
 //! A value is either one row for each frame, or one row for the newest frame. Operators that keep to that need no
 //! more than their own past: convolutions their last inputs, a GRU its state, attention its keys and values. What
 //! becomes of them is for [`crate::lower`]; here is the check, with reasons.
+//!
+//! The step of a bundle that was exported over a whole sequence of tokens is such a model, too: its frames are tokens, it has an
+//! end, and it may read what an encoder shares with it.
 
 use crate::error::ConvertError;
 use crate::graph::{Graph, Node, Op, ValueId};
+use std::collections::BTreeSet;
 
 /// How a value relates to the frames of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rows {
+pub enum Rows {
     /// One row for each frame; the last is the newest.
     Frames,
     /// The newest frame alone.
     Newest,
+    /// The same for all frames: what an encoder has read.
+    Shared,
 }
 
-/// Checks that every node of `graph` can run frame by frame.
+/// Checks that every node of `graph` can run frame by frame, for as long as frames come.
 ///
 /// # Errors
 /// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
 pub fn check(graph: &Graph) -> Result<(), ConvertError> {
-    let mut rows = vec![Rows::Frames; graph.values.len()];
     let [_] = graph.inputs[..] else {
         let reason = format!(
             "a streamed model has one input, this one has {}",
@@ -32,19 +37,41 @@ pub fn check(graph: &Graph) -> Result<(), ConvertError> {
             reason,
         });
     };
-    for node in &graph.nodes {
-        rows[node.output.0] =
-            check_node(graph, node, &rows).map_err(|reason| ConvertError::NotStreamable {
-                node: node.name.clone(),
-                op: node.op.name(),
-                reason,
-            })?;
-    }
-    Ok(())
+    walk(graph, &BTreeSet::new(), true).map(drop)
 }
 
-fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String> {
+/// How every value relates to the frames, where the inputs `shared` are the same for all of them.
+///
+/// # Errors
+/// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
+pub fn follow(graph: &Graph, shared: &BTreeSet<ValueId>) -> Result<Vec<Rows>, ConvertError> {
+    walk(graph, shared, false)
+}
+
+fn walk(
+    graph: &Graph,
+    shared: &BTreeSet<ValueId>,
+    endless: bool,
+) -> Result<Vec<Rows>, ConvertError> {
+    let mut rows = vec![Rows::Frames; graph.values.len()];
+    shared.iter().for_each(|id| rows[id.0] = Rows::Shared);
+    for node in &graph.nodes {
+        let found = check_node(graph, node, &rows, endless);
+        let found = found.map_err(|reason| ConvertError::NotStreamable {
+            node: node.name.clone(),
+            op: node.op.name(),
+            reason,
+        })?;
+        node.outputs().for_each(|output| rows[output.0] = found);
+    }
+    Ok(rows)
+}
+
+fn check_node(graph: &Graph, node: &Node, rows: &[Rows], endless: bool) -> Result<Rows, String> {
     let of = |id: &ValueId| rows[id.0];
+    if !node.inputs.is_empty() && node.inputs.iter().all(|id| of(id) == Rows::Shared) {
+        return Ok(Rows::Shared);
+    }
     let Some(first) = node.inputs.first().map(of) else {
         return match graph.values[node.output.0].rows() {
             1 => Ok(Rows::Newest),
@@ -94,6 +121,15 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
                 return Err("its mask says for each step of the window what it sees: mask causally, or not at all".into());
             }
             let [query, keys, values] = [0, 1, 2].map(|i| of(&node.inputs[i]));
+            if (keys, values) == (Rows::Shared, Rows::Shared) {
+                return match causal {
+                    true => Err("a causal mask over what the encoder has read".into()),
+                    false => Ok(query),
+                };
+            }
+            if query == Rows::Shared {
+                return Err("it queries the tokens with what the encoder has read".into());
+            }
             if query == Rows::Frames && !causal {
                 return Err("queries of all frames see frames behind them: query with the last row, or mask causally".into());
             }
@@ -105,15 +141,28 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
         Op::Add { .. } | Op::Mul { .. } | Op::Concat
             if node.inputs.iter().any(|id| of(id) != first) =>
         {
-            Err("it joins rows of all frames with the row of the newest".into())
+            let shared = node.inputs.iter().any(|id| of(id) == Rows::Shared);
+            Err(match shared {
+                true => {
+                    "it joins rows of the tokens with what the encoder has read: only attention may"
+                        .into()
+                }
+                false => "it joins rows of all frames with the row of the newest".into(),
+            })
         }
-        Op::AddConstant { .. }
-            if first == Rows::Frames && graph.values[node.inputs[0].0].rows() > 1 =>
+        Op::AddConstant { constant, .. }
+            if endless && first == Rows::Frames && has_positions(graph, node, constant) =>
         {
-            Err("its constant differs from frame to frame of the window".into())
+            Err(
+                "its constant differs from frame to frame of the window, and a stream has no end"
+                    .into(),
+            )
         }
         Op::Gate { .. } if node.inputs.iter().any(|id| of(id) != first) => {
             Err("it multiplies rows of all frames with factors of the newest".into())
+        }
+        Op::AdditiveAttention { .. } => {
+            Err("additive attention has one query in each run: export a step for one token".into())
         }
         Op::Conv2d { .. }
         | Op::DepthwiseConv2d { .. }
@@ -127,6 +176,13 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows]) -> Result<Rows, String>
         }
         _ => Ok(first),
     }
+}
+
+/// True when the rows of a constant are not all alike.
+fn has_positions(graph: &Graph, node: &Node, constant: &[f32]) -> bool {
+    let mut rows = constant.chunks(graph.values[node.output.0].channels().max(1));
+    let first = rows.next();
+    rows.any(|row| Some(row) != first)
 }
 
 fn check_convolution(

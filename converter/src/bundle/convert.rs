@@ -1,15 +1,17 @@
 //! From a manifest to a file: every model calibrated by running all of them together, lowered into one program.
 
-use super::float::{Bundle, Samples};
+use super::float::Bundle;
+use super::samples::Samples;
 use super::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod, elements};
 use crate::emit::{Metadata, emit};
 use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId};
-use crate::lower::{Link, Part, lower_bundle};
+use crate::lower::{Form, Link, Part, lower_bundle};
 use crate::plan::plan;
 use crate::quantize::{self, Choices, Precision, Quant, Scheme};
 use crate::runner::ModelFile;
+use crate::stream::Rows;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
 use indicatif::ProgressBar;
@@ -34,6 +36,28 @@ pub fn convert(
     options: &Options,
     progress: &ProgressBar,
 ) -> Result<ModelFile, ConvertError> {
+    build(path, options, progress, true)
+}
+
+/// Converts a bundle so that its step runs over all tokens at once if it was exported so. Nothing can be decoded with that: it is
+/// what a step that keeps its past must agree with, bit for bit.
+///
+/// # Errors
+/// Those of [`convert`].
+pub fn convert_recomputing(
+    path: &Path,
+    options: &Options,
+    progress: &ProgressBar,
+) -> Result<ModelFile, ConvertError> {
+    build(path, options, progress, false)
+}
+
+fn build(
+    path: &Path,
+    options: &Options,
+    progress: &ProgressBar,
+    keep_past: bool,
+) -> Result<ModelFile, ConvertError> {
     let manifest = Manifest::load(path)?;
     let mut bundle = Bundle::load(&manifest)?;
     let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
@@ -52,10 +76,15 @@ pub fn convert(
             name: &bundle.names[part],
             graph: &graphs[part],
             scheme: &schemes[part],
+            form: match bundle.stream {
+                Some(_) if keep_past && part == bundle.step => Form::Stream,
+                _ => Form::Window,
+            },
         })
         .collect();
     let mut program = lower_bundle(&parts, &links, bundle.max_length)?;
     let mut metadata = metadata(&bundle, &graphs, &links)?;
+    metadata.decode = metadata.decode.filter(|_| keep_past);
     if let (Some(count), Some(decode)) = (manifest.decode.candidates, &mut metadata.decode) {
         let (step, logits) = (decode.step as usize, decode.logits as usize);
         let scores = candidates::fuse(&mut program, step, logits, count);
@@ -83,8 +112,19 @@ fn calibrate(
     let mut distributions: Vec<Vec<Distribution>> = graphs.iter().map(none).collect();
     progress.set_length(samples.samples.len() as u64);
     for sample in &samples.samples {
-        bundle.run(sample, |part, values| {
-            let all = elements(&graphs[part], values);
+        let rows = bundle.stream.clone();
+        let step = bundle.step;
+        bundle.run(sample, |part, values, tokens| {
+            let mut all = elements(&graphs[part], values);
+            if let Some(rows) = rows.as_ref().filter(|_| part == step) {
+                // Rows behind the last token are of no sequence.
+                for ((elements, value), rows) in all.iter_mut().zip(&graphs[part].values).zip(rows)
+                {
+                    if *rows == Rows::Frames {
+                        elements.truncate(tokens * value.channels());
+                    }
+                }
+            }
             for (elements, distribution) in all.iter().zip(&mut distributions[part]) {
                 distribution.extend(elements, samples.samples.len());
             }
@@ -146,7 +186,7 @@ fn schemes(
         }
         schemes.push(match options.precision {
             Precision::Fp16 => Scheme::half(graph, &distributions[part]),
-            _ => Scheme::new(graph, &distributions[part], &choices),
+            _ => Scheme::new(graph, &distributions[part], &choices).fine(),
         });
     }
     schemes

@@ -1,16 +1,17 @@
 //! The models of a bundle run together in float, by tract: an encoder once, then a step for each token.
 
-use super::{Manifest, Token};
+use super::Manifest;
+use super::samples::Sample;
 use crate::error::ConvertError;
-use crate::files::{FileError, open_npz, read_array};
 use crate::graph::{Graph, ValueId};
 use crate::import::import;
 use crate::reference::{Input, Reference, Values, to_f32};
 use crate::rows;
+use crate::stream::{self, Rows};
 use attn_runtime::format::RowRule;
-use ndarray::{Array0, Array1, Array2, ArrayD, Axis, IxDyn, Slice};
+use ndarray::{Array1, ArrayD};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// A value of one of the models.
@@ -33,6 +34,13 @@ pub struct State {
     pub to: Place,
 }
 
+impl State {
+    /// Written by one model and read by another, which does not change it.
+    pub fn is_shared(&self) -> bool {
+        self.from.len() == 1 && self.from[0].part != self.to.part
+    }
+}
+
 /// All models of a bundle.
 pub struct Bundle<'m> {
     /// The manifest.
@@ -51,11 +59,14 @@ pub struct Bundle<'m> {
     /// What each model computes, for the longest sequence.
     pub graphs: Vec<Graph>,
     /// Names of the inputs of each model, in the order of its graph's.
-    inputs: Vec<Vec<Input>>,
+    pub(super) inputs: Vec<Vec<Input>>,
     /// Names of the outputs of each model, in the order of its graph's.
     outputs: Vec<Vec<String>>,
     /// How the length of each model's own dynamic axis follows from that of the sequence.
     rules: Vec<RowRule>,
+    /// How every value of the step relates to its tokens, where it was exported over a whole sequence of them: it is then run
+    /// token by token, with its past kept.
+    pub stream: Option<Vec<Rows>>,
     loaded: HashMap<(usize, usize), Rc<Reference>>,
 }
 
@@ -112,6 +123,7 @@ impl<'m> Bundle<'m> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             rules: Vec::new(),
+            stream: None,
             loaded: HashMap::new(),
         };
         bundle.follow()?;
@@ -135,10 +147,13 @@ impl<'m> Bundle<'m> {
             }
             self.rules.push(rule);
             let length = longest.map(|longest| rule.rows(longest));
-            let reference = Reference::load_for(&self.paths[part], length);
+            let reference = self.load_part(part, length);
             let reference = reference.map_err(|error| self.needs_length(part, error))?;
             let mut graph = import(&reference)?;
-            let varying = |(input, &id): (&Input, &ValueId)| input.dynamic.map(|_| (id, rule));
+            let varying = |(input, &id): (&Input, &ValueId)| {
+                let varies = input.dynamic.is_some() && !self.is_token(part, &input.name);
+                varies.then_some((id, rule))
+            };
             let inputs: BTreeMap<ValueId, RowRule> = reference
                 .inputs()
                 .iter()
@@ -157,7 +172,89 @@ impl<'m> Bundle<'m> {
             self.loaded
                 .insert((part, length.unwrap_or(0)), Rc::new(reference));
         }
-        self.states.iter().try_for_each(|state| self.check(state))
+        self.states.iter().try_for_each(|state| self.check(state))?;
+        (0..self.names.len()).try_for_each(|part| self.check_given(part))?;
+        self.follow_tokens()
+    }
+
+    /// Nobody but the caller gives the encoder its input and the step its token, and nothing else is given by nobody.
+    fn check_given(&self, part: usize) -> Result<(), ConvertError> {
+        let decode = &self.manifest.decode;
+        let given = match part {
+            _ if part == self.step => Some(&decode.token),
+            _ if Some(part) == self.encode => decode.input.as_ref(),
+            _ => {
+                return Err(self.manifest.wrong(format!(
+                    "[entries] `{}` is neither `encode` nor `step` of [decode]: nobody runs it",
+                    self.names[part]
+                )));
+            }
+        };
+        if let Some(name) = given.filter(|name| self.input(part, name).is_none()) {
+            return Err(self.missing("input", part, name));
+        }
+        for input in &self.inputs[part] {
+            let wired = |state: &State| state.to.part == part && state.to.value == input.name;
+            if !self.states.iter().any(wired) && given != Some(&input.name) {
+                return Err(self.manifest.wrong(format!(
+                    "input `{}` of entry `{}` is given by nobody: wire it in [state] or name it in [decode]",
+                    input.name, self.names[part]
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A step that takes a whole sequence of tokens must be one that can be run token by token.
+    fn follow_tokens(&mut self) -> Result<(), ConvertError> {
+        let (step, decode) = (self.step, &self.manifest.decode);
+        let token = self.input(step, &decode.token);
+        let token = token.ok_or_else(|| self.missing("input", step, &decode.token))?;
+        let logits = self.output(step, &decode.logits);
+        let logits = logits.ok_or_else(|| self.missing("output", step, &decode.logits))?;
+        let longest = self.graphs[step].values[token.0].rows();
+        if longest <= 1 {
+            return Ok(());
+        }
+        let wrong = |reason: String| Err(self.manifest.wrong(reason));
+        if (decode.max_tokens as usize) > longest {
+            return wrong(format!(
+                "[decode] max_tokens = {}, but the step was exported for {longest} tokens: at most {longest}",
+                decode.max_tokens
+            ));
+        }
+        if let Some(state) = self.states.iter().find(|state| !state.is_shared()) {
+            return wrong(format!(
+                "[state] {}: a step over a whole sequence of tokens keeps its past itself: wire nothing from the step to itself",
+                state.name
+            ));
+        }
+        let shared = self.states.iter().filter(|state| state.to.part == step);
+        let shared = shared.filter_map(|state| self.input(step, &state.to.value));
+        let rows = stream::follow(&self.graphs[step], &shared.collect())?;
+        if rows[logits.0] != Rows::Frames || self.graphs[step].values[logits.0].rows() != longest {
+            return wrong(format!(
+                "output `{}` must have a row of logits for each of the {longest} tokens",
+                decode.logits
+            ));
+        }
+        self.stream = Some(rows);
+        Ok(())
+    }
+
+    /// True for the input that takes the token, or all tokens.
+    fn is_token(&self, part: usize, input: &str) -> bool {
+        part == self.step && input == self.manifest.decode.token
+    }
+
+    /// Loads a model for sequences of `length`.
+    fn load_part(&self, part: usize, length: Option<usize>) -> Result<Reference, ConvertError> {
+        let tokens = self.manifest.decode.max_tokens as usize;
+        let length_of = |input: &str| match self.is_token(part, input) {
+            true => Some(tokens),
+            false => length,
+        };
+        Reference::load_part(&self.paths[part], length_of)
     }
 
     /// A dynamic axis is no mistake in a bundle: it needs a greatest length.
@@ -213,7 +310,7 @@ impl<'m> Bundle<'m> {
         if let Some(loaded) = self.loaded.get(&(part, length)) {
             return Ok(loaded.clone());
         }
-        let loaded = Rc::new(Reference::load_for(&self.paths[part], Some(length))?);
+        let loaded = Rc::new(self.load_part(part, Some(length))?);
         self.loaded.insert((part, length), loaded.clone());
         Ok(loaded)
     }
@@ -245,38 +342,50 @@ impl<'m> Bundle<'m> {
         Ok(())
     }
 
-    /// Runs the models over one sample and shows the number of the model and all values of each run.
+    /// Runs the models over one sample and shows the number of the model, all values of each run, and the number of tokens that
+    /// a run was over.
     ///
     /// # Errors
     /// [`ConvertError::Reference`].
     pub fn run(
         &mut self,
         sample: &Sample,
-        mut seen: impl FnMut(usize, &Values),
+        mut seen: impl FnMut(usize, &Values, usize),
     ) -> Result<(), ConvertError> {
         let mut kept: Vec<Option<ArrayD<f32>>> = vec![None; self.states.len()];
         if let (Some(encode), Some(input)) = (self.encode, &sample.input) {
-            let values =
-                self.run_part(encode, sample.length, |_| Some(input.clone()), &mut kept)?;
-            seen(encode, &values);
+            let values = self.run_part(encode, sample.length, input, &mut kept)?;
+            seen(encode, &values, 0);
         }
-        for &token in &sample.tokens {
-            let token = |name: &str| {
-                (name == self.manifest.decode.token)
-                    .then(|| ArrayD::from_elem(IxDyn(&[1]), token as f32))
-            };
+        let tokens: Vec<f32> = sample.tokens.iter().map(|&token| token as f32).collect();
+        // All of them in one run, or each in its own.
+        let at_once = match &self.stream {
+            Some(_) => tokens.len(),
+            None => 1,
+        };
+        for tokens in tokens.chunks(at_once.max(1)) {
             let step = self.step;
-            let values = self.run_part(step, sample.length, token, &mut kept)?;
-            seen(step, &values);
+            let longest = self.token_rows();
+            // Tokens see none behind them: what fills the rest does not matter.
+            let filled = tokens.iter().chain(tokens.last().into_iter().cycle());
+            let input = filled.take(longest).copied().collect::<Array1<f32>>();
+            let values = self.run_part(step, sample.length, &input.into_dyn(), &mut kept)?;
+            seen(step, &values, tokens.len());
         }
         Ok(())
+    }
+
+    /// Tokens that one float run of the step takes.
+    pub fn token_rows(&self) -> usize {
+        let token = self.input(self.step, &self.manifest.decode.token);
+        token.map_or(1, |id| self.graphs[self.step].values[id.0].rows())
     }
 
     fn run_part(
         &mut self,
         part: usize,
         length: usize,
-        given: impl Fn(&str) -> Option<ArrayD<f32>>,
+        given: &ArrayD<f32>,
         kept: &mut [Option<ArrayD<f32>>],
     ) -> Result<Values, ConvertError> {
         let reference = self.part(part, length)?;
@@ -286,22 +395,13 @@ impl<'m> Bundle<'m> {
                 .states
                 .iter()
                 .position(|state| state.to.part == part && state.to.value == input.name);
-            let array = match state {
+            inputs.push(match state {
                 // Before anything was written a state is zero.
-                Some(at) => Some(
-                    kept[at]
-                        .clone()
-                        .unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice())),
-                ),
-                None => given(&input.name),
-            };
-            let array = array.ok_or_else(|| {
-                self.manifest.wrong(format!(
-                    "input `{}` of entry `{}` is given by nobody: wire it in [state] or name it in [decode]",
-                    input.name, self.names[part]
-                ))
-            })?;
-            inputs.push(array);
+                Some(at) => kept[at]
+                    .clone()
+                    .unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice())),
+                None => given.clone(),
+            });
         }
         let values = reference.run(&inputs)?;
         for (state, kept) in self.states.iter().zip(kept) {
@@ -310,146 +410,5 @@ impl<'m> Bundle<'m> {
             }
         }
         Ok(values)
-    }
-}
-
-/// One sequence with the tokens to be fed to the step.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// The encoder's input: tokens `[length]` or rows `[length, …]`.
-    pub input: Option<ArrayD<f32>>,
-    /// Length of the sequence.
-    pub length: usize,
-    /// Tokens, the start token first.
-    pub tokens: Vec<u32>,
-}
-
-/// Sequences of an npz file: an array `INPUT` `[samples, longest, …]` (int64 for symbols, padded with -1; float32 or int8 with
-/// `scale`), `INPUT_len` `[samples]` with their lengths (all as long as the array without it), and `tokens`
-/// `[samples, most]` int64, padded with -1, that are fed to the step one by one.
-pub struct Samples {
-    /// The sequences.
-    pub samples: Vec<Sample>,
-}
-
-impl Samples {
-    /// Reads the sequences for a bundle.
-    ///
-    /// # Errors
-    /// [`ConvertError::File`], [`ConvertError::Data`].
-    pub fn load(path: &Path, bundle: &Bundle) -> Result<Self, ConvertError> {
-        let tokens: Array2<i64> = read_array(path, "tokens")?;
-        let mut samples: Vec<Sample> = tokens
-            .outer_iter()
-            .map(|row| Sample {
-                input: None,
-                length: 0,
-                tokens: row
-                    .iter()
-                    .take_while(|&&token| token >= 0)
-                    .map(|&token| token as u32)
-                    .collect(),
-            })
-            .collect();
-        let wrong = |array: &str, reason: String| ConvertError::Data {
-            path: path.into(),
-            array: array.into(),
-            reason,
-        };
-        if samples.is_empty() {
-            return Err(wrong("tokens", "it holds no samples".into()));
-        }
-        let (Some(encode), Some(name)) = (bundle.encode, bundle.manifest.decode.input.clone())
-        else {
-            return Ok(Self { samples });
-        };
-        let input = bundle.inputs[encode]
-            .iter()
-            .find(|input| input.name == name);
-        let input = input.ok_or_else(|| bundle.missing("input", encode, &name))?;
-        let array = read_sequences(path, input)?;
-        let lengths = lengths(path, &name, &array)?;
-        if array.shape()[0] != samples.len() || lengths.len() != samples.len() {
-            return Err(wrong(
-                &name,
-                format!(
-                    "{} samples, `tokens` has {}",
-                    array.shape()[0],
-                    samples.len()
-                ),
-            ));
-        }
-        for ((sample, sequence), length) in samples.iter_mut().zip(array.outer_iter()).zip(lengths)
-        {
-            let longest = sequence.shape()[0];
-            if length == 0
-                || length > longest
-                || (bundle.max_length > 0 && length > bundle.max_length)
-            {
-                return Err(wrong(
-                    &format!("{name}_len"),
-                    format!(
-                        "a length of {length}; sequences have 1 to {}",
-                        longest.min(bundle.max_length.max(1))
-                    ),
-                ));
-            }
-            sample.length = length;
-            let kept = if bundle.max_length > 0 {
-                length
-            } else {
-                longest
-            };
-            let sequence = sequence.slice_axis(Axis(0), Slice::from(..kept));
-            if sequence
-                .iter()
-                .any(|x| !x.is_finite() || (input.integer && *x < 0.0))
-            {
-                return Err(wrong(
-                    &name,
-                    "a sequence holds NaN, or padding before its end".into(),
-                ));
-            }
-            sample.input = Some(sequence.to_owned());
-        }
-        Ok(Self { samples })
-    }
-}
-
-fn read_sequences(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
-    if input.integer {
-        return Ok(read_array::<i64, IxDyn>(path, &input.name)?.mapv(|token| token as f32));
-    }
-    match read_array::<f32, IxDyn>(path, &input.name) {
-        Err(FileError::WrongArray { .. }) => {
-            let quantized = read_array::<i8, IxDyn>(path, &input.name)?;
-            let scale: Array0<f32> = read_array(path, "scale")?;
-            Ok(quantized.mapv(|q| f32::from(q) * scale[()]))
-        }
-        other => Ok(other?),
-    }
-}
-
-fn lengths(path: &Path, name: &str, array: &ArrayD<f32>) -> Result<Vec<usize>, ConvertError> {
-    let (_, names) = open_npz(path)?;
-    let name = format!("{name}_len");
-    if !names.contains(&name) {
-        let all = array.shape().get(1).copied().unwrap_or(0);
-        return Ok(vec![all; array.shape()[0]]);
-    }
-    let lengths: Array1<i64> = read_array(path, &name)?;
-    Ok(lengths
-        .iter()
-        .map(|&length| usize::try_from(length).unwrap_or(0))
-        .collect())
-}
-
-impl Token {
-    /// For messages.
-    pub fn label(&self) -> String {
-        match self {
-            Token::Number(number) => number.to_string(),
-            Token::Name(name) => name.clone(),
-        }
     }
 }

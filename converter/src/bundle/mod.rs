@@ -1,11 +1,12 @@
 //! Bundles: several ONNX models, what passes between them, and a vocabulary become one file.
 //!
-//! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float, [`convert`]
-//! makes the file.
+//! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`],
+//! [`convert`] makes the file.
 
 mod candidates;
 pub mod convert;
 pub mod float;
+pub mod samples;
 
 use crate::error::ConvertError;
 use crate::files::{FileError, read_lines};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub struct Manifest {
     /// Name of the model.
     pub name: String,
-    /// Calibration data: an npz file; see [`float::Samples`].
+    /// Calibration data: an npz file; see [`samples::Samples`].
     pub calibrate: PathBuf,
     /// Length of the longest sequence, where an input has a dynamic axis.
     pub max_length: Option<usize>,

@@ -35,13 +35,8 @@ impl Lowering<'_> {
     ) -> Result<(), ConvertError> {
         let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads, key_heads)?;
-        // The runtime takes both in int8 or both in int16.
         let wide = self.scheme.all_int16(&[key, value]);
-        let [k, v] = if wide {
-            [self.tensor(key), self.tensor(value)]
-        } else {
-            [self.int8(key)?, self.int8(value)?]
-        };
+        let [k, v] = [key, value].map(|id| self.scheme.of_window(id, wide));
         let q = self.query(node, &shape, k)?;
         let rows_rule = match self.graph.varying.get(&key) {
             Some(&rule) => self.program.rows_rule(rule).into(),
@@ -49,12 +44,11 @@ impl Lowering<'_> {
         };
         let Window { keys, values, ring } = match self.packed.get(&node.output) {
             Some(&window) => window,
-            None => self.push(node, &shape, k, v),
+            None => self.push(node, &shape)?,
         };
         let context = self.add_value(node.output);
         let weights = node.second.map(|weights| self.add_value(weights));
-        let exponent =
-            f64::from(self.quant(q).scale) * f64::from(self.quant(k).scale) * f64::from(scale);
+        let exponent = f64::from(self.quant(q).scale) * f64::from(k.scale) * f64::from(scale);
         let score_shift = if wide {
             score_shift(self.quant(q), &shape, exponent)
         } else {
@@ -82,7 +76,7 @@ impl Lowering<'_> {
         };
         let params = AttentionParams {
             score_multiplier: multiplier.round() as u32,
-            value_zero_point: self.quant(v).zero_point,
+            value_zero_point: v.zero_point,
             score_shift,
             seen,
             mask,
@@ -137,15 +131,10 @@ impl Lowering<'_> {
     }
 
     /// The query; in int8 where int8 keys ask for that, so that scores fit 32 bits.
-    fn query(
-        &mut self,
-        node: &Node,
-        shape: &Shape,
-        keys: TensorId,
-    ) -> Result<TensorId, ConvertError> {
+    fn query(&mut self, node: &Node, shape: &Shape, keys: Quant) -> Result<TensorId, ConvertError> {
         let fits = |query: Quant| largest_score(query, 128, shape) <= i64::from(i32::MAX);
         let query = self.tensor(node.inputs[0]);
-        if self.quant(keys).dtype == DType::I16 || fits(self.quant(query)) {
+        if keys.dtype == DType::I16 || fits(self.quant(query)) {
             return Ok(query);
         }
         let query = self.int8(node.inputs[0])?;
@@ -169,14 +158,8 @@ impl Lowering<'_> {
         heads: usize,
         key_heads: usize,
     ) -> Result<(), ConvertError> {
-        let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads, key_heads)?;
-        let [k, v] = if self.scheme.all_int16(&[key, value]) {
-            [self.tensor(key), self.tensor(value)]
-        } else {
-            [self.int8(key)?, self.int8(value)?]
-        };
-        let window = self.push(node, &shape, k, v);
+        let window = self.push(node, &shape)?;
         for tensor in [window.keys, window.values] {
             self.program.tensors[tensor].place = Place::Shared;
         }
@@ -185,7 +168,14 @@ impl Lowering<'_> {
     }
 
     /// Packs rows of keys and values; gives the packed tensors and, when streaming, the ring.
-    fn push(&mut self, node: &Node, shape: &Shape, k: TensorId, v: TensorId) -> Window {
+    fn push(&mut self, node: &Node, shape: &Shape) -> Result<Window, ConvertError> {
+        // The runtime takes both in int8 or both in int16.
+        let [key, value] = [node.inputs[1], node.inputs[2]];
+        let [k, v] = if self.scheme.all_int16(&[key, value]) {
+            [self.tensor(key), self.tensor(value)]
+        } else {
+            [self.int8(key)?, self.int8(value)?]
+        };
         let place = if self.form == Form::Stream {
             Place::State
         } else {
@@ -220,11 +210,11 @@ impl Lowering<'_> {
                 None,
                 &params,
             );
-            return Window {
+            return Ok(Window {
                 keys,
                 values,
                 ring: None,
-            };
+            });
         }
         let ring = self
             .program
@@ -237,11 +227,11 @@ impl Lowering<'_> {
             None,
             &params,
         );
-        Window {
+        Ok(Window {
             keys,
             values,
             ring: Some(ring),
-        }
+        })
     }
 }
 

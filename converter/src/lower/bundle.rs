@@ -20,6 +20,8 @@ pub struct Part<'g> {
     pub graph: &'g Graph,
     /// How its values are held.
     pub scheme: &'g Scheme,
+    /// Run over all its rows at once, or one row after the other.
+    pub form: Form,
 }
 
 /// A value that outlives a run.
@@ -64,7 +66,7 @@ pub fn lower_bundle(
     let mut known = vec![Known::default(); parts.len()];
     for (number, part) in parts.iter().enumerate() {
         let first = program.ops.len();
-        let mut lowering = Lowering::new(part.graph, part.scheme, Form::Window, program);
+        let mut lowering = Lowering::new(part.graph, part.scheme, part.form, program);
         let ahead = std::mem::take(&mut known[number]);
         (lowering.tensors, lowering.packed) = (ahead.tensors, ahead.packed);
         let given = lowering.bind_inputs(number, links, &states);
@@ -75,7 +77,7 @@ pub fn lower_bundle(
         for reader in number + 1..parts.len() {
             program = ahead_of(reader, number, parts, links, &tensors, &mut known, program)?;
         }
-        let mut closing = Lowering::new(part.graph, part.scheme, Form::Window, program);
+        let mut closing = Lowering::new(part.graph, part.scheme, part.form, program);
         closing.tensors = tensors;
         closing.entry(part.name, first, &given)?;
         program = closing.program;

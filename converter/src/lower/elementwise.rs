@@ -7,6 +7,7 @@ use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, ValueId};
 use crate::program::{Place, Program, TensorId};
+use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
@@ -127,8 +128,8 @@ impl Lowering<'_> {
         constant: &[f32],
         clamp: Clamp,
     ) -> Result<(), ConvertError> {
-        let x = self.tensor(node.inputs[0]);
-        let y = self.add_value(node.output);
+        let (constant, positions, inputs) = self.positioned(node, constant);
+        let (x, y) = (inputs[0], self.add_value(node.output));
         let out = self.quant(y);
         let limit = |reason: &str| ConvertError::Limit {
             node: node.name.clone(),
@@ -148,6 +149,7 @@ impl Lowering<'_> {
         let constant = self.program.weights(&stored);
         let params = AddConstantParams {
             constant,
+            positions,
             factor: factor.round() as i32,
             min,
             max,
@@ -155,12 +157,39 @@ impl Lowering<'_> {
         self.op(
             &node.name,
             OpKind::AddConstant,
-            vec![x],
+            inputs,
             vec![y],
             None,
             &params,
         );
         Ok(())
+    }
+
+    /// A constant in rows, their number, and the inputs of its sum: on a stream one row for all frames where all are alike, or else
+    /// a counter says which row is next.
+    pub(super) fn positioned<'c>(
+        &mut self,
+        node: &Node,
+        constant: &'c [f32],
+    ) -> (&'c [f32], u32, Vec<TensorId>) {
+        let x = self.tensor(node.inputs[0]);
+        let channels = self.channels(node.inputs[0]).max(1);
+        let positions = (constant.len() / channels) as u32;
+        let first = &constant[..channels.min(constant.len())];
+        if self.form == Form::Window {
+            return (constant, positions, vec![x]);
+        }
+        if constant.chunks(channels).all(|row| row == first) {
+            return (first, 1, vec![x]);
+        }
+        (constant, positions, vec![x, self.position(node)])
+    }
+
+    /// A counter of the frames that `node` has seen.
+    pub(super) fn position(&mut self, node: &Node) -> TensorId {
+        let name = format!("{}.position", node.name);
+        self.program
+            .tensor(name, &[1], Quant::COUNTER, Place::State)
     }
 
     pub(super) fn mul(&mut self, node: &Node, factor: f32) -> Result<(), ConvertError> {

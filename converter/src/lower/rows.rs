@@ -118,11 +118,7 @@ impl Lowering<'_> {
         };
         let mut inputs = vec![x];
         if self.form == Form::Stream {
-            let name = format!("{}.position", node.name);
-            inputs.push(
-                self.program
-                    .tensor(name, &[1], Quant::COUNTER, Place::State),
-            );
+            inputs.push(self.position(node));
         }
         self.op(&node.name, OpKind::Rotary, inputs, vec![y], None, &params);
         Ok(())

@@ -280,6 +280,14 @@ impl Scheme {
         values.iter().all(chosen)
     }
 
+    /// How keys or values of an attention are held in its window: as they are where both are `wide`, else in int8.
+    pub fn of_window(&self, value: ValueId, wide: bool) -> Quant {
+        match wide {
+            true => self.of(value),
+            false => self.int8_of(value),
+        }
+    }
+
     /// How the cell of an LSTM is held.
     pub fn cell(&self, node: &Node) -> Quant {
         match node.second {

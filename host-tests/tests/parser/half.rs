@@ -171,6 +171,7 @@ fn window(b: &mut Builder) {
     let x = op(b, OpKind::Embedding, &[tokens], rows, 0, &embedding);
     let constant = AddConstantHalfParams {
         constant: b.weights(2 * ROWS * C),
+        positions: ROWS as u32,
         min: -8.0,
         max: 8.0,
     };

@@ -570,6 +570,7 @@ fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
     let [sum, normal] = [(); 2].map(|_| b.tensor(Storage::Arena, DType::I8, rows, C));
     let constant = AddConstantParams {
         constant: b.words(rows * C, 5 << 16),
+        positions: rows as u32,
         factor: 1 << 12,
         min: -128,
         max: 127,

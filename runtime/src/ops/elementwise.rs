@@ -6,6 +6,7 @@
 
 use super::arena::{self, Values, ValuesMut};
 use super::linear::{check_activations, check_clamp};
+use super::state::{MAX_POSITIONS, advance_position, check_position};
 use super::{ALL, OpError, OpView, in_place, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::elementwise::{
@@ -69,8 +70,11 @@ pub struct AddParams {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddConstantParams {
-    /// int32 in the weights section, one for each element: constant / output scale * 2^16.
+    /// int32 in the weights section, `[positions, channels]`: constant / output scale * 2^16.
     pub constant: u32,
+    /// Rows of the constant, 1 to 2^20: those of the input, or with a counter (state int32 `[1]`, input 1) at least as many.
+    /// The first row of the input then stands at the counter, which moves on; behind the last position it stays there.
+    pub positions: u32,
     /// Input scale / output scale * 2^16.
     pub factor: i32,
     /// Smallest result.
@@ -364,11 +368,12 @@ impl AddConstantParams {
         op: &OpView<'a>,
         x: &TensorRecord,
         y: &TensorRecord,
+        first: usize,
     ) -> Result<ConstantSum<'a>, OpError> {
         Ok(ConstantSum {
             input_zero_point: x.zero_point,
             factor: self.factor,
-            constant: op.weights(self.constant, y.len())?,
+            constant: positioned(op, self.constant, self.positions, first)?,
             zero_point: y.zero_point,
             min: self.min,
             max: self.max,
@@ -376,22 +381,51 @@ impl AddConstantParams {
     }
 }
 
+/// The constant of AddConstant, `[positions, channels]` at `offset` of the weights section, from the row on that belongs to
+/// position `first`.
+pub(super) fn positioned<'a, T: FromBytes + Immutable + KnownLayout>(
+    op: &OpView<'a>,
+    offset: u32,
+    positions: u32,
+    first: usize,
+) -> Result<&'a [T], OpError> {
+    let (x, positions) = (op.input(0)?, positions as usize);
+    let in_range = (1..=MAX_POSITIONS as usize).contains(&positions);
+    require(in_range, OpError::BadParams)?;
+    let fits = match op.input_count() {
+        1 => x.rows() == positions,
+        _ => x.rows() <= positions,
+    };
+    require(fits, OpError::WrongShape)?;
+    let len = positions.checked_mul(x.channels());
+    let all = op.weights(offset, len.ok_or(OpError::BadParams)?)?;
+    let first = first.min(positions - x.rows());
+    all.get(first * x.channels()..).ok_or(OpError::WrongShape)
+}
+
+/// Position of the first row that AddConstant is given; a counter moves on.
+pub(super) fn next_position(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
+    match op.input_count() {
+        1 => Ok(0),
+        _ => advance_position(op, arena),
+    }
+}
+
 pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     op.require_disjoint(&[x, y])?;
-    require(
-        x.len() == y.len() && op.input_count() == 1,
-        OpError::WrongShape,
-    )?;
+    check_position(op)?;
+    require(x.len() == y.len(), OpError::WrongShape)?;
     let params = op.params::<AddConstantParams>()?;
     check_clamp(y.dtype(), params.min, params.max)?;
-    params.sum(op, x, y).map(drop)
+    params.sum(op, x, y, 0).map(drop)
 }
 
 pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
-    let sum = op.params::<AddConstantParams>()?.sum(op, x, y)?;
+    let first = next_position(op, arena)?;
+    let sum = op.params::<AddConstantParams>()?.sum(op, x, y, first)?;
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
         (Values::I8(x), ValuesMut::I8(y)) => add_constant(x, &sum, y),

@@ -6,8 +6,9 @@
 use super::arena::{self, Values, ValuesMut};
 use super::elementwise::RequantizeParams;
 use super::linear::check_activations;
+use super::state::{MAX_POSITIONS, advance_position, check_position};
 use super::{OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use crate::format::TensorRecord;
 use crate::kernels::rotary::{Rotation, rotate};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,9 +29,6 @@ pub struct RotaryParams {
     /// Input scale / output scale * 2^(32 - 14 - left_shift), and limits.
     pub by: RequantizeParams,
 }
-
-/// Bound of positions, and of the counter.
-pub(super) const MAX_POSITIONS: u32 = 1 << 20;
 
 impl RotaryParams {
     fn rotation<'a>(
@@ -65,25 +63,9 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let heads = x.channels().is_multiple_of(params.head_dim as usize);
     require(same && heads, OpError::WrongShape)?;
     op.require_disjoint(&[x, y])?;
-    check_counter(op)?;
+    check_position(op)?;
     params.by.check(y)?;
     params.rotation(op, x, y).map(drop)
-}
-
-/// The counter of a stream, input 1, if there is one.
-pub(super) fn check_counter(op: &OpView) -> Result<(), OpError> {
-    if op.input_count() == 1 {
-        return Ok(());
-    }
-    require(op.input_count() == 2, OpError::WrongShape)?;
-    let counter = op.input(1)?;
-    let kept = counter.storage() == Storage::State && counter.dtype() == DType::I32;
-    require(kept, OpError::WrongStorage)?;
-    require(
-        counter.len() == 1 && counter.zero_point == 0,
-        OpError::WrongShape,
-    )?;
-    op.require_disjoint(&[op.input(0)?, counter, op.output()?])
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -91,7 +73,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let rotation = op.params::<RotaryParams>()?.rotation(op, x, y)?;
     let first = match op.input_count() {
         1 => 0,
-        _ => advance(op, arena)?,
+        _ => advance_position(op, arena)?,
     };
     let channels = x.channels();
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
@@ -102,18 +84,4 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         (Values::I16(x), ValuesMut::I16(y)) => rotate(x, channels, first, &rotation, y),
     }
     Ok(())
-}
-
-/// Moves the counter on by the rows in use, up to its bound; gives the position of the first row.
-pub(super) fn advance(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
-    let x = op.input(0)?;
-    let [x_bytes, counter] = op.tensors(arena, [x, op.input(1)?])?;
-    let row = (x.channels() * x.dtype().size()).max(1);
-    let rows = x_bytes.len() / row;
-    let [position] = arena::typed::<i32>(counter)? else {
-        return Err(OpError::WrongShape);
-    };
-    let first = (*position).clamp(0, MAX_POSITIONS as i32) as usize;
-    *position = first.saturating_add(rows).min(MAX_POSITIONS as usize) as i32;
-    Ok(first)
 }

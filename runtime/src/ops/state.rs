@@ -3,9 +3,11 @@
 //! Inputs: rows `[n, c]`, state `[r, c]` with `n <= r`; no output tensor: later operators read the state.
 //!
 //! LastRow: the newest of rows whose number is only known at run time.
+//!
+//! The position of a row on a stream, which Rotary and AddConstant go by: a counter, state int32 `[1]`, as input 1.
 
-use super::{OpError, OpView, require};
-use crate::format::Storage;
+use super::{OpError, OpView, arena, require};
+use crate::format::{DType, Storage};
 
 pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
     let (rows, state) = (op.input(0)?, op.input(1)?);
@@ -59,4 +61,37 @@ pub(super) fn run_last_row(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
         None => y.fill(0),
     }
     Ok(())
+}
+
+/// Bound of positions, and of the counter.
+pub(super) const MAX_POSITIONS: u32 = 1 << 20;
+
+/// The counter of a stream, input 1, if there is one.
+pub(super) fn check_position(op: &OpView) -> Result<(), OpError> {
+    if op.input_count() == 1 {
+        return Ok(());
+    }
+    require(op.input_count() == 2, OpError::WrongShape)?;
+    let counter = op.input(1)?;
+    let kept = counter.storage() == Storage::State && counter.dtype() == DType::I32;
+    require(kept, OpError::WrongStorage)?;
+    require(
+        counter.len() == 1 && counter.zero_point == 0,
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[op.input(0)?, counter, op.output()?])
+}
+
+/// Moves the counter on by the rows in use, up to its bound; gives the position of the first row.
+pub(super) fn advance_position(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
+    let x = op.input(0)?;
+    let [x_bytes, counter] = op.tensors(arena, [x, op.input(1)?])?;
+    let row = (x.channels() * x.dtype().size()).max(1);
+    let rows = x_bytes.len() / row;
+    let [position] = arena::typed::<i32>(counter)? else {
+        return Err(OpError::WrongShape);
+    };
+    let first = (*position).clamp(0, MAX_POSITIONS as i32) as usize;
+    *position = first.saturating_add(rows).min(MAX_POSITIONS as usize) as i32;
+    Ok(first)
 }

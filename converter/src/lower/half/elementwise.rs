@@ -75,17 +75,19 @@ impl Lowering<'_> {
         constant: &[f32],
         clamp: Clamp,
     ) -> Result<(), ConvertError> {
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let (constant, positions, inputs) = self.positioned(node, constant);
+        let y = self.add_value(node.output);
         let (min, max) = limits(clamp);
         let params = AddConstantHalfParams {
             constant: self.program.weights(&halves(node, constant.iter())?),
+            positions,
             min,
             max,
         };
         self.op(
             &node.name,
             OpKind::AddConstant,
-            vec![x],
+            inputs,
             vec![y],
             None,
             &params,

@@ -4,8 +4,6 @@ use super::super::{Form, Lowering};
 use super::halves;
 use crate::error::ConvertError;
 use crate::graph::{Node, Rotation};
-use crate::program::Place;
-use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
 use attn_runtime::ops::{ConstantParams, RotaryHalfParams};
 
@@ -38,9 +36,7 @@ impl Lowering<'_> {
         };
         let mut inputs = vec![x];
         if self.form == Form::Stream {
-            let name = format!("{}.position", node.name);
-            let counter = Quant::COUNTER;
-            inputs.push(self.program.tensor(name, &[1], counter, Place::State));
+            inputs.push(self.position(node));
         }
         self.op(&node.name, OpKind::Rotary, inputs, vec![y], None, &params);
         Ok(())

@@ -1,6 +1,8 @@
 //! Lut, Add, AddConstant, Concat, Embedding, LayerNorm, MeanRows, Mul, Requantize and Softmax in half
 //! precision.
 
+use super::super::elementwise::{next_position, positioned};
+use super::super::state::check_position;
 use super::{OpError, OpView, arena, check_tensors, clamp, half, in_place, require};
 use crate::f16;
 use crate::format::DType;
@@ -83,8 +85,10 @@ pub struct AddHalfParams {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct AddConstantHalfParams {
-    /// float16 in the weights section, one for each element.
+    /// float16 in the weights section, `[positions, channels]`.
     pub constant: u32,
+    /// Rows of the constant, as in [`AddConstantParams`](crate::ops::AddConstantParams).
+    pub positions: u32,
     /// Smallest result, at least -65504.
     pub min: f32,
     /// Largest result, at most 65504.
@@ -139,17 +143,22 @@ pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 }
 
 pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
-    check_same(op, 1)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    half(x)?;
+    half(y)?;
+    op.require_disjoint(&[x, y])?;
+    check_position(op)?;
+    require(x.len() == y.len(), OpError::WrongShape)?;
     let params = op.params::<AddConstantHalfParams>()?;
     clamp(params.min, params.max)?;
-    op.weights::<f16>(params.constant, op.output()?.len())
-        .map(drop)
+    positioned::<f16>(op, params.constant, params.positions, 0).map(drop)
 }
 
 pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AddConstantHalfParams>()?;
     let clamp = clamp(params.min, params.max)?;
-    let constant = op.weights(params.constant, op.output()?.len())?;
+    let first = next_position(op, arena)?;
+    let constant = positioned(op, params.constant, params.positions, first)?;
     let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
     add(arena::typed(x)?, constant, clamp, arena::typed(y)?);
     Ok(())

@@ -1,6 +1,6 @@
 //! Rotary and WeightedRows in half precision: tensors as in the integer forms, but float16 throughout.
 
-use super::super::rotary::{MAX_POSITIONS, advance, check_counter};
+use super::super::state::{MAX_POSITIONS, advance_position, check_position};
 use super::{OpError, OpView, arena, check_tensors, half, require, scratch};
 use crate::f16;
 use crate::kernels::half::additive::mean;
@@ -52,7 +52,7 @@ pub(super) fn check_rotary(op: &OpView) -> Result<(), OpError> {
     let heads = x.channels().is_multiple_of(params.head_dim as usize);
     require(same && heads, OpError::WrongShape)?;
     op.require_disjoint(&[x, y])?;
-    check_counter(op)?;
+    check_position(op)?;
     params.rotation(op).map(drop)
 }
 
@@ -61,7 +61,7 @@ pub(super) fn run_rotary(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let rotation = op.params::<RotaryHalfParams>()?.rotation(op)?;
     let first = match op.input_count() {
         1 => 0,
-        _ => advance(op, arena)?,
+        _ => advance_position(op, arena)?,
     };
     let channels = x.channels();
     let [x, y] = op.tensors(arena, [x, y])?;
