@@ -4,10 +4,10 @@ import onnx
 import torch
 
 
-def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None, opset=18):
+def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None, opset=18, merge=False):
     """Writes one file beside its final name, then renames it. `inputs` and `outputs` are lists of names, `inputs` in the
     order of `forward`'s arguments. `dynamic` maps a name to the axis over time, whose length is 1 to `longest`. `opset` is that of the
-    dynamo exporter."""
+    dynamo exporter. With `merge`, constants that are equal (tables and masks of every layer) are written once."""
     model.eval()
     names = {"input_names": inputs, "output_names": outputs}
     dynamic = dynamic or {}
@@ -17,7 +17,8 @@ def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=
         shapes = tuple({dynamic[name]: time} if name in dynamic else None for name in inputs)
         program = torch.onnx.export(model, example, dynamo=True, opset_version=opset, verbose=False,
                                     dynamic_shapes=shapes if dynamic else None, **names)
-        onnx.save(without_traces(program.model_proto), part)
+        proto = without_traces(program.model_proto)
+        onnx.save(merged(proto) if merge else proto, part)
     else:
         axes = {name: {axis: "time"} for name, axis in dynamic.items()}
         torch.onnx.export(model, example, str(part), dynamo=False, opset_version=17, dynamic_axes=axes or None, **names)
@@ -30,4 +31,22 @@ def without_traces(proto):
     for part in [graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output]:
         part.ClearField("metadata_props")
     proto.ClearField("metadata_props")
+    return proto
+
+
+def merged(proto):
+    """One initializer in place of several that are equal."""
+    graph, first, renamed = proto.graph, {}, {}
+    for tensor in list(graph.initializer):
+        unnamed = onnx.TensorProto()
+        unnamed.CopyFrom(tensor)
+        unnamed.ClearField("name")
+        kept = first.setdefault(unnamed.SerializeToString(deterministic=True), tensor.name)
+        if kept != tensor.name:
+            renamed[tensor.name] = kept
+            graph.initializer.remove(tensor)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    for info in [info for info in graph.value_info if info.name in renamed]:
+        graph.value_info.remove(info)
     return proto

@@ -161,6 +161,23 @@ pub fn read_lines(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
+/// The names of a vocabulary, one in each line. A line that is a single space names the space; others are taken without
+/// surrounding space, and empty ones are left out.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn read_names(path: &Path) -> Result<Vec<String>, FileError> {
+    let text = std::fs::read_to_string(path).map_err(FileError::io(path))?;
+    let names = text.lines().map(|line| match line {
+        " " => line,
+        _ => line.trim(),
+    });
+    Ok(names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
 fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {
     let folder = path
         .parent()

@@ -30,9 +30,9 @@ def rotate_neighbours(x, cos, sin):
 class RmsNorm(nn.Module):
     """As llama-style models write it; the TorchScript exporter does not know nn.RMSNorm."""
 
-    def __init__(self):
+    def __init__(self, width=D):
         super().__init__()
-        self.weight = nn.Parameter(0.5 + torch.rand(D))
+        self.weight = nn.Parameter(0.5 + torch.rand(width))
 
     def forward(self, x):
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * self.weight
@@ -41,7 +41,7 @@ class RmsNorm(nn.Module):
 class Attention(nn.Module):
     """Causal attention with fewer key and value heads, and rotary positions in one of two layouts or none."""
 
-    def __init__(self, heads=4, key_heads=2, rotary="half", repeat="expand", width=D, causal=True):
+    def __init__(self, heads=4, key_heads=2, rotary="half", repeat="expand", width=D, causal=True, longest=64):
         super().__init__()
         self.heads, self.key_heads, self.rotary, self.repeat, self.causal = heads, key_heads, rotary, repeat, causal
         self.d = width // heads
@@ -49,7 +49,7 @@ class Attention(nn.Module):
         self.k = nn.Linear(width, key_heads * self.d, bias=False)
         self.v = nn.Linear(width, key_heads * self.d, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        cos, sin = angles(64, self.d, rotary == "interleaved")
+        cos, sin = angles(longest, self.d, rotary == "interleaved")
         self.register_buffer("cos", cos)
         self.register_buffer("sin", sin)
 
@@ -79,12 +79,12 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """RMSNorm, rotary grouped-query causal attention, SwiGLU."""
 
-    def __init__(self):
+    def __init__(self, width=D, hidden=80, longest=64):
         super().__init__()
-        self.norm1, self.norm2 = RmsNorm(), RmsNorm()
-        self.attention = Attention()
-        self.gate, self.up = nn.Linear(D, 80, bias=False), nn.Linear(D, 80, bias=False)
-        self.down = nn.Linear(80, D, bias=False)
+        self.norm1, self.norm2 = RmsNorm(width), RmsNorm(width)
+        self.attention = Attention(width=width, longest=longest)
+        self.gate, self.up = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x):
         x = x + self.attention(self.norm1(x))

@@ -32,11 +32,11 @@ def said(text, rng):
     return x / augment.rms(x[start:end]), start, end
 
 
-def window(i, rng):
-    """One second of sound: int16 [SAMPLES]."""
+def window(i, rng, samples=SAMPLES):
+    """A stretch of sound, by default one second: int16 [samples]."""
     level = 10 ** (rng.uniform(-48, -6) / 20) * 32768
     snr = rng.uniform(0, 40)
-    noise = augment.coloured_noise(SAMPLES, rng)
+    noise = augment.coloured_noise(samples, rng)
     noise *= level * 10 ** (-snr / 20) / augment.rms(noise)
     if i % 10 == 9:
         return to_pcm(noise)
@@ -46,7 +46,7 @@ def window(i, rng):
     # The window ends between the middle of the word and 0.3 s behind it; in a sentence anywhere.
     earliest = (start + end) // 2 if keyword else start
     stop = int(rng.uniform(earliest, end + 0.3 * RATE))
-    x = np.pad(x, (SAMPLES, SAMPLES))[stop: stop + SAMPLES]
+    x = np.pad(x, (samples, samples))[stop: stop + samples]
     return to_pcm(x * level + noise)
 
 

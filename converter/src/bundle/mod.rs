@@ -9,7 +9,7 @@ pub mod float;
 pub mod samples;
 
 use crate::error::ConvertError;
-use crate::files::{FileError, read_lines};
+use crate::files::{FileError, read_names};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -87,7 +87,7 @@ pub enum Token {
     Name(String),
 }
 
-/// Names of symbols and tokens: text files with one name in each line.
+/// Names of symbols and tokens: text files with one name in each line, a line of a single space for the space.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vocabulary {
@@ -142,7 +142,7 @@ impl Manifest {
     /// [`ConvertError::File`].
     pub fn tokens(&self) -> Result<Vec<String>, ConvertError> {
         match &self.vocabulary {
-            Some(vocabulary) => Ok(read_lines(&self.resolve(&vocabulary.tokens))?),
+            Some(vocabulary) => Ok(read_names(&self.resolve(&vocabulary.tokens))?),
             None => Ok(Vec::new()),
         }
     }
@@ -153,7 +153,7 @@ impl Manifest {
     /// [`ConvertError::File`].
     pub fn symbols(&self) -> Result<Vec<String>, ConvertError> {
         match self.vocabulary.as_ref().and_then(|v| v.symbols.as_ref()) {
-            Some(symbols) => Ok(read_lines(&self.resolve(symbols))?),
+            Some(symbols) => Ok(read_names(&self.resolve(symbols))?),
             None => Ok(Vec::new()),
         }
     }

@@ -1,0 +1,68 @@
+"""How many clips are named right, one window to a clip: the label with the highest logit.
+
+Usage: python evaluate.py --split val                           the float model in cache/kwt.pt
+       python evaluate.py --split val --spotter                 the streaming spotter of ../kws on the same windows
+       python evaluate.py --split val --write-features f.npz    int8 features [clip, 98, 40]
+       python evaluate.py --split val --logits logits.npz       judges `logits` [clip, 20] that `attn run` made of those
+
+The split `test` is for the end, once.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from windows import LABELS, SCALE, SPOTTER, KeywordSpotter, clips, logits_of, trained
+
+from words import DIGITS, FURTHER_WORDS, WAKE_WORDS  # from ../kws, whose door windows.py is
+
+GROUPS = {"six wake words": WAKE_WORDS, "athena and amelia": FURTHER_WORDS, "digits": DIGITS, "noise": ["noise"]}
+
+
+def by_spotter(features):
+    """The streaming model's logits at a window's last frame."""
+    model = KeywordSpotter()
+    model.load_state_dict(torch.load(SPOTTER))
+    model.eval()
+    with torch.no_grad():
+        parts = np.array_split(features, len(features) // 64 + 1)
+        return np.concatenate([model.stream(torch.from_numpy(x.astype(np.float32) * SCALE))[:, -1].numpy() for x in parts])
+
+
+def report(logits, labels):
+    guess = logits.argmax(-1)
+    right = guess == labels
+    named = [LABELS.index(word) for word in WAKE_WORDS]
+    others = ~np.isin(labels, named)
+    print(f"all {len(labels)} clips: {right.mean():.2%} right ({right.sum()})")
+    for name, words in GROUPS.items():
+        mine = np.isin(labels, [LABELS.index(word) for word in words])
+        print(f"  {name}: {right[mine].mean():.2%} of {mine.sum()}")
+    kept = np.mean(~np.isin(guess[others], named))
+    print(f"  other clips that are not taken for one of the six: {kept:.2%} of {others.sum()}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--split", default="val", choices=["val", "test"])
+    parser.add_argument("--spotter", action="store_true")
+    parser.add_argument("--write-features")
+    parser.add_argument("--logits")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    features, labels = clips(arguments.split)
+    if arguments.write_features:
+        np.savez(arguments.write_features, features=features, scale=np.float32(SCALE))
+        return
+    if arguments.logits:
+        logits = np.load(arguments.logits)["logits"].reshape(-1, len(LABELS))
+        if len(logits) != len(features):
+            parser.error(f"{arguments.logits} holds {len(logits)} clips, the split {len(features)}")
+    else:
+        logits = by_spotter(features) if arguments.spotter else logits_of(trained(), features)
+    report(logits, labels)
+
+
+if __name__ == "__main__":
+    main()
