@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Convert(commands::Convert),
+    Convert(Box<commands::Convert>),
     Inspect(commands::Inspect),
     Run(commands::Run),
     Compare(commands::Compare),

@@ -36,7 +36,19 @@ pub fn convert(
     options: &Options,
     progress: &ProgressBar,
 ) -> Result<ModelFile, ConvertError> {
-    build(path, options, progress, true)
+    convert_manifest(&Manifest::load(path)?, options, progress)
+}
+
+/// Converts what a manifest describes.
+///
+/// # Errors
+/// Those of [`convert`].
+pub fn convert_manifest(
+    manifest: &Manifest,
+    options: &Options,
+    progress: &ProgressBar,
+) -> Result<ModelFile, ConvertError> {
+    build(manifest, options, progress, true)
 }
 
 /// Converts a bundle so that its step runs over all tokens at once if it was exported so. Nothing can be decoded with that: it is
@@ -49,17 +61,16 @@ pub fn convert_recomputing(
     options: &Options,
     progress: &ProgressBar,
 ) -> Result<ModelFile, ConvertError> {
-    build(path, options, progress, false)
+    build(&Manifest::load(path)?, options, progress, false)
 }
 
 fn build(
-    path: &Path,
+    manifest: &Manifest,
     options: &Options,
     progress: &ProgressBar,
     keep_past: bool,
 ) -> Result<ModelFile, ConvertError> {
-    let manifest = Manifest::load(path)?;
-    let mut bundle = Bundle::load(&manifest)?;
+    let mut bundle = Bundle::load(manifest)?;
     let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
     let distributions = calibrate(&mut bundle, &samples, progress)?;
     let mut graphs = bundle.graphs.clone();
@@ -96,7 +107,7 @@ fn build(
     }
     let bytes = emit(&program, &plan, &metadata)?;
     ModelFile::new(&bytes).map_err(|source| ConvertError::Model {
-        path: path.into(),
+        path: manifest.path().into(),
         source,
     })
 }

@@ -128,6 +128,26 @@ impl Manifest {
         })
     }
 
+    /// What a manifest of these keys says. Messages call it `name`; its paths are relative to the current folder.
+    ///
+    /// # Errors
+    /// [`ConvertError::Manifest`] for keys that are not understood, or missing.
+    pub fn from_table(name: &str, keys: toml::Table) -> Result<Self, ConvertError> {
+        let path = PathBuf::from(name);
+        match keys.try_into::<Self>() {
+            Ok(manifest) => Ok(Self { path, ..manifest }),
+            Err(error) => Err(ConvertError::Manifest {
+                path,
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// Where it lies, or what stands for that in messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A path of the manifest, from where the manifest lies.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         match self.path.parent() {

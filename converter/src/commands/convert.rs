@@ -1,7 +1,8 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
 use super::CommandResult;
-use attn_converter::bundle;
+use super::bundle::Bundle;
+use attn_converter::bundle::{self, Manifest};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, bar, convert};
 use attn_converter::emit::Metadata;
@@ -14,14 +15,15 @@ use attn_runtime::format::{AudioMeta, SpotterMeta};
 use clap::Args;
 use indicatif::MultiProgress;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Converts a float ONNX model to an .attn file.
 #[derive(Args)]
 pub struct Convert {
     /// The ONNX model, with fixed shapes and a batch of 1; or a bundle of several, described by a .toml file.
-    model: PathBuf,
-    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A bundle
+    #[arg(required_unless_present = "entry", conflicts_with = "entry")]
+    model: Option<PathBuf>,
+    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A manifest
     /// names its own.
     #[arg(long, value_name = "NPZ")]
     calibrate: Option<PathBuf>,
@@ -71,17 +73,17 @@ pub struct Convert {
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    bundle: Bundle,
 }
 
 impl Convert {
     pub fn run(&self) -> CommandResult {
-        if self
-            .model
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            return self.bundle();
-        }
+        let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|e| e == "toml");
+        let model = match &self.model {
+            Some(path) if !is_manifest(&path) => path,
+            manifest => return self.convert_bundle(manifest.as_deref()),
+        };
         let Some(calibration) = &self.calibrate else {
             let reason = "name an .npz file with samples of the model's inputs".into();
             return Err(ConvertError::Option {
@@ -101,30 +103,45 @@ impl Convert {
             mixed: !self.no_mixed,
             metadata: self.metadata()?,
         };
-        let conversion = convert(&self.model, calibration, &options, &MultiProgress::new())?;
+        let conversion = convert(model, calibration, &options, &MultiProgress::new())?;
         files::write_bytes(&self.output, conversion.file.bytes())?;
         self.print(&conversion);
         Ok(())
     }
 
-    /// Several models, described by a manifest.
-    fn bundle(&self) -> CommandResult {
-        let given = [
-            ("--calibrate", self.calibrate.is_some()),
+    /// Several models, described by a manifest or by flags.
+    fn convert_bundle(&self, path: Option<&Path>) -> CommandResult {
+        let refused = |given: &[(&'static str, bool)], reason: &str| {
+            let found = given.iter().find(|(_, given)| *given);
+            found.map_or(Ok(()), |&(option, _)| {
+                let reason = reason.into();
+                Err(ConvertError::Option { option, reason })
+            })
+        };
+        let never = [
             ("--stream", self.stream),
             ("--labels", self.labels.is_some()),
-            ("--audio-hop", self.audio_hop.is_some()),
         ];
-        if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-            let reason = "a bundle says this in its manifest".into();
-            return Err(ConvertError::Option { option, reason }.into());
-        }
+        refused(&never, "a bundle is not streamed and has no classes")?;
+        let manifest = match path {
+            None => self
+                .bundle
+                .manifest(self.calibrate.as_deref(), self.audio_hop)?,
+            Some(path) => {
+                let given = [
+                    ("--calibrate", self.calibrate.is_some()),
+                    ("--audio-hop", self.audio_hop.is_some()),
+                ];
+                refused(&given, "a manifest says this itself")?;
+                Manifest::load(path)?
+            }
+        };
         let options = bundle::convert::Options {
             precision: self.dtype,
             range: self.range,
         };
         let progress = bar(&MultiProgress::new(), "calibrate");
-        let file = bundle::convert::convert(&self.model, &options, &progress)?;
+        let file = bundle::convert::convert_manifest(&manifest, &options, &progress)?;
         files::write_bytes(&self.output, file.bytes())?;
         let model = file.model();
         if self.json {

@@ -3,7 +3,7 @@
 use super::{CommandResult, table};
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
-use attn_runtime::format::{OpRecord, Storage, TensorRecord};
+use attn_runtime::format::{DecodeMeta, OpRecord, Storage, TensorRecord};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -52,14 +52,88 @@ impl Inspect {
                 "spotter: posteriors over {smoothing} hops, silent for {refractory} hops after an event"
             );
         }
+        print!("{}", decoding(model));
         for entry in model.entries() {
             println!("\nentry point {}", model.name(entry.name));
+            println!("takes {}", named(model, entry.inputs()));
+            println!("gives {}", named(model, entry.outputs()));
             println!("{}", operators(model, &model.ops()[entry.ops()]));
         }
         if self.tensors {
             println!("\n{}", tensors(model));
         }
         Ok(())
+    }
+}
+
+/// Lines on decoding and on what outlives a run; none for a model without either.
+fn decoding(model: Model) -> String {
+    let mut text = String::new();
+    if model.state_len() > 0 {
+        text += &format!("state: {}\n", named(model, states(model)));
+    }
+    let Some(decode) = model.decode() else {
+        return text;
+    };
+    let entry = |number: usize| {
+        let entry = model.entries().get(number);
+        entry.map_or("none", |entry| model.name(entry.name))
+    };
+    text += &format!(
+        "decoding: encode {}, step {}; from token {} to {}, at most {}; {} bytes for each hypothesis\n",
+        DecodeMeta::optional(decode.encode).map_or("none", entry),
+        entry(decode.step as usize),
+        token(model, decode.start),
+        token(model, decode.end),
+        decode.max_tokens,
+        decode.hypothesis_len,
+    );
+    let names = |count: usize| match count {
+        0 => "without names".to_owned(),
+        count => format!("{count} names"),
+    };
+    text += &format!(
+        "vocabulary: {} tokens, {}; symbols {}\n",
+        decode.tokens,
+        names(model.tokens().len()),
+        names(model.symbols().len()),
+    );
+    if model.max_length() > 0 {
+        text += &format!("sequences: at most {} rows\n", model.max_length());
+    }
+    text
+}
+
+/// A token by number and, if it has one, name.
+fn token(model: Model, number: u32) -> String {
+    match u16::try_from(number).ok().and_then(|n| model.token_name(n)) {
+        Some(name) => format!("{number} `{name}`"),
+        None => number.to_string(),
+    }
+}
+
+/// Numbers of the tensors that outlive a run.
+fn states(model: Model) -> impl Iterator<Item = usize> {
+    let tensors = model.tensors().iter().enumerate();
+    let kept = tensors.filter(|(_, tensor)| tensor.storage() == Storage::State);
+    kept.map(|(id, _)| id)
+}
+
+/// Tensors with their names.
+fn named(model: Model, ids: impl Iterator<Item = usize>) -> String {
+    let one = |id: usize| {
+        let tensor = model.tensor(id)?;
+        Some(format!(
+            "{} {} {:?}",
+            model.name(tensor.name),
+            tensor.dtype().name(),
+            tensor.shape()
+        ))
+    };
+    let all: Vec<String> = ids.filter_map(one).collect();
+    match all.is_empty() {
+        true => "nothing".into(),
+        false => all.join(", "),
     }
 }
 
@@ -153,7 +227,16 @@ fn to_json(model: Model, len: usize) -> Value {
             })
         })
         .collect();
+    let decode = model.decode().map(|decode| {
+        json!({
+            "encode": DecodeMeta::optional(decode.encode), "step": decode.step, "start": decode.start,
+            "end": decode.end, "max_tokens": decode.max_tokens, "tokens": decode.tokens,
+            "hypothesis": decode.hypothesis_len,
+        })
+    });
     json!({
+        "max_length": model.max_length(), "decode": decode, "token_names": model.tokens().collect::<Vec<_>>(),
+        "symbol_names": model.symbols().collect::<Vec<_>>(),
         "bytes": len, "weights": model.weights_len(), "arena": model.arena_len(), "state": model.state_len(),
         "labels": model.labels().collect::<Vec<_>>(), "entries": entries, "tensors": tensors,
     })

@@ -1,5 +1,6 @@
 //! One file per subcommand of `attn`: arguments in, a call of the library, text out.
 
+mod bundle;
 mod compare;
 mod convert;
 mod decode;

@@ -1,6 +1,7 @@
 //! A folder for one test, and the files that tests need in it.
 #![allow(dead_code)] // every test binary uses its own part
 
+pub mod sequences;
 pub mod systems;
 
 use ndarray::{ArrayD, IxDyn};
