@@ -1,9 +1,12 @@
 //! What a model computed, operator by operator or token by token, as bytes: the same walk on the computer and on a chip, so
 //! that two traces can be compared byte by byte.
 
-use attn_runtime::format::DecodeMeta;
+#[cfg(feature = "fp16")]
+use attn_runtime::f16;
+use attn_runtime::format::{DType, DecodeMeta, Storage};
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy};
-use attn_runtime::{Progress, Session, SessionError};
+use attn_runtime::{Model, Progress, Session, SessionError};
+use zerocopy::transmute_ref;
 
 /// Hypotheses of the beam that [`decode`] searches with.
 pub const WIDTH: usize = 3;
@@ -35,10 +38,7 @@ pub fn run(
             break;
         }
     }
-    let state = model.tensors().iter().enumerate();
-    for (id, _) in
-        state.filter(|(_, tensor)| tensor.storage() == attn_runtime::format::Storage::State)
-    {
+    for id in (0..model.tensors().len()).filter(|&id| is_state(model, id)) {
         if let Some(bytes) = session.tensor_bytes(id) {
             write(model.ops().len(), bytes);
         }
@@ -46,36 +46,58 @@ pub fn run(
     Ok(())
 }
 
-/// Decodes `symbols` greedily and with a beam of [`WIDTH`] hypotheses, and hands over: for each token of the first its
-/// number and attention weights, if the model hands them out, then its score; for each sequence of the second its
-/// tokens, score and normalized score. `memory` is that of the beam.
+/// Most elements of features that [`decode`] takes, where they are int8.
+const FEATURES: usize = 512;
+
+/// Decodes one input greedily and with a beam of [`WIDTH`] hypotheses, and hands over the state that the encoder leaves; for each
+/// step of the first its token and all outputs (logits or candidates, attention weights), then its score; for each sequence
+/// of the second its tokens, score and normalized score. `elements` are numbers of symbols, or the bits of features as the
+/// model takes them, row by row; not looked at by a model that reads no input. `memory` is that of the beam.
 ///
 /// # Errors
 /// [`DecodeError`].
 pub fn decode(
     session: &mut Session<'_, '_>,
     memory: &mut [u8],
-    symbols: &[u16],
+    elements: &[u16],
     mut write: impl FnMut(&[u8]),
 ) -> Result<(), DecodeError> {
     let model = session.model();
-    let weights = model.decode().and_then(|decode| {
-        let step = model.entries().get(decode.step as usize)?;
-        step.outputs().nth(DecodeMeta::optional(decode.weights)?)
-    });
+    let step = model.decode().map_or(0, |decode| decode.step as usize);
+    let outputs = || {
+        let step = model.entries().get(step).into_iter();
+        step.flat_map(|entry| entry.outputs())
+    };
+    let mut features = [0; FEATURES];
+    let input = Input::new(model, elements, &mut features)?;
     let mut greedy = Greedy::new(session)?;
-    greedy.encode_symbols(symbols)?;
+    match input {
+        Input::None => greedy.restart()?,
+        Input::Symbols(symbols) => greedy.encode_symbols(symbols)?,
+        Input::Int8(features) => greedy.encode(features)?,
+        Input::Int16(features) => greedy.encode(features)?,
+        #[cfg(feature = "fp16")]
+        Input::Half(features) => greedy.encode(features)?,
+    }
+    for id in (0..model.tensors().len()).filter(|&id| is_state(model, id)) {
+        write(greedy.session().tensor_bytes(id).unwrap_or_default());
+    }
     while let Some(token) = greedy.step()? {
         write(&token.to_le_bytes());
-        write(
-            weights
-                .and_then(|id| greedy.session().tensor_bytes(id))
-                .unwrap_or_default(),
-        );
+        for id in outputs() {
+            write(greedy.session().tensor_bytes(id).unwrap_or_default());
+        }
     }
     write(&greedy.score().to_le_bytes());
     let mut beam = Beam::<WIDTH>::new(session, memory)?;
-    beam.encode_symbols(symbols)?;
+    match input {
+        Input::None => beam.restart()?,
+        Input::Symbols(symbols) => beam.encode_symbols(symbols)?,
+        Input::Int8(features) => beam.encode(features)?,
+        Input::Int16(features) => beam.encode(features)?,
+        #[cfg(feature = "fp16")]
+        Input::Half(features) => beam.encode(features)?,
+    }
     beam.decode()?;
     for found in beam.hypotheses() {
         let tokens = found.tokens.iter();
@@ -84,4 +106,56 @@ pub fn decode(
         write(&found.normalized.to_le_bytes());
     }
     Ok(())
+}
+
+fn is_state(model: Model, id: usize) -> bool {
+    let tensor = model.tensor(id);
+    tensor.is_some_and(|tensor| tensor.storage() == Storage::State)
+}
+
+/// An input in the type that the model takes.
+#[derive(Clone, Copy)]
+enum Input<'i> {
+    None,
+    Symbols(&'i [u16]),
+    Int8(&'i [i8]),
+    Int16(&'i [i16]),
+    #[cfg(feature = "fp16")]
+    Half(&'i [f16]),
+}
+
+impl<'i> Input<'i> {
+    fn new(
+        model: Model,
+        elements: &'i [u16],
+        features: &'i mut [i8; FEATURES],
+    ) -> Result<Self, DecodeError> {
+        let meta = model.decode().ok_or(DecodeError::NoDecode)?;
+        let record = DecodeMeta::optional(meta.encode).and_then(|encode| {
+            let mut inputs = model.entries().get(encode)?.inputs();
+            model.tensor(inputs.nth(meta.input as usize)?)
+        });
+        Ok(match record.map(|record| record.dtype()) {
+            None => Self::None,
+            Some(DType::I32) => Self::Symbols(elements),
+            Some(DType::I8) => {
+                let Some(features) = features.get_mut(..elements.len()) else {
+                    return Err(DecodeError::InputTooLong {
+                        length: elements.len(),
+                        max: FEATURES,
+                    });
+                };
+                let pairs = features.iter_mut().zip(elements);
+                pairs.for_each(|(slot, &x)| *slot = x as i8);
+                Self::Int8(features)
+            }
+            // Of one size and alignment, and any bits are a number.
+            Some(DType::I16) => Self::Int16(transmute_ref!(elements)),
+            #[cfg(feature = "fp16")]
+            Some(DType::F16) => Self::Half(transmute_ref!(elements)),
+            // Such files are not accepted.
+            #[cfg(not(feature = "fp16"))]
+            Some(DType::F16) => Self::None,
+        })
+    }
 }

@@ -2,38 +2,63 @@
 //! exporters in every precision, against PyTorch's own outputs, and one run on the emulated M4. Arguments: names of
 //! systems to measure; all without.
 
+#[path = "../../converter/tests/common/sequences.rs"]
+#[allow(dead_code)] // tests use more of it
+mod sequences;
 #[path = "../../converter/tests/common/systems.rs"]
 #[allow(dead_code)] // tests use more of it
 mod systems;
 
+use attn_converter::error::ConvertError;
 use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
+use attn_host_tests::decoding_cost;
 use attn_host_tests::systems::{Figures, Row, Systems, bytes, count, thousands};
+use sequences::{SEQUENCES, Sequence};
 use std::error::Error;
 use systems::{EXPORTERS, PRECISIONS, SYSTEMS, System};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     let named = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
-    let mut rows = Vec::new();
-    for system in SYSTEMS.iter().filter(|system| named(system.name)) {
-        eprintln!("measuring {}", system.name);
-        rows.push(Row {
-            title: format!("{} (`{}`)", system.title, system.name),
-            cells: PRECISIONS
-                .iter()
-                .map(|precision| figures(system, *precision))
-                .collect::<Result<_, _>>()?,
-        });
-    }
+    let precisions = PRECISIONS.map(name).to_vec();
+    let windows = SYSTEMS.iter().filter(|system| named(system.name));
     let windows = Systems {
-        precisions: PRECISIONS.map(name).into(),
+        precisions: precisions.clone(),
         columns: vec!["arena", "M4"],
-        rows,
+        rows: windows
+            .map(|system| row(system.title, system.name, |held| window(system, held)))
+            .collect::<Result<_, _>>()?,
     };
-    print!("{}", windows.markdown());
+    let sequences = SEQUENCES.iter().filter(|sequence| named(sequence.name));
+    let sequences = Systems {
+        precisions,
+        columns: vec!["arena, hypothesis", "encode", "step"],
+        rows: sequences
+            .map(|system| row(system.title, system.name, |held| sequence(system, held)))
+            .collect::<Result<_, _>>()?,
+    };
+    print!("{}\n{}", windows.markdown(), sequences.markdown());
     Ok(())
+}
+
+type Measured = Result<Option<Figures>, Box<dyn Error>>;
+
+/// A system's row.
+fn row(
+    title: &str,
+    name: &str,
+    figures: impl FnMut(Precision) -> Measured,
+) -> Result<Row, Box<dyn Error>> {
+    eprintln!("measuring {name}");
+    Ok(Row {
+        title: format!("{title} (`{name}`)"),
+        cells: PRECISIONS
+            .into_iter()
+            .map(figures)
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 /// What a user calls it.
@@ -45,23 +70,23 @@ fn name(precision: Precision) -> &'static str {
     }
 }
 
-/// A whole-window system in one precision; `None` when an exporter's file does not convert.
-fn figures(system: &System, precision: Precision) -> Result<Option<Figures>, Box<dyn Error>> {
-    let mut worse: Option<(f64, _)> = None;
-    for exporter in EXPORTERS {
-        let conversion = match system.convert(exporter, precision, Form::Window) {
-            Ok(conversion) => conversion,
-            Err(error) => {
-                eprintln!("{} from {exporter}: {error}", system.name);
-                return Ok(None);
-            }
-        };
-        let db = system.against_pytorch(&conversion);
-        if worse.as_ref().is_none_or(|(least, _)| db < *least) {
-            worse = Some((db, conversion));
-        }
-    }
-    let Some((db, conversion)) = worse else {
+/// Of the exporters' files the one with the least SQNR, and that; `None` when one of them does not convert.
+fn worse<F>(
+    name: &str,
+    files: impl Iterator<Item = Result<(f64, F), ConvertError>>,
+) -> Option<(f64, F)> {
+    let files: Result<Vec<_>, _> = files.collect();
+    let files = files.inspect_err(|error| eprintln!("{name}: {error}"));
+    files.ok()?.into_iter().min_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+/// A whole-window system in one precision.
+fn window(system: &System, precision: Precision) -> Measured {
+    let files = EXPORTERS.iter().map(|exporter| {
+        let conversion = system.convert(exporter, precision, Form::Window)?;
+        Ok((system.against_pytorch(&conversion), conversion))
+    });
+    let Some((db, conversion)) = worse(system.name, files) else {
         return Ok(None);
     };
     let folder = tempfile::tempdir()?;
@@ -73,5 +98,53 @@ fn figures(system: &System, precision: Precision) -> Result<Option<Figures>, Box
         db,
         floor: system.floor(precision),
         others: vec![bytes(arena), thousands(cost.instructions)],
+    }))
+}
+
+/// A system of encoder and step in one precision, along the longest of the recorded sentences.
+fn sequence(system: &Sequence, precision: Precision) -> Measured {
+    let recorded = system.recorded();
+    let files = system.exporters().map(|exporter| {
+        let file = system.convert(exporter, precision)?;
+        Ok((recorded.compared(&file).0.db(), file))
+    });
+    let Some((db, file)) = worse(system.name, files) else {
+        return Ok(None);
+    };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("bundle.attn");
+    write_bytes(&path, file.bytes())?;
+    let model = file.model();
+    let sample = recorded.by_length().pop().unwrap_or(0);
+    let length = match model.max_length() {
+        0 => 0,
+        _ => recorded.length(sample),
+    };
+    let tokens: Vec<u16> = recorded
+        .tokens
+        .row(sample)
+        .iter()
+        .map(|&t| t as u16)
+        .collect();
+    let input = recorded.input_bytes(&file, sample);
+    let regions = decoding_cost::count(&path, &input, length, &tokens)?;
+    let total = |part: &str| {
+        let parts = regions
+            .iter()
+            .filter(|region| region.name.starts_with(part));
+        parts.map(|region| region.instructions).sum::<u64>()
+    };
+    let hypothesis = model.decode().map_or(0, |decode| decode.hypothesis_len);
+    let memory = [model.arena_len(), hypothesis as usize].map(bytes);
+    Ok(Some(Figures {
+        db,
+        floor: system.floor(precision),
+        others: vec![
+            memory.join(", "),
+            model
+                .entry("encode")
+                .map_or("none".into(), |_| thousands(total("encode "))),
+            thousands(total("step ") / tokens.len() as u64),
+        ],
     }))
 }

@@ -70,8 +70,8 @@ pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DecodingError + 
     }
 }
 
-/// Decodes all of `inputs`, symbols by number, here and on `core`: greedily with attention weights, and with a beam.
-/// Returns the number of bytes that were compared and found equal.
+/// Decodes all of `inputs` (numbers of symbols, or the bits of features) here and on `core`, greedily with all outputs of every
+/// step, and with a beam. Returns the number of bytes that were compared and found equal.
 ///
 /// # Errors
 /// [`DecodingError`].
@@ -80,9 +80,9 @@ pub fn check(core: Core, model: &Path, inputs: &[Vec<u16>]) -> Result<usize, Dec
     let [copy, given, written] =
         ["model.attn", "inputs", "outputs"].map(|name| folder.path().join(name));
     std::fs::copy(model, &copy).map_err(io(model))?;
-    let records = inputs.iter().flat_map(|symbols| {
-        let count = symbols.len() as u16;
-        [count].into_iter().chain(symbols.iter().copied())
+    let records = inputs.iter().flat_map(|elements| {
+        let count = elements.len() as u16;
+        [count].into_iter().chain(elements.iter().copied())
     });
     let bytes: Vec<u8> = records.flat_map(u16::to_le_bytes).collect();
     std::fs::write(&given, bytes).map_err(io(&given))?;
@@ -114,9 +114,9 @@ fn here(model: &Path, inputs: &[Vec<u16>]) -> Result<Vec<u8>, DecodingError> {
     let len = Beam::<{ trace::WIDTH }>::memory_len(&model, trace::WIDTH);
     let mut memory = vec![0u128; len.map_err(DecodingError::Decode)?.div_ceil(16)];
     let mut bytes = Vec::new();
-    for symbols in inputs {
+    for elements in inputs {
         let write = |piece: &[u8]| bytes.extend_from_slice(piece);
-        trace::decode(&mut session, memory.as_mut_bytes(), symbols, write)
+        trace::decode(&mut session, memory.as_mut_bytes(), elements, write)
             .map_err(DecodingError::Decode)?;
     }
     Ok(bytes)

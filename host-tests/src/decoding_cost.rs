@@ -84,13 +84,27 @@ fn kinds(
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
     let start = model.decode().map_or(0, |decode| decode.start as usize);
     let tokens = [start].into_iter().chain(numbers);
-    let tokens: Vec<u8> = tokens.flat_map(|t| (t as u16).to_le_bytes()).collect();
-    let steps = tokens.len() as u64 / 2;
+    let tokens: Vec<u16> = tokens.map(|token| token as u16).collect();
+    let regions = count(path, &bytes, length, &tokens)?;
+    Ok(by_kind(&regions, tokens.len() as u64))
+}
 
+/// Counts every operator of the encoder of `model` (a `.attn` file) on the emulated M4, on the bytes of one input of that
+/// length (0: of fixed shape), and of the steps along `tokens`: regions `encode KIND NAME` and `step KIND NAME`.
+///
+/// # Errors
+/// [`DecodingError`].
+pub fn count(
+    model: &Path,
+    input: &[u8],
+    length: usize,
+    tokens: &[u16],
+) -> Result<Vec<Region>, DecodingError> {
     let folder = tempfile::tempdir().map_err(decoding::io(Path::new("a temporary folder")))?;
     let place = |name: &str| folder.path().join(name);
-    std::fs::copy(path, place("model.attn")).map_err(decoding::io(path))?;
-    for (name, bytes) in [("input", &bytes), ("tokens", &tokens)] {
+    std::fs::copy(model, place("model.attn")).map_err(decoding::io(model))?;
+    let tokens: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+    for (name, bytes) in [("input", input), ("tokens", &tokens)] {
         std::fs::write(place(name), bytes).map_err(decoding::io(&place(name)))?;
     }
     let image = Image::Runner(Core::M4).build()?;
@@ -100,7 +114,7 @@ fn kinds(
         .timeout(decoding::TIMEOUT)
         .counting()
         .run(&image, &arguments, folder.path())?;
-    Ok(by_kind(&run.regions, steps))
+    Ok(run.regions)
 }
 
 /// Regions `encode KIND NAME` and `step KIND NAME`, summed by kind; those of the steps divided by their number.

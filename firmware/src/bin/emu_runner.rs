@@ -5,7 +5,7 @@
 //! - `run MODEL IN OUT`, `trace MODEL IN OUT`: runs entry point 0 once per input in IN (the bytes of all its inputs),
 //!   without reset in between; writes the outputs, or every operator's outputs and the state; `run` is counted, run by
 //!   run;
-//! - `decode MODEL IN OUT`: decodes each input in IN (the number of its symbols and the symbols, 16 bits each) and writes
+//! - `decode MODEL IN OUT`: decodes each input in IN (the number of its elements and the elements, 16 bits each) and writes
 //!   what `trace::decode` hands over;
 //! - `steps MODEL LENGTH IN TOKENS`: counts every operator of the encoder, on the bytes of one input of that length (0: of
 //!   a model of fixed shape), and of the steps along a sequence of tokens (16 bits each);
@@ -31,7 +31,7 @@ use zerocopy::IntoBytes;
 const MODEL_LEN: usize = 2 << 20;
 const ARENA_LEN: usize = 512 << 10;
 const BEAM_LEN: usize = 64 << 10;
-/// Most symbols of an input, and most tokens of a sequence.
+/// Most elements of an input, and most tokens of a sequence.
 const SEQUENCE_LEN: usize = 512;
 const PIECE: usize = 4096;
 
@@ -258,7 +258,7 @@ fn decode(model: &str, from: &str, to: &str) {
     let mut session = load(model);
     let memory = &mut BEAM.take().0;
     let (mut inputs, mut outputs) = (open(from), create(to));
-    let mut symbols = [0u16; SEQUENCE_LEN];
+    let mut elements = [0u16; SEQUENCE_LEN];
     loop {
         let mut count = 0u16;
         match host::read_full(&mut inputs, count.as_mut_bytes()) {
@@ -266,14 +266,14 @@ fn decode(model: &str, from: &str, to: &str) {
             Ok(_) => {}
             Err(error) => fail(from, error),
         }
-        let Some(symbols) = symbols.get_mut(..count.into()) else {
+        let Some(elements) = elements.get_mut(..count.into()) else {
             fail(from, "longer than this program's buffer");
         };
-        if let Err(error) = host::read_full(&mut inputs, symbols.as_mut_bytes()) {
+        if let Err(error) = host::read_full(&mut inputs, elements.as_mut_bytes()) {
             fail(from, error);
         }
         let write = |bytes: &[u8]| write(&mut outputs, bytes);
-        trace::decode(&mut session, memory, symbols, write)
+        trace::decode(&mut session, memory, elements, write)
             .unwrap_or_else(|error| fail("decode", error));
     }
 }
