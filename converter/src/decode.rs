@@ -4,7 +4,7 @@
 use crate::features::{FeatureError, read_clips};
 use crate::runner::AlignedBytes;
 use attn_runtime::format::{DType, DecodeMeta, MAX_CANDIDATES};
-use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Spelling};
+use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling, Spelling};
 use attn_runtime::{Model, Session, SessionError, f16};
 use std::path::Path;
 
@@ -33,6 +33,17 @@ pub enum Search {
         /// Exponent of the length that scores are divided by for ranking.
         alpha: f32,
     },
+}
+
+/// How a text is continued.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chance {
+    /// Low ones keep to the best tokens; 1 is what the model says.
+    pub temperature: f32,
+    /// How many of the best tokens are drawn from, 1 to 16.
+    pub top: usize,
+    /// What fixes the draws.
+    pub seed: u32,
 }
 
 /// A sequence that was found.
@@ -84,6 +95,33 @@ impl<'m> Decoder<'m> {
         }
     }
 
+    /// What a language model writes behind `prompt`: the best token every time, or tokens drawn by chance.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn write(&mut self, prompt: &str, chance: Option<Chance>) -> Result<Sequence, DecodeError> {
+        let mut session = Session::new(self.model, self.arena.as_mut_slice())?;
+        let mut decoder = Greedy::new(&mut session)?;
+        decoder.restart()?;
+        if !prompt.is_empty() {
+            decoder.prompt_text(prompt)?;
+        }
+        let Some(Chance {
+            temperature,
+            top,
+            seed,
+        }) = chance
+        else {
+            return rest(&mut decoder, Greedy::step);
+        };
+        let mut sampling = Sampling::new(temperature, seed);
+        rest(&mut decoder, |decoder| {
+            decoder.step_by::<MAX_CANDIDATES>(|best| {
+                sampling.pick(best.get(..top.max(1)).unwrap_or(best))
+            })
+        })
+    }
+
     /// Attention weights over the rows of the input, for each of `tokens` and for what comes behind them (the end token,
     /// unless the limit on tokens is reached): `[token, row]`.
     ///
@@ -127,8 +165,16 @@ impl<'m> Decoder<'m> {
 fn greedy(session: &mut Session, input: &Input) -> Result<Sequence, DecodeError> {
     let mut decoder = Greedy::new(session)?;
     read(&mut decoder, input)?;
+    rest(&mut decoder, Greedy::step)
+}
+
+/// The tokens that are to come, each from `step`.
+fn rest<'s, 'm, 'a>(
+    decoder: &mut Greedy<'s, 'm, 'a>,
+    mut step: impl FnMut(&mut Greedy<'s, 'm, 'a>) -> Result<Option<u16>, DecodeError>,
+) -> Result<Sequence, DecodeError> {
     let mut tokens = Vec::new();
-    while let Some(token) = decoder.step()? {
+    while let Some(token) = step(decoder)? {
         tokens.push(token);
     }
     Ok(Sequence {

@@ -50,6 +50,16 @@ pub enum FileError {
         /// What the npz reader says.
         source: Box<ReadNpzError>,
     },
+    /// A vocabulary with an empty line.
+    #[error(
+        "{path}: line {line} is empty: each line names one symbol or token, in the order of their numbers"
+    )]
+    EmptyName {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+    },
     /// An array could not be written.
     #[error("{path}: {source}")]
     Write {
@@ -161,21 +171,20 @@ pub fn read_lines(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// The names of a vocabulary, one in each line. A line that is a single space names the space; others are taken without
-/// surrounding space, and empty ones are left out.
+/// The lines of a text file as they are, each a name: a space is one, too. An empty line is none.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`FileError::Io`], [`FileError::EmptyName`].
 pub fn read_names(path: &Path) -> Result<Vec<String>, FileError> {
     let text = std::fs::read_to_string(path).map_err(FileError::io(path))?;
-    let names = text.lines().map(|line| match line {
-        " " => line,
-        _ => line.trim(),
-    });
-    Ok(names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect())
+    let names: Vec<String> = text.lines().map(str::to_owned).collect();
+    match names.iter().position(String::is_empty) {
+        Some(at) => Err(FileError::EmptyName {
+            path: path.into(),
+            line: at + 1,
+        }),
+        None => Ok(names),
+    }
 }
 
 fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {

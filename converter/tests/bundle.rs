@@ -130,6 +130,22 @@ fn calibration_data_that_are_no_sequences_are_refused() {
 }
 
 #[test]
+fn a_vocabulary_with_an_empty_line_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = folder.path().join("tokens.txt");
+    std::fs::write(&names, "<s>\n</s>\n \n\nb\n").unwrap();
+    let message = refused("llama", |text| {
+        format!("{text}\n[vocabulary]\ntokens = {names:?}\n")
+    });
+    expect(&message, &["tokens.txt", "line 4 is empty"]);
+    std::fs::write(&names, "<s>\n</s>\n \na\n").unwrap();
+    let message = refused("llama", |text| {
+        format!("{text}\n[vocabulary]\ntokens = {names:?}\n")
+    });
+    expect(&message, &["4 tokens in the vocabulary, 30 logits"]);
+}
+
+#[test]
 fn more_tokens_than_the_step_was_exported_for_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data.npz");

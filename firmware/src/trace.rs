@@ -10,6 +10,10 @@ use zerocopy::transmute_ref;
 
 /// Hypotheses of the beam that [`decode`] searches with.
 pub const WIDTH: usize = 3;
+/// Best tokens that the decoding application draws one from when it writes by chance.
+pub const TOP: usize = 8;
+/// The temperature of these draws.
+pub const TEMPERATURE: f32 = 0.8;
 
 /// Runs an entry point and hands over, after each operator, its outputs, and at the end the session's state.
 /// `write` gets the number of the operator (or the number of operators of the file, for the state) and the bytes.

@@ -129,6 +129,8 @@ pub enum Input<'i> {
     Text(&'i str),
     /// A WAV file, 16 kHz, mono, 16-bit.
     Wav(&'i Path),
+    /// A text to be continued, of less than 512 bytes.
+    Prompt(&'i str),
 }
 
 /// How.
@@ -138,6 +140,8 @@ pub enum Search {
     Greedy,
     /// A beam of four hypotheses.
     Beam,
+    /// Tokens drawn by chance, with this seed.
+    Chance(u32),
 }
 
 /// What the application decoded.
@@ -170,8 +174,9 @@ impl Decoded {
 pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, DecodingError> {
     let folder = tempfile::tempdir().map_err(io(Path::new("a temporary folder")))?;
     let mode = match search {
-        Search::Greedy => "greedy",
-        Search::Beam => "beam",
+        Search::Greedy => "greedy".into(),
+        Search::Beam => "beam".into(),
+        Search::Chance(seed) => seed.to_string(),
     };
     let (kind, value) = match input {
         Input::Text(text) => ("text", text),
@@ -180,9 +185,14 @@ pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, Dec
             std::fs::copy(path, copy).map_err(io(path))?;
             ("wav", "recording.wav")
         }
+        Input::Prompt(text) => {
+            let file = folder.path().join("prompt.txt");
+            std::fs::write(&file, text).map_err(io(&file))?;
+            ("prompt", "prompt.txt")
+        }
     };
     let emulator = Emulator::new(Core::M4).timeout(TIMEOUT).counting();
-    let run = emulator.run(image, &[mode, kind, value], folder.path())?;
+    let run = emulator.run(image, &[&mode, kind, value], folder.path())?;
     let mut decoded = Decoded {
         regions: run.regions,
         ..Decoded::default()

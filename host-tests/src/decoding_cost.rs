@@ -10,13 +10,18 @@ use crate::recording;
 use attn_runtime::Model;
 use attn_runtime::audio::FrontEnd;
 use attn_runtime::format::DecodeMeta;
-use attn_runtime::seq2seq::{Beam, Spelling};
+use attn_runtime::seq2seq::{Beam, DecodeError, Spelling};
 use comfy_table::{CellAlignment, Table, presets};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
 /// Hypotheses of the application's beam.
 const WIDTH: usize = 4;
+
+/// Seed of what is drawn by chance.
+const SEED: u32 = 1;
+/// What drawing is called.
+const CHANCE: &str = "by chance";
 
 /// What one model's decoding costs.
 #[derive(Clone, Debug)]
@@ -25,22 +30,29 @@ pub struct DecodingCost {
     pub input: String,
     /// Greedy decoding on the chip.
     pub greedy: Decoded,
-    /// Beam search on the chip.
-    pub beam: Decoded,
+    /// The other way to decode, for people: a beam, or drawing by chance behind a prompt.
+    pub other_name: &'static str,
+    /// That on the chip.
+    pub other: Decoded,
     /// The encoder by kind of operator, all of the input together; the mean step by kind of operator.
     pub kinds: Vec<Mean>,
     /// Bytes: code with tables, model file, arena, memory of the beam.
     pub memory: [(&'static str, u64); 4],
 }
 
-/// Decodes `input` with the decoding application around `model` (a `.attn` file), greedily and with a beam, and counts.
+/// Decodes `input` with the decoding application around `model` (a `.attn` file), greedily and with a beam (or, behind a prompt,
+/// by chance), and counts.
 ///
 /// # Errors
 /// [`DecodingError`].
 pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, DecodingError> {
     let image = Image::QemuDecode(model).build()?;
     let greedy = decoding::decode(&image, Search::Greedy, input)?;
-    let beam = decoding::decode(&image, Search::Beam, input)?;
+    let (other_name, search) = match input {
+        Input::Prompt(_) => (CHANCE, Search::Chance(SEED)),
+        _ => ("beam of 4", Search::Beam),
+    };
+    let other = decoding::decode(&image, search, input)?;
     let file = AlignedFile::read(model)?;
     let parsed = Model::parse(file.bytes()).map_err(DecodingError::Model)?;
     let memory = Beam::<WIDTH>::memory_len(&parsed, WIDTH).map_err(DecodingError::Decode)?;
@@ -52,10 +64,12 @@ pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, DecodingError
         input: match input {
             Input::Text(text) => format!("“{text}”"),
             Input::Wav(_) => "the demo recording".into(),
+            Input::Prompt(text) => format!("behind “{text}”"),
         },
+        other_name,
+        other,
         kinds: kinds(model, &parsed, input, &greedy)?,
         greedy,
-        beam,
         memory: [
             (
                 "flash: code, tables and constants",
@@ -76,6 +90,10 @@ fn kinds(
     greedy: &Decoded,
 ) -> Result<Vec<Mean>, DecodingError> {
     let (bytes, length) = encoder_input(model, input)?;
+    let prompt = match input {
+        Input::Prompt(text) => spelled(Spelling::of_tokens(*model, text))?,
+        _ => Vec::new(),
+    };
     let number = |name: &String| model.tokens().position(|token| token == name.as_str());
     let numbers = greedy.tokens.iter().map(|name| {
         let number = number(name).or_else(|| name.parse().ok());
@@ -83,8 +101,9 @@ fn kinds(
     });
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
     let start = model.decode().map_or(0, |decode| decode.start as usize);
-    let tokens = [start].into_iter().chain(numbers);
-    let tokens: Vec<u16> = tokens.map(|token| token as u16).collect();
+    let numbers = numbers.into_iter().map(|number| number as u16);
+    let tokens = [start as u16].into_iter().chain(prompt).chain(numbers);
+    let tokens: Vec<u16> = tokens.collect();
     let regions = count(path, &bytes, length, &tokens)?;
     Ok(by_kind(&regions, tokens.len() as u64))
 }
@@ -143,17 +162,15 @@ fn by_kind(regions: &[Region], steps: u64) -> Vec<Mean> {
 fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), DecodingError> {
     let (bytes, length): (Vec<u8>, usize) = match input {
         Input::Text(text) => {
-            let spelling = Spelling::new(*model, text).map_err(DecodingError::Decode)?;
-            let mut symbols = Vec::new();
-            for symbol in spelling {
-                symbols.push(i32::from(symbol.map_err(DecodingError::Decode)?));
-            }
+            let symbols = spelled(Spelling::new(*model, text))?;
+            let mut symbols: Vec<i32> = symbols.into_iter().map(i32::from).collect();
             let end = model
                 .decode()
                 .and_then(|d| DecodeMeta::optional(d.end_symbol));
             symbols.extend(end.map(|end| end as i32));
             (symbols.as_bytes().to_vec(), symbols.len())
         }
+        Input::Prompt(_) => (Vec::new(), 0),
         Input::Wav(path) => {
             let pcm = recording::read(path)
                 .map_err(|error| DecodingError::BadOutput(error.to_string()))?;
@@ -171,6 +188,12 @@ fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), Decodi
     Ok((bytes, if model.max_length() > 0 { length } else { 0 }))
 }
 
+/// A text as numbers.
+fn spelled(spelling: Result<Spelling, DecodeError>) -> Result<Vec<u16>, DecodingError> {
+    let numbers = spelling.and_then(Iterator::collect::<Result<_, _>>);
+    numbers.map_err(DecodingError::Decode)
+}
+
 impl DecodingCost {
     fn time_rows(&self) -> Vec<[String; 2]> {
         let row = |name: String, instructions: u64| [name, group(instructions)];
@@ -179,7 +202,11 @@ impl DecodingCost {
         if front_end > 0 {
             rows.push(row("front end, the whole recording".into(), front_end));
         }
-        rows.push(row("encoder, once".into(), self.greedy.total("encode")));
+        let encoder = match self.other_name {
+            CHANCE => "the prompt",
+            _ => "encoder, once",
+        };
+        rows.push(row(encoder.into(), self.greedy.total("encode")));
         rows.extend(self.kinds_of("encode "));
         let steps = |decoded: &Decoded| {
             let steps = decoded.regions.iter().filter(|r| r.name == "step");
@@ -195,8 +222,9 @@ impl DecodingCost {
             .filter(|kind| kind.name.starts_with("step "));
         let ops: u64 = ops.map(|kind| kind.instructions).sum();
         rows.push(row("· ranking, decoder".into(), greedy.saturating_sub(ops)));
-        rows.push(row("one token, beam of 4".into(), step(&self.beam)));
-        for (name, decoded) in [("greedy", &self.greedy), ("beam of 4", &self.beam)] {
+        let other = self.other_name;
+        rows.push(row(format!("one token, {other}"), step(&self.other)));
+        for (name, decoded) in [("greedy", &self.greedy), (other, &self.other)] {
             let all = decoded.total("encode") + decoded.total("step");
             let steps = steps(decoded);
             rows.push(row(format!("all of it, {name} ({steps} steps)"), all));
@@ -215,7 +243,7 @@ impl DecodingCost {
     }
 
     fn memory_rows(&self) -> Vec<[String; 2]> {
-        let stack = self.greedy.stack.max(self.beam.stack);
+        let stack = self.greedy.stack.max(self.other.stack);
         let stack = [("RAM: stack, high-water mark", stack)];
         let rows = self.memory.iter().chain(&stack);
         rows.map(|(name, bytes)| [(*name).into(), group(*bytes)])

@@ -94,6 +94,48 @@ fn the_application_prints_what_is_decoded_here() {
 }
 
 #[test]
+fn the_application_continues_a_text_as_it_is_continued_here() {
+    use attn_converter::decode::{Chance, Decoder};
+    use attn_converter::runner::ModelFile;
+    use attn_firmware::trace::{TEMPERATURE, TOP};
+
+    let variant = Variant {
+        seed: 5,
+        encoder: false,
+        end_bias: -2000,
+        ..Variant::default()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let file = ModelFile::new(&decoder_file(variant)).unwrap();
+    let chance = |seed| Chance {
+        temperature: TEMPERATURE,
+        top: TOP,
+        seed,
+    };
+    let ways = [
+        (Search::Greedy, None),
+        (Search::Chance(1), Some(chance(1))),
+        (Search::Chance(9), Some(chance(9))),
+    ];
+    for (there, here) in ways {
+        let found = decode(&image, there, Input::Prompt("T4T2")).unwrap();
+        let expected = Decoder::new(file.model()).write("T4T2", here).unwrap();
+        let names: Vec<String> = expected.tokens.iter().map(|t| format!("T{t}")).collect();
+        assert_eq!(found.tokens, names);
+        assert_eq!(f64::from(found.score) / 65536.0, expected.score);
+    }
+    let refused = |search, input: Input| decode(&image, search, input).unwrap_err().to_string();
+    let message = refused(Search::Greedy, Input::Prompt("T4 T2"));
+    assert!(message.contains("not in the vocabulary"), "{message}");
+    let long = "T2".repeat(MAX_TOKENS);
+    let message = refused(Search::Greedy, Input::Prompt(&long));
+    assert!(message.contains("leaves no room"), "{message}");
+    let message = refused(Search::Beam, Input::Prompt("T2"));
+    assert!(message.contains("greedily, or by chance"), "{message}");
+}
+
+#[test]
 fn the_board_links_the_decoder_without_an_allocator() {
     let folder = tempfile::tempdir().unwrap();
     let model = saved(&folder, Variant::default());

@@ -252,6 +252,127 @@ fn a_language_model_starts_without_input() {
 }
 
 #[test]
+fn what_comes_behind_a_prompt_continues_it() {
+    for encoder in [true, false] {
+        let variant = Variant {
+            encoder,
+            end_bias: -4000,
+            ..Variant::default()
+        };
+        with_session(variant, |session| {
+            let start = |decoder: &mut Greedy| match encoder {
+                true => decoder.encode_symbols(&[1, 2]).unwrap(),
+                false => decoder.restart().unwrap(),
+            };
+            let mut decoder = Greedy::new(session).unwrap();
+            start(&mut decoder);
+            let whole: Vec<u16> = std::iter::from_fn(|| decoder.step().unwrap()).collect();
+            assert!(whole.len() > 4, "{whole:?}");
+            start(&mut decoder);
+            decoder.prompt(&whole[..2]).unwrap();
+            let third = format!("T{}", whole[2]);
+            decoder.prompt_text(&third).unwrap();
+            assert_eq!(decoder.score(), 0);
+            let rest: Vec<u16> = std::iter::from_fn(|| decoder.step().unwrap()).collect();
+            assert_eq!(rest, whole[3..]);
+            // Ended by its last token.
+            start(&mut decoder);
+            decoder.prompt(&[END]).unwrap();
+            assert!(decoder.ended());
+            assert_eq!(decoder.step().unwrap(), None);
+        });
+    }
+}
+
+#[test]
+fn prompts_that_cannot_be_followed_are_named() {
+    let variant = Variant {
+        encoder: false,
+        ..Variant::default()
+    };
+    with_session(variant, |session| {
+        let mut decoder = Greedy::new(session).unwrap();
+        assert_eq!(decoder.prompt(&[2]), Err(DecodeError::NotEncoded));
+        decoder.restart().unwrap();
+        let unknown = DecodeError::UnknownSymbol {
+            symbol: TOKENS as u16,
+            at: 1,
+            symbols: TOKENS,
+        };
+        assert_eq!(decoder.prompt(&[2, TOKENS as u16]), Err(unknown));
+        assert_eq!(decoder.step(), Err(DecodeError::NotEncoded));
+        decoder.restart().unwrap();
+        let unknown = DecodeError::UnknownText {
+            character: 'x',
+            at: 4,
+        };
+        assert_eq!(decoder.prompt_text("T2T3x"), Err(unknown));
+        let long = DecodeError::PromptTooLong {
+            max: MAX_TOKENS - 1,
+        };
+        decoder.restart().unwrap();
+        assert_eq!(decoder.prompt(&[2; MAX_TOKENS]), Err(long));
+        decoder.restart().unwrap();
+        decoder.prompt(&[2; MAX_TOKENS - 1]).unwrap();
+        assert!(decoder.follow(2).unwrap());
+        assert_eq!(decoder.step().unwrap(), None);
+    });
+    let unnamed = Variant {
+        vocabulary: false,
+        ..variant
+    };
+    with_session(unnamed, |session| {
+        let mut decoder = Greedy::new(session).unwrap();
+        decoder.restart().unwrap();
+        assert_eq!(decoder.prompt_text("a"), Err(DecodeError::NoTokenNames));
+    });
+}
+
+#[test]
+fn a_step_takes_the_candidate_that_is_chosen() {
+    for output in [Output::Logits, Output::TopK] {
+        let variant = Variant {
+            output,
+            end_bias: -4000,
+            ..Variant::default()
+        };
+        let logits = Variant {
+            output: Output::Logits,
+            ..variant
+        };
+        let expected = with_session(logits, |session| log_probabilities(session, &[1, 2], &[]));
+        with_session(variant, |session| {
+            let mut decoder = Greedy::new(session).unwrap();
+            for chosen in 0..CANDIDATES + 2 {
+                decoder.encode_symbols(&[1, 2]).unwrap();
+                let mut best = Vec::new();
+                let token = decoder.step_by::<CANDIDATES>(|candidates| {
+                    best = candidates.to_vec();
+                    chosen
+                });
+                let taken = best[chosen.min(CANDIDATES - 1)];
+                assert_eq!(token.unwrap(), (taken.token != END).then_some(taken.token));
+                assert_eq!(decoder.score(), expected[usize::from(taken.token)]);
+                assert!(best.is_sorted_by(|a, b| a.score >= b.score));
+            }
+            // More than a step hands out.
+            decoder.encode_symbols(&[1, 2]).unwrap();
+            let mut count = 0;
+            let _ = decoder.step_by::<16>(|candidates| {
+                count = candidates.len();
+                0
+            });
+            let there = if output == Output::TopK {
+                CANDIDATES
+            } else {
+                TOKENS
+            };
+            assert_eq!(count, there);
+        });
+    }
+}
+
+#[test]
 fn inputs_that_cannot_be_read_are_named() {
     with_session(Variant::default(), |session| {
         let mut decoder = Greedy::new(session).unwrap();

@@ -1,4 +1,4 @@
-//! `cargo xtask demo g2p WORD` and `cargo xtask demo digits`: tokens from the emulated Cortex-M4, and what they cost.
+//! `cargo xtask demo g2p WORD`, `cargo xtask demo digits` and `cargo xtask demo llama TEXT`: tokens from the emulated Cortex-M4, and what they cost.
 
 use crate::{TaskResult, setup};
 use attn_host_tests::decoding::{Decoded, Input};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Word that the README shows.
 pub const WORD: &str = "tokenize";
+/// Text that is continued where none is given.
+pub const PROMPT: &str = "In the beginning";
 
 /// The shipped bundle of this name, converted.
 fn converted(name: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
@@ -36,6 +38,20 @@ pub fn g2p(word: &str) -> TaskResult {
     Ok(())
 }
 
+/// Continues a text.
+pub fn llama(prompt: &str) -> TaskResult {
+    let model = converted("llama")?;
+    println!("continuing {prompt:?} on the emulated Cortex-M4");
+    let cost = measure(&model, Input::Prompt(prompt))?;
+    for table in cost.tables() {
+        println!("\n{table}");
+    }
+    for (name, decoded) in [("greedy", &cost.greedy), (cost.other_name, &cost.other)] {
+        println!("\n{name}: {prompt}{}", decoded.tokens.concat());
+    }
+    Ok(())
+}
+
 /// Prints the digits of the demo recording, or of the one given.
 pub fn digits(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::digits_recording();
@@ -55,7 +71,7 @@ pub fn digits(wav: Option<&Path>) -> TaskResult {
         let said = std::fs::read_to_string(workspace::digits_truth())?;
         let said: Vec<&str> = said.split_whitespace().collect();
         println!("said:    {}", said.join(" "));
-        if cost.beam.tokens != said {
+        if cost.other.tokens != said {
             return Err("the digits are not those that were said".into());
         }
     }
@@ -67,8 +83,8 @@ fn show(cost: &DecodingCost) {
         println!("\n{table}");
     }
     println!();
-    for (name, decoded) in [("greedy", &cost.greedy), ("beam", &cost.beam)] {
-        println!("{name:8} {}", line(decoded));
+    for (name, decoded) in [("greedy", &cost.greedy), (cost.other_name, &cost.other)] {
+        println!("{name:9} {}", line(decoded));
     }
 }
 

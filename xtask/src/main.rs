@@ -26,14 +26,13 @@ enum Command {
     Setup,
     /// Converts the shipped model to target/attn/kws.attn
     Model,
-    /// Runs a shipped model on an emulated Cortex-M4: keywords in a recording, phonemes of a word, spoken digits
+    /// Runs a shipped model on an emulated Cortex-M4: keywords in a recording, phonemes of a word, spoken digits, a text continued
     Demo {
         /// Which one
         #[arg(value_enum, default_value_t = Shown::Keywords)]
         what: Shown,
-        /// For g2p: the word
-        #[arg(default_value = decode::WORD)]
-        word: String,
+        /// For g2p: the word; for llama: the text to continue
+        text: Option<String>,
         /// For keywords and digits: a WAV file of yours, in place of the committed recording
         #[arg(long)]
         wav: Option<PathBuf>,
@@ -63,6 +62,8 @@ enum Shown {
     G2p,
     /// Strings of spoken digits
     Digits,
+    /// A text continued by a small language model
+    Llama,
 }
 
 /// What a task gives back.
@@ -72,10 +73,11 @@ fn main() -> ExitCode {
     let result = match Task::parse().command {
         Command::Setup => setup::run().map_err(Into::into),
         Command::Model => demo::model().map(drop),
-        Command::Demo { what, word, wav } => match what {
+        Command::Demo { what, text, wav } => match what {
             Shown::Keywords => demo::run(wav.as_deref()),
-            Shown::G2p => decode::g2p(&word),
+            Shown::G2p => decode::g2p(text.as_deref().unwrap_or(decode::WORD)),
             Shown::Digits => decode::digits(wav.as_deref()),
+            Shown::Llama => decode::llama(text.as_deref().unwrap_or(decode::PROMPT)),
         },
         Command::Test => test::run(),
         Command::Cost { check } => cost::run(check),

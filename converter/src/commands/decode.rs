@@ -2,7 +2,7 @@
 
 use super::CommandResult;
 use attn_converter::convert::bar;
-use attn_converter::decode::{self, Decoder, Input, Search, Sequence};
+use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
 use attn_converter::plot;
 use attn_converter::runner::ModelFile;
@@ -31,6 +31,16 @@ pub struct Decode {
     /// With --beam: print every sequence that was found, best first.
     #[arg(long, requires = "beam")]
     n_best: bool,
+    /// With --prompt: draw each token by chance from the best ones, as probable as the model says, in place of the best.
+    #[arg(long, requires = "prompt", value_name = "SEED")]
+    sample: Option<u32>,
+    /// With --sample: 1 draws as the model says, less keeps closer to the best tokens.
+    #[arg(long, value_name = "T", default_value_t = 0.8, requires = "sample")]
+    temperature: f32,
+    /// With --sample: how many of the best tokens to draw from, 1 to 16.
+    #[arg(long, value_name = "K", default_value_t = 8, requires = "sample",
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    top: u8,
     /// Draw the attention weights along the best sequence into this PNG file.
     #[arg(long, value_name = "PNG", conflicts_with = "input")]
     plot: Option<PathBuf>,
@@ -49,6 +59,9 @@ struct Source {
     /// Symbols by number, with commas between them.
     #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
     symbols: Option<Vec<u16>>,
+    /// For a language model: text to be continued, spelled in the model's tokens.
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["beam", "plot"])]
+    prompt: Option<String>,
     /// A text file, decoded line by line; empty lines are left out.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -72,6 +85,9 @@ impl Decode {
         if let Some(path) = &self.source.input {
             return self.lines(&mut decoder, model, search, path);
         }
+        if let Some(prompt) = &self.source.prompt {
+            return self.write(&mut decoder, model, prompt);
+        }
         let (input, name) = self.source.read(model)?;
         let found = decoder
             .decode(&input, search)
@@ -91,6 +107,28 @@ impl Decode {
             println!("{:#}", self.json_of(model, &name, &found));
         } else {
             self.print(model, &name, &found);
+        }
+        Ok(())
+    }
+
+    /// Continues a text.
+    fn write(&self, decoder: &mut Decoder, model: Model, prompt: &str) -> CommandResult {
+        let chance = self.sample.map(|seed| Chance {
+            temperature: self.temperature,
+            top: self.top.into(),
+            seed,
+        });
+        let written = decoder
+            .write(prompt, chance)
+            .map_err(|error| format!("{}: {error}", self.named(prompt)))?;
+        if self.json {
+            println!("{:#}", self.json_of(model, prompt, &[written]));
+        } else {
+            println!(
+                "{prompt}{}{}",
+                model.separator(),
+                text(model, &written.tokens)
+            );
         }
         Ok(())
     }

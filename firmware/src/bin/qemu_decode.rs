@@ -1,7 +1,8 @@
 //! Board: the emulated Cortex-M4 (QEMU, mps2-an386). Text from the command line, or sound from a WAV file, is decoded
 //! greedily or with a beam; tokens go to the console.
 //!
-//! Command line: `greedy` or `beam`, then `text TEXT` or `wav FILE` (16 kHz, mono, 16-bit). Prints `token NAME` for each
+//! Command line: `greedy` or `beam`, then `text TEXT` or `wav FILE` (16 kHz, mono, 16-bit); or `greedy` or a number, the seed of
+//! tokens drawn by chance, then `prompt FILE` with a text to be continued. Prints `token NAME` for each
 //! token, `score MAGNITUDE` (log-probability in 2^-16 nats), `cut` where the limit on tokens ended the sequence, and
 //! `stack BYTES`. Front end, encoder and every step are regions to be counted.
 #![no_std]
@@ -10,9 +11,9 @@
 use attn_firmware::bench::{bench_begin, bench_end};
 use attn_firmware::decoder::{self, WIDTH};
 use attn_firmware::host::{self, Decimal};
-use attn_firmware::{stack, wav};
+use attn_firmware::{stack, trace, wav};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
-use attn_runtime::seq2seq::{Beam, DecodeError, Greedy};
+use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling};
 use attn_runtime::{Model, Progress};
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
@@ -26,6 +27,8 @@ use zerocopy::IntoBytes;
 const MAX_FRAMES: usize = 512;
 /// Samples read at a time.
 const PIECE: usize = 512;
+/// Bytes of a text to be continued.
+const MAX_PROMPT: usize = 512;
 /// Bytes of a WAV file within which its samples must begin.
 const WAV_HEADER_LEN: usize = 1024;
 
@@ -47,6 +50,21 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 enum Input<'i> {
     Text(&'i str),
     Features(&'i [i8]),
+    Prompt(&'i str),
+}
+
+impl Input<'_> {
+    /// Has a greedy decoder read it.
+    fn read(&self, decoder: &mut Greedy<'_, '_, '_>) -> Result<(), DecodeError> {
+        match self {
+            Self::Text(text) => decoder.encode_text(text),
+            Self::Features(features) => decoder.encode(features),
+            Self::Prompt(text) => {
+                decoder.restart()?;
+                decoder.prompt_text(text)
+            }
+        }
+    }
 }
 
 /// Runs `work` as a region of this name.
@@ -67,6 +85,8 @@ fn reason(error: DecodeError) -> &'static str {
             "the input has a character that is not in the vocabulary of the model"
         }
         DecodeError::NoSymbols => "the model does not read text",
+        DecodeError::InputNeeded => "the model reads an input: give it `text` or `wav`",
+        DecodeError::PromptTooLong { .. } => "the text leaves no room behind it",
         DecodeError::TooFewCandidates { .. } => {
             "a step hands out fewer tokens than the beam is wide"
         }
@@ -83,38 +103,51 @@ fn main() -> ! {
     let mut words = (&args).into_iter().map(|word| word.unwrap_or(""));
     let (mode, kind, value) = (words.next(), words.next(), words.next());
     let (Some(mode), Some(kind), Some(value)) = (mode, kind, value) else {
-        fail("the command line must be `greedy` or `beam`, then `text TEXT` or `wav FILE`");
+        fail(
+            "the command line must be `greedy`, `beam` or a seed, then `text TEXT`, `wav FILE` or `prompt FILE`",
+        );
     };
     let Ok((mut session, memory)) = decoder::start() else {
         fail("the embedded model does not decode, or does not fit");
     };
     let model = session.model();
+    let mut prompt = [0; MAX_PROMPT];
     let input = match kind {
+        "prompt" => Input::Prompt(read_prompt(value, &mut prompt)),
         "text" => Input::Text(value),
         "wav" => Input::Features(listen(model, value)),
-        _ => fail("neither `text` nor `wav`"),
+        _ => fail("neither `text`, `wav` nor `prompt`"),
     };
     match mode {
-        "greedy" => match Greedy::new(&mut session) {
-            Ok(decoder) => greedy(decoder, &input),
-            Err(error) => fail(reason(error)),
-        },
         "beam" => match Beam::<WIDTH>::new(&mut session, memory) {
             Ok(decoder) => beam(decoder, &input),
             Err(error) => fail(reason(error)),
         },
-        _ => fail("neither `greedy` nor `beam`"),
+        _ => match Greedy::new(&mut session) {
+            Ok(decoder) if mode == "greedy" => greedy(decoder, &input, Greedy::step),
+            Ok(decoder) => {
+                let Ok(seed) = mode.parse() else {
+                    fail("neither `greedy`, `beam` nor a seed");
+                };
+                let mut sampling = Sampling::new(trace::TEMPERATURE, seed);
+                greedy(decoder, &input, |decoder| {
+                    decoder.step_by::<{ trace::TOP }>(|best| sampling.pick(best))
+                });
+            }
+            Err(error) => fail(reason(error)),
+        },
     }
     host::print(&["stack", Decimal::new(stack::high_water() as u32).text()]);
     process::exit(0)
 }
 
-fn greedy(mut decoder: Greedy<'_, '_, '_>, input: &Input<'_>) {
-    region("encode", || match input {
-        Input::Text(text) => decoder.encode_text(text),
-        Input::Features(features) => decoder.encode(features),
-    });
-    while let Some(token) = region("step", || decoder.step()) {
+fn greedy<'s, 'm, 'a>(
+    mut decoder: Greedy<'s, 'm, 'a>,
+    input: &Input<'_>,
+    mut step: impl FnMut(&mut Greedy<'s, 'm, 'a>) -> Result<Option<u16>, DecodeError>,
+) {
+    region("encode", || input.read(&mut decoder));
+    while let Some(token) = region("step", || step(&mut decoder)) {
         print_token(decoder.model(), token);
     }
     print_end(decoder.score(), decoder.ended());
@@ -124,6 +157,7 @@ fn beam(mut decoder: Beam<'_, '_, '_, '_, WIDTH>, input: &Input<'_>) {
     region("encode", || match input {
         Input::Text(text) => decoder.encode_text(text),
         Input::Features(features) => decoder.encode(features),
+        Input::Prompt(_) => fail("a text is continued greedily, or by chance"),
     });
     while region("step", || decoder.step()) == Progress::More {}
     if let Some(best) = decoder.hypotheses().next() {
@@ -143,6 +177,19 @@ fn print_end(score: i32, ended: bool) {
         host::print(&["cut"]);
     }
     host::print(&["score", Decimal::new(score.unsigned_abs()).text()]);
+}
+
+/// A text file.
+fn read_prompt<'b>(path: &str, buffer: &'b mut [u8]) -> &'b str {
+    let Ok(mut file) = host::open(path) else {
+        fail("the text cannot be read");
+    };
+    let len = host::read_full(&mut file, buffer).unwrap_or(0);
+    match buffer.get(..len).map(core::str::from_utf8) {
+        Some(Ok(text)) if len < MAX_PROMPT => text,
+        Some(Ok(_)) => fail("the text is longer than this program has room for"),
+        _ => fail("the text is not UTF-8"),
+    }
 }
 
 /// Features of a recording.

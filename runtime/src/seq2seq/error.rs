@@ -18,6 +18,13 @@ pub enum DecodeError {
     InputNeeded,
     /// Text for a model without a vocabulary of input symbols.
     NoSymbols,
+    /// A text to be continued, for a model whose tokens have no names.
+    NoTokenNames,
+    /// A text to be continued that leaves no room for more.
+    PromptTooLong {
+        /// Most tokens that it can have.
+        max: usize,
+    },
     /// An input without elements.
     EmptyInput,
     /// More rows or symbols than the model takes, its end symbol included.
@@ -99,6 +106,13 @@ impl fmt::Display for DecodeError {
             Self::NoSymbols => f.write_str(
                 "the model has no vocabulary to read text with: encode symbols by number, or name symbols in the bundle's \
                  [vocabulary]",
+            ),
+            Self::NoTokenNames => f.write_str(
+                "the model's tokens have no names: prompt with tokens by number, or name tokens in the bundle's [vocabulary]",
+            ),
+            Self::PromptTooLong { max } => write!(
+                f,
+                "the text to be continued is longer than {max} tokens: the model's limit leaves no room behind it"
             ),
             Self::EmptyInput => f.write_str("the input is empty: there is nothing to decode"),
             Self::InputTooLong { length, max } => write!(

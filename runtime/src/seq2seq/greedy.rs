@@ -1,6 +1,9 @@
 //! Greedy decoding: the best token of every step, one after the other.
 
+use super::sampling::Candidate;
+use super::vocabulary::Spelling;
 use super::{DecodeError, stepper::Stepper};
+use crate::format::MAX_CANDIDATES;
 use crate::model::Model;
 use crate::session::{Element, Session};
 
@@ -126,15 +129,82 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     /// # Errors
     /// [`DecodeError::NotEncoded`].
     pub fn step(&mut self) -> Result<Option<u16>, DecodeError> {
+        self.step_by::<1>(|_| 0)
+    }
+
+    /// The next token where `choose` says which of the `K` best (1 to 16, best first; fewer where a step hands out fewer) it is,
+    /// such as [`Sampling::pick`](super::Sampling::pick) does; `None` at the end as in [`Self::step`]. A number beyond the last stands
+    /// for the last.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn step_by<const K: usize>(
+        &mut self,
+        choose: impl FnOnce(&[Candidate]) -> usize,
+    ) -> Result<Option<u16>, DecodeError> {
+        const { assert!(K >= 1 && K <= MAX_CANDIDATES, "1 to 16 candidates") };
         if !self.run()? {
             return Ok(None);
         }
-        let (mut token, mut score) = ([0; 1], [0; 1]);
-        self.stepper.best(&mut token, &mut score)?;
-        let ([token], [score]) = (token, score);
+        let count = K.min(self.stepper.candidates());
+        let (mut tokens, mut scores) = ([0; K], [0; K]);
+        self.stepper.best(&mut tokens, &mut scores)?;
+        let mut candidates = [Candidate::default(); K];
+        let found = tokens.into_iter().zip(scores);
+        for (slot, (token, score)) in candidates.iter_mut().zip(found) {
+            let token = token as u16;
+            *slot = Candidate { token, score };
+        }
+        let candidates = candidates.get(..count).unwrap_or_default();
+        let chosen = choose(candidates).min(count.saturating_sub(1));
+        let Candidate { token, score } = candidates.get(chosen).copied().unwrap_or_default();
         self.score = self.score.saturating_add(score);
-        self.take(token as u16);
+        self.take(token);
         Ok((self.phase != Phase::Ended).then_some(self.last))
+    }
+
+    /// Follows `text`, spelled in the names of the model's output tokens (the longest that fits, where several do), so that what
+    /// comes next continues it. Call it after [`Self::restart`] or an input was read. Its tokens count towards the model's
+    /// limit; their score does not count.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`], [`DecodeError::NoTokenNames`], [`DecodeError::UnknownText`];
+    /// [`DecodeError::PromptTooLong`] when it leaves no room for a token more. After an error the sequence must be started anew.
+    pub fn prompt_text(&mut self, text: &str) -> Result<(), DecodeError> {
+        let spelling = Spelling::of_tokens(self.model(), text)?;
+        for token in spelling {
+            self.prompt(&[token?])?;
+        }
+        Ok(())
+    }
+
+    /// Follows known tokens, as [`Self::prompt_text`] does.
+    ///
+    /// # Errors
+    /// As there, and [`DecodeError::UnknownSymbol`].
+    pub fn prompt(&mut self, tokens: &[u16]) -> Result<(), DecodeError> {
+        let (known, max) = {
+            let meta = self.stepper.meta();
+            (meta.tokens as usize, meta.max_tokens as usize)
+        };
+        for (at, &token) in tokens.iter().enumerate() {
+            if usize::from(token) >= known {
+                let (symbol, symbols) = (token, known);
+                self.phase = Phase::Idle;
+                return Err(DecodeError::UnknownSymbol {
+                    symbol,
+                    at,
+                    symbols,
+                });
+            }
+            if !self.follow(token)? || self.steps >= max {
+                self.phase = Phase::Idle;
+                return Err(DecodeError::PromptTooLong {
+                    max: max.saturating_sub(1),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Runs a step, but takes `token` for its outcome, whatever the model thinks likely: to follow a known sequence and

@@ -12,10 +12,12 @@ mod beam;
 mod error;
 mod greedy;
 mod memory;
+mod sampling;
 mod stepper;
 mod vocabulary;
 
 pub use beam::{Beam, Hypothesis};
 pub use error::DecodeError;
 pub use greedy::Greedy;
+pub use sampling::{Candidate, Sampling};
 pub use vocabulary::{Spelling, Text, text};

@@ -9,6 +9,8 @@ use core::fmt;
 #[derive(Clone, Copy, Debug)]
 pub struct Spelling<'m, 't> {
     model: Model<'m>,
+    /// Spelled in output tokens, not in input symbols.
+    tokens: bool,
     text: &'t str,
     /// What is left of the text.
     rest: &'t str,
@@ -23,8 +25,39 @@ impl<'m, 't> Spelling<'m, 't> {
         if model.symbols().len() == 0 {
             return Err(DecodeError::NoSymbols);
         }
-        let rest = text;
-        Ok(Self { model, text, rest })
+        Ok(Self {
+            model,
+            tokens: false,
+            text,
+            rest: text,
+        })
+    }
+
+    /// Spells `text` in the names of the output tokens of `model`.
+    ///
+    /// # Errors
+    /// [`DecodeError::NoTokenNames`].
+    pub fn of_tokens(model: Model<'m>, text: &'t str) -> Result<Self, DecodeError> {
+        if model.tokens().len() == 0 {
+            return Err(DecodeError::NoTokenNames);
+        }
+        Ok(Self {
+            model,
+            tokens: true,
+            text,
+            rest: text,
+        })
+    }
+
+    /// Number and length of the longest name that what is left begins with.
+    fn longest(&self, names: impl Iterator<Item = &'m str>) -> (usize, u16) {
+        let mut longest = (0, 0);
+        for (number, name) in (0u16..).zip(names) {
+            if name.len() > longest.0 && self.rest.starts_with(name) {
+                longest = (name.len(), number);
+            }
+        }
+        longest
     }
 }
 
@@ -33,13 +66,10 @@ impl Iterator for Spelling<'_, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let character = self.rest.chars().next()?;
-        let mut longest = (0, 0u16);
-        for (number, symbol) in (0u16..).zip(self.model.symbols()) {
-            if symbol.len() > longest.0 && self.rest.starts_with(symbol) {
-                longest = (symbol.len(), number);
-            }
-        }
-        let (len, symbol) = longest;
+        let (len, symbol) = match self.tokens {
+            true => self.longest(self.model.tokens()),
+            false => self.longest(self.model.symbols()),
+        };
         let rest = self.rest.get(len..).unwrap_or("");
         if len == 0 {
             let before = self.text.len().saturating_sub(self.rest.len());
