@@ -2,7 +2,7 @@
 
 use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::files::{read_array, read_names, write_npz};
+use attn_converter::files::{read_array, write_npz};
 use attn_converter::quantize::Precision;
 use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
@@ -158,12 +158,4 @@ fn more_tokens_than_the_step_was_exported_for_are_refused() {
         text.replace("[entries]", &format!("calibrate = {data:?}\n[entries]"))
     });
     expect(&message, &["11 tokens", "exported for 10"]);
-}
-
-#[test]
-fn a_line_of_a_single_space_names_the_space_and_empty_lines_name_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tokens.txt");
-    std::fs::write(&path, "<s>\n \n\n  a \n   \nb\r\n").unwrap();
-    assert_eq!(read_names(&path).unwrap(), ["<s>", " ", "a", "b"]);
 }
