@@ -114,7 +114,7 @@ impl<'g> Comparer<'g> {
         for node in graph
             .nodes
             .iter()
-            .filter(|node| !matches!(node.op, Op::SelectRows { .. } | Op::Reshape))
+            .filter(|node| !matches!(node.op, Op::SelectRows { .. } | Op::Reshape | Op::Sequence))
         {
             let value = &graph.values[node.output.0];
             let Some(&id) = numbers.get(value.name.as_str()) else {

@@ -25,7 +25,7 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// What the caller reads.
     pub outputs: Vec<ValueId>,
-    /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities.
+    /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities, and rows of them.
     pub tokens: BTreeSet<ValueId>,
     /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.
     pub varying: BTreeMap<ValueId, RowRule>,
@@ -42,6 +42,28 @@ impl Graph {
         }
         self.nodes
             .retain(|node| node.outputs().any(|output| needed.contains(&output)));
+    }
+
+    /// Adds the node for the rows of `value` that the sequence has, and gives its result.
+    pub fn add_sequence(&mut self, value: ValueId) -> ValueId {
+        let whole = &self.values[value.0];
+        let rows = Value {
+            name: format!("{}[..length]", whole.name),
+            ..whole.clone()
+        };
+        let output = ValueId(self.values.len());
+        if self.tokens.contains(&value) {
+            self.tokens.insert(output);
+        }
+        self.nodes.push(Node {
+            name: rows.name.clone(),
+            op: Op::Sequence,
+            inputs: vec![value],
+            output,
+            second: None,
+        });
+        self.values.push(rows);
+        output
     }
 
     /// The node that computes a value; `None` for an input.
@@ -224,6 +246,11 @@ pub enum Op {
     },
     /// The same elements in rows of another length.
     Reshape,
+    /// The rows that the sequence has, the first of `x: [t, c]`; those of the padding behind them are not looked at.
+    Sequence,
+    /// The rows that the sequence has, `[t, c]` of variable number, and rows of 0 in the place of its padding; result
+    /// `[t, c]`.
+    ClearRows,
     /// Elementwise product of two inputs of the same shape, times a constant.
     Mul {
         /// The constant.
@@ -373,6 +400,8 @@ impl Op {
             Op::Add { .. } => "Add",
             Op::SelectRows { .. } => "SelectRows",
             Op::Reshape => "Reshape",
+            Op::Sequence => "Sequence",
+            Op::ClearRows => "ClearRows",
             Op::Mul { .. } => "Mul",
             Op::AddConstant { .. } => "AddConstant",
             Op::LayerNorm { centre: true, .. } => "LayerNorm",

@@ -20,6 +20,7 @@ pub mod function;
 pub mod graph;
 pub mod import;
 pub mod lower;
+mod narrow;
 mod opset23;
 pub mod plan;
 pub mod plot;

@@ -77,20 +77,7 @@ impl Reference {
         inputs: impl FnOnce(&pb::GraphProto) -> Result<Vec<Input>, ConvertError>,
     ) -> Result<Self, ConvertError> {
         let onnx = tract_onnx::onnx();
-        let not_onnx = |reason: String| ConvertError::NotOnnx {
-            path: path.into(),
-            reason,
-        };
-        let mut proto = onnx
-            .proto_model_for_path(path)
-            .map_err(|error| not_onnx(error.root_cause().to_string()))?;
-        let graph = proto
-            .graph
-            .clone()
-            .ok_or_else(|| not_onnx("it holds no graph".into()))?;
-        if graph.node.is_empty() || graph.output.is_empty() {
-            return Err(not_onnx("its graph has no nodes or no outputs".into()));
-        }
+        let (mut proto, graph) = read(path)?;
         let graph = spelled_out(&graph)?;
         proto.graph = Some(graph.clone());
         let inputs = inputs(&graph)?;
@@ -177,6 +164,34 @@ impl Reference {
             .zip(values.into_iter().map(TValue::into_arc_tensor))
             .collect())
     }
+}
+
+/// Names of the inputs of an ONNX file.
+///
+/// # Errors
+/// [`ConvertError::NotOnnx`].
+pub fn input_names(path: &Path) -> Result<Vec<String>, ConvertError> {
+    let (_, graph) = read(path)?;
+    Ok(graph.input.into_iter().map(|input| input.name).collect())
+}
+
+/// A file and the graph in it.
+fn read(path: &Path) -> Result<(pb::ModelProto, pb::GraphProto), ConvertError> {
+    let not_onnx = |reason: String| ConvertError::NotOnnx {
+        path: path.into(),
+        reason,
+    };
+    let proto = tract_onnx::onnx()
+        .proto_model_for_path(path)
+        .map_err(|error| not_onnx(error.root_cause().to_string()))?;
+    let graph = proto
+        .graph
+        .clone()
+        .ok_or_else(|| not_onnx("it holds no graph".into()))?;
+    if graph.node.is_empty() || graph.output.is_empty() {
+        return Err(not_onnx("its graph has no nodes or no outputs".into()));
+    }
+    Ok((proto, graph))
 }
 
 /// A tensor as f32, whatever its type.

@@ -42,6 +42,11 @@ fn after(
     varying: &BTreeMap<ValueId, RowRule>,
 ) -> Result<Option<RowRule>, String> {
     let of = |id: &ValueId| varying.get(id).copied();
+    match node.op {
+        Op::Sequence => return Ok(node.inputs.first().and_then(of).or(Some(ALL))),
+        Op::ClearRows => return Ok(None),
+        _ => {}
+    }
     if node.inputs.iter().all(|id| of(id).is_none()) {
         return Ok(None);
     }

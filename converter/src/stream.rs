@@ -171,6 +171,9 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows], endless: bool) -> Resul
         | Op::AveragePool2d { .. } => {
             Err("it works on a whole image: convert without --stream, or convolve over time".into())
         }
+        Op::Sequence | Op::ClearRows => {
+            Err("it tells a sequence from its padding: a stream has none".into())
+        }
         Op::MeanRows => {
             Err("a mean over the window: pool with attention over the window in its place".into())
         }

@@ -49,7 +49,8 @@ fn compared(system: &str, file: &ModelFile) -> (Sqnr, Sqnr) {
         session.set_length(length).unwrap();
         let input = session.input::<i32>(encode, 0).unwrap();
         for (slot, &symbol) in input.iter_mut().zip(symbols.row(sample)) {
-            *slot = symbol as i32;
+            // Padding is symbol 0, of systems that are padded.
+            *slot = symbol.max(0) as i32;
         }
         session.run(encode).unwrap();
         for (at, &token) in tokens.row(sample).iter().enumerate() {
@@ -66,8 +67,8 @@ fn compared(system: &str, file: &ModelFile) -> (Sqnr, Sqnr) {
     (of_logits, of_weights)
 }
 
-/// Systems with an axis of variable length.
-const SYSTEMS: [&str; 11] = [
+/// Systems with an axis of variable length, and padded ones.
+const SYSTEMS: [&str; 16] = [
     "plain_gru",
     "plain_gru2",
     "additive",
@@ -79,7 +80,14 @@ const SYSTEMS: [&str; 11] = [
     "bidirectional",
     "lstm",
     "bilstm",
+    "masked_bool",
+    "masked_zero",
+    "masked_added",
+    "masked_dynamic",
+    "masked_transformer",
 ];
+
+const WITHOUT_WEIGHTS: [&str; 3] = ["plain_gru", "plain_gru2", "masked_transformer"];
 
 #[test]
 fn every_system_converts_from_both_exporters_and_keeps_its_accuracy() {
@@ -91,8 +99,8 @@ fn every_system_converts_from_both_exporters_and_keeps_its_accuracy() {
             let (logits, weights) = (logits.db(), weights.db());
             println!("{system}, {exporter}: logits {logits:.1} dB, weights {weights:.1} dB");
             assert!(logits > 38.0, "{system}, {exporter}: {logits} dB");
-            // NaN where there is no attention.
-            let plain = system.starts_with("plain");
+            // NaN where no weights are handed out.
+            let plain = WITHOUT_WEIGHTS.contains(&system);
             assert!(
                 plain || weights > 38.0,
                 "{system}, {exporter}: {weights} dB"
@@ -110,8 +118,23 @@ fn half_precision_keeps_50_db_in_every_system() {
         let (logits, weights) = (logits.db(), weights.db());
         println!("{system}, fp16: logits {logits:.1} dB, weights {weights:.1} dB");
         assert!(logits > 50.0, "{system}: {logits} dB");
-        let plain = system.starts_with("plain");
+        let plain = WITHOUT_WEIGHTS.contains(&system);
         assert!(plain || weights > 50.0, "{system}: {weights} dB");
+    }
+}
+
+#[test]
+fn padded_systems_convert_in_every_precision() {
+    for system in SYSTEMS.into_iter().filter(|s| s.starts_with("masked")) {
+        for exporter in ["dynamo", "torchscript"] {
+            for (precision, least) in [(Precision::Int8x16, 38.0), (Precision::Fp16, 50.0)] {
+                let file = converted(system, exporter, precision)
+                    .unwrap_or_else(|error| panic!("{system}, {exporter}: {error}"));
+                let logits = compared(system, &file).0.db();
+                println!("{system}, {exporter}, {precision:?}: logits {logits:.1} dB");
+                assert!(logits > least, "{system}, {exporter}: {logits} dB");
+            }
+        }
     }
 }
 

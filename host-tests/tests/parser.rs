@@ -5,6 +5,8 @@
 mod decode;
 #[path = "parser/half.rs"]
 mod half;
+#[path = "parser/padding.rs"]
+mod padding;
 #[path = "parser/tiny_model.rs"]
 mod tiny_model;
 

@@ -432,6 +432,52 @@ fn inputs_that_cannot_be_read_are_named() {
 }
 
 #[test]
+fn the_rest_of_a_fixed_input_is_padding() {
+    let pad = 3;
+    let padded = Variant {
+        pad: Some(pad),
+        ..Variant::default()
+    };
+    let fixed = Variant {
+        variable: false,
+        ..Variant::default()
+    };
+    let last = 5; // the end symbol
+    for length in [1, 2, MAX_LENGTH - 1] {
+        let symbols: Vec<u16> = (0..length as u16).map(|i| i % 3).collect();
+        let mut whole: Vec<i32> = symbols.iter().map(|&s| s.into()).collect();
+        whole.push(last);
+        let given = whole.clone();
+        whole.resize(MAX_LENGTH, pad.into());
+        let expected = with_session(fixed, |session| {
+            let mut decoder = Greedy::new(session).unwrap();
+            decoder.encode(&whole).unwrap();
+            (0..4).map(|_| decoder.step().unwrap()).collect::<Vec<_>>()
+        });
+        with_session(padded, |session| {
+            let mut decoder = Greedy::new(session).unwrap();
+            // A longer input before it leaves nothing behind.
+            decoder.encode_symbols(&[4; MAX_LENGTH - 1]).unwrap();
+            decoder.encode_symbols(&symbols).unwrap();
+            let got: Vec<_> = (0..4).map(|_| decoder.step().unwrap()).collect();
+            assert_eq!(got, expected, "length {length}");
+            decoder.encode(&[4; MAX_LENGTH]).unwrap();
+            decoder.encode(&given).unwrap();
+            let got: Vec<_> = (0..4).map(|_| decoder.step().unwrap()).collect();
+            assert_eq!(got, expected, "length {length}");
+        });
+    }
+    with_session(padded, |session| {
+        let mut decoder = Greedy::new(session).unwrap();
+        let long = DecodeError::InputTooLong {
+            length: MAX_LENGTH + 1,
+            max: MAX_LENGTH,
+        };
+        assert_eq!(decoder.encode_symbols(&[0; MAX_LENGTH]), Err(long));
+    });
+}
+
+#[test]
 fn beams_that_cannot_be_are_refused() {
     let fused = Variant {
         output: Output::TopK,

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import onnx_files  # noqa: E402
@@ -30,6 +31,8 @@ START, END, PAD = 0, 1, 0
 
 class Encoder(nn.Module):
     """symbols [1, t] -> memory [1, t, width] and the state, or state and cell, [layers, 1, HIDDEN]."""
+
+    masked = False
 
     def __init__(self, kind, layers, bidirectional):
         super().__init__()
@@ -52,9 +55,30 @@ class Encoder(nn.Module):
 class Masked(Encoder):
     """The same over a padded sentence of fixed length: padding is run over, and its rows of the memory are cleared."""
 
+    masked = True
+
     def forward(self, symbols, mask):
         memory, *states = super().forward(symbols)
         return memory * mask.unsqueeze(-1), *states
+
+
+class SelfAttention(nn.Module):
+    """Self-attention layers in which padding is no key; the state is made of the first row."""
+
+    masked, rnn = True, None
+
+    def __init__(self):
+        super().__init__()
+        self.width = HIDDEN
+        self.embedding = nn.Embedding(VOCABULARY, HIDDEN)
+        self.positions = nn.Parameter(torch.randn(LONGEST, HIDDEN))
+        layer = nn.TransformerEncoderLayer(HIDDEN, 4, 2 * HIDDEN, dropout=0.0, batch_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.bridge = nn.Linear(HIDDEN, HIDDEN)
+
+    def forward(self, symbols, padding):
+        memory = self.layers(self.embedding(symbols) + self.positions, src_key_padding_mask=padding)
+        return memory, torch.tanh(self.bridge(memory[:, 0])).unsqueeze(0)
 
 
 class Concatenated(nn.Module):
@@ -125,6 +149,8 @@ class PlainStep(nn.Module):
 class AttentionStep(nn.Module):
     """The same with the context that the previous state picks from the memory, and with its weights [1, t]."""
 
+    hands_out_weights = True
+
     def __init__(self, score, width, kind):
         super().__init__()
         self.embedding = nn.Embedding(VOCABULARY, EMBEDDING)
@@ -167,17 +193,38 @@ class MaskedStep(AttentionStep):
         return self.decode(token, state, memory, torch.softmax(scores, dim=1))
 
 
+class FusedStep(AttentionStep):
+    """Two heads by scaled_dot_product_attention, of which nobody learns the weights; the mask is true for padding."""
+
+    hands_out_weights = False
+
+    def __init__(self, width):
+        super().__init__(nn.Linear(HIDDEN, width), width, "gru")
+        self.key = nn.Linear(width, width)
+
+    def forward(self, token, state, memory, padding):
+        query, key, value = (x.unflatten(2, (2, -1)).transpose(1, 2)
+                             for x in [self.score(state[-1]).unsqueeze(1), self.key(memory), memory])
+        context = F.scaled_dot_product_attention(query, key, value, attn_mask=~padding[:, None, None])
+        return self.decode(token, state, context.transpose(1, 2).flatten(2))
+
+    def decode(self, token, state, context):
+        output, state = self.rnn(torch.cat([self.embedding(token).unsqueeze(1), context], dim=2), state)
+        return self.out(torch.cat([output, context], dim=2).squeeze(1)), state
+
+
 class System:
     """Both modules with the names of what goes in and out of them."""
 
-    def __init__(self, encoder, step, mask=None):
+    def __init__(self, encoder, step, mask=None, dynamic=None):
         self.encoder, self.step, self.mask = encoder, step, mask
+        self.dynamic = mask is None if dynamic is None else dynamic
         attends = isinstance(step, AttentionStep)
         self.states = ["state", "cell"] if isinstance(encoder.rnn, nn.LSTM) else ["state"]
         self.memory = ["memory"] if attends else []
-        self.weights = ["weights"] if attends else []
+        self.weights = ["weights"] if attends and step.hands_out_weights else []
         masks = ["mask"] if mask else []
-        self.encode_inputs = ["symbols"] + (masks if isinstance(encoder, Masked) else [])
+        self.encode_inputs = ["symbols"] + (masks if encoder.masked else [])
         self.encode_outputs = self.memory + self.states
         self.step_inputs = ["token", *self.states, *self.memory, *masks]
         self.step_outputs = ["logits", *(f"{name}_next" for name in self.states), *self.weights]
@@ -191,12 +238,13 @@ class System:
         return dict(zip(self.step_outputs, self.step(*(feeds[name] for name in self.step_inputs))))
 
     def feeds(self, symbols, length):
-        """Inputs of one sample; a masked system gets all LONGEST symbols."""
+        """Inputs of one sample; a masked system gets all LONGEST symbols, unless its axis is dynamic."""
+        rows = length if self.dynamic else LONGEST
+        feeds = {"symbols": torch.from_numpy(np.where(symbols < 0, PAD, symbols)[None, :rows])}
         if self.mask is None:
-            return {"symbols": torch.from_numpy(symbols[None, :length])}
-        mask = torch.arange(LONGEST)[None] < length
-        return {"symbols": torch.from_numpy(np.where(symbols < 0, PAD, symbols)[None]),
-                "mask": mask if self.mask == "bool" else mask.float()}
+            return feeds
+        mask = torch.arange(rows)[None] < length
+        return {**feeds, "mask": mask if self.mask == "bool" else ~mask if self.mask == "padding" else mask.float()}
 
 
 class PlainEncoder(Encoder):
@@ -221,9 +269,9 @@ def attending(score, kind="gru", bidirectional=False):
     return System(encoder, step(score(encoder.width), encoder.width, kind))
 
 
-def masked(spelling, score):
+def masked(spelling, score, dynamic=False):
     encoder = (Encoder if spelling == "bool" else Masked)("gru", 1, False)
-    return System(encoder, MaskedStep(score(encoder.width), encoder.width, spelling), spelling)
+    return System(encoder, MaskedStep(score(encoder.width), encoder.width, spelling), spelling, dynamic)
 
 
 SYSTEMS = {
@@ -241,6 +289,8 @@ SYSTEMS = {
     "masked_bool": lambda: masked("bool", Split),
     "masked_zero": lambda: masked("zero", Concatenated),
     "masked_added": lambda: masked("added", General),
+    "masked_dynamic": lambda: masked("zero", Dot, dynamic=True),
+    "masked_transformer": lambda: System(SelfAttention(), FusedStep(HIDDEN), "padding"),
 }
 
 
@@ -248,7 +298,7 @@ def enlarge(system):
     """Random weights as PyTorch draws them give almost the same logits for every input: these do not."""
     with torch.no_grad():
         for name, weight in [*system.encoder.named_parameters(), *system.step.named_parameters()]:
-            if "rnn.weight" in name or "bridges" in name:
+            if "rnn.weight" in name or "bridge" in name:
                 weight *= 2.0
             elif "score" in name:
                 weight *= 8.0 if name.endswith(("v", "v.weight")) else 2.0
@@ -295,7 +345,8 @@ def export(system, folder, name, exporter):
     for entry, module, inputs, outputs in [("encode", system.encoder, system.encode_inputs, system.encode_outputs),
                                            ("step", system.step, system.step_inputs, system.step_outputs)]:
         module.eval()
-        over_time = {key: 1 for key in ["symbols", "memory", "weights"] if key in inputs + outputs and not system.mask}
+        over_time = {key: 1 for key in ["symbols", "memory", "mask", "weights"]
+                     if key in inputs + outputs and system.dynamic}
         arguments = tuple(example[key] for key in inputs)
         onnx_files.export(module, arguments, folder / f"{name}_{exporter}.{entry}.onnx", exporter == "dynamo", inputs,
                           outputs, over_time, LONGEST)
@@ -329,7 +380,13 @@ def bundle(system, name, exporter):
     states = "".join(f'{s} = {{ from = ["encode.{s}", "step.{s}_next"], to = "step.{s}" }}\n' for s in system.states)
     memory = "".join(f'{m} = {{ from = ["encode.{m}"], to = "step.{m}" }}\n' for m in system.memory)
     weights = "".join(f'{w} = "{w}"\n' for w in system.weights)
-    mask = f'mask = "mask"       # 1 for symbols, 0 for padding, of every entry that has it\npad = {PAD}\n' if system.mask else ""
+    mask = ""
+    if system.mask == "padding":
+        mask = 'padding_mask = "mask"  # 1 for padding, 0 for symbols, of every entry that has it\n'
+    elif system.mask:
+        mask = 'mask = "mask"       # 1 for symbols, 0 for padding, of every entry that has it\n'
+    if system.mask and not system.dynamic:
+        mask += f"pad = {PAD}\n"
     return f"""name = "{name}"
 calibrate = "{name}.npz"
 max_length = {LONGEST}
@@ -369,6 +426,7 @@ def main():
     arguments = parser.parse_args()
     arguments.outputs.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # the TorchScript exporter cannot trace the fused layer
     for number, (name, make) in enumerate(SYSTEMS.items()):
         if arguments.only and name not in arguments.only:
             continue

@@ -203,13 +203,16 @@ fn schemes(
     schemes
 }
 
-/// Keys and values of attention.
+/// Keys and values of attention, and what they are a part of.
 fn windows(graph: &Graph) -> BTreeSet<ValueId> {
     let attention = |op: &Op| matches!(op, Op::Attention { .. });
     let nodes = graph.nodes.iter().filter(|node| attention(&node.op));
-    nodes
-        .flat_map(|node| node.inputs[1..].iter().copied())
-        .collect()
+    let read = nodes.flat_map(|node| node.inputs[1..].iter().copied());
+    let whole = |id| match graph.producer(id) {
+        Some(producer) if matches!(producer.op, Op::Sequence) => producer.inputs[0],
+        _ => id,
+    };
+    read.flat_map(|id| [id, whole(id)]).collect()
 }
 
 /// How a state that a model changes itself is held: as the recurrent layer that starts from it holds it, else in int16.
@@ -301,6 +304,7 @@ fn metadata(bundle: &Bundle, graphs: &[Graph], links: &[Link]) -> Result<Metadat
             hypothesis_len: 0,
             end_symbol: optional(&decode.end_symbol)?,
             separator: 0,
+            pad: bundle.pad()?,
         }),
         separator: manifest
             .vocabulary

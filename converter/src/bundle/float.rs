@@ -4,7 +4,7 @@ use super::Manifest;
 use super::samples::Sample;
 use crate::error::ConvertError;
 use crate::graph::{Graph, ValueId};
-use crate::import::import;
+use crate::import::{PaddingMask, import_masked};
 use crate::reference::{Input, Reference, Values, to_f32};
 use crate::rows;
 use crate::stream::{self, Rows};
@@ -56,14 +56,16 @@ pub struct Bundle<'m> {
     pub step: usize,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
+    /// The input that tells a sequence from its padding.
+    pub(super) mask: Option<PaddingMask>,
     /// What each model computes, for the longest sequence.
     pub graphs: Vec<Graph>,
     /// Names of the inputs of each model, in the order of its graph's.
     pub(super) inputs: Vec<Vec<Input>>,
     /// Names of the outputs of each model, in the order of its graph's.
-    outputs: Vec<Vec<String>>,
+    pub(super) outputs: Vec<Vec<String>>,
     /// How the length of each model's own dynamic axis follows from that of the sequence.
-    rules: Vec<RowRule>,
+    pub(super) rules: Vec<RowRule>,
     /// How every value of the step relates to its tokens, where it was exported over a whole sequence of them: it is then run
     /// token by token, with its past kept.
     pub stream: Option<Vec<Rows>>,
@@ -119,6 +121,7 @@ impl<'m> Bundle<'m> {
             encode,
             step,
             max_length: 0,
+            mask: manifest.mask()?,
             graphs: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -126,6 +129,7 @@ impl<'m> Bundle<'m> {
             stream: None,
             loaded: HashMap::new(),
         };
+        bundle.find_mask(&bundle.paths)?;
         bundle.follow()?;
         Ok(bundle)
     }
@@ -149,13 +153,14 @@ impl<'m> Bundle<'m> {
             let length = longest.map(|longest| rule.rows(longest));
             let reference = self.load_part(part, length);
             let reference = reference.map_err(|error| self.needs_length(part, error))?;
-            let mut graph = import(&reference)?;
+            let mut own_inputs = reference.inputs().to_vec();
+            self.take_mask(part, &mut own_inputs)?;
+            let mut graph = import_masked(&reference, self.mask.as_ref())?;
             let varying = |(input, &id): (&Input, &ValueId)| {
                 let varies = input.dynamic.is_some() && !self.is_token(part, &input.name);
                 varies.then_some((id, rule))
             };
-            let inputs: BTreeMap<ValueId, RowRule> = reference
-                .inputs()
+            let inputs: BTreeMap<ValueId, RowRule> = own_inputs
                 .iter()
                 .zip(&graph.inputs)
                 .filter_map(varying)
@@ -165,13 +170,14 @@ impl<'m> Bundle<'m> {
                 self.max_length = longest.unwrap_or(0);
             }
             self.graphs.push(graph);
-            self.inputs.push(reference.inputs().to_vec());
+            self.inputs.push(own_inputs);
             let outputs = reference.graph().output.iter();
             self.outputs
                 .push(outputs.map(|output| output.name.clone()).collect());
             self.loaded
                 .insert((part, length.unwrap_or(0)), Rc::new(reference));
         }
+        self.narrow()?;
         self.states.iter().try_for_each(|state| self.check(state))?;
         (0..self.names.len()).try_for_each(|part| self.check_given(part))?;
         self.follow_tokens()
@@ -243,7 +249,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// True for the input that takes the token, or all tokens.
-    fn is_token(&self, part: usize, input: &str) -> bool {
+    pub(super) fn is_token(&self, part: usize, input: &str) -> bool {
         part == self.step && input == self.manifest.decode.token
     }
 
@@ -278,6 +284,13 @@ impl<'m> Bundle<'m> {
         self.graphs[part].inputs.get(at).copied()
     }
 
+    /// True when the input of a model with this name has an axis of variable length.
+    pub(super) fn is_dynamic(&self, part: usize, name: &str) -> bool {
+        let named = |input: &&Input| input.name == name;
+        let input = self.inputs[part].iter().find(named);
+        input.is_some_and(|input| input.dynamic.is_some())
+    }
+
     /// The output of a model with this name.
     pub fn output(&self, part: usize, name: &str) -> Option<ValueId> {
         let at = self.outputs[part]
@@ -303,6 +316,13 @@ impl<'m> Bundle<'m> {
     }
 
     fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {
+        // Without an axis of variable length it is the same for all.
+        let mut loaded = self.loaded.iter().filter(|(key, _)| key.0 == part);
+        if let Some((_, fixed)) = loaded.next()
+            && fixed.inputs().iter().all(|input| input.dynamic.is_none())
+        {
+            return Ok(fixed.clone());
+        }
         let length = match self.max_length {
             0 => self.manifest.max_length.unwrap_or(0),
             _ => self.rules[part].rows(length),
@@ -395,12 +415,13 @@ impl<'m> Bundle<'m> {
                 .states
                 .iter()
                 .position(|state| state.to.part == part && state.to.value == input.name);
-            inputs.push(match state {
+            inputs.push(match (self.mask_for(input, length), state) {
+                (Some(mask), _) => mask,
                 // Before anything was written a state is zero.
-                Some(at) => kept[at]
+                (None, Some(at)) => kept[at]
                     .clone()
                     .unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice())),
-                None => given.clone(),
+                (None, None) => self.padded(part, input, given)?,
             });
         }
         let values = reference.run(&inputs)?;

@@ -6,6 +6,7 @@
 mod candidates;
 pub mod convert;
 pub mod float;
+mod masks;
 pub mod samples;
 
 use crate::error::ConvertError;
@@ -75,6 +76,12 @@ pub struct Decode {
     pub candidates: Option<usize>,
     /// Symbol to put behind every input.
     pub end_symbol: Option<Token>,
+    /// The input, of any entry point that has it, that is 1 in the sequence and 0 in its padding.
+    pub mask: Option<String>,
+    /// The same, but 0 in the sequence and 1 in its padding, as PyTorch's `key_padding_mask` is.
+    pub padding_mask: Option<String>,
+    /// Symbol that the padding is made of.
+    pub pad: Option<Token>,
 }
 
 /// A token or symbol, by name or by number.

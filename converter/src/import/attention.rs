@@ -28,6 +28,8 @@ pub struct Scores {
     causal: bool,
     /// Another mask lies on them: `[queries, keys]`, true where a key is seen.
     visible: Option<Vec<bool>>,
+    /// Padding is hidden: keys and values are those of the sequence.
+    pub padded: bool,
     /// For each element of the ONNX tensor, which of the scores `[heads, queries, keys]` it is.
     pub index: ArrayD<u32>,
     /// They are not dot products but energies of a small network.
@@ -56,10 +58,22 @@ impl Scores {
             scale: 1.0,
             causal: false,
             visible: None,
+            padded: false,
             index: index.expect("one score for each row"),
             additive: Some(additive),
             weights: None,
         }
+    }
+
+    /// Number of keys.
+    pub fn key_count(&self) -> usize {
+        self.key_count
+    }
+
+    /// The same with the keys along the last axis and all else in order, as a mask is laid over them.
+    pub fn over_last_axis(&self) -> Option<Self> {
+        let last = self.index.ndim().checked_sub(1)?;
+        self.along(last).filter(Self::in_order)
     }
 
     /// Scores in another arrangement: `index` says for each which one it was.
@@ -105,7 +119,7 @@ impl Scores {
         moved.swap_axes(axis, last);
         let run: Vec<u32> = moved.iter().copied().collect();
         let over_keys = self.index.shape()[axis] == turned.key_count && view::is_run(&run, 0);
-        let masked = self.causal || self.visible.is_some();
+        let masked = self.causal || self.visible.is_some() || self.padded;
         let one_head = self.heads == 1
             && self.additive.is_none()
             && !masked
@@ -219,6 +233,7 @@ impl Importer<'_> {
             scale: a.factor * b.factor,
             causal: false,
             visible: None,
+            padded: false,
             index,
             additive: None,
             weights: None,
@@ -259,6 +274,7 @@ impl Importer<'_> {
             )));
         }
         let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
+        let [keys, values] = self.keys_and_values(node, &scores, values)?;
         let op = match &scores.additive {
             None => Op::Attention {
                 heads,
@@ -279,14 +295,30 @@ impl Importer<'_> {
         let shape = self.shape_of(&node.output);
         let view = View::of(self.next_value(), &shape, rows.iter().copied().collect());
         let dims = [scores.queries, heads * d];
-        self.add_node(
-            node,
-            op,
-            vec![scores.query, scores.keys, values],
-            &dims,
-            view,
-        );
+        self.add_node(node, op, vec![scores.query, keys, values], &dims, view);
         self.hand_out_weights(&scores)
+    }
+
+    /// What an attention reads: all keys and values, or where padding is hidden those of the sequence.
+    fn keys_and_values(
+        &mut self,
+        node: &OnnxNode,
+        scores: &Scores,
+        values: ValueId,
+    ) -> Result<[ValueId; 2], ConvertError> {
+        // Of a single row nothing can be padding.
+        if !scores.padded || scores.key_count == 1 {
+            return Ok([scores.keys, values]);
+        }
+        let rows = scores.visible.iter();
+        let mut rows = rows.flat_map(|seen| seen.chunks(scores.key_count));
+        if let Some(row) = rows.position(|row| !row[0] && row.contains(&true)) {
+            return Err(node.form(format!(
+                "query {row} does not see the first key, so a short sequence may leave it none at all: combine a padding \
+                 mask with causal masks only"
+            )));
+        }
+        Ok([scores.keys, values].map(|id| self.sequence(id)))
     }
 
     /// The weights of the attention just added are its second result, should the model hand them out.
@@ -306,7 +338,7 @@ impl Importer<'_> {
 }
 
 /// Scores below this have no weight in any row.
-const HIDDEN: f32 = -1e4;
+pub const HIDDEN: f32 = -1e4;
 
 impl Importer<'_> {
     /// Scores with a constant mask added, the same for all heads. Where it hides every key of a query, the context is 0.
@@ -382,8 +414,31 @@ impl Importer<'_> {
         Ok(())
     }
 
+    /// IsNaN of attention weights: PyTorch guards against queries that see nothing.
+    pub(super) fn is_undefined(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let Ok(Item::Weights(_)) = self.item(node, 0) else {
+            return Err(node.form("only attention weights are asked whether they are a number"));
+        };
+        let weights = Item::Undefined(node.inputs[0].clone());
+        self.items.insert(node.output.clone(), weights);
+        Ok(())
+    }
+
+    /// 0 where weights are NaN: the context of a query that sees nothing is 0 anyway.
+    fn defined(&mut self, node: &OnnxNode, weights: &str) -> Result<(), ConvertError> {
+        let zero = self.constant(node, 1);
+        let zero = zero.is_some_and(|zero| zero.iter().all(|&x| x == 0.0));
+        if !zero || node.inputs[2] != weights {
+            return Err(node.form("attention weights that are NaN can only be replaced by 0"));
+        }
+        self.alias(&node.reading(2), |view| view)
+    }
+
     /// `Where(mask, a, b)` on scores: a mask by choice in place of by sum.
     pub(super) fn choose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        if let Ok(Item::Undefined(weights)) = self.item(node, 0) {
+            return self.defined(node, &weights);
+        }
         let form = || {
             node.form("only scores can be masked, by a constant condition and a constant of -inf")
         };

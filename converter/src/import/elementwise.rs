@@ -372,7 +372,12 @@ impl Importer<'_> {
                 let factor = ArrayD::from_elem(IxDyn(&[1]), factor);
                 Item::Terms(terms.times(&factor).ok_or_else(|| node.form("a factor"))?)
             }
-            Item::RowSum(_) | Item::Joined(_) | Item::Product(_) | Item::MeanSquare(_) => {
+            Item::RowSum(_)
+            | Item::Joined(_)
+            | Item::Product(_)
+            | Item::MeanSquare(_)
+            | Item::Mask(_)
+            | Item::Undefined(_) => {
                 return Err(node.form("a factor on the mean square of a normalisation, or on a product that is yet to be summed up: put it into the layer before"));
             }
             Item::Weights(_) => {

@@ -60,6 +60,14 @@ impl<'n> OnnxNode<'n> {
         }
     }
 
+    /// The same node with input number `input` as its first.
+    pub fn reading(&self, input: usize) -> Self {
+        Self {
+            inputs: vec![self.inputs[input].clone()],
+            ..self.clone()
+        }
+    }
+
     fn attribute(&self, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
         self.proto
             .attribute

@@ -95,6 +95,10 @@ impl Importer<'_> {
                 let index = change(View::whole(ValueId(0), scores.index.shape())).position;
                 Item::Weights(scores.gathered(&index))
             }
+            Item::Mask(mask) => {
+                let index = change(View::whole(ValueId(0), mask.shape())).position;
+                Item::Mask(mask.gathered(&index))
+            }
             _ => Item::View(change(self.view(node, 0)?)),
         };
         self.items.insert(node.output.clone(), item);
@@ -481,7 +485,12 @@ impl Importer<'_> {
                     .insert(node.output.clone(), Item::Weights(scores));
                 Ok(())
             }
-            Item::Weights(_) | Item::MeanSquare(_) | Item::Joined(_) | Item::RowSum(_) => {
+            Item::Weights(_)
+            | Item::MeanSquare(_)
+            | Item::Joined(_)
+            | Item::RowSum(_)
+            | Item::Mask(_)
+            | Item::Undefined(_) => {
                 Err(node.form("softmax must be that of a tensor or of attention scores"))
             }
             _ => {

@@ -59,8 +59,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["Where"],
-        "a mask of scores",
-        "a constant condition, the hidden side a constant below -10000",
+        "a mask of scores, ClearRows",
+        "a constant condition or a padding mask, the hidden side a constant below -10000; rows, or 0 in the padding",
         |i, n| i.choose(n),
     ),
     row(
@@ -120,13 +120,13 @@ const ROWS: &[Row] = &[
     row(
         &["Add", "Sub"],
         "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
-        "tensors of one shape; constants that broadcast; a constant mask on scores",
+        "tensors of one shape; constants that broadcast; a constant mask or a padding mask on scores",
         |i, n| i.add(n),
     ),
     row(
         &["Mul", "Div"],
-        "Mul, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
-        "tensors of one shape; constants; weights [t, 1] times rows [t, channels] that are summed up next",
+        "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
+        "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels] that are summed up next",
         |i, n| i.multiply(n),
     ),
     row(
@@ -208,6 +208,32 @@ const ROWS: &[Row] = &[
     row(&["Identity", "Dropout", "Cast"], POSITIONS, "", |i, n| {
         i.identity(n)
     }),
+    row(
+        &["IsNaN"],
+        "nothing: a query that sees no key gets 0",
+        "of attention weights, to put 0 in the place of NaN",
+        |i, n| i.is_undefined(n),
+    ),
+    row(
+        &[
+            "Not",
+            "And",
+            "Or",
+            "Xor",
+            "Equal",
+            "Less",
+            "LessOrEqual",
+            "Greater",
+            "GreaterOrEqual",
+        ],
+        "nothing: part of a padding mask",
+        "of the mask input of a bundle and constants",
+        |_, n| {
+            Err(n.form(
+                "only a padding mask can be compared or negated: name the input that is one as mask in the bundle's [decode]",
+            ))
+        },
+    ),
 ];
 
 /// Operators that are unknown, or not known for all shapes, and what does their work.
@@ -250,6 +276,9 @@ const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attent
 
 impl Importer<'_> {
     pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        if self.masked_node(node)? {
+            return Ok(());
+        }
         let row = ROWS.iter().find(|row| row.onnx.contains(&node.op));
         let row = row.ok_or_else(|| node.unsupported())?;
         (row.import)(self, node)

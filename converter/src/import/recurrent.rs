@@ -4,7 +4,7 @@ use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Node, Op, Source, Value, ValueId};
+use crate::graph::{Node, Op, ValueId};
 use ndarray::{ArrayD, Axis};
 
 /// ONNX inputs of a recurrent node.
@@ -118,10 +118,10 @@ impl Importer<'_> {
                 PADDING
             }
         };
-        let output = self.recurrent_value(
-            name(""),
+        let output = self.add_part(
+            &name(""),
             &node.output,
-            vec![steps, hidden],
+            &[steps, hidden],
             (0..steps * count * hidden).map(of_direction).collect(),
         );
         let cells = node.outputs.get(2).filter(|name| !name.is_empty());
@@ -134,7 +134,7 @@ impl Importer<'_> {
                 }
             };
             let position = (0..count * hidden).map(unit).collect();
-            self.recurrent_value(name(".cell"), onnx, vec![hidden], position)
+            self.add_part(&name(".cell"), onnx, &[hidden], position)
         });
         self.graph.nodes.push(Node {
             name: if count == 1 {
@@ -156,25 +156,6 @@ impl Importer<'_> {
             output,
             cell: second,
         })
-    }
-
-    fn recurrent_value(
-        &mut self,
-        name: String,
-        onnx: &str,
-        dims: Vec<usize>,
-        position: Vec<u32>,
-    ) -> ValueId {
-        let source = Some(Source {
-            onnx: onnx.into(),
-            position,
-        });
-        let mut dims: Vec<usize> = dims.into_iter().filter(|&d| d != 1).collect();
-        if dims.is_empty() {
-            dims.push(1);
-        }
-        self.graph.values.push(Value { name, dims, source });
-        ValueId(self.graph.values.len() - 1)
     }
 
     /// The state that a direction starts from; `None` for zero.
@@ -265,8 +246,7 @@ impl Importer<'_> {
             [only] => only,
             _ => {
                 let len = shape.iter().product::<usize>();
-                let output =
-                    self.recurrent_value(name.into(), name, vec![len], (0..len as u32).collect());
+                let output = self.add_part(name, name, &[len], (0..len as u32).collect());
                 self.graph.nodes.push(Node {
                     name: format!("{}.{name}", node.name),
                     op: Op::Concat,

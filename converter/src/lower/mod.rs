@@ -166,8 +166,12 @@ impl Lowering<'_> {
             Op::Activation(function) => self.activation(node, function),
             Op::Add { clamp } => self.add(node, *clamp),
             Op::SelectRows { start, .. } => self.select_rows(node, *start),
-            Op::Reshape => {
+            Op::Reshape | Op::Sequence => {
                 self.reshape(node);
+                Ok(())
+            }
+            Op::ClearRows => {
+                self.clear_rows(node);
                 Ok(())
             }
             Op::AddConstant { constant, clamp } => self.add_constant(node, constant, *clamp),

@@ -45,7 +45,21 @@ impl Lowering<'_> {
         })
     }
 
-    /// The same bytes under other dimensions.
+    /// Rows of zero in the place of padding.
+    pub(super) fn clear_rows(&mut self, node: &Node) {
+        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
+        let params = [0u8; 0];
+        self.op(
+            &node.name,
+            OpKind::ClearRows,
+            vec![x],
+            vec![y],
+            None,
+            &params,
+        );
+    }
+
+    /// The same bytes under other dimensions, or the first rows of them.
     pub(super) fn reshape(&mut self, node: &Node) {
         let tensor = self.tensor(node.inputs[0]);
         let y = self.add_value(node.output);

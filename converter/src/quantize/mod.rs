@@ -188,9 +188,12 @@ impl Scheme {
             let fixed = match &node.op {
                 Op::Gru { .. } | Op::Lstm { .. } => Some(int16(STATE_SCALE)),
                 Op::Softmax => Some(int16(PROBABILITY_SCALE)),
-                Op::SelectRows { .. } | Op::Reshape | Op::MaxPool2d { .. } | Op::MaxChannels => {
-                    Some(scheme.of(node.inputs[0]))
-                }
+                Op::SelectRows { .. }
+                | Op::Reshape
+                | Op::Sequence
+                | Op::ClearRows
+                | Op::MaxPool2d { .. }
+                | Op::MaxChannels => Some(scheme.of(node.inputs[0])),
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
                     scheme.of(node.inputs[2])
                 } else {

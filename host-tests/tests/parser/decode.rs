@@ -49,6 +49,7 @@ fn each_field_that_does_not_fit_is_named() {
         (11, 3, "hypothesis_len"),
         (11, 1 << 20, "hypothesis_len"),
         (12, C as u32, "end_symbol"),
+        (14, C as u32, "pad"),
     ];
     for (at, value, field) in cases {
         let error = parse_and_run(with(at, value)).unwrap_err();
@@ -65,7 +66,7 @@ fn each_field_that_does_not_fit_is_named() {
 
 #[test]
 fn what_is_optional_may_be_missing() {
-    for field in [0, 5, 6, 12] {
+    for field in [0, 5, 6, 12, 14] {
         parse_and_run(with(field, NONE)).unwrap();
     }
 }

@@ -303,7 +303,9 @@ fn decoder(b: &mut Builder) {
         tokens: 7,
     };
     b.op(OpKind::TopK, &[context], &[tokens, scores], scratch, &best);
-    let outputs = [tokens, scores, shares, context2, shares2];
+    let cleared = halves(b, ROWS, C);
+    b.op(OpKind::ClearRows, &[memory], &[cleared], None, &[0u8; 0]);
+    let outputs = [tokens, scores, shares, context2, shares2, cleared];
     b.entry("decode", first, &[query, memory], &outputs);
 }
 

@@ -343,6 +343,7 @@ fn decode_meta(b: &mut Builder) {
         hypothesis_len: 20,
         end_symbol: 3,
         separator: b.name("-"),
+        pad: 2,
     };
     b.meta(MetaKey::Decode, 1, decode.as_bytes());
 }
@@ -421,7 +422,10 @@ fn words(b: &mut Builder) -> EmbeddingParams {
         Some(scratch),
         &lstm,
     );
-    b.entry("words", first, &[tokens], &[words, again, last_cell]);
+    let cleared = b.tensor(Arena, I16, 4, C);
+    b.op(OpKind::ClearRows, &[words], &[cleared], None, &[0u8; 0]);
+    let outputs = [words, again, last_cell, cleared];
+    b.entry("words", first, &[tokens], &outputs);
     embedding
 }
 

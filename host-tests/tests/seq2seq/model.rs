@@ -41,6 +41,8 @@ pub struct Variant {
     pub vocabulary: bool,
     /// A length that can vary; otherwise all inputs have [`MAX_LENGTH`] symbols.
     pub variable: bool,
+    /// Inputs of [`MAX_LENGTH`] symbols, of which shorter ones are filled with this one.
+    pub pad: Option<u16>,
     /// Added to the logit of the end token, in steps.
     pub end_bias: i32,
 }
@@ -53,6 +55,7 @@ impl Default for Variant {
             encoder: true,
             vocabulary: true,
             variable: true,
+            pad: None,
             end_bias: 0,
         }
     }
@@ -121,7 +124,8 @@ pub fn decoder_file(variant: Variant) -> Vec<u8> {
         let [symbols, x, states] = [(I32, 1), (I16, HIDDEN), (I16, HIDDEN)]
             .map(|(dtype, channels)| b.tensor(Arena, dtype, MAX_LENGTH, channels));
         for id in [symbols, x, states] {
-            b.tensors[usize::from(id)].rows_rule = variant.variable.into();
+            b.tensors[usize::from(id)].rows_rule =
+                (variant.variable && variant.pad.is_none()).into();
         }
         let embedding = random.embedding(&mut b, SYMBOLS.len());
         b.op(OpKind::Embedding, &[symbols], &[x], None, &embedding);
@@ -202,6 +206,7 @@ fn metadata(b: &mut Builder, variant: Variant) {
         hypothesis_len: (HIDDEN * size_of::<i16>()) as u32,
         end_symbol: if variant.vocabulary { 5 } else { NONE },
         separator: b.name(" "),
+        pad: variant.pad.map_or(NONE, u32::from),
     };
     b.meta(MetaKey::Decode, 1, decode.as_bytes());
 }

@@ -46,6 +46,9 @@ pub struct DecodeMeta {
     pub end_symbol: u32,
     /// Offset in the strings section of what stands between two tokens in a text.
     pub separator: u32,
+    /// What fills an encoder's input of fixed rows behind a shorter sequence: this symbol, or zeros (then 0) where the input
+    /// is no symbols; [`NONE`]: such an input must be given whole. Not looked at where the input's rows vary.
+    pub pad: u32,
 }
 
 impl DecodeMeta {
@@ -108,6 +111,6 @@ mod tests {
 
     #[test]
     fn the_record_has_the_documented_size() {
-        assert_eq!(size_of::<DecodeMeta>(), 56);
+        assert_eq!(size_of::<DecodeMeta>(), 60);
     }
 }

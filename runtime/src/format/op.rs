@@ -101,6 +101,8 @@ op_kinds! {
     Rotary = 49,
     /// Weighted sums of rows.
     WeightedRows = 50,
+    /// The rows of a sequence, and zeros in the place of its padding.
+    ClearRows = 51,
 }
 
 /// One operator.

@@ -82,14 +82,23 @@ impl<'a> Model<'a> {
         let symbols = self.symbols().len();
         let end = DecodeMeta::optional(decode.end_symbol);
         let written = symbols > 0 || end.is_some();
+        let known = |symbol| symbols == 0 && symbol <= MAX_TOKENS || symbol < symbols;
+        let pad = DecodeMeta::optional(decode.pad);
+        let fills = |pad| {
+            if input.dtype() == DType::I32 {
+                known(pad)
+            } else {
+                pad == 0
+            }
+        };
+        // What is shorter than the input must be no longer than it when it is filled.
+        let fillable = input.rows_rule != 0 || input.rows() == self.max_length();
         all([
             (decode.encode != decode.step, "encode"),
             (entry.inputs().count() == 1, "encode"),
             (!written || is_tokens(input, input.rows()), "input"),
-            (
-                end.is_none_or(|end| symbols == 0 && end <= MAX_TOKENS || end < symbols),
-                "end_symbol",
-            ),
+            (end.is_none_or(known), "end_symbol"),
+            (pad.is_none_or(|pad| fills(pad) && fillable), "pad"),
         ])
     }
 

@@ -162,6 +162,7 @@ impl<'a> OpView<'a> {
             OpKind::Constant if ALL => rows::check_constant(self),
             OpKind::Rotary if ALL => rotary::check(self),
             OpKind::WeightedRows if ALL => rows::check_weighted(self),
+            OpKind::ClearRows if ALL => rows::check_clear(self),
             _ => Err(OpError::UnknownKind),
         }
     }
@@ -205,6 +206,7 @@ impl<'a> OpView<'a> {
             OpKind::Constant if ALL => rows::run_constant(self, arena),
             OpKind::Rotary if ALL => rotary::run(self, arena),
             OpKind::WeightedRows if ALL => rows::run_weighted(self, arena),
+            OpKind::ClearRows if ALL => rows::run_clear(self, arena),
             _ => Err(OpError::UnknownKind),
         }
     }

@@ -1,5 +1,6 @@
 //! Constant: a tensor out of the weights section. WeightedRows: weights `[q, t]` int16 times rows `[t, c]` int8 or int16,
-//! result `[q, c]` in either width, scratch int32 `[c]`.
+//! result `[q, c]` in either width, scratch int32 `[c]`. ClearRows: rows `[t, c]` of a sequence, copied to the first of as many
+//! rows, the rest of which are cleared.
 
 use super::arena::{self, Values, ValuesMut};
 use super::elementwise::RequantizeParams;
@@ -80,4 +81,32 @@ fn weigh<'w, X: Activation, Y: Activation>(
     while let (Some(w), Some(y)) = (weights.next(), rows.next()) {
         weighted_rows(w, x, by, sums, y);
     }
+}
+
+/// ClearRows: input `[t, c]`, of which a sequence may use fewer rows; output `[t, c]` of the same type and zero point, all of
+/// its rows in use: those of the input, then rows of 0.0.
+pub(super) fn check_clear(op: &OpView) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(op.input_count() == 1, OpError::MissingTensor)?;
+    require(
+        x.dtype == y.dtype && x.dtype() != DType::I32,
+        OpError::WrongType,
+    )?;
+    let same = x.rows() == y.rows() && x.channels() == y.channels();
+    let fits = same && x.zero_point == y.zero_point && y.rows_rule == 0;
+    require(fits, OpError::WrongShape)?;
+    op.require_disjoint(&[x, y])?;
+    op.params::<[u8; 0]>().map(drop)
+}
+
+pub(super) fn run_clear(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let [rows, all] = op.tensors(arena, [x, y])?;
+    let (kept, cleared) = all
+        .split_at_mut_checked(rows.len())
+        .ok_or(OpError::WrongShape)?;
+    kept.copy_from_slice(rows);
+    // Of all types but int8 the zero point is 0, in as many bytes.
+    cleared.fill(y.zero_point as u8);
+    Ok(())
 }

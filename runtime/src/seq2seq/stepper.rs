@@ -66,10 +66,18 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
             return Err(DecodeError::PartialRow { elements, channels });
         }
         self.prepare(rows)?;
+        let pad = self.padding(encode, index)?.to_le_bytes();
+        let pad = pad.get(..T::DTYPE.size()).unwrap_or(&pad);
         let slots = self.session.input::<T>(encode, index)?;
-        slots.iter_mut().zip(input).for_each(|(slot, x)| {
-            slot.as_mut_bytes().copy_from_slice(x.as_bytes());
-        });
+        let given = input.iter().map(T::as_bytes);
+        let rest = core::iter::repeat(pad);
+        slots
+            .iter_mut()
+            .zip(given.chain(rest))
+            .for_each(|(slot, x)| {
+                let bytes = slot.as_mut_bytes().iter_mut();
+                bytes.zip(x).for_each(|(slot, x)| *slot = *x);
+            });
         Ok(self.session.run(encode)?)
     }
 
@@ -109,8 +117,10 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         }
         let end = DecodeMeta::optional(self.meta.end_symbol);
         self.prepare(count + usize::from(end.is_some()))?;
+        let rest = core::iter::repeat(self.padding(encode, index)?);
         let slots = self.session.input::<i32>(encode, index)?;
         let symbols = symbols.map(i32::from).chain(end.map(|end| end as i32));
+        let symbols = symbols.chain(rest);
         slots
             .iter_mut()
             .zip(symbols)
@@ -123,6 +133,15 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok((encode, self.meta.input as usize))
     }
 
+    /// What fills the rest of an input with more rows than the sequence: the pad symbol, or what stands for 0.0.
+    fn padding(&self, encode: usize, index: usize) -> Result<i32, DecodeError> {
+        let input = self.session.input_record(encode, index)?;
+        Ok(match input.dtype() {
+            DType::I32 => self.meta.pad as i32,
+            _ => input.zero_point,
+        })
+    }
+
     /// Forgets the last input and makes room for one of so many rows.
     fn prepare(&mut self, length: usize) -> Result<(), DecodeError> {
         if length == 0 {
@@ -130,14 +149,14 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         }
         let (encode, index) = self.encoder()?;
         let max = self.model().max_length();
-        if max == 0 {
-            let needed = self.session.input_record(encode, index)?.rows();
-            if length != needed {
-                return Err(DecodeError::WrongLength { length, needed });
-            }
-        } else if length > max {
+        let input = self.session.input_record(encode, index)?;
+        let fixed = input.rows_rule == 0 && DecodeMeta::optional(self.meta.pad).is_none();
+        let needed = input.rows();
+        if (fixed || max == 0) && length != needed {
+            return Err(DecodeError::WrongLength { length, needed });
+        } else if max > 0 && length > max {
             return Err(DecodeError::InputTooLong { length, max });
-        } else {
+        } else if max > 0 {
             self.session.set_length(length)?;
         }
         self.session.reset();

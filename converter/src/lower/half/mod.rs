@@ -119,8 +119,12 @@ impl Lowering<'_> {
             Op::MaxChannels => self.half_plain(node, OpKind::MaxChannels),
             Op::MeanChannels => self.half_plain(node, OpKind::MeanChannels),
             Op::Gate { per_row, factor } => self.half_gate(node, *per_row, *factor),
-            Op::Reshape => {
+            Op::Reshape | Op::Sequence => {
                 self.reshape(node);
+                Ok(())
+            }
+            Op::ClearRows => {
+                self.clear_rows(node);
                 Ok(())
             }
             Op::ConcatRows => self.concat_rows(node),

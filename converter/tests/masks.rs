@@ -1,0 +1,483 @@
+//! Padding masks in bundles: what becomes of them, how padded sentences are decoded, and every use that is refused. How close
+//! masked systems come to PyTorch is in `seq2seq.rs`.
+
+mod common;
+
+use attn_converter::bundle::convert::{Options, convert};
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::decode::{Decoder, Input, Search};
+use attn_converter::error::ConvertError;
+use attn_converter::quantize::Precision;
+use attn_converter::runner::{AlignedBytes, ModelFile};
+use attn_runtime::Session;
+use attn_runtime::format::{NONE, OpKind};
+use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::kernels::top_k::top_k;
+use common::Folder;
+use indicatif::ProgressBar;
+use std::path::{Path, PathBuf};
+use tract_onnx::pb;
+
+const LONGEST: usize = 12;
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/seq2seq");
+    fixtures.join(name)
+}
+
+fn converted(manifest: &Path) -> Result<ModelFile, ConvertError> {
+    let options = Options {
+        precision: Precision::Int8,
+        range: RangeMethod::MinMax,
+    };
+    convert(manifest, &options, &ProgressBar::hidden())
+}
+
+fn file_of(system: &str) -> ModelFile {
+    let manifest = fixture(&format!("{system}_dynamo.bundle.toml"));
+    converted(&manifest).unwrap_or_else(|error| panic!("{system}: {error}"))
+}
+
+/// Operators of an entry point.
+fn kinds(file: &ModelFile, entry: &str) -> Vec<OpKind> {
+    let model = file.model();
+    let entry = &model.entries()[model.entry(entry).unwrap()];
+    let ops = model.ops()[entry.ops()].iter();
+    ops.map(|op| op.kind().unwrap()).collect()
+}
+
+#[test]
+fn rows_are_cleared_where_somebody_could_see_them_only() {
+    // The memory is cleared, but the step looks at no row of padding anyway.
+    for system in [
+        "masked_zero",
+        "masked_added",
+        "masked_bool",
+        "masked_dynamic",
+    ] {
+        let file = file_of(system);
+        let all = [kinds(&file, "encode"), kinds(&file, "step")].concat();
+        assert!(!all.contains(&OpKind::ClearRows), "{system}: {all:?}");
+    }
+    // A second reader of the memory sees all of it.
+    let folder = Folder::new();
+    let step = |graph: &mut pb::GraphProto| {
+        graph.output.push(pb::ValueInfoProto {
+            name: "seen".into(),
+            ..graph.output[0].clone()
+        });
+        graph.node.push(pb::NodeProto {
+            op_type: "Relu".into(),
+            input: vec!["memory".into()],
+            output: vec!["seen".into()],
+            ..Default::default()
+        });
+    };
+    let manifest = manifest(
+        &folder,
+        "masked_zero",
+        Changes {
+            step: &step,
+            ..Changes::NONE
+        },
+    );
+    let file = converted(&manifest).unwrap();
+    let encode = kinds(&file, "encode");
+    assert!(encode.contains(&OpKind::ClearRows), "{encode:?}");
+}
+
+#[test]
+fn an_encoder_that_hides_padding_does_no_more_than_the_sentence_asks_for() {
+    let file = file_of("masked_transformer");
+    let model = file.model();
+    let encode = &model.entries()[model.entry("encode").unwrap()];
+    let mut rows = 0;
+    for op in &model.ops()[encode.ops()] {
+        for id in op.inputs().chain(op.outputs()) {
+            let tensor = model.tensor(id).unwrap();
+            if tensor.rows() == LONGEST && tensor.rank == 2 {
+                rows += 1;
+                assert_ne!(tensor.rows_rule, 0, "{}", model.name(tensor.name));
+            }
+        }
+    }
+    assert!(rows > 20, "{rows} tensors of rows");
+}
+
+/// What the runtime decodes of a sentence is what comes of writing out its padding.
+#[test]
+fn decoding_fills_the_rest_of_the_input_with_the_symbol_of_the_padding() {
+    let file = file_of("masked_zero");
+    let model = file.model();
+    assert_eq!(model.max_length(), LONGEST);
+    let meta = model.decode().unwrap();
+    assert_eq!(meta.pad, 0);
+    let mut decoder = Decoder::new(model);
+    for length in 1..=LONGEST {
+        let symbols: Vec<u16> = (0..length as u16).map(|i| 1 + (7 * i + 3) % 29).collect();
+        let got = decoder.decode(&Input::Symbols(symbols.clone()), Search::Greedy);
+        let got = got.unwrap().remove(0).tokens;
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        session.set_length(length).unwrap();
+        let input = session.input::<i32>(meta.encode as usize, 0).unwrap();
+        assert_eq!(input.len(), LONGEST);
+        input.fill(0);
+        input
+            .iter_mut()
+            .zip(&symbols)
+            .for_each(|(slot, &s)| *slot = s.into());
+        session.run(meta.encode as usize).unwrap();
+        let (mut token, mut expected) = (meta.start as i32, Vec::new());
+        let step = meta.step as usize;
+        for _ in 0..meta.max_tokens {
+            session.input::<i32>(step, 0).unwrap()[0] = token;
+            session.run(step).unwrap();
+            let scale = session.output_record(step, 0).unwrap().scale;
+            let logits = session.output::<i16>(step, 0).unwrap();
+            let (mut best, mut score) = ([0], [0]);
+            top_k(logits, score_multiplier(scale), &mut best, &mut score);
+            token = best[0];
+            if token == meta.end as i32 {
+                break;
+            }
+            expected.push(token as u16);
+        }
+        assert_eq!(got, expected, "length {length}");
+    }
+    let none = decoder.decode(&Input::Symbols(vec![]), Search::Greedy);
+    assert!(none.unwrap_err().to_string().contains("empty"));
+    let long = decoder.decode(&Input::Symbols(vec![3; 13]), Search::Greedy);
+    assert!(long.unwrap_err().to_string().contains("12 at most"));
+}
+
+#[test]
+fn an_input_of_variable_length_needs_no_padding() {
+    let file = file_of("masked_dynamic");
+    assert_eq!(file.model().decode().unwrap().pad, NONE);
+}
+
+type Change<'c, T> = &'c dyn Fn(&mut T);
+
+/// What a test does to the files of a system.
+#[derive(Clone, Copy)]
+struct Changes<'c> {
+    manifest: &'c dyn Fn(&str) -> String,
+    encode: Change<'c, pb::GraphProto>,
+    step: Change<'c, pb::GraphProto>,
+}
+
+impl Changes<'_> {
+    const NONE: Self = Self {
+        manifest: &|text| text.into(),
+        encode: &|_| {},
+        step: &|_| {},
+    };
+}
+
+/// The bundle of a system in `folder`, changed.
+fn manifest(folder: &Folder, system: &str, changes: Changes) -> PathBuf {
+    let name = |end: &str| format!("{system}_dynamo.{end}");
+    folder.onnx_of(
+        fixture(&name("encode.onnx")),
+        &name("encode.onnx"),
+        changes.encode,
+    );
+    folder.onnx_of(
+        fixture(&name("step.onnx")),
+        &name("step.onnx"),
+        changes.step,
+    );
+    let npz = format!("{system}.npz");
+    folder.write(&npz, &std::fs::read(fixture(&npz)).unwrap());
+    let text = std::fs::read_to_string(fixture(&name("bundle.toml"))).unwrap();
+    folder
+        .write("bundle.toml", (changes.manifest)(&text).as_bytes())
+        .into()
+}
+
+fn refused(system: &str, changes: Changes, expected: &[&str]) {
+    let folder = Folder::new();
+    let manifest = manifest(&folder, system, changes);
+    let message = converted(&manifest).expect_err("it is refused").to_string();
+    for part in expected {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn a_mask_that_the_manifest_gets_wrong_is_named() {
+    let replaced = |from: &'static str, to: &'static str, expected: &[&str]| {
+        let change = |text: &str| {
+            assert!(text.contains(from));
+            text.replace(from, to)
+        };
+        let changes = Changes {
+            manifest: &change,
+            ..Changes::NONE
+        };
+        refused(
+            "masked_zero",
+            changes,
+            &[&["bundle.toml"], expected].concat(),
+        );
+    };
+    let mask = "mask = \"mask\"";
+    replaced(
+        mask,
+        "mask = \"colour\"",
+        &["no entry has an input `colour`"],
+    );
+    replaced(mask, "mask = \"symbols\"", &["`symbols` is also named"]);
+    replaced(
+        mask,
+        "mask = \"memory\"",
+        &["[state] memory", "wired in [state]"],
+    );
+    replaced(mask, "", &["`pad`", "no `mask`"]);
+    replaced(
+        mask,
+        "padding_mask = \"mask\"\nmask = \"mask\"",
+        &["name one input"],
+    );
+    replaced("pad = 0", "", &["mask `mask` but no `pad`"]);
+    replaced("pad = 0", "pad = 30", &["pad 30", "30 symbols"]);
+    replaced(
+        "pad = 0",
+        "pad = \"<pad>\"",
+        &["`<pad>` is not in the vocabulary"],
+    );
+    replaced(
+        "max_length = 12",
+        "max_length = 20",
+        &["12 elements", "sequence 20"],
+    );
+    let state = "[state]\nmask = { from = [\"encode.state\"], to = \"step.mask\" }";
+    replaced("[state]", state, &["[state] mask", "wired in [state]"]);
+}
+
+#[test]
+fn a_mask_without_a_greatest_length_has_its_own() {
+    let folder = Folder::new();
+    let change = |text: &str| text.replace("max_length = 12", "");
+    let changes = Changes {
+        manifest: &change,
+        ..Changes::NONE
+    };
+    let manifest = manifest(&folder, "masked_bool", changes);
+    assert_eq!(converted(&manifest).unwrap().model().max_length(), LONGEST);
+}
+
+#[test]
+fn a_mask_that_nobody_named_is_no_mask() {
+    let change = |text: &str| {
+        let kept = text
+            .lines()
+            .filter(|l| !l.starts_with("mask") && !l.starts_with("pad"));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    let changes = Changes {
+        manifest: &change,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_zero",
+        changes,
+        &["node_eq", "as mask in the bundle's [decode]"],
+    );
+}
+
+#[test]
+fn a_mask_of_the_other_convention_is_refused() {
+    let change = |text: &str| text.replace("mask = \"mask\"", "padding_mask = \"mask\"");
+    let changes = Changes {
+        manifest: &change,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_bool",
+        changes,
+        &["shows the padding and hides the sequence", "padding_mask"],
+    );
+    let change = |text: &str| text.replace("padding_mask = \"mask\"", "mask = \"mask\"");
+    let changes = Changes {
+        manifest: &change,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_transformer",
+        changes,
+        &["shows the padding and hides the sequence"],
+    );
+}
+
+/// The one node of this kind.
+fn node<'g>(graph: &'g mut pb::GraphProto, op: &str) -> &'g mut pb::NodeProto {
+    let mut found = graph.node.iter_mut().filter(|node| node.op_type == op);
+    found.next().unwrap_or_else(|| panic!("no {op}"))
+}
+
+fn integers(name: &str, values: &[i64]) -> pb::TensorProto {
+    pb::TensorProto {
+        name: name.into(),
+        data_type: pb::tensor_proto::DataType::Int64 as i32,
+        dims: vec![values.len() as i64],
+        raw_data: values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_mask_that_does_more_than_hide_padding_is_refused_with_its_node() {
+    let step = |system: &str, change: Change<pb::GraphProto>, expected: &[&str]| {
+        refused(
+            system,
+            Changes {
+                step: change,
+                ..Changes::NONE
+            },
+            expected,
+        );
+    };
+    // Scores of the padding are lowered, but not hidden.
+    let soft = |graph: &mut pb::GraphProto| {
+        let fill = node(graph, "Where").input[1].clone();
+        let fill = graph
+            .initializer
+            .iter_mut()
+            .find(|t| t.name == fill)
+            .unwrap();
+        fill.raw_data = (-5f32).to_le_bytes().to_vec();
+    };
+    step(
+        "masked_zero",
+        &soft,
+        &["node_masked_fill", "adds -5 to scores in the padding"],
+    );
+    // A function of the mask.
+    let curved = |graph: &mut pb::GraphProto| {
+        let lowered = |node: &&mut pb::NodeProto| node.input[0] == "sub";
+        let node = graph.node.iter_mut().find(lowered).unwrap();
+        node.op_type = "Sigmoid".into();
+        node.input.truncate(1);
+    };
+    step(
+        "masked_added",
+        &curved,
+        &["Sigmoid", "a padding mask can hide keys"],
+    );
+    // A mask added to something else than scores.
+    let added = |graph: &mut pb::GraphProto| node(graph, "Mul").op_type = "Add".into();
+    let changes = Changes {
+        encode: &added,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_zero",
+        changes,
+        &["node_mul", "a padding mask can hide keys"],
+    );
+    // Rows of the padding doubled, not cleared.
+    let negated = |graph: &mut pb::GraphProto| {
+        let multiplied = node(graph, "Mul");
+        let mask = multiplied.input[1].clone();
+        multiplied.input[1] = "doubled".into();
+        let at = graph
+            .node
+            .iter()
+            .position(|node| node.op_type == "Mul")
+            .unwrap();
+        graph.node.insert(
+            at,
+            pb::NodeProto {
+                op_type: "Add".into(),
+                input: vec![mask.clone(), mask],
+                output: vec!["doubled".into()],
+                ..Default::default()
+            },
+        );
+    };
+    let changes = Changes {
+        encode: &negated,
+        ..Changes::NONE
+    };
+    refused("masked_zero", changes, &["must stay in the sequence (1)"]);
+    // Another key is hidden than the one that is padding.
+    let shifted = |graph: &mut pb::GraphProto| {
+        graph
+            .initializer
+            .push(integers("order", &[11, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]));
+        let equal = node(graph, "Equal");
+        equal.input[0] = "shifted".into();
+        let at = graph
+            .node
+            .iter()
+            .position(|node| node.op_type == "Equal")
+            .unwrap();
+        graph.node.insert(
+            at,
+            pb::NodeProto {
+                op_type: "Gather".into(),
+                input: vec!["mask".into(), "order".into()],
+                output: vec!["shifted".into()],
+                attribute: vec![pb::AttributeProto {
+                    name: "axis".into(),
+                    r#type: pb::attribute_proto::AttributeType::Int as i32,
+                    i: 1,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            },
+        );
+    };
+    step(
+        "masked_zero",
+        &shifted,
+        &["hides key 0 where another row is padding"],
+    );
+}
+
+#[test]
+fn a_mask_of_more_than_one_row_is_refused() {
+    let folded = |graph: &mut pb::GraphProto| {
+        let input = graph
+            .input
+            .iter_mut()
+            .find(|input| input.name == "mask")
+            .unwrap();
+        let Some(pb::type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
+            panic!("no tensor");
+        };
+        let dims = &mut tensor.shape.as_mut().unwrap().dim;
+        dims.push(dims[0].clone());
+        for (dim, size) in dims.iter_mut().zip([1, 3, 4]) {
+            dim.value = Some(pb::tensor_shape_proto::dimension::Value::DimValue(size));
+        }
+        for node in &mut graph.node {
+            for input in node.input.iter_mut().filter(|input| *input == "mask") {
+                *input = "unfolded".into();
+            }
+        }
+        graph.initializer.push(integers("row", &[1, 12]));
+        graph.node.insert(
+            0,
+            pb::NodeProto {
+                op_type: "Reshape".into(),
+                input: vec!["mask".into(), "row".into()],
+                output: vec!["unfolded".into()],
+                ..Default::default()
+            },
+        );
+    };
+    let changes = Changes {
+        step: &folded,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_zero",
+        changes,
+        &["mask `mask` of entry `step` is [1, 3, 4]", "one row"],
+    );
+}
