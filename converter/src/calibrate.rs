@@ -162,6 +162,11 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
                 .flat_map(output)
                 .collect();
         }
+        if let Op::Sequence = node.op
+            && graph.values[node.output.0].source.is_none()
+        {
+            all[node.output.0] = all[node.inputs[0].0].clone();
+        }
     }
     all
 }

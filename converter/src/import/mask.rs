@@ -354,8 +354,16 @@ impl Importer<'_> {
             .broadcast(&shape)
             .ok_or_else(|| node.form("the mask does not fit the scores"))?;
         let hidden = |x: f32| x <= HIDDEN;
+        let elements: Vec<Element> = mask.elements.iter().copied().collect();
+        let mut rows = elements.chunks(scores.key_count().max(1));
+        if rows.any(|row| row.iter().all(|element| hidden(element.inside))) {
+            return Err(node.form(
+                "the mask hides the whole sequence: name an input that is 1 in the padding (as key_padding_mask is) as \
+                 padding_mask in [decode], one that is 1 in the sequence as mask",
+            ));
+        }
         let mut padded = false;
-        for (at, element) in mask.elements.iter().enumerate() {
+        for (at, element) in elements.iter().enumerate() {
             let key = at % scores.key_count();
             match element.row {
                 Some(row) if hidden(element.outside) && row as usize == key => padded = true,
@@ -364,10 +372,6 @@ impl Importer<'_> {
                         "the mask hides key {key} where another row is padding; keys and mask must have the same rows"
                     )));
                 }
-                Some(_) if hidden(element.inside) => return Err(node.form(
-                    "the mask shows the padding and hides the sequence: name an input that is 1 in the padding (as \
-                     key_padding_mask is) as padding_mask in [decode], one that is 1 in the sequence as mask",
-                )),
                 Some(_) => {
                     return Err(node.form(format!(
                         "a mask that adds {} to scores in the padding; {SUPPORTED}",
@@ -379,7 +383,7 @@ impl Importer<'_> {
         }
         let shown =
             |(_, element): &(usize, &Element)| element.row.is_none() && !hidden(element.inside);
-        if padded && let Some((at, _)) = mask.elements.iter().enumerate().find(shown) {
+        if padded && let Some((at, _)) = elements.iter().enumerate().find(shown) {
             let key = at % scores.key_count();
             return Err(node.form(format!(
                 "the mask hides padding, but shows key {key} whatever the length of the sequence"
