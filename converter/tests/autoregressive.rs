@@ -13,7 +13,7 @@ use ndarray::{Array1, Array2, Array3, s};
 use std::path::{Path, PathBuf};
 
 /// Each with one of the exporters that write it.
-const SYSTEMS: [(&str, &str); 7] = [
+const SYSTEMS: [(&str, &str); 9] = [
     ("transformer", "dynamo"),
     ("transformer", "torchscript"),
     ("transformer_torch", "dynamo"),
@@ -21,6 +21,8 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("speech", "torchscript"),
     ("llama", "dynamo"),
     ("llama", "torchscript"),
+    ("transformer_padded", "dynamo"),
+    ("transformer_padded", "torchscript"),
 ];
 
 fn fixture(name: &str) -> PathBuf {
@@ -77,7 +79,7 @@ impl Recorded {
             input
                 .iter_mut()
                 .zip(symbols)
-                .for_each(|(x, &s)| *x = s as i32);
+                .for_each(|(x, &s)| *x = s.max(0) as i32);
         }
         if let Some((features, lengths)) = &self.features {
             session.set_length(lengths[sample] as usize).unwrap();

@@ -95,6 +95,25 @@ fn flags_and_manifest_make_the_same_file() {
     converted(&short, &by_flags);
 }
 
+#[test]
+fn flags_name_a_mask_as_a_manifest_does() {
+    let folder = Folder::new();
+    let (by_flags, by_manifest) = (folder.path("flags.attn"), folder.path("manifest.attn"));
+    let manifest = fixtures().join("masked_zero_dynamo.bundle.toml");
+    let manifest = manifest.display().to_string();
+    let mut flags = flags("masked_zero", &by_flags);
+    flags.extend(["--mask", "mask", "--pad", "0"].map(String::from));
+    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
+    let shown = attn(&["inspect", &by_flags]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let line = "sequences: at most 12 rows, padded with symbol 0\n";
+    assert!(shown.contains(line), "{shown}");
+    std::fs::remove_file(&by_flags).unwrap();
+    flags.extend(["--padding-mask", "mask"].map(String::from));
+    refused(&flags, &["--padding-mask", "cannot be used with"]);
+}
+
 /// Symbols and tokens by name, and a symbol behind every input.
 #[test]
 fn flags_name_vocabularies_as_a_manifest_does() {

@@ -42,32 +42,6 @@ fn a_decode_gives_the_same_bytes_on_the_emulated_m4() {
     }
 }
 
-/// Sentences of every length: an encoder that runs over padding, and one that hides it from its self-attention.
-#[test]
-fn padded_sentences_decode_to_the_same_bytes_on_the_emulated_m4() {
-    use attn_converter::bundle::convert::{Options, convert};
-    use attn_converter::calibrate::RangeMethod;
-    use attn_converter::quantize::Precision;
-
-    let inputs: Vec<Vec<u16>> = (1..=12u16)
-        .map(|n| (0..n).map(|i| 1 + (n * 7 + i * 3) % 29).collect())
-        .collect();
-    let fixtures = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/seq2seq"));
-    let options = Options {
-        precision: Precision::Int8,
-        range: RangeMethod::MinMax,
-    };
-    for system in ["masked_zero", "masked_transformer"] {
-        let manifest = fixtures.join(format!("{system}_dynamo.bundle.toml"));
-        let file = convert(&manifest, &options, &indicatif::ProgressBar::hidden()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("decoder.attn");
-        std::fs::write(&path, file.bytes()).unwrap();
-        let bytes = check(Core::M4, &path, &inputs).unwrap();
-        assert!(bytes > inputs.len() * 40, "{bytes} bytes compared");
-    }
-}
-
 #[test]
 fn the_application_prints_what_is_decoded_here() {
     use attn_converter::decode::{self, Decoder};

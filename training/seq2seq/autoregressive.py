@@ -26,7 +26,7 @@ from transformers import EncoderLayer, sinusoidal  # noqa: E402
 VOCABULARY, WIDTH, HEADS, HIDDEN = 30, 32, 4, 64
 LONGEST, FRAMES, BANDS = 12, 24, 20
 SAMPLES, TOKENS = 12, 10
-START, END = 0, 1
+START, END, PAD = 0, 1, 0
 
 
 class Words(nn.Module):
@@ -106,14 +106,14 @@ class TextDecoder(nn.Module):
 class TorchEncoder(nn.Module):
     """The same of PyTorch's own layers, pre-norm, with sinusoidal positions."""
 
-    def __init__(self):
+    def __init__(self, layer=EncoderLayer):
         super().__init__()
         self.embed = Words(LONGEST, False)
-        layer = EncoderLayer(WIDTH, HEADS, HIDDEN, dropout=0.0, batch_first=True, norm_first=True)
+        layer = layer(WIDTH, HEADS, HIDDEN, dropout=0.0, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
 
-    def forward(self, symbols):
-        return self.layers(self.embed(symbols))
+    def forward(self, symbols, padding=None):
+        return self.layers(self.embed(symbols), src_key_padding_mask=padding)
 
 
 class SpeechEncoder(nn.Module):
@@ -150,8 +150,9 @@ class TorchDecoder(nn.Module):
         self.register_buffer("future", torch.full((TOKENS, TOKENS), -math.inf).triu(1))
         self.out = nn.Linear(WIDTH, VOCABULARY)
 
-    def forward(self, tokens, memory):
-        return self.out(self.layers(self.embed(tokens), memory, tgt_mask=self.future, tgt_is_causal=False))
+    def forward(self, tokens, memory, padding=None):
+        return self.out(self.layers(self.embed(tokens), memory, tgt_mask=self.future, tgt_is_causal=False,
+                                    memory_key_padding_mask=padding))
 
 
 class Language(nn.Module):
@@ -168,15 +169,20 @@ class Language(nn.Module):
 
 
 class System:
-    def __init__(self, encoder, step, features=False, exporters=("dynamo", "torchscript")):
-        self.encoder, self.step, self.exporters = encoder, step, exporters
+    """Both modules; a `padded` one takes sentences of LONGEST symbols and a mask that is true in the padding."""
+
+    def __init__(self, encoder, step, features=False, exporters=("dynamo", "torchscript"), padded=False):
+        self.encoder, self.step, self.exporters, self.padded = encoder, step, exporters, padded
         self.input = "features" if features else "symbols"
         self.longest = FRAMES if features else LONGEST
-        self.step_inputs = ["tokens"] + (["memory"] if encoder else [])
+        self.masks = ["padding"] if padded else []
 
-    def feed(self, rows):
-        """One input, as the encoder takes it."""
-        return torch.from_numpy(rows[None])
+    def feed(self, rows, length):
+        """Inputs of the encoder by name, the mask with them."""
+        if not self.padded:
+            return {self.input: torch.from_numpy(rows[None, :length])}
+        padding = torch.arange(LONGEST)[None] >= length
+        return {self.input: torch.from_numpy(np.where(padding, PAD, rows[None])), "padding": padding}
 
 
 SYSTEMS = {
@@ -184,6 +190,7 @@ SYSTEMS = {
     "transformer_torch": lambda: System(TorchEncoder(), TorchDecoder(), exporters=["dynamo"]),
     "speech": lambda: System(SpeechEncoder(), TextDecoder(), features=True),
     "llama": lambda: System(None, Language()),
+    "transformer_padded": lambda: System(TorchEncoder(nn.TransformerEncoderLayer), TorchDecoder(), padded=True),
 }
 
 
@@ -216,7 +223,8 @@ def record(system, rng):
         for i in range(SAMPLES):
             feeds = [torch.from_numpy(tokens[i][None])]
             if system.encoder:
-                feeds.append(system.encoder(system.feed(rows[i, : lengths[i]])))
+                inputs = system.feed(rows[i], lengths[i])
+                feeds += [system.encoder(*inputs.values()), *(inputs[name] for name in system.masks)]
             recording["logits"][i] = system.step(*feeds)[0]
     return recording
 
@@ -228,8 +236,15 @@ def export(system, folder, name, exporter):
         onnx_files.export(system.step, (tokens,), folder / f"{name}_{exporter}.step.onnx", dynamo, ["tokens"], ["logits"])
         return
     example = {"symbols": torch.arange(LONGEST)[None], "features": torch.randn(1, FRAMES, BANDS)}[system.input]
+    masks = [torch.arange(LONGEST)[None] >= LONGEST - 3 for _ in system.masks]
     with torch.no_grad():
-        memory = system.encoder(example)
+        memory = system.encoder(example, *masks)
+    if system.padded:
+        for entry, module, inputs, names, output in [("encode", system.encoder, [example], ["symbols"], "memory"),
+                                                     ("step", system.step, [tokens, memory], ["tokens", "memory"], "logits")]:
+            onnx_files.export(module, (*inputs, *masks), folder / f"{name}_{exporter}.{entry}.onnx", dynamo,
+                              names + system.masks, [output])
+        return
     onnx_files.export(system.encoder, (example,), folder / f"{name}_{exporter}.encode.onnx", dynamo, [system.input],
                       ["memory"], {system.input: 1} | ({} if dynamo else {"memory": 1}), system.longest)
     onnx_files.export(system.step, (tokens, memory), folder / f"{name}_{exporter}.step.onnx", dynamo,
@@ -244,8 +259,10 @@ def check(system, folder, name, exporter, recording):
     for i, tokens in enumerate(recording["tokens"]):
         feeds = {"tokens": tokens[None]}
         if encode:
-            rows = recording[system.input][i, : recording[f"{system.input}_len"][i]]
-            feeds["memory"] = encode.run(None, {system.input: rows[None]})[0]
+            inputs = system.feed(recording[system.input][i], recording[f"{system.input}_len"][i])
+            inputs = {name: value.numpy() for name, value in inputs.items()}
+            feeds["memory"] = encode.run(None, inputs)[0]
+            feeds.update({name: inputs[name] for name in system.masks})
         worst = max(worst, np.abs(step.run(None, feeds)[0][0] - recording["logits"][i]).max())
     if worst > 1e-4:
         raise SystemExit(f"{name}, {exporter}: differs by {worst}")
@@ -264,6 +281,7 @@ def bundle(system, name, exporter):
         lines += ["[state]", 'memory = { from = ["encode.memory"], to = "step.memory" }', ""]
     lines += ["[decode]"]
     lines += ['encode = "encode"', f'input = "{system.input}"'] if system.encoder else []
+    lines += ['padding_mask = "padding"', f"pad = {PAD}"] if system.padded else []
     lines += ['step = "step"', 'token = "tokens"', 'logits = "logits"']
     lines += [f"start = {START}", f"end = {END}", f"max_tokens = {TOKENS}"]
     return "\n".join(lines) + "\n"
@@ -276,6 +294,7 @@ def main():
     arguments = parser.parse_args()
     arguments.outputs.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # the TorchScript exporter cannot trace the fused layer
     for number, (name, make) in enumerate(SYSTEMS.items()):
         if arguments.only and name not in arguments.only:
             continue

@@ -63,6 +63,20 @@ pub struct Bundle {
     /// Symbol to put behind every input: its number, or its name.
     #[arg(long, value_name = "SYMBOL", requires = "entry")]
     end_symbol: Option<String>,
+    /// The input, of any entry point that has it, that is 1 in the sequence and 0 in its padding.
+    #[arg(long, value_name = "INPUT", requires = "entry")]
+    mask: Option<String>,
+    /// The same, but 0 in the sequence and 1 in its padding.
+    #[arg(
+        long,
+        value_name = "INPUT",
+        requires = "entry",
+        conflicts_with = "mask"
+    )]
+    padding_mask: Option<String>,
+    /// Symbol that the padding is made of: its number, or its name.
+    #[arg(long, value_name = "SYMBOL", requires = "entry")]
+    pad: Option<String>,
     /// What stands between two tokens in a text.
     #[arg(long, value_name = "TEXT", requires = "vocab")]
     separator: Option<String>,
@@ -92,6 +106,9 @@ impl Bundle {
             ("max_tokens", self.max_tokens.map(Value::from)),
             ("candidates", self.candidates.map(Value::from)),
             ("end_symbol", self.end_symbol.as_deref().map(token)),
+            ("mask", text(&self.mask)),
+            ("padding_mask", text(&self.padding_mask)),
+            ("pad", self.pad.as_deref().map(token)),
         ];
         let calibrate = calibrate.map(|path| Value::from(path.display().to_string()));
         let mut manifest = table([

@@ -3,7 +3,7 @@
 use super::{CommandResult, table};
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
-use attn_runtime::format::{DecodeMeta, OpRecord, Storage, TensorRecord};
+use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage, TensorRecord};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -99,9 +99,26 @@ fn decoding(model: Model) -> String {
         names(model.symbols().len()),
     );
     if model.max_length() > 0 {
-        text += &format!("sequences: at most {} rows\n", model.max_length());
+        let padding = padding(model, decode).unwrap_or_default();
+        text += &format!("sequences: at most {} rows{padding}\n", model.max_length());
     }
     text
+}
+
+/// What fills the rows behind a shorter sequence, if anything does.
+fn padding(model: Model, decode: &DecodeMeta) -> Option<String> {
+    let encode = DecodeMeta::optional(decode.encode)?;
+    let pad = DecodeMeta::optional(decode.pad)?;
+    let id = model
+        .entries()
+        .get(encode)?
+        .inputs()
+        .nth(decode.input as usize)?;
+    let input = model.tensor(id).filter(|input| input.rows_rule == 0)?;
+    Some(match input.dtype() {
+        DType::I32 => format!(", padded with symbol {pad}"),
+        _ => ", padded with zeros".into(),
+    })
 }
 
 /// A token by number and, if it has one, name.

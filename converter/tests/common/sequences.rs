@@ -44,7 +44,7 @@ const fn transformer(name: &'static str, title: &'static str) -> Sequence {
 }
 
 /// Every system with recorded logits, in the order of the table.
-pub const SEQUENCES: [Sequence; 15] = [
+pub const SEQUENCES: [Sequence; 21] = [
     recurrent("plain_gru", "GRU, last state, GRU"),
     recurrent("plain_gru2", "2 GRU layers, last states, 2 GRU layers"),
     recurrent("additive", "additive attention"),
@@ -62,6 +62,20 @@ pub const SEQUENCES: [Sequence; 15] = [
     ),
     recurrent("lstm", "LSTM, additive attention"),
     recurrent("bilstm", "bidirectional LSTM encoder, additive attention"),
+    recurrent("masked_bool", "padded, `masked_fill(~mask, -inf)`"),
+    recurrent(
+        "masked_zero",
+        "padded, `masked_fill(mask == 0, -1e9)`, memory cleared",
+    ),
+    recurrent(
+        "masked_added",
+        "padded, `(1 - mask) * -1e9` added, memory cleared",
+    ),
+    recurrent("masked_dynamic", "a mask of ones over a dynamic axis"),
+    recurrent(
+        "masked_transformer",
+        "padded, `src_key_padding_mask`, `scaled_dot_product_attention`",
+    ),
     transformer("transformer", "transformer encoder-decoder, own attention"),
     transformer(
         "transformer_torch",
@@ -72,6 +86,10 @@ pub const SEQUENCES: [Sequence; 15] = [
         "speech: convolutions, self-attention encoder, attention decoder",
     ),
     transformer("llama", "llama-style language model, rotary, grouped"),
+    transformer(
+        "transformer_padded",
+        "padded, `src_key_padding_mask`, `memory_key_padding_mask`",
+    ),
 ];
 
 /// Where the fixtures are.
