@@ -7,14 +7,17 @@ use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};
 use attn_converter::error::ConvertError;
+use attn_converter::files::write_npz;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{AlignedBytes, ModelFile};
-use attn_runtime::Session;
 use attn_runtime::format::{NONE, OpKind};
 use attn_runtime::kernels::softmax::score_multiplier;
 use attn_runtime::kernels::top_k::top_k;
+use attn_runtime::seq2seq::Greedy;
+use attn_runtime::{Element, Model, Session};
 use common::Folder;
 use indicatif::ProgressBar;
+use ndarray::{Array1, Array2, Array3};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 
@@ -104,51 +107,127 @@ fn an_encoder_that_hides_padding_does_no_more_than_the_sentence_asks_for() {
     assert!(rows > 20, "{rows} tensors of rows");
 }
 
+/// Greedy tokens of an input whose padding is written out, entry point by entry point.
+fn by_hand<T: Element + Copy>(model: Model, length: usize, rows: &[T], pad: T) -> Vec<u16> {
+    let meta = model.decode().unwrap();
+    let (encode, step) = (meta.encode as usize, meta.step as usize);
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    session.set_length(length).unwrap();
+    let input = session.input::<T>(encode, 0).unwrap();
+    assert_eq!(input.len(), LONGEST * rows.len() / length);
+    input.fill(pad);
+    input[..rows.len()].copy_from_slice(rows);
+    session.run(encode).unwrap();
+    let (mut token, mut tokens) = (meta.start as i32, Vec::new());
+    for _ in 0..meta.max_tokens {
+        session.input::<i32>(step, 0).unwrap()[0] = token;
+        session.run(step).unwrap();
+        let scale = session.output_record(step, 0).unwrap().scale;
+        let logits = session.output::<i16>(step, 0).unwrap();
+        let (mut best, mut score) = ([0], [0]);
+        top_k(logits, score_multiplier(scale), &mut best, &mut score);
+        token = best[0];
+        if token == meta.end as i32 {
+            break;
+        }
+        tokens.push(token as u16);
+    }
+    tokens
+}
+
 /// What the runtime decodes of a sentence is what comes of writing out its padding.
 #[test]
 fn decoding_fills_the_rest_of_the_input_with_the_symbol_of_the_padding() {
     let file = file_of("masked_zero");
     let model = file.model();
     assert_eq!(model.max_length(), LONGEST);
-    let meta = model.decode().unwrap();
-    assert_eq!(meta.pad, 0);
+    assert_eq!(model.decode().unwrap().pad, 0);
     let mut decoder = Decoder::new(model);
     for length in 1..=LONGEST {
         let symbols: Vec<u16> = (0..length as u16).map(|i| 1 + (7 * i + 3) % 29).collect();
-        let got = decoder.decode(&Input::Symbols(symbols.clone()), Search::Greedy);
-        let got = got.unwrap().remove(0).tokens;
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-        session.set_length(length).unwrap();
-        let input = session.input::<i32>(meta.encode as usize, 0).unwrap();
-        assert_eq!(input.len(), LONGEST);
-        input.fill(0);
-        input
-            .iter_mut()
-            .zip(&symbols)
-            .for_each(|(slot, &s)| *slot = s.into());
-        session.run(meta.encode as usize).unwrap();
-        let (mut token, mut expected) = (meta.start as i32, Vec::new());
-        let step = meta.step as usize;
-        for _ in 0..meta.max_tokens {
-            session.input::<i32>(step, 0).unwrap()[0] = token;
-            session.run(step).unwrap();
-            let scale = session.output_record(step, 0).unwrap().scale;
-            let logits = session.output::<i16>(step, 0).unwrap();
-            let (mut best, mut score) = ([0], [0]);
-            top_k(logits, score_multiplier(scale), &mut best, &mut score);
-            token = best[0];
-            if token == meta.end as i32 {
-                break;
-            }
-            expected.push(token as u16);
-        }
-        assert_eq!(got, expected, "length {length}");
+        let rows: Vec<i32> = symbols.iter().map(|&s| s.into()).collect();
+        let expected = by_hand(model, length, &rows, 0);
+        let got = decoder.decode(&Input::Symbols(symbols), Search::Greedy);
+        assert_eq!(got.unwrap()[0].tokens, expected, "length {length}");
     }
     let none = decoder.decode(&Input::Symbols(vec![]), Search::Greedy);
     assert!(none.unwrap_err().to_string().contains("empty"));
     let long = decoder.decode(&Input::Symbols(vec![3; 13]), Search::Greedy);
     assert!(long.unwrap_err().to_string().contains("12 at most"));
+}
+
+/// Features have no symbol for padding: it is rows of zero.
+#[test]
+fn features_are_padded_with_zeros() {
+    const CHANNELS: usize = 16;
+    let folder = Folder::new();
+    let encode = |graph: &mut pb::GraphProto| {
+        // The rows that were looked up are given.
+        graph.node.retain(|node| node.output[0] != "embedding");
+        let real = pb::tensor_proto::DataType::Float as i32;
+        let input = graph
+            .input
+            .iter_mut()
+            .find(|i| i.name == "symbols")
+            .unwrap();
+        input.name = "embedding".into();
+        let Some(pb::type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
+            panic!("no tensor");
+        };
+        tensor.elem_type = real;
+        let dims = &mut tensor.shape.as_mut().unwrap().dim;
+        dims.push(dims[1].clone());
+        common::set_dim(input, 2, Ok(CHANNELS as i64));
+    };
+    let given = |text: &str| text.replace("input = \"symbols\"", "input = \"embedding\"");
+    let text = |text: &str| given(text).replace("pad = 0", "");
+    let changes = Changes {
+        manifest: &text,
+        encode: &encode,
+        ..Changes::NONE
+    };
+    let manifest = manifest(&folder, "masked_zero", changes);
+    let value = |sample: usize, at: usize| ((sample * 37 + at * 11) % 61) as f32 / 15.0 - 2.0;
+    let samples = Array3::from_shape_fn((8, LONGEST, CHANNELS), |(sample, row, c)| {
+        value(sample, row * CHANNELS + c)
+    });
+    let lengths = Array1::from_shape_fn(8, |sample| (sample + 5) as i64);
+    let tokens = Array2::from_shape_fn((8, 4), |(sample, at)| (at * (2 + sample)) as i64);
+    write_npz(Path::new(&folder.path("masked_zero.npz")), |npz| {
+        npz.add_array("embedding", &samples)?;
+        npz.add_array("embedding_len", &lengths)?;
+        npz.add_array("tokens", &tokens)
+    })
+    .unwrap();
+    let file = converted(&manifest).unwrap();
+    let model = file.model();
+    assert_eq!(model.decode().unwrap().pad, 0);
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let mut decoder = Greedy::new(&mut session).unwrap();
+    for length in [12, 3, 1, 7] {
+        let rows: Vec<i16> = (0..length * CHANNELS)
+            .map(|at| (value(99, at) * 4000.0) as i16)
+            .collect();
+        decoder.encode(&rows).unwrap();
+        let mut got = Vec::new();
+        while let Some(token) = decoder.step().unwrap() {
+            got.push(token);
+        }
+        assert_eq!(got, by_hand(model, length, &rows, 0i16), "length {length}");
+    }
+    let symbol = Changes {
+        manifest: &given,
+        ..changes
+    };
+    refused(
+        "masked_zero",
+        symbol,
+        &["`pad` is a symbol", "its padding is zeros"],
+    );
 }
 
 #[test]
