@@ -9,8 +9,10 @@ use attn_converter::files::write_bytes;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
 use attn_host_tests::decoding::check;
+use attn_host_tests::decoding_cost::count;
 use attn_host_tests::emulator::Core;
 use sequences::{SEQUENCES, converted, fixtures};
+use std::collections::BTreeMap;
 
 /// Inputs to decode.
 const INPUTS: usize = 4;
@@ -80,6 +82,37 @@ fn trained_bundles_decode_to_the_same_bytes_on_every_core() {
             let bytes = same(&Core::ALL, &file, &inputs);
             println!("{name}, {precision:?}: {bytes} bytes");
             assert!(bytes > 3 * least(&file), "{name}: {bytes} bytes");
+        }
+    }
+}
+
+/// With keys and values kept a token costs the same wherever it stands, but for the attention over those before it, which grows
+/// by the same for each.
+#[test]
+fn a_token_costs_the_same_wherever_it_stands_but_for_attention() {
+    let llama = SEQUENCES.iter().find(|system| system.name == "llama");
+    let file = llama.unwrap().convert("dynamo", Precision::Int8).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle.attn");
+    write_bytes(&path, file.bytes()).unwrap();
+    let tokens: Vec<u16> = (0..10).map(|i| 2 + 5 * i % 28).collect();
+    let regions = count(&path, &[], 0, &tokens).unwrap();
+    let mut costs: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for region in &regions {
+        let cost = costs.entry(&region.name).or_default();
+        cost.push(region.instructions);
+    }
+    for (name, cost) in costs {
+        assert_eq!(cost.len(), tokens.len(), "{name}");
+        let (least, most) = (*cost.iter().min().unwrap(), *cost.iter().max().unwrap());
+        match name.starts_with("step Attention") {
+            // 4 heads of 8 channels over one key more: some 200 instructions, less where keys fill a group.
+            true => {
+                assert_eq!(least, cost[0], "{name}: {cost:?}");
+                assert!(most - least < 300 * cost.len() as u64, "{name}: {cost:?}");
+                assert!(most - least > 100 * cost.len() as u64, "{name}: {cost:?}");
+            }
+            false => assert!(most - least <= most / 40, "{name}: {cost:?}"),
         }
     }
 }

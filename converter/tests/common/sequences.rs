@@ -25,7 +25,7 @@ pub struct Sequence {
     /// What it is, in words.
     pub title: &'static str,
     /// A transformer: its step has attention blocks of its own, upon each other.
-    transformer: bool,
+    pub transformer: bool,
 }
 
 const fn recurrent(name: &'static str, title: &'static str) -> Sequence {
@@ -186,7 +186,7 @@ impl Recorded {
     }
 
     /// Puts a sample into the encoder's input, padded with symbol 0 where the model takes padding.
-    fn fill(&self, session: &mut Session, encode: usize, sample: usize) {
+    pub fn fill(&self, session: &mut Session, encode: usize, sample: usize) {
         let length = self.length(sample);
         session.reset();
         match &self.input {
