@@ -1,148 +1,66 @@
 //! Recurrent encoder-decoders from both of PyTorch's exporters, against PyTorch's own logits.
 
-use attn_converter::bundle::convert::{Options, convert};
-use attn_converter::calibrate::RangeMethod;
-use attn_converter::error::ConvertError;
-use attn_converter::files::read_array;
+mod common;
+
 use attn_converter::quantize::Precision;
-use attn_converter::runner::{self, AlignedBytes, ModelFile};
-use attn_converter::sqnr::Sqnr;
-use attn_runtime::Session;
-use indicatif::ProgressBar;
-use ndarray::{Array1, Array2, Array3};
-use std::path::{Path, PathBuf};
+use common::sequences::{EXPORTERS, SEQUENCES, converted, fixtures};
 
-fn fixture(name: &str) -> PathBuf {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/seq2seq");
-    fixtures.join(name)
-}
-
-fn converted(
-    system: &str,
-    exporter: &str,
-    precision: Precision,
-) -> Result<ModelFile, ConvertError> {
-    let options = Options {
-        precision,
-        range: RangeMethod::Mse,
-    };
-    let manifest = fixture(&format!("{system}_{exporter}.bundle.toml"));
-    convert(&manifest, &options, &ProgressBar::hidden())
-}
-
-/// Logits and attention weights of a file against the recorded ones, for every sample and token.
-fn compared(system: &str, file: &ModelFile) -> (Sqnr, Sqnr) {
-    let recorded = fixture(&format!("{system}.npz"));
-    let symbols: Array2<i64> = read_array(&recorded, "symbols").unwrap();
-    let lengths: Array1<i64> = read_array(&recorded, "symbols_len").unwrap();
-    let tokens: Array2<i64> = read_array(&recorded, "tokens").unwrap();
-    let logits: Array3<f32> = read_array(&recorded, "logits").unwrap();
-    let weights: Option<Array3<f32>> = read_array(&recorded, "weights").ok();
-    let model = file.model();
-    let (encode, step) = (model.entry("encode").unwrap(), model.entry("step").unwrap());
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    let (mut of_logits, mut of_weights) = (Sqnr::default(), Sqnr::default());
-    for sample in 0..symbols.nrows() {
-        let length = lengths[sample] as usize;
-        session.reset();
-        session.set_length(length).unwrap();
-        let input = session.input::<i32>(encode, 0).unwrap();
-        for (slot, &symbol) in input.iter_mut().zip(symbols.row(sample)) {
-            // Padding is symbol 0, of systems that are padded.
-            *slot = symbol.max(0) as i32;
-        }
-        session.run(encode).unwrap();
-        for (at, &token) in tokens.row(sample).iter().enumerate() {
-            session.input::<i32>(step, 0).unwrap()[0] = token as i32;
-            session.run(step).unwrap();
-            let exact: Vec<f32> = logits.slice(ndarray::s![sample, at, ..]).to_vec();
-            of_logits.add(&exact, &runner::output(&session, step, 0).unwrap());
-            if let Some(weights) = &weights {
-                let exact: Vec<f32> = weights.slice(ndarray::s![sample, at, ..length]).to_vec();
-                of_weights.add(&exact, &runner::output(&session, step, 1).unwrap());
-            }
-        }
-    }
-    (of_logits, of_weights)
-}
-
-/// Systems with an axis of variable length, and padded ones.
-const SYSTEMS: [&str; 16] = [
-    "plain_gru",
-    "plain_gru2",
-    "additive",
-    "additive_linear",
-    "additive_split",
-    "dot",
-    "general",
-    "scaled_dot",
-    "bidirectional",
-    "lstm",
-    "bilstm",
-    "masked_bool",
-    "masked_zero",
-    "masked_added",
-    "masked_dynamic",
-    "masked_transformer",
+/// SQNR in dB that logits and weights keep: more than [`Sequence::floor`] asks for.
+const FLOORS: [(Precision, f64); 3] = [
+    (Precision::Int8, 38.0),
+    (Precision::Int8x16, 38.0),
+    (Precision::Fp16, 55.0),
 ];
-
-const WITHOUT_WEIGHTS: [&str; 3] = ["plain_gru", "plain_gru2", "masked_transformer"];
 
 #[test]
 fn every_system_converts_from_both_exporters_and_keeps_its_accuracy() {
-    for system in SYSTEMS {
-        for exporter in ["dynamo", "torchscript"] {
-            let file = converted(system, exporter, Precision::Int8)
-                .unwrap_or_else(|error| panic!("{system}, {exporter}: {error}"));
-            let (logits, weights) = compared(system, &file);
+    for system in SEQUENCES.iter().filter(|system| !system.transformer) {
+        let recorded = system.recorded();
+        let exporters: Vec<_> = system.exporters().collect();
+        assert_eq!(exporters, EXPORTERS, "{}", system.name);
+        for (exporter, (precision, floor)) in exporters
+            .iter()
+            .flat_map(|exporter| FLOORS.map(|floor| (exporter, floor)))
+        {
+            let name = format!("{}, {exporter}, {precision:?}", system.name);
+            let file = system
+                .convert(exporter, precision)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            let (logits, weights) = recorded.compared(&file);
             let (logits, weights) = (logits.db(), weights.db());
-            println!("{system}, {exporter}: logits {logits:.1} dB, weights {weights:.1} dB");
-            assert!(logits > 38.0, "{system}, {exporter}: {logits} dB");
-            // NaN where no weights are handed out.
-            let plain = WITHOUT_WEIGHTS.contains(&system);
-            assert!(
-                plain || weights > 38.0,
-                "{system}, {exporter}: {weights} dB"
-            );
+            println!("{name}: logits {logits:.1} dB, weights {weights:.1} dB");
+            assert!(logits > floor, "{name}: {logits} dB");
+            // NaN where no weights were recorded.
+            assert_eq!(weights.is_nan(), !recorded.has_weights(), "{name}");
+            assert!(weights.is_nan() || weights > floor, "{name}: {weights} dB");
         }
     }
 }
 
+/// A fixture that no table names would go unnoticed.
 #[test]
-fn half_precision_keeps_50_db_in_every_system() {
-    for system in SYSTEMS {
-        let file = converted(system, "dynamo", Precision::Fp16)
-            .unwrap_or_else(|error| panic!("{system}: {error}"));
-        let (logits, weights) = compared(system, &file);
-        let (logits, weights) = (logits.db(), weights.db());
-        println!("{system}, fp16: logits {logits:.1} dB, weights {weights:.1} dB");
-        assert!(logits > 50.0, "{system}: {logits} dB");
-        let plain = WITHOUT_WEIGHTS.contains(&system);
-        assert!(plain || weights > 50.0, "{system}: {weights} dB");
-    }
-}
-
-#[test]
-fn padded_systems_convert_in_every_precision() {
-    for system in SYSTEMS.into_iter().filter(|s| s.starts_with("masked")) {
-        for exporter in ["dynamo", "torchscript"] {
-            for (precision, least) in [(Precision::Int8x16, 38.0), (Precision::Fp16, 50.0)] {
-                let file = converted(system, exporter, precision)
-                    .unwrap_or_else(|error| panic!("{system}, {exporter}: {error}"));
-                let logits = compared(system, &file).0.db();
-                println!("{system}, {exporter}, {precision:?}: logits {logits:.1} dB");
-                assert!(logits > least, "{system}, {exporter}: {logits} dB");
-            }
+fn every_recorded_system_is_listed() {
+    let mut recorded = 0;
+    for file in std::fs::read_dir(fixtures()).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let is_npz = path.extension().is_some_and(|extension| extension == "npz");
+        // The trained models' fixtures hold inputs alone.
+        if is_npz && name != "g2p" {
+            let known = SEQUENCES.iter().any(|system| system.name == name);
+            assert!(known, "{name} is not listed");
+            recorded += 1;
         }
     }
+    assert_eq!(recorded, SEQUENCES.len());
 }
 
 /// Projections of the encoder's output and the packing of keys belong to the encoder, whatever side they were exported on.
 #[test]
 fn what_depends_on_the_sentence_alone_is_computed_once() {
     let ops = |system: &str, entry: &str| {
-        let file = converted(system, "dynamo", Precision::Int8).unwrap();
+        let system = SEQUENCES.iter().find(|known| known.name == system);
+        let file = system.unwrap().convert("dynamo", Precision::Int8).unwrap();
         let model = file.model();
         let entry = &model.entries()[model.entry(entry).unwrap()];
         let ops = &model.ops()[entry.ops()];
@@ -167,8 +85,8 @@ fn what_depends_on_the_sentence_alone_is_computed_once() {
 /// What converting a manifest says, after `change` was made to that of system `additive`.
 fn refused(change: impl Fn(&str) -> String) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(fixture("additive_dynamo.bundle.toml")).unwrap();
-    let here = |file: &str| text.contains(file).then(|| fixture(file));
+    let text = std::fs::read_to_string(fixtures().join("additive_dynamo.bundle.toml")).unwrap();
+    let here = |file: &str| text.contains(file).then(|| fixtures().join(file));
     let mut text = text.clone();
     for file in [
         "additive_dynamo.encode.onnx",
@@ -180,11 +98,7 @@ fn refused(change: impl Fn(&str) -> String) -> String {
     }
     let manifest = folder.path().join("bundle.toml");
     std::fs::write(&manifest, change(&text)).unwrap();
-    let options = Options {
-        precision: Precision::Int8,
-        range: RangeMethod::Mse,
-    };
-    let result = convert(&manifest, &options, &ProgressBar::hidden());
+    let result = converted(&manifest, Precision::Int8);
     result.expect_err("the manifest is wrong").to_string()
 }
 

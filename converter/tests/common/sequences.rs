@@ -170,6 +170,11 @@ enum Input {
 }
 
 impl Recorded {
+    /// True where PyTorch's attention weights are among the outputs.
+    pub fn has_weights(&self) -> bool {
+        self.weights.is_some()
+    }
+
     /// Rows of a sample's input; 0 for a model that reads none.
     pub fn length(&self, sample: usize) -> usize {
         match &self.input {
