@@ -1,0 +1,112 @@
+//! Trained transformers (training/kwt, training/llama) from both exporters, held against what PyTorch recorded.
+
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::dataset::Dataset;
+use attn_converter::emit::Metadata;
+use attn_converter::files::read_array;
+use attn_converter::lower::Form;
+use attn_converter::quantize::Precision;
+use attn_converter::reference::Reference;
+use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::sqnr::Sqnr;
+use attn_runtime::Session;
+use indicatif::{MultiProgress, ProgressDrawTarget};
+use ndarray::{ArrayD, Axis, IxDyn};
+use std::path::{Path, PathBuf};
+
+fn model(name: &str) -> PathBuf {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    models.join(name)
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/trained");
+    fixtures.join(name)
+}
+
+fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion {
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form: Form::Window,
+        precision,
+        range: RangeMethod::Mse,
+        mixed: true,
+        metadata: Metadata::default(),
+    };
+    convert(onnx, &model(calibration), &options, &bars)
+        .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()))
+}
+
+/// How close a converted model's `logits` are to the recorded ones: SQNR in dB, and the share of rows of `width` in which the
+/// same one is the highest.
+fn against_pytorch(
+    conversion: &Conversion,
+    onnx: &Path,
+    recorded: &Path,
+    width: usize,
+) -> (f64, f64) {
+    let reference = Reference::load(onnx).unwrap();
+    let data = Dataset::load(recorded, reference.inputs()).unwrap();
+    let logits: ArrayD<f32> = read_array::<f32, IxDyn>(recorded, "logits").unwrap();
+    let model = conversion.file.model();
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+    let (mut sqnr, mut same, mut rows) = (Sqnr::default(), 0, 0);
+    for (index, exact) in logits.axis_iter(Axis(0)).enumerate() {
+        for (slot, x) in data.sample(index).iter().enumerate() {
+            runner::fill(&mut session, 0, slot, x.iter()).unwrap();
+        }
+        session.run(0).unwrap();
+        let exact: Vec<f32> = exact.iter().copied().collect();
+        let got = runner::output(&session, 0, 0).unwrap();
+        sqnr.add(&exact, &got);
+        for (exact, got) in exact.chunks(width).zip(got.chunks(width)) {
+            same += usize::from(highest(exact) == highest(got));
+            rows += 1;
+        }
+    }
+    (sqnr.db(), same as f64 / rows as f64)
+}
+
+fn highest(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]))
+}
+
+/// Floors: dB, and share of rows with the same highest logit.
+fn hold(
+    system: &str,
+    calibration: &str,
+    files: [PathBuf; 2],
+    width: usize,
+    floors: [(Precision, f64, f64); 3],
+) {
+    let recorded = fixture(&format!("{system}.npz"));
+    for (precision, floor, agreement) in floors {
+        for onnx in &files {
+            let conversion = converted(onnx, calibration, precision);
+            let (db, same) = against_pytorch(&conversion, onnx, &recorded, width);
+            println!(
+                "{} {precision:?}: {db:.1} dB, {:.1} % the same, arena {} bytes",
+                onnx.display(),
+                100.0 * same,
+                conversion.file.model().arena_len()
+            );
+            assert!(
+                db >= floor && same >= agreement,
+                "{precision:?}: {db:.1} dB, {same}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_keyword_transformer_holds_its_logits_in_three_precisions() {
+    let files = [model("kwt.onnx"), fixture("kwt_torchscript.onnx")];
+    let floors = [
+        (Precision::Int8, 25.0, 0.95),
+        (Precision::Int8x16, 40.0, 1.0),
+        (Precision::Fp16, 55.0, 1.0),
+    ];
+    hold("kwt", "kwt_calibration.npz", files, 20, floors);
+}
