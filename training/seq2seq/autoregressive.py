@@ -194,15 +194,6 @@ SYSTEMS = {
 }
 
 
-def unit_gain(system):
-    """Every layer hands on as much variance as it gets, so that logits differ from input to input: with weights as PyTorch draws
-    them they hardly do."""
-    for module in filter(None, [system.encoder, system.step]):
-        for name, weight in module.named_parameters():
-            if name.endswith("weight") and weight.dim() > 1 and "words" not in name:
-                nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
-
-
 def record(system, rng):
     """What PyTorch computes for random inputs and random tokens, the whole sequence at once."""
     tokens = rng.integers(2, VOCABULARY, (SAMPLES, TOKENS))
@@ -302,7 +293,6 @@ def main():
         system = make()
         for module in filter(None, [system.encoder, system.step]):
             module.eval()
-        unit_gain(system)
         recording = record(system, np.random.default_rng(number))
         np.savez_compressed(arguments.outputs / f"{name}.npz", **recording)
         for exporter in system.exporters:
