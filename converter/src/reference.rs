@@ -7,11 +7,13 @@ use crate::error::ConvertError;
 use crate::opset23::spelled_out;
 use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{TractErrorContext, bail};
 
 /// Every value of one run, by ONNX name.
 pub type Values = HashMap<String, Arc<Tensor>>;
@@ -76,47 +78,26 @@ impl Reference {
         path: &Path,
         inputs: impl FnOnce(&pb::GraphProto) -> Result<Vec<Input>, ConvertError>,
     ) -> Result<Self, ConvertError> {
-        let onnx = tract_onnx::onnx();
         let (mut proto, graph) = read(path)?;
         let graph = spelled_out(&graph)?;
         proto.graph = Some(graph.clone());
         let inputs = inputs(&graph)?;
-        let load = |error: TractError| ConvertError::Reference {
-            path: path.into(),
-            action: "load",
-            reason: format!("{error:#}"),
-        };
+        if inputs.iter().any(|input| input.dynamic.is_some()) {
+            fix_shapes(&mut proto, &inputs);
+        }
         let folder = path
             .parent()
             .and_then(Path::to_str)
             .filter(|folder| !folder.is_empty())
             .unwrap_or(".");
-        if inputs.iter().any(|input| input.dynamic.is_some()) {
-            fix_shapes(&mut proto, &inputs);
-        }
-        let parsed = onnx.parse(&proto, Some(folder)).map_err(load)?;
-        let (mut names, mut outlets) = (Vec::new(), Vec::new());
-        let mut all: Vec<_> = parsed
-            .outlets_by_name
-            .iter()
-            .filter(|(name, _)| !name.is_empty())
-            .collect();
-        all.sort();
-        for (name, outlet) in all {
-            names.push(name.clone());
-            outlets.push(*outlet);
-        }
-        let mut model = parsed.model;
-        let order: Vec<_> = inputs
-            .iter()
-            .map(|input| parsed.outlets_by_name[&input.name])
-            .collect();
-        model.set_input_outlets(&order).map_err(load)?;
-        model.select_output_outlets(&outlets).map_err(load)?;
-        let plan = model
-            .into_typed()
-            .and_then(|model| model.into_runnable())
-            .map_err(load)?;
+        let (names, plan) =
+            without_panic(|| runnable(&proto, folder, &inputs)).map_err(|error| {
+                ConvertError::Reference {
+                    path: path.into(),
+                    action: "load",
+                    reason: format!("{error:#}"),
+                }
+            })?;
         Ok(Self {
             path: path.into(),
             graph,
@@ -164,6 +145,41 @@ impl Reference {
             .zip(values.into_iter().map(TValue::into_arc_tensor))
             .collect())
     }
+}
+
+/// The model ready to run, and the names of all values in it, which are its outputs.
+fn runnable(
+    proto: &pb::ModelProto,
+    folder: &str,
+    inputs: &[Input],
+) -> TractResult<(Vec<String>, Arc<TypedRunnableModel>)> {
+    let parsed = tract_onnx::onnx().parse(proto, Some(folder))?;
+    let all = parsed.outlets_by_name.iter();
+    let mut all: Vec<_> = all.filter(|(name, _)| !name.is_empty()).collect();
+    all.sort();
+    let names = all.iter().map(|(name, _)| name.to_string()).collect();
+    let outlets: Vec<_> = all.iter().map(|(_, outlet)| **outlet).collect();
+    let order = inputs.iter().map(|input| {
+        let found = parsed.outlets_by_name.get(&input.name).copied();
+        found.with_context(|| format!("input `{}` is not in the graph", input.name))
+    });
+    let order = order.collect::<TractResult<Vec<_>>>()?;
+    let mut model = parsed.model;
+    model.set_input_outlets(&order)?;
+    model.select_output_outlets(&outlets)?;
+    Ok((names, model.into_typed()?.into_runnable()?))
+}
+
+/// tract panics on some damaged models, such as a convolution whose list of paddings is empty: that is an error like others.
+fn without_panic<T>(load: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        bail!(
+            "the model is damaged, or uses an operator in a way that tract does not expect: {}",
+            text.unwrap_or("it panicked")
+        )
+    })
 }
 
 /// Names of the inputs of an ONNX file.

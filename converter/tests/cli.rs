@@ -383,3 +383,26 @@ fn results_come_as_json_and_as_arrays() {
         assert_eq!(logits.shape(), shape);
     }
 }
+
+/// tract panics on it.
+#[test]
+fn a_convolution_without_paddings_is_an_error_not_a_crash() {
+    let folder = Folder::new();
+    let model = folder.onnx("damaged.onnx", |graph| {
+        let convs = graph.node.iter_mut().filter(|node| node.op_type == "Conv");
+        let attributes = convs.flat_map(|node| &mut node.attribute);
+        for pads in attributes.filter(|attribute| attribute.name == "pads") {
+            pads.ints.clear();
+        }
+    });
+    let output = folder.path("out.attn");
+    let arguments = ["convert", &model, "--calibrate", CALIBRATION, "-o", &output];
+    let result = attn(&arguments);
+    assert_eq!(result.status.code(), Some(1));
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert!(
+        message.contains("damaged.onnx") && message.contains("is damaged"),
+        "{message}"
+    );
+    assert_eq!(folder.names(), ["damaged.onnx"]);
+}
