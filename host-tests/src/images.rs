@@ -3,8 +3,10 @@
 use crate::emulator::Core;
 use crate::workspace;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 
 /// Why an image cannot be built.
@@ -97,11 +99,27 @@ impl Image<'_> {
         }
     }
 
-    /// Builds the image and returns where it is.
+    /// Builds the image and returns where it is. Test images are asked for before each of their many runs: Cargo sees to each
+    /// once.
     ///
     /// # Errors
     /// [`BuildError`], with the compiler's words.
     pub fn build(&self) -> Result<PathBuf, BuildError> {
+        static RUNNERS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+        let Self::Runner(core) = self else {
+            return self.compile();
+        };
+        // A panic elsewhere leaves the map whole.
+        let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = runners.get(core.target()) {
+            return Ok(path.clone());
+        }
+        let path = self.compile()?;
+        runners.insert(core.target(), path.clone());
+        Ok(path)
+    }
+
+    fn compile(&self) -> Result<PathBuf, BuildError> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo
             .current_dir(workspace::root())

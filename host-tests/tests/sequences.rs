@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 
 /// Inputs to decode.
 const INPUTS: usize = 4;
-/// An int8 and a half-precision file.
-const PRECISIONS: [Precision; 2] = [Precision::Int8, Precision::Fp16];
+/// How files hold their values.
+const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int8x16, Precision::Fp16];
 
 /// Decodes here and on the cores; the number of bytes that are the same.
 fn same(cores: &[Core], file: &ModelFile, inputs: &[Vec<u16>]) -> usize {
