@@ -526,6 +526,108 @@ fn a_mask_that_does_more_than_hide_padding_is_refused_with_its_node() {
     );
 }
 
+/// A node that goes in front of the one that makes `before`.
+fn inserted(graph: &mut pb::GraphProto, before: &str, op: &str, inputs: &[&str], output: &str) {
+    let place = graph.node.iter().position(|node| node.output[0] == before);
+    let node = pb::NodeProto {
+        op_type: op.into(),
+        input: inputs.iter().map(|&name| name.into()).collect(),
+        output: vec![output.into()],
+        ..Default::default()
+    };
+    graph.node.insert(place.unwrap(), node);
+}
+
+#[test]
+fn a_part_of_a_mask_is_refused() {
+    let part = |graph: &mut pb::GraphProto| {
+        for (name, value) in [("zero", 0), ("eight", 8), ("one", 1)] {
+            graph.initializer.push(integers(name, &[value]));
+        }
+        for (whole, part) in [("getitem", "rows"), ("unsqueeze", "part")] {
+            inserted(
+                graph,
+                "memory",
+                "Slice",
+                &[whole, "zero", "eight", "one"],
+                part,
+            );
+        }
+        node(graph, "Mul").input = vec!["rows".into(), "part".into()];
+    };
+    let changes = Changes {
+        encode: &part,
+        ..Changes::NONE
+    };
+    refused(
+        "masked_zero",
+        changes,
+        &["node_mul", "must multiply whole rows"],
+    );
+    let part = |graph: &mut pb::GraphProto| {
+        graph.value_info.clear();
+        graph
+            .output
+            .iter_mut()
+            .for_each(|output| output.r#type = None);
+        for (name, value) in [("zero", 0), ("eight", 8), ("one", 1)] {
+            graph.initializer.push(integers(name, &[value]));
+        }
+        for (whole, part) in [("memory", "rows"), ("mask", "part")] {
+            for input in graph.node.iter_mut().flat_map(|node| &mut node.input) {
+                if input == whole {
+                    *input = part.into();
+                }
+            }
+            let first = graph.node[0].output[0].clone();
+            inserted(
+                graph,
+                &first,
+                "Slice",
+                &[whole, "zero", "eight", "one"],
+                part,
+            );
+        }
+    };
+    let changes = Changes {
+        step: &part,
+        ..Changes::NONE
+    };
+    refused("masked_added", changes, &["12 rows over 8"]);
+}
+
+#[test]
+fn masked_scores_are_not_scaled_until_the_mask_shows() {
+    for (factor, refusal) in [(1e-6f32, true), (-1.0, true), (0.5, false)] {
+        let scaled = |graph: &mut pb::GraphProto| {
+            graph.initializer.push(pb::TensorProto {
+                name: "factor".into(),
+                data_type: pb::tensor_proto::DataType::Float as i32,
+                raw_data: factor.to_le_bytes().to_vec(),
+                ..Default::default()
+            });
+            inserted(
+                graph,
+                "weights",
+                "Mul",
+                &["masked_fill", "factor"],
+                "scaled",
+            );
+            node(graph, "Softmax").input[0] = "scaled".into();
+        };
+        let changes = Changes {
+            step: &scaled,
+            ..Changes::NONE
+        };
+        if refusal {
+            refused("masked_zero", changes, &["scaled", "scale before the mask"]);
+        } else {
+            let folder = Folder::new();
+            converted(&manifest(&folder, "masked_zero", changes)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_mask_of_more_than_one_row_is_refused() {
     let folded = |graph: &mut pb::GraphProto| {

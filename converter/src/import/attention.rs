@@ -86,6 +86,11 @@ impl Scores {
         }
     }
 
+    /// True when some keys are hidden.
+    pub fn is_masked(&self) -> bool {
+        self.causal || self.visible.is_some() || self.padded
+    }
+
     /// True for `[.., queries, keys]` in order.
     fn in_order(&self) -> bool {
         let whole = self.index.len() == self.heads * self.queries * self.key_count;
@@ -119,10 +124,9 @@ impl Scores {
         moved.swap_axes(axis, last);
         let run: Vec<u32> = moved.iter().copied().collect();
         let over_keys = self.index.shape()[axis] == turned.key_count && view::is_run(&run, 0);
-        let masked = self.causal || self.visible.is_some() || self.padded;
         let one_head = self.heads == 1
             && self.additive.is_none()
-            && !masked
+            && !self.is_masked()
             && run.len() == self.queries * self.key_count;
         (one_head && over_keys).then_some(turned)
     }
@@ -318,7 +322,10 @@ impl Importer<'_> {
                  mask with causal masks only"
             )));
         }
-        Ok([scores.keys, values].map(|id| self.sequence(id)))
+        Ok([
+            self.sequence(node, scores.keys)?,
+            self.sequence(node, values)?,
+        ])
     }
 
     /// The weights of the attention just added are its second result, should the model hand them out.

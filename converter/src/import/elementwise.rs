@@ -11,6 +11,9 @@ use crate::function::{Binary, Function, Unary};
 use crate::graph::{Clamp, Node, Op};
 use ndarray::{ArrayD, IxDyn};
 
+/// Of masked scores: what was lowered by 10000 has still no weight.
+const SMALLEST_FACTOR: f32 = 0.02;
+
 impl Importer<'_> {
     /// The node for a function that was only carried along until now, under the ONNX name of its result. `None` when the
     /// tensor is read in part only.
@@ -176,10 +179,14 @@ impl Importer<'_> {
             Binary::Add
         };
         for (scores, mask) in [(0, 1), (1, 0)] {
-            if let (Ok(Item::Scores(scores)), Some(mask)) =
+            if let (Ok(Item::Scores(scores)), Some(constant)) =
                 (self.item(node, scores), self.constant(node, mask))
             {
-                return self.masked(node, scores, &mask);
+                return match (binary, mask) {
+                    (Binary::Add, _) => self.masked(node, scores, &constant),
+                    (_, 1) => self.masked(node, scores, &-constant),
+                    _ => Err(node.form("attention scores subtracted from a mask")),
+                };
             }
         }
         for (sum, bias) in [(0, 1), (1, 0)] {
@@ -365,6 +372,11 @@ impl Importer<'_> {
                 function.with(Binary::Mul, Function::Constant(factor.into())),
             ),
             Item::Scores(mut scores) => {
+                if scores.is_masked() && !(SMALLEST_FACTOR..).contains(&factor) {
+                    return Err(node.form(format!(
+                        "a factor of {factor} on scores that are masked could show what was hidden: scale before the mask"
+                    )));
+                }
                 scores.scale *= factor;
                 Item::Scores(scores)
             }

@@ -231,6 +231,7 @@ const MOVES: [&str; 12] = [
 impl Importer<'_> {
     /// Takes the mask input for what it is.
     pub(super) fn add_mask(&mut self, mask: &PaddingMask, input: &Input) {
+        self.mask_rows = Some(input.shape.iter().product());
         let item = Item::Mask(Mask::of(mask, input));
         self.items.insert(input.name.clone(), item);
     }
@@ -439,7 +440,7 @@ impl Importer<'_> {
         if !fits {
             return Err(node.form("a padding mask must multiply whole rows [.., rows, channels], one row of the mask for each"));
         }
-        let sequence = self.sequence(view.base);
+        let sequence = self.sequence(node, view.base)?;
         let result = View {
             base: self.next_value(),
             ..view
@@ -449,15 +450,23 @@ impl Importer<'_> {
     }
 
     /// The rows of `base` that the sequence has.
-    pub(super) fn sequence(&mut self, base: ValueId) -> ValueId {
-        let made = self
-            .graph
-            .nodes
-            .iter()
-            .find(|node| matches!(node.op, Op::Sequence) && node.inputs == [base]);
-        if let Some(node) = made {
-            return node.output;
+    pub(super) fn sequence(
+        &mut self,
+        node: &OnnxNode,
+        base: ValueId,
+    ) -> Result<ValueId, ConvertError> {
+        let rows = self.graph.values[base.0].rows();
+        if self.mask_rows != Some(rows) {
+            return Err(node.form(format!(
+                "a padding mask of {} rows over {rows}: it must be used whole",
+                self.mask_rows.unwrap_or(0)
+            )));
         }
-        self.graph.add_sequence(base)
+        let mut nodes = self.graph.nodes.iter();
+        let made = nodes.find(|node| matches!(node.op, Op::Sequence) && node.inputs == [base]);
+        Ok(match made.map(|node| node.output) {
+            Some(output) => output,
+            None => self.graph.add_sequence(base),
+        })
     }
 }

@@ -131,6 +131,8 @@ struct Importer<'r> {
     shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
     /// Attention weights that the model may hand out, by the ONNX name of the softmax.
     handed_out: HashMap<String, ValueId>,
+    /// Rows of the padding mask, if there is one.
+    mask_rows: Option<usize>,
 }
 
 impl<'r> Importer<'r> {
@@ -178,6 +180,7 @@ impl<'r> Importer<'r> {
             columns: HashMap::new(),
             shapes: HashMap::new(),
             handed_out: HashMap::new(),
+            mask_rows: None,
         }
     }
 
