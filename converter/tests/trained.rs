@@ -1,5 +1,7 @@
 //! Trained transformers (training/kwt, training/llama) from both exporters, held against what PyTorch recorded.
 
+use attn_converter::bundle::Manifest;
+use attn_converter::bundle::convert::{self as bundle, Options as BundleOptions};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::dataset::Dataset;
@@ -11,8 +13,8 @@ use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use indicatif::{MultiProgress, ProgressDrawTarget};
-use ndarray::{ArrayD, Axis, IxDyn};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
+use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
 fn model(name: &str) -> PathBuf {
@@ -109,4 +111,63 @@ fn the_keyword_transformer_holds_its_logits_in_three_precisions() {
         (Precision::Fp16, 55.0, 1.0),
     ];
     hold("kwt", "kwt_calibration.npz", files, 20, floors);
+}
+
+/// Fed the recorded characters one by one: it keeps keys and values of those before, PyTorch saw the whole window.
+#[test]
+fn the_character_model_holds_its_logits_one_character_at_a_time() {
+    let recorded = fixture("llama.npz");
+    let tokens: Array2<i64> = read_array(&recorded, "tokens").unwrap();
+    let logits: Array3<f32> = read_array(&recorded, "logits").unwrap();
+    let floors = [
+        (Precision::Int8, 22.0, 0.9),
+        (Precision::Int8x16, 40.0, 0.97),
+        (Precision::Fp16, 55.0, 0.99),
+    ];
+    let manifests = [
+        model("llama.bundle.toml"),
+        fixture("llama_torchscript.bundle.toml"),
+    ];
+    for ((precision, floor, agreement), manifest) in
+        (floors.iter()).flat_map(|floor| manifests.iter().map(move |manifest| (floor, manifest)))
+    {
+        let options = BundleOptions {
+            precision: *precision,
+            range: RangeMethod::Mse,
+        };
+        let file = bundle::convert(manifest, &options, &ProgressBar::hidden()).unwrap();
+        let model = file.model();
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        let (mut sqnr, mut same) = (Sqnr::default(), 0);
+        for (row, exact) in tokens.outer_iter().zip(logits.outer_iter()) {
+            session.reset();
+            for (&token, exact) in row.iter().zip(exact.outer_iter()) {
+                session.input::<i32>(0, 0).unwrap()[0] = token as i32;
+                session.run(0).unwrap();
+                let (exact, got) = (exact.to_vec(), runner::output(&session, 0, 0).unwrap());
+                sqnr.add(&exact, &got);
+                same += usize::from(highest(&exact) == highest(&got));
+            }
+        }
+        let (db, same) = (sqnr.db(), same as f64 / tokens.len() as f64);
+        println!(
+            "{} {precision:?}: {db:.1} dB, {:.1} % the same, arena {} bytes",
+            manifest.display(),
+            100.0 * same,
+            model.arena_len()
+        );
+        assert!(
+            db >= *floor && same >= *agreement,
+            "{precision:?}: {db:.1} dB, {same}"
+        );
+    }
+}
+
+#[test]
+fn the_character_models_vocabulary_has_a_space() {
+    let manifest = Manifest::load(&model("llama.bundle.toml")).unwrap();
+    let tokens = manifest.tokens().unwrap();
+    assert_eq!(tokens.len(), 77);
+    assert_eq!(tokens[2], " ");
 }

@@ -76,7 +76,10 @@ def main():
     if arguments.write_tokens:
         np.savez(arguments.write_tokens, tokens=rows[:, :-1])
         return
-    logits = np.load(arguments.logits)["logits"].astype(np.float32) if arguments.logits else by_pytorch(trained(), rows)
+    if arguments.logits:
+        logits = np.load(arguments.logits)["logits"].reshape(-1, WINDOW, len(text.TOKENS))
+    else:
+        logits = by_pytorch(trained(), rows)
     if len(logits) != len(rows):
         parser.error(f"{arguments.logits} holds {len(logits)} windows, the split {len(rows)}; give the same --limit")
     counted = len(rows) * HALF

@@ -18,7 +18,7 @@ import text
 from evaluate import bits_per_character
 from model import WINDOW, Writer
 
-BATCH, ROUND = 32, 500
+BATCH, ROUND = 12, 1000
 PEAK_RATE, WARM_UP = 3e-3, 0.04
 AT_SENTENCE = 0.7
 
