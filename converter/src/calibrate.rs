@@ -7,6 +7,7 @@ use crate::error::ConvertError;
 use crate::graph::{Graph, Op, Value};
 use crate::reference::{Reference, Values, to_f32};
 use indicatif::ProgressBar;
+use ndarray::ArrayD;
 use std::sync::OnceLock;
 
 /// How the range of an int8 value is chosen.
@@ -109,7 +110,8 @@ impl Distribution {
     }
 }
 
-/// Distribution of every value of `graph` over the samples of `data`.
+/// Distribution of every value of `graph` over the samples of `data`; `seen` is shown the elements of all values in
+/// each.
 ///
 /// # Errors
 /// [`ConvertError::Reference`] when the float model does not run.
@@ -118,25 +120,37 @@ pub fn calibrate(
     reference: &Reference,
     data: &Dataset,
     progress: &ProgressBar,
+    mut seen: impl FnMut(usize, &[Elements]),
 ) -> Result<Vec<Distribution>, ConvertError> {
     let mut distributions = vec![Distribution::default(); graph.values.len()];
     progress.set_length(data.len() as u64);
     for index in 0..data.len() {
         let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
         let values = reference.run(&inputs)?;
-        for (elements, distribution) in elements(graph, &values).iter().zip(&mut distributions) {
-            distribution.add(elements, KEPT / data.len().max(1));
+        let all = elements(graph, &values);
+        for (elements, distribution) in all.iter().zip(&mut distributions) {
+            distribution.add(&elements.values, KEPT / data.len().max(1));
         }
+        seen(index, &all);
         progress.inc(1);
     }
     progress.finish_and_clear();
     Ok(distributions)
 }
 
-/// The elements of every value in a float run, in no particular order but row by row. A run may be shorter than the graph:
-/// values that vary then have fewer. Results of linear layers that no ONNX tensor holds are computed.
-pub fn elements(graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
-    let mut all: Vec<Vec<f32>> = graph
+/// The elements of a value in a float run.
+#[derive(Clone, Debug, Default)]
+pub struct Elements {
+    /// Row by row; none of a value that no ONNX tensor holds.
+    pub values: Vec<f32>,
+    /// Rows and channels are those of the graph.
+    pub in_order: bool,
+}
+
+/// The elements of every value in a float run. A run may be shorter than the graph: values that vary then have fewer. Results
+/// of linear layers that no ONNX tensor holds are computed.
+pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
+    let mut all: Vec<Elements> = graph
         .values
         .iter()
         .map(|value| as_they_are(value, values).unwrap_or_default())
@@ -157,10 +171,11 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
                     .collect();
                 dots.iter().zip(bias).map(|(d, b)| d + b).collect()
             };
-            all[node.output.0] = all[node.inputs[0].0]
-                .chunks_exact(k)
-                .flat_map(output)
-                .collect();
+            let input = &all[node.inputs[0].0];
+            all[node.output.0] = Elements {
+                values: input.values.chunks_exact(k).flat_map(output).collect(),
+                in_order: input.in_order,
+            };
         }
         if let Op::Sequence = node.op
             && graph.values[node.output.0].source.is_none()
@@ -172,14 +187,35 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Vec<f32>> {
 }
 
 /// The elements that an ONNX tensor has of a value; of a shorter run all of the tensor's.
-fn as_they_are(value: &Value, values: &Values) -> Option<Vec<f32>> {
+fn as_they_are(value: &Value, values: &Values) -> Option<Elements> {
     let source = value.source.as_ref()?;
     let onnx = to_f32(values.get(&source.onnx)?)?;
-    if onnx.len() == source.position.len() {
+    let ordered = if onnx.len() == source.position.len() {
         physical(value, values)
     } else {
-        Some(onnx.iter().copied().collect())
-    }
+        shorter(value, &source.position, &onnx)
+    };
+    let in_order = ordered.is_some();
+    let values = ordered.unwrap_or_else(|| onnx.iter().copied().collect());
+    Some(Elements { values, in_order })
+}
+
+/// The elements of a run with fewer rows in physical order: places do not depend on how many rows follow. `None` where no axis of
+/// the tensor is that of the rows.
+fn shorter(value: &Value, position: &[u32], onnx: &ArrayD<f32>) -> Option<Vec<f32>> {
+    let rows = onnx.len() / value.channels().max(1);
+    (0..onnx.ndim())
+        .filter(|&axis| onnx.shape()[axis] == rows)
+        .find_map(|axis| {
+            let mut full = onnx.shape().to_vec();
+            full[axis] = value.rows();
+            let mut elements = vec![0.0; onnx.len()];
+            for (at, &x) in onnx.indexed_iter() {
+                let flat = (0..full.len()).fold(0, |flat, axis| flat * full[axis] + at[axis]);
+                *elements.get_mut(*position.get(flat)? as usize)? = x;
+            }
+            Some(elements)
+        })
 }
 
 /// The elements of a value in a float run, in physical order; `None` for a value that no ONNX tensor holds.
@@ -223,6 +259,47 @@ mod tests {
         ] {
             let (low, high) = distribution.range(method);
             assert!(low <= 0.0 && high >= 3.0, "{method:?}: {low} to {high}");
+        }
+    }
+
+    /// A tensor `[1, heads, rows, d]` of a value `[rows, heads * d]`, and one with columns for rows.
+    #[test]
+    fn a_shorter_run_has_the_same_elements_in_its_rows() {
+        let (heads, rows, d) = (3, 5, 3);
+        let value = Value {
+            name: "context".into(),
+            dims: vec![rows, heads * d],
+            source: None,
+        };
+        let element = |row: usize, channel: usize| (10 * row + channel) as f32;
+        for fewer in [1, 2, 3, 4] {
+            let expected: Vec<f32> = (0..fewer)
+                .flat_map(|row| (0..heads * d).map(move |channel| element(row, channel)))
+                .collect();
+            let mut position = Vec::new();
+            for (head, row) in (0..heads).flat_map(|head| (0..rows).map(move |row| (head, row))) {
+                position.extend((0..d).map(|i| (row * heads * d + head * d + i) as u32));
+            }
+            let split = ArrayD::from_shape_fn(vec![1, heads, fewer, d], |at| {
+                element(at[2], at[1] * d + at[3])
+            });
+            assert_eq!(
+                shorter(&value, &position, &split).unwrap(),
+                expected,
+                "{fewer}"
+            );
+            let merged = ArrayD::from_elem(vec![fewer * heads, 1, d], 0.0);
+            assert!(fewer == 1 || shorter(&value, &position, &merged).is_none());
+            let position: Vec<u32> = (0..heads * d)
+                .flat_map(|channel| (0..rows).map(move |row| (row * heads * d + channel) as u32))
+                .collect();
+            let columns =
+                ArrayD::from_shape_fn(vec![1, heads * d, fewer], |at| element(at[2], at[1]));
+            assert_eq!(
+                shorter(&value, &position, &columns).unwrap(),
+                expected,
+                "{fewer}"
+            );
         }
     }
 }

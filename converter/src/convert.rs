@@ -8,6 +8,7 @@ use crate::graph::Graph;
 use crate::import::import;
 use crate::lower::{Form, lower};
 use crate::plan::plan;
+use crate::quantize::inputs::Inputs;
 use crate::quantize::sensitivity::{Widened, widen};
 use crate::quantize::{self, Choices, Precision, Scheme};
 use crate::reference::Reference;
@@ -16,6 +17,7 @@ use attn_runtime::audio::MEL_BANDS;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 /// How to convert.
 #[derive(Clone, Debug)]
@@ -62,7 +64,14 @@ pub fn convert(
         crate::stream::check(&graph)?;
     }
     let data = Dataset::load(calibration, reference.inputs())?;
-    let distributions = calibrate(&graph, &reference, &data, &bar(bars, "calibrate"))?;
+    let mut inputs = Inputs::default();
+    if options.precision != Precision::Fp16 {
+        inputs = Inputs::new(&graph);
+    }
+    let progress = bar(bars, "calibrate");
+    let distributions = calibrate(&graph, &reference, &data, &progress, |sample, elements| {
+        inputs.add(&graph, elements, sample, data.len());
+    })?;
     let audio = options.metadata.audio.is_some();
     let mut choices = Choices {
         range: options.range,
@@ -88,7 +97,7 @@ pub fn convert(
     }
     let scheme = match options.precision {
         Precision::Fp16 => Scheme::half(&graph, &distributions),
-        _ => Scheme::new(&graph, &distributions, &choices).fine(),
+        _ => Scheme::new(&graph, &distributions, &choices).compensated(Rc::new(inputs)),
     };
     let program = lower(&graph, &scheme, options.form)?;
     let bytes = emit(&program, &plan(&program), &options.metadata)?;

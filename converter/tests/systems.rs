@@ -3,19 +3,7 @@
 mod common;
 
 use attn_converter::lower::Form;
-use attn_converter::quantize::Precision;
-use common::systems::{EXPORTERS, PRECISIONS, SYSTEMS, System, fixtures};
-
-/// What the weights' 8 bits alone cost the U-Net's 21 layers: 16 more in its activations do not bring it to its floor.
-const BELOW: [(&str, f64); 1] = [("attention_unet", 38.0)];
-
-fn floor(system: &System, precision: Precision) -> f64 {
-    let known = BELOW.iter().find(|(name, _)| *name == system.name);
-    match (precision, known) {
-        (Precision::Int8x16, Some((_, floor))) => *floor,
-        _ => system.floor(precision),
-    }
-}
+use common::systems::{EXPORTERS, PRECISIONS, SYSTEMS, fixtures};
 
 #[test]
 fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
@@ -34,7 +22,7 @@ fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
                 db[1],
                 files[0].file.model().arena_len()
             );
-            let floor = floor(system, precision);
+            let floor = system.floor(precision);
             if !db.iter().all(|&db| db >= floor) {
                 below.push(format!("{name} {precision:?}: {db:?} dB, floor {floor}"));
             }

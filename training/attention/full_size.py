@@ -2,10 +2,10 @@
 
 Usage: python full_size.py --outputs FOLDER
 
-writes NAME_dynamo.onnx, NAME_torchscript.onnx and NAME.npz (inputs `x`, PyTorch's outputs `y`) of the Keyword Transformer with
-1 and with 3 heads (40 bands, 98 frames, 12 layers; Berg et al., 2021) and of 8 heads over 512 channels. Then, for each:
+writes NAME_dynamo.onnx, NAME_torchscript.onnx, NAME.npz (inputs `x`, PyTorch's outputs `y`) and NAME.calibration.npz (other
+inputs) of the Keyword Transformer with 1 and with 3 heads (40 bands, 98 frames, 12 layers; Berg et al., 2021) and of 8 heads over 512 channels. Then, for each:
 
-    attn convert NAME_dynamo.onnx --calibrate NAME.npz --dtype int8 -o NAME.attn
+    attn convert NAME_dynamo.onnx --calibrate NAME.calibration.npz --dtype int8 -o NAME.attn
     attn compare NAME_dynamo.onnx NAME.attn --data NAME.npz
 """
 
@@ -13,6 +13,7 @@ import argparse
 import zlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -48,6 +49,8 @@ def main():
     for name, (make, shapes) in SYSTEMS.items():
         torch.manual_seed(zlib.crc32(name.encode()))
         systems.export(name, make(), shapes, arguments.outputs)
+        others = {key: torch.randn(16, *shape).numpy() for key, shape in shapes.items()}
+        np.savez(arguments.outputs / f"{name}.calibration.npz", **others)
 
 
 if __name__ == "__main__":

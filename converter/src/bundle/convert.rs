@@ -9,6 +9,7 @@ use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId};
 use crate::lower::{Form, Link, Part, lower_bundle};
 use crate::plan::plan;
+use crate::quantize::inputs::Inputs;
 use crate::quantize::{self, Choices, Precision, Quant, Scheme};
 use crate::runner::ModelFile;
 use crate::stream::Rows;
@@ -17,6 +18,7 @@ use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 /// How to convert a bundle.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +74,10 @@ fn build(
 ) -> Result<ModelFile, ConvertError> {
     let mut bundle = Bundle::load(manifest)?;
     let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
-    let distributions = calibrate(&mut bundle, &samples, progress)?;
+    let (distributions, inputs) = calibrate(&mut bundle, &samples, progress)?;
     let mut graphs = bundle.graphs.clone();
     let links = links(&bundle)?;
-    let schemes = schemes(&bundle, &graphs, &links, &distributions, options);
+    let schemes = schemes(&bundle, &graphs, &links, (&distributions, inputs), options);
     // What passes from one model to another is no result for the caller.
     for link in &links {
         for &(part, value) in &link.from {
@@ -112,19 +114,24 @@ fn build(
     })
 }
 
-/// Distributions of the values of every model, over all samples and tokens.
+/// Distributions of the values of every model and the inputs of its layers, over all samples and tokens.
 fn calibrate(
     bundle: &mut Bundle,
     samples: &Samples,
     progress: &ProgressBar,
-) -> Result<Vec<Vec<Distribution>>, ConvertError> {
-    let graphs = bundle.graphs.clone();
+) -> Result<(Vec<Vec<Distribution>>, Vec<Inputs>), ConvertError> {
+    let (graphs, step) = (bundle.graphs.clone(), bundle.step);
     let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
     let mut distributions: Vec<Vec<Distribution>> = graphs.iter().map(none).collect();
+    let mut inputs: Vec<Inputs> = graphs.iter().map(Inputs::new).collect();
+    let most_tokens = samples
+        .samples
+        .iter()
+        .map(|sample| sample.tokens.len())
+        .max();
     progress.set_length(samples.samples.len() as u64);
-    for sample in &samples.samples {
+    for (number, sample) in samples.samples.iter().enumerate() {
         let rows = bundle.stream.clone();
-        let step = bundle.step;
         bundle.run(sample, |part, values, tokens| {
             let mut all = elements(&graphs[part], values);
             if let Some(rows) = rows.as_ref().filter(|_| part == step) {
@@ -132,18 +139,23 @@ fn calibrate(
                 for ((elements, value), rows) in all.iter_mut().zip(&graphs[part].values).zip(rows)
                 {
                     if *rows == Rows::Frames {
-                        elements.truncate(tokens * value.channels());
+                        elements.values.truncate(tokens * value.channels());
                     }
                 }
             }
             for (elements, distribution) in all.iter().zip(&mut distributions[part]) {
-                distribution.extend(elements, samples.samples.len());
+                distribution.extend(&elements.values, samples.samples.len());
             }
+            let runs = match part == step && rows.is_none() {
+                true => samples.samples.len() * most_tokens.unwrap_or(1),
+                false => samples.samples.len(),
+            };
+            inputs[part].add(&graphs[part], &all, number, runs);
         })?;
         progress.inc(1);
     }
     progress.finish_and_clear();
-    Ok(distributions)
+    Ok((distributions, inputs))
 }
 
 fn links(bundle: &Bundle) -> Result<Vec<Link>, ConvertError> {
@@ -171,11 +183,11 @@ fn schemes(
     bundle: &Bundle,
     graphs: &[Graph],
     links: &[Link],
-    distributions: &[Vec<Distribution>],
+    (distributions, inputs): (&[Vec<Distribution>], Vec<Inputs>),
     options: &Options,
 ) -> Vec<Scheme> {
     let mut schemes: Vec<Scheme> = Vec::new();
-    for (part, graph) in graphs.iter().enumerate() {
+    for ((part, graph), inputs) in graphs.iter().enumerate().zip(inputs) {
         let audio = bundle.manifest.audio.is_some() && bundle.encode == Some(part);
         let mut choices = Choices {
             range: options.range,
@@ -197,7 +209,7 @@ fn schemes(
         }
         schemes.push(match options.precision {
             Precision::Fp16 => Scheme::half(graph, &distributions[part]),
-            _ => Scheme::new(graph, &distributions[part], &choices).fine(),
+            _ => Scheme::new(graph, &distributions[part], &choices).compensated(Rc::new(inputs)),
         });
     }
     schemes

@@ -5,6 +5,7 @@ use crate::error::ConvertError;
 use crate::graph::{Clamp, Node};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
+use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::dot::pairs_len;
@@ -25,9 +26,22 @@ pub(super) fn limits(clamp: Clamp, quant: Quant) -> (i32, i32) {
 }
 
 impl Lowering<'_> {
+    /// The matrix that a node multiplies its input `x` with.
     pub(super) fn matrix(
         &self,
         node: &Node,
+        rows: &[Vec<f32>],
+        bias: &[f32],
+        x: TensorId,
+    ) -> Result<Weights, ConvertError> {
+        self.matrix_of(node, Side::Input, rows, bias, x)
+    }
+
+    /// The matrix on one side of a node.
+    pub(super) fn matrix_of(
+        &self,
+        node: &Node,
+        side: Side,
         rows: &[Vec<f32>],
         bias: &[f32],
         x: TensorId,
@@ -37,7 +51,7 @@ impl Lowering<'_> {
             rows.iter().map(Vec::as_slice),
             bias,
             self.quant(x),
-            self.scheme.is_fine(),
+            self.scheme.rounding(node, side),
         )
     }
 
@@ -193,8 +207,9 @@ impl Lowering<'_> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let out = self.quant(y);
         let rows = rows(table);
-        let (stored, multipliers) =
-            weights::table(&node.name, rows.iter().map(Vec::as_slice), out.scale)?;
+        let rounding = self.scheme.rounding(node, Side::Input);
+        let slices = rows.iter().map(Vec::as_slice);
+        let (stored, multipliers) = weights::table(&node.name, slices, out.scale, rounding)?;
         let (min, max) = out.limits();
         let params = EmbeddingParams {
             table: self.program.weights(&stored),

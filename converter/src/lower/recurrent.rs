@@ -6,6 +6,7 @@ use crate::error::ConvertError;
 use crate::graph::{Node, ValueId};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
+use crate::quantize::inputs::Side;
 use crate::quantize::weights::{Weights, padded, rescale};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::dot::pairs_len;
@@ -44,7 +45,7 @@ impl Lowering<'_> {
         let state = self.quant(y);
         let input = self.matrix(node, &rows(layer.w), layer.bias_w, x)?;
         // The state is held as the results are.
-        let recurrent = self.matrix(node, &rows(layer.r), layer.bias_r, y)?;
+        let recurrent = self.matrix_of(node, Side::State, &rows(layer.r), layer.bias_r, y)?;
         let largest = [(&input, self.quant(x)), (&recurrent, state)]
             .map(|(side, from)| side.largest(from.scale, Q16.scale.into()));
         if largest[0] + largest[1] > f64::from(i32::MAX) {

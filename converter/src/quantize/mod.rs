@@ -1,17 +1,24 @@
 //! Quantization: from float ranges and weights to integers.
 //!
 //! [`Scheme`] decides how every value is held; [`weights`] turns weight matrices into packed int8 with biases and
-//! multipliers; [`sensitivity`] finds the values that need 16 bits. The arithmetic is written down in
-//! `docs/numerics.md`.
+//! multipliers; [`inputs`], [`moments`] and [`rounding`] make rounded weights make up for each other's errors; [`sensitivity`] finds the values
+//! that need 16 bits. The arithmetic is written down in `docs/numerics.md`.
 
+pub mod inputs;
+pub mod moments;
+pub mod rounding;
 pub mod sensitivity;
+pub mod steps;
 pub mod weights;
 
 use crate::calibrate::{Distribution, RangeMethod};
 use crate::graph::{Graph, Node, Op, ValueId};
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
+use inputs::{Inputs, Side};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use steps::Rounding;
 
 /// Scale of a GRU's state and output: Q15.
 const STATE_SCALE: f32 = 1.0 / 32768.0;
@@ -141,6 +148,7 @@ pub struct Scheme {
     /// For half precision, the range of every value in calibration.
     half: Option<Vec<(f32, f32)>>,
     fine: bool,
+    inputs: Rc<Inputs>,
 }
 
 impl Scheme {
@@ -156,6 +164,7 @@ impl Scheme {
             wide: choices.wide.clone(),
             half: None,
             fine: false,
+            inputs: Rc::default(),
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
@@ -247,6 +256,7 @@ impl Scheme {
             wide: BTreeSet::new(),
             half: Some(ranges),
             fine: false,
+            inputs: Rc::default(),
         }
     }
 
@@ -266,9 +276,24 @@ impl Scheme {
         Self { fine: true, ..self }
     }
 
-    /// True when rows of weights get the best scale.
-    pub fn is_fine(&self) -> bool {
-        self.fine
+    /// The same as [`Scheme::fine`], and weights make up for each other's errors on such `inputs`.
+    pub fn compensated(self, inputs: Rc<Inputs>) -> Self {
+        let fine = true;
+        Self {
+            fine,
+            inputs,
+            ..self
+        }
+    }
+
+    /// How the matrix on one side of a node is rounded.
+    pub fn rounding(&self, node: &Node, side: Side) -> Rounding<'_> {
+        let moments = self.inputs.of(node, side);
+        match moments.and_then(|moments| moments.compensation()) {
+            Some(compensation) => Rounding::Compensated(compensation),
+            None if self.fine => Rounding::BestScale,
+            None => Rounding::Nearest,
+        }
     }
 
     /// How a value is held.

@@ -2,11 +2,10 @@
 //! accumulator overflows.
 
 use super::Quant;
+use super::steps::{Rounding, Steps, WEIGHT_MAX};
 use crate::error::ConvertError;
 use attn_runtime::kernels::dot::{packed_index, packed_len, pairs_len};
 
-/// Largest weight; -128 is not used, so that a weight and its negative both exist.
-const WEIGHT_MAX: f64 = 127.0;
 /// Bias steps stay below this, which leaves room for the products in 32 bits.
 const BIAS_MAX: f64 = (1u32 << 30) as f64;
 
@@ -32,36 +31,6 @@ pub struct Multipliers {
     pub left_shift: u32,
 }
 
-/// Scales tried for a row, in all and times its length: among many a short row finds one that it happens to fit well.
-const MOST_SCALES: usize = 400;
-const SCALED_WEIGHTS: usize = 1 << 14;
-
-/// The scale near `scale`, with which the largest weight is 127, whose rounding and clipping lose least. How well a row
-/// falls on a grid varies with the grid's step, the more the fewer weights it has.
-fn least_error(row: &[f32], scale: f64) -> f64 {
-    let count = (SCALED_WEIGHTS / row.len().max(1)).clamp(32, MOST_SCALES);
-    let error = |scale: f64| {
-        let (step, per_step) = (scale as f32, (1.0 / scale) as f32);
-        let one = |&w: &f32| {
-            let rounded = (w * per_step)
-                .round_ties_even()
-                .clamp(-WEIGHT_MAX as f32, WEIGHT_MAX as f32);
-            let error = rounded * step - w;
-            error * error
-        };
-        row.iter().map(one).sum::<f32>()
-    };
-    let mut best = (error(scale), scale);
-    for i in 0..count {
-        let scale = scale * (0.85 + 0.2 * i as f64 / count as f64);
-        let error = error(scale);
-        if error < best.0 {
-            best = (error, scale);
-        }
-    }
-    best.1
-}
-
 /// One output's weights in integers.
 struct Row {
     weights: Vec<i8>,
@@ -71,16 +40,15 @@ struct Row {
 }
 
 impl Row {
-    fn new(row: &[f32], bias: f32, x: Quant, scale: f64) -> Self {
-        let round = |&w: &f32| {
-            (f64::from(w) / scale)
-                .round()
-                .clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
-        };
-        let weights: Vec<i8> = row.iter().map(round).collect();
+    fn new(steps: Steps, bias: f32, x: Quant) -> Self {
+        let Steps {
+            weights,
+            scale,
+            mean,
+        } = steps;
         let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
         let magnitude: i64 = weights.iter().map(|&w| i64::from(w).abs()).sum();
-        let bias = (f64::from(bias) / (f64::from(x.scale) * scale)).round() as i64
+        let bias = ((f64::from(bias) + mean) / (f64::from(x.scale) * scale)).round() as i64
             - i64::from(x.zero_point) * sum;
         Self {
             bound: bias.abs() + magnitude * x.magnitude(),
@@ -92,8 +60,7 @@ impl Row {
 }
 
 impl Weights {
-    /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`; `fine` looks for each row's best
-    /// scale, which takes a while.
+    /// Quantizes the rows of a matrix, each with `k` weights, for an input held as `x`.
     ///
     /// # Errors
     /// [`ConvertError::Limit`] when an accumulator could leave 32 bits.
@@ -102,7 +69,7 @@ impl Weights {
         rows: impl Iterator<Item = &'w [f32]>,
         bias: &[f32],
         x: Quant,
-        fine: bool,
+        rounding: Rounding,
     ) -> Result<Self, ConvertError> {
         let mut weights = Self {
             rows: Vec::new(),
@@ -112,7 +79,7 @@ impl Weights {
             bounds: Vec::new(),
         };
         for (row, &b) in rows.zip(bias) {
-            weights.push(node, row, b, x, fine)?;
+            weights.push(node, row, b, x, rounding)?;
         }
         Ok(weights)
     }
@@ -123,7 +90,7 @@ impl Weights {
         row: &[f32],
         bias: f32,
         x: Quant,
-        fine: bool,
+        rounding: Rounding,
     ) -> Result<(), ConvertError> {
         let largest = row
             .iter()
@@ -132,13 +99,14 @@ impl Weights {
             (largest / WEIGHT_MAX).max(f64::from(bias.abs()) / (f64::from(x.scale) * BIAS_MAX));
         // A row of zeros must not dictate the common shift.
         let scale = if scale > 0.0 { scale } else { 1e-9 };
-        let scale = if fine { least_error(row, scale) } else { scale };
-        let (mut quantized, limit) = (Row::new(row, bias, x, scale), i64::from(i32::MAX));
+        let limit = i64::from(i32::MAX);
+        let mut quantized = Row::new(rounding.round(row, scale), bias, x);
         // Long rows of int16 need smaller weights; of a sum of many, little is lost.
         for _ in 0..4 {
             let excess = quantized.bound as f64 / limit as f64;
             if excess > 1.0 {
-                quantized = Row::new(row, bias, x, quantized.scale * excess * 1.02);
+                let scale = quantized.scale * excess * 1.02;
+                quantized = Row::new(rounding.round_to(row, scale), bias, x);
             }
         }
         if quantized.bound > limit {
@@ -317,15 +285,16 @@ pub fn table<'w>(
     node: &str,
     rows: impl Iterator<Item = &'w [f32]>,
     out_scale: f32,
+    rounding: Rounding,
 ) -> Result<(Vec<i8>, Multipliers), ConvertError> {
     let (mut stored, mut factors) = (Vec::new(), Vec::new());
     for row in rows {
         let largest = row
             .iter()
             .fold(0.0f64, |max, &w| max.max(f64::from(w.abs())));
-        let scale = largest.max(1e-9) / WEIGHT_MAX;
-        stored.extend(row.iter().map(|&w| (f64::from(w) / scale).round() as i8));
-        factors.push(scale / f64::from(out_scale));
+        let steps = rounding.round(row, largest.max(1e-9) / WEIGHT_MAX);
+        stored.extend(steps.weights);
+        factors.push(steps.scale / f64::from(out_scale));
     }
     let bounds = vec![WEIGHT_MAX as i64; factors.len()];
     Ok((stored, multipliers(node, &factors, &bounds)?))
@@ -368,6 +337,7 @@ pub fn padded(values: &[i32]) -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quantize::rounding::Compensation;
     use attn_runtime::format::DType;
     use attn_runtime::kernels::requantize::requantize;
 
@@ -380,7 +350,8 @@ mod tests {
     #[test]
     fn a_layer_in_integers_is_close_to_the_layer_in_float() {
         let row = [0.5f32, -1.25, 0.031, 2.0];
-        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.7], X, false).unwrap();
+        let weights =
+            Weights::new("fc", [&row[..]].into_iter(), &[0.7], X, Rounding::Nearest).unwrap();
         let found = weights.multipliers("fc", X.scale, 0.01).unwrap();
         let q = [-100, 3, 127, 20];
         let exact: f32 = row
@@ -398,37 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn scales_of_their_own_lose_less_of_short_rows() {
-        let mut state = 1u32;
-        let mut number = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        let rows: Vec<Vec<f32>> = (0..50)
-            .map(|_| (0..32).map(&mut number).collect())
-            .collect();
-        let error = |fine| {
-            let slices = rows.iter().map(Vec::as_slice);
-            let weights = Weights::new("fc", slices, &[0.0; 50], X, fine).unwrap();
-            let one = |(o, row): (usize, &Vec<f32>)| {
-                let real = |&q: &i8| f64::from(q) * weights.scales[o];
-                let square = |(q, &w): (&i8, &f32)| (real(q) - f64::from(w)).powi(2);
-                weights.rows[o].iter().zip(row).map(square).sum::<f64>()
-            };
-            rows.iter().enumerate().map(one).sum::<f64>()
-        };
-        let share = error(true) / error(false);
-        assert!(share < 0.85, "{share} of the error");
-    }
-
-    #[test]
     fn zero_rows_and_large_biases_are_representable() {
         let weights = Weights::new(
             "fc",
             [&[0.0f32, 0.0][..], &[1e-6, 0.0]].into_iter(),
             &[0.0, 1e5],
             X,
-            true,
+            Rounding::BestScale,
         )
         .unwrap();
         let bias = f64::from(weights.bias[1]) * weights.scales[1] * f64::from(X.scale);
@@ -444,16 +391,49 @@ mod tests {
             zero_point: 0,
         };
         let row = vec![1.0f32; 3000];
-        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.5], wide, false).unwrap();
+        let weights = Weights::new(
+            "fc",
+            [&row[..]].into_iter(),
+            &[0.5],
+            wide,
+            Rounding::Nearest,
+        )
+        .unwrap();
         assert_eq!(weights.rows[0][0], 21);
         assert!(weights.bounds[0] <= i64::from(i32::MAX));
         let row = vec![1.0f32; 70_000];
-        let error = Weights::new("fc", [&row[..]].into_iter(), &[0.0], wide, false).unwrap_err();
+        let error = Weights::new(
+            "fc",
+            [&row[..]].into_iter(),
+            &[0.0],
+            wide,
+            Rounding::Nearest,
+        )
+        .unwrap_err();
         assert!(
             error
                 .to_string()
                 .contains("node `fc`: output 0 sums 70000 products"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn the_bias_makes_up_for_the_mean_of_what_rounding_leaves() {
+        let mean = [3.0, -2.0];
+        let compensation = Compensation::of_the_mean(&mean);
+        let row = [0.5f32, 0.123];
+        let exact = 0.5 * 3.0 - 0.123 * 2.0 + 0.7;
+        let rounding = Rounding::Compensated(&compensation);
+        let weights = Weights::new("fc", [&row[..]].into_iter(), &[0.7], X, rounding).unwrap();
+        let scale = weights.scales[0];
+        let real = |i: usize| scale * f64::from(weights.rows[0][i]);
+        let sum: i32 = weights.rows[0].iter().map(|&w| i32::from(w)).sum();
+        let bias = f64::from(weights.bias[0] + X.zero_point * sum) * scale * f64::from(X.scale);
+        let result = real(0) * mean[0] + real(1) * mean[1] + bias;
+        assert!(
+            (result - exact).abs() < scale * f64::from(X.scale),
+            "{result}, {exact}"
         );
     }
 }

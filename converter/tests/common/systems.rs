@@ -277,7 +277,10 @@ pub fn write_calibration(onnx: &Path, data: &Path) -> Result<(), ConvertError> {
             shape[0] = SAMPLES;
             let samples = ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal);
             if input.integer {
-                npz.add_array(&input.name, &samples.mapv(|x| (10.0 * x.abs()) as i64 % 50))?;
+                npz.add_array(
+                    &input.name,
+                    &samples.mapv(|x| (1000.0 * x.abs()) as i64 % 50),
+                )?;
             } else {
                 npz.add_array(&input.name, &samples)?;
             }

@@ -1,0 +1,315 @@
+//! What the layers with weights read in calibration: second moments for [`super::moments`].
+//!
+//! Layers that read the same rows share them. Rows are those that the runtime multiplies with: for a convolution what lies
+//! under the kernel, for the recurrent side of a layer its states.
+
+use super::moments::{MOST_INPUTS, Moments};
+use crate::calibrate::Elements;
+use crate::graph::{Graph, Node, Op, ValueId, Window};
+use attn_runtime::kernels::dot::pairs_len;
+use ndarray::Array2;
+use std::collections::BTreeMap;
+
+/// About as many rows are kept of each value: more say little that is new, and take their time.
+const MOST_ROWS: usize = 1 << 14;
+
+/// Which of its matrices a layer multiplies with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// That of its input.
+    Input,
+    /// That of its state.
+    State,
+}
+
+/// How a layer makes rows of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rows {
+    /// As they are.
+    Plain,
+    /// Adjacent rows under a kernel.
+    Sequence {
+        kernel: usize,
+        stride: usize,
+        padding: (usize, usize),
+    },
+    /// Pixels under a kernel, every kernel row filled up as the runtime has it.
+    Image {
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        before: [usize; 2],
+        after: [usize; 2],
+    },
+    /// Results of the row before, the first of them given or zero.
+    Previous {
+        reverse: bool,
+        first: Option<ValueId>,
+    },
+}
+
+impl Rows {
+    /// The value that the matrix on this side of a node is multiplied with, and how; `None` for operators without one.
+    fn of(node: &Node, side: Side) -> Option<(ValueId, Self)> {
+        let rows = match (&node.op, side) {
+            (Op::Linear { .. } | Op::Gru { .. } | Op::Lstm { .. }, Side::Input) => Self::Plain,
+            (Op::Gru { reverse, .. } | Op::Lstm { reverse, .. }, Side::State) => {
+                let previous = Self::Previous {
+                    reverse: *reverse,
+                    first: node.inputs.get(1).copied(),
+                };
+                return Some((node.output, previous));
+            }
+            (
+                Op::Conv1d {
+                    weight,
+                    stride,
+                    padding,
+                    ..
+                },
+                Side::Input,
+            ) => Self::Sequence {
+                kernel: weight.shape()[1],
+                stride: *stride,
+                padding: *padding,
+            },
+            (Op::Conv2d { window, .. }, Side::Input) => Self::image(window),
+            // All phases read the same pixels.
+            (Op::ConvTranspose2d { weight, stride, .. }, Side::Input) => {
+                let part = [0, 1].map(|axis| weight.shape()[1 + axis].div_ceil(stride[axis]));
+                let around = part.map(|size| size.saturating_sub(1));
+                Self::Image {
+                    kernel: part,
+                    stride: [1; 2],
+                    before: around,
+                    after: around,
+                }
+            }
+            _ => return None,
+        };
+        Some((node.inputs[0], rows))
+    }
+
+    fn image(window: &Window) -> Self {
+        Self::Image {
+            kernel: window.kernel,
+            stride: window.stride,
+            before: window.pad_before,
+            after: window.pad_after,
+        }
+    }
+
+    /// Length of a row of a value with so many channels.
+    fn len(self, channels: usize) -> usize {
+        match self {
+            Self::Plain | Self::Previous { .. } => channels,
+            Self::Sequence { kernel, .. } => kernel * channels,
+            Self::Image { kernel, .. } => kernel[0] * pairs_len(kernel[1] * channels),
+        }
+    }
+
+    /// Rows of the elements of a value with these dimensions, every `step`-th of them.
+    fn take(self, dims: &[usize], all: &[Elements], value: ValueId, step: usize) -> Array2<f64> {
+        let channels = dims.last().copied().unwrap_or(1).max(1);
+        let (elements, k) = (&all[value.0].values, self.len(channels));
+        let mut taken = Taken::new(k, step);
+        match self {
+            Self::Plain => {
+                (elements.chunks_exact(channels)).for_each(|row| taken.row(|slot| slot.extend(row)))
+            }
+            Self::Sequence {
+                stride, padding, ..
+            } => {
+                let zeros = |rows: usize| vec![0.0; rows * channels];
+                let padded = [zeros(padding.0), elements.clone(), zeros(padding.1)].concat();
+                let windows = padded.windows(k).step_by((stride * channels).max(1));
+                windows.for_each(|row| taken.row(|slot| slot.extend(row)));
+            }
+            Self::Image {
+                kernel,
+                stride,
+                before,
+                after,
+            } if dims.len() == 3 && elements.len() == dims.iter().product::<usize>() => {
+                let places = |axis: usize| {
+                    let size = dims[axis] + before[axis] + after[axis];
+                    (0..(size + 1).saturating_sub(kernel[axis])).step_by(stride[axis].max(1))
+                };
+                for top in places(0) {
+                    for left in places(1) {
+                        let pixels = |slot: &mut Vec<f32>| {
+                            for y in top..top + kernel[0] {
+                                let end = slot.len() + pairs_len(kernel[1] * channels);
+                                for x in left..left + kernel[1] {
+                                    let at = pixel(dims, before, y, x).map(|at| at * channels);
+                                    match at.and_then(|at| elements.get(at..at + channels)) {
+                                        Some(pixel) => slot.extend(pixel),
+                                        None => slot.resize(slot.len() + channels, 0.0),
+                                    }
+                                }
+                                slot.resize(end, 0.0);
+                            }
+                        };
+                        taken.row(pixels);
+                    }
+                }
+            }
+            Self::Image { .. } => {}
+            Self::Previous { reverse, first } => {
+                let first = first.and_then(|first| all[first.0].values.get(..channels));
+                let first = first.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec);
+                taken.row(|slot| slot.extend(&first));
+                let rows = elements.chunks_exact(channels);
+                let last = rows.len().saturating_sub(1);
+                let from = usize::from(reverse);
+                (rows.skip(from).take(last)).for_each(|row| taken.row(|slot| slot.extend(row)));
+            }
+        }
+        taken.finish()
+    }
+}
+
+/// Number of the pixel in a padded image, if it is none of the padding.
+fn pixel(dims: &[usize], before: [usize; 2], y: usize, x: usize) -> Option<usize> {
+    let (y, x) = (y.checked_sub(before[0])?, x.checked_sub(before[1])?);
+    (y < dims[0] && x < dims[1]).then_some(y * dims[1] + x)
+}
+
+/// Every so many rows of those offered.
+struct Taken {
+    k: usize,
+    step: usize,
+    offered: usize,
+    elements: Vec<f32>,
+}
+
+impl Taken {
+    fn new(k: usize, step: usize) -> Self {
+        Self {
+            k,
+            step: step.max(1),
+            offered: 0,
+            elements: Vec::new(),
+        }
+    }
+
+    fn row(&mut self, write: impl FnOnce(&mut Vec<f32>)) {
+        if self.offered.is_multiple_of(self.step) {
+            let start = self.elements.len();
+            write(&mut self.elements);
+            // The float model makes NaN of a softmax over nothing.
+            if self.elements[start..].iter().any(|x| !x.is_finite()) {
+                self.elements.truncate(start);
+            }
+        }
+        self.offered += 1;
+    }
+
+    fn finish(self) -> Array2<f64> {
+        let rows = self.elements.len() / self.k.max(1);
+        let elements = self.elements.into_iter().map(f64::from).collect();
+        Array2::from_shape_vec((rows, self.k), elements).unwrap_or_default()
+    }
+}
+
+/// The moments of everything that a graph's weights are multiplied with.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    moments: BTreeMap<(ValueId, Rows), Moments>,
+}
+
+impl Inputs {
+    /// Moments of nothing yet.
+    pub fn new(graph: &Graph) -> Self {
+        let sides = [Side::Input, Side::State];
+        let all = (graph.nodes.iter()).flat_map(|node| sides.map(|side| Rows::of(node, side)));
+        let len = |&(value, rows): &(ValueId, Rows)| rows.len(graph.values[value.0].channels());
+        let moments = (all.flatten())
+            .filter(|key| len(key) <= MOST_INPUTS)
+            .map(|key| (key, Moments::new(len(&key))))
+            .collect();
+        Self { moments }
+    }
+
+    /// Adds the elements of all values in one of about `runs` runs, as [`crate::calibrate::elements`] gives them; `sample` is the
+    /// number of the sample that is run.
+    pub fn add(&mut self, graph: &Graph, elements: &[Elements], sample: usize, runs: usize) {
+        for (&(value, rows), moments) in &mut self.moments {
+            if !elements[value.0].in_order {
+                continue;
+            }
+            let dims = &graph.values[value.0].dims;
+            let count = elements[value.0].values.len() / dims.last().copied().unwrap_or(1).max(1);
+            // Odd, so that no column of an image is left out.
+            let step = (count * runs).div_ceil(MOST_ROWS) | 1;
+            let rows = rows.take(dims, elements, value, step);
+            if rows.nrows() > 0 {
+                moments.add(rows.view(), sample);
+            }
+        }
+    }
+
+    /// What the matrix on one side of a node is multiplied with, where that is known.
+    pub fn of(&self, node: &Node, side: Side) -> Option<&Moments> {
+        self.moments.get(&Rows::of(node, side)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(rows: Rows, dims: &[usize], elements: &[f32]) -> Vec<Vec<f64>> {
+        let all = [elements.to_vec(), vec![8.0, 9.0]].map(|values| Elements {
+            values,
+            in_order: true,
+        });
+        let taken = rows.take(dims, &all, ValueId(0), 1);
+        taken.rows().into_iter().map(|row| row.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_sequence_gives_what_lies_under_the_kernel() {
+        let rows = Rows::Sequence {
+            kernel: 2,
+            stride: 2,
+            padding: (1, 0),
+        };
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let expected = [[0.0, 0.0, 1.0, 2.0], [3.0, 4.0, 5.0, 6.0]];
+        assert_eq!(taken(rows, &[3, 2], &x), expected);
+    }
+
+    #[test]
+    fn an_image_gives_kernel_rows_filled_up_to_four() {
+        let rows = Rows::Image {
+            kernel: [2, 2],
+            stride: [1, 2],
+            before: [0, 1],
+            after: [0, 0],
+        };
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let expected = [
+            [0.0, 1.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0],
+            [2.0, 3.0, 0.0, 0.0, 5.0, 6.0, 0.0, 0.0],
+        ];
+        assert_eq!(taken(rows, &[2, 3, 1], &x), expected);
+        // Of a run with another size nothing is known.
+        assert!(taken(rows, &[2, 3, 1], &x[..3]).is_empty());
+    }
+
+    #[test]
+    fn a_state_is_that_of_the_row_before() {
+        let previous = |reverse, first| Rows::Previous { reverse, first };
+        let y = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let states = taken(previous(false, None), &[3, 2], &y);
+        assert_eq!(states, [[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]]);
+        let states = taken(previous(true, Some(ValueId(1))), &[3, 2], &y);
+        assert_eq!(states, [[8.0, 9.0], [3.0, 4.0], [5.0, 6.0]]);
+    }
+
+    #[test]
+    fn rows_of_nan_are_left_out() {
+        let x = [1.0, f32::NAN, 3.0, 4.0];
+        assert_eq!(taken(Rows::Plain, &[2, 2], &x), [[3.0, 4.0]]);
+    }
+}
