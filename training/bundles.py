@@ -41,6 +41,38 @@ separator = " "
 """
 
 
+class Exported:
+    """The files of a bundle through onnxruntime, to be called as the PyTorch modules they were exported from: any batch, a row at
+    a time."""
+
+    def __init__(self, stem):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        load = lambda entry: onnxruntime.InferenceSession(f"{stem}.{entry}.onnx", options)
+        self._encode, self._step = load("encode"), load("step")
+
+    @staticmethod
+    def _rows(session, feeds, names):
+        """Results by name, each row's stacked along its own axis of the batch: the second of a state, the first of others."""
+        axis = lambda name: 1 if name.startswith("state") else 0
+        count = next(len(array) for name, array in feeds.items() if axis(name) == 0)
+        results = []
+        for i in range(count):
+            row = {name: array.narrow(axis(name), i, 1).numpy() for name, array in feeds.items()}
+            results.append(session.run(names, row))
+        return [torch.from_numpy(np.concatenate(parts, axis(name))) for name, parts in zip(names, zip(*results))]
+
+    def encoder(self, rows):
+        """The input of the encoder -> memory, state."""
+        name = self._encode.get_inputs()[0].name
+        return self._rows(self._encode, {name: rows}, ["memory", "state"])
+
+    def step(self, token, state, memory):
+        """-> logits, next state, attention weights."""
+        feeds = {"token": token, "state": state, "memory": memory}
+        return self._rows(self._step, feeds, ["logits", "state_next", "weights"])
+
+
 @dataclass
 class Bundle:
     """What a manifest says. `max_memory` is the length of the memory that an input of `max_length` gives."""

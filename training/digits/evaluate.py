@@ -1,6 +1,7 @@
 """Digit error rate on strings of one file of strings.py, greedily decoded.
 
-Usage: python evaluate.py --data test                       float, PyTorch
+Usage: python evaluate.py --data test                       float, the shipped ONNX files
+       python evaluate.py --data val --checkpoint cache/digits.pt    float, what training has left, through PyTorch
        python evaluate.py --data test --attn digits.attn    the converted file, through `attn decode` on the same sounds,
                                                             written by strings.py --wav cache/test_wav
        python evaluate.py --data test --attn digits.attn --agree    also how many strings have float's digits exactly
@@ -19,9 +20,9 @@ import numpy as np
 import torch
 
 from model import Listener
-from setting import ATTN, CACHE, SCALE, TOKENS, WORDS
+from setting import ATTN, CACHE, MODELS, SCALE, TOKENS, WORDS
 
-from bundles import distance, report_agreement  # from .., whose door setting.py is
+from bundles import Exported, distance, report_agreement  # from .., whose door setting.py is
 
 FIRST = TOKENS.index("zero")
 END = 1
@@ -68,6 +69,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--attn")
+    parser.add_argument("--checkpoint")
     parser.add_argument("--agree", action="store_true", help="compare with float, string by string")
     parser.add_argument("--limit", type=int, help="only the first strings")
     arguments = parser.parse_args()
@@ -80,9 +82,12 @@ def main():
     if arguments.attn:
         said = by_attn(len(features), arguments.attn)
     if arguments.agree or not arguments.attn:
-        model = Listener(len(TOKENS))
-        model.load_state_dict(torch.load(CACHE / "digits.pt"))
-        model.eval()
+        if arguments.checkpoint:
+            model = Listener(len(TOKENS))
+            model.load_state_dict(torch.load(arguments.checkpoint))
+            model.eval()
+        else:
+            model = Exported(MODELS / "digits")
         by_float = transcribe(model, features)
     if arguments.agree:
         report_agreement(said, by_float)

@@ -1,6 +1,7 @@
 """Phoneme and word error rates on one split, with and without stress marks.
 
-Usage: python evaluate.py --split test --beam 4                   float, PyTorch
+Usage: python evaluate.py --split test --beam 4                   float, the shipped ONNX files
+       python evaluate.py --split val --checkpoint cache/g2p.pt   float, what training has left, through PyTorch
        python evaluate.py --split test --beam 4 --attn g2p.attn   the converted file, through `attn decode`
        python evaluate.py --split test --attn g2p.attn --agree    also how many words have float's tokens exactly
 
@@ -24,11 +25,11 @@ import torch
 import data
 from decode import decode_words
 from model import Pronouncer
-from paths import ATTN, CACHE
+from paths import ATTN, MODELS
 from split import split
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bundles import distance, report_agreement  # noqa: E402
+from bundles import Exported, distance, report_agreement  # noqa: E402
 
 
 def rates(said, references):
@@ -41,11 +42,14 @@ def rates(said, references):
     return 100 * errors / phonemes, 100 * wrong / len(said)
 
 
-def by_pytorch(chosen, words, beam, checkpoint):
+def by_float(chosen, words, beam, checkpoint):
     tokens = data.tokens(words)
-    model = Pronouncer(len(data.SYMBOLS), len(tokens))
-    model.load_state_dict(torch.load(checkpoint))
-    model.eval()
+    if checkpoint:
+        model = Pronouncer(len(data.SYMBOLS), len(tokens))
+        model.load_state_dict(torch.load(checkpoint))
+        model.eval()
+    else:
+        model = Exported(MODELS / "g2p")
     said = decode_words(model, chosen, data.SYMBOLS, beam)
     return {word: [tokens[number] for number in numbers] for word, numbers in said.items()}
 
@@ -68,7 +72,7 @@ def main():
     parser.add_argument("--split", default="val", choices=["val", "test"])
     parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--attn", type=Path)
-    parser.add_argument("--checkpoint", type=Path, default=CACHE / "g2p.pt")
+    parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--limit", type=int, help="only so many words, spread over the split")
     parser.add_argument("--agree", action="store_true", help="compare with float, word by word")
     arguments = parser.parse_args()
@@ -82,10 +86,10 @@ def main():
     if arguments.attn:
         said = by_attn(chosen, arguments.beam, arguments.attn)
     if arguments.agree or not arguments.attn:
-        by_float = by_pytorch(chosen, words, arguments.beam, arguments.checkpoint)
+        exact = by_float(chosen, words, arguments.beam, arguments.checkpoint)
     if arguments.agree:
-        report_agreement([said[word] for word in chosen], [by_float[word] for word in chosen])
-    said = said if arguments.attn else by_float
+        report_agreement([said[word] for word in chosen], [exact[word] for word in chosen])
+    said = said if arguments.attn else exact
     with_stress = rates(said, words)
     plain = {word: data.unstressed(phonemes) for word, phonemes in said.items()}
     without = rates(plain, {word: [data.unstressed(one) for one in words[word]] for word in chosen})
