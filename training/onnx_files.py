@@ -1,6 +1,8 @@
-"""Writing a PyTorch model as ONNX by either of PyTorch's exporters, without traces of the machine it was written on."""
+"""Writing a PyTorch model as ONNX by either of PyTorch's exporters, without traces of the machine it was written on; and running it."""
 
+import numpy as np
 import onnx
+import onnxruntime
 import torch
 
 
@@ -50,3 +52,12 @@ def merged(proto):
     for info in [info for info in graph.value_info if info.name in renamed]:
         graph.value_info.remove(info)
     return proto
+
+
+def results(path, rows):
+    """The output of a model with one input and one output, by onnxruntime: rows go in one by one, as a batch of 1 each."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options)
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: row[None]})[0] for row in rows])

@@ -1,6 +1,7 @@
 """How many clips are named right, one window to a clip: the label with the highest logit.
 
-Usage: python evaluate.py --split val                           the float model in cache/kwt.pt
+Usage: python evaluate.py --split val                           the shipped ONNX file, in float
+       python evaluate.py --split val --trained                 what training has left in cache/kwt.pt
        python evaluate.py --split val --spotter                 the streaming spotter of ../kws on the same windows
        python evaluate.py --split val --write-features f.npz    int8 features [clip, 98, 40]
        python evaluate.py --split val --logits logits.npz       judges `logits` [clip, 20] that `attn run` made of those
@@ -13,9 +14,10 @@ import argparse
 import numpy as np
 import torch
 
-from windows import LABELS, SCALE, SPOTTER, KeywordSpotter, clips, logits_of, trained
+from windows import LABELS, MODELS, SCALE, SPOTTER, KeywordSpotter, clips, logits_of, trained
 
-from words import DIGITS, FURTHER_WORDS, WAKE_WORDS  # from ../kws, whose door windows.py is
+import onnx_files  # from .., whose door windows.py is
+from words import DIGITS, FURTHER_WORDS, WAKE_WORDS  # from ../kws, likewise
 
 GROUPS = {"six wake words": WAKE_WORDS, "athena and amelia": FURTHER_WORDS, "digits": DIGITS, "noise": ["noise"]}
 
@@ -46,6 +48,7 @@ def report(logits, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", default="val", choices=["val", "test"])
+    parser.add_argument("--trained", action="store_true")
     parser.add_argument("--spotter", action="store_true")
     parser.add_argument("--write-features")
     parser.add_argument("--logits")
@@ -59,8 +62,12 @@ def main():
         logits = np.load(arguments.logits)["logits"].reshape(-1, len(LABELS))
         if len(logits) != len(features):
             parser.error(f"{arguments.logits} holds {len(logits)} clips, the split {len(features)}")
+    elif arguments.spotter:
+        logits = by_spotter(features)
+    elif arguments.trained:
+        logits = logits_of(trained(), features)
     else:
-        logits = by_spotter(features) if arguments.spotter else logits_of(trained(), features)
+        logits = onnx_files.results(MODELS / "kwt.onnx", features.astype(np.float32) * np.float32(SCALE))
     report(logits, labels)
 
 

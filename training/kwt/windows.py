@@ -61,6 +61,7 @@ def clips(split):
         recordings = read_clips({split})
         samples = LEAD + 3 * RATE
         ends = [(LEAD + augment.word_bounds(pcm.astype(np.float32))[1] + AFTER - FRAME) // HOP for _, _, pcm in recordings]
+        CACHE.mkdir(exist_ok=True)
         np.savez(CACHE / "pcm.npz", pcm=np.stack([padded(pcm, rng, LEAD, samples) for _, _, pcm in recordings]))
         attn("features", CACHE / "pcm.npz", "-o", CACHE / "features.npz")
         rows = np.load(CACHE / "features.npz")["features"]

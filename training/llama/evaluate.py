@@ -1,6 +1,7 @@
 """Bits per character on a split, and a few lines that the model writes.
 
-Usage: python evaluate.py --split test                        float, PyTorch
+Usage: python evaluate.py --split test                        float, the shipped ONNX file
+       python evaluate.py --split val --trained               float, what training has left in cache/llama.pt
        python evaluate.py --split test --write-tokens t.npz   its windows as `tokens` [window, 128], for `attn run`
        python evaluate.py --split test --logits logits.npz    judges the `logits` [window, 128, 77] that `attn run` made
        python evaluate.py --write 5 --temperature 0.7         five sentences, or what 128 characters hold of them
@@ -16,8 +17,11 @@ import torch
 import torch.nn.functional as F
 
 import text
-from model import WINDOW, Writer, generate
+from model import HERE, WINDOW, Writer, generate
 
+import onnx_files  # from .., whose door model.py is
+
+SHIPPED = HERE.parents[1] / "models" / "llama.step.onnx"
 HALF = WINDOW // 2
 
 
@@ -61,6 +65,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--split", default="val", choices=["train", "val", "test"])
     parser.add_argument("--limit", type=int, help="only the first windows")
+    parser.add_argument("--trained", action="store_true")
     parser.add_argument("--write-tokens")
     parser.add_argument("--logits")
     parser.add_argument("--write", type=int)
@@ -78,8 +83,10 @@ def main():
         return
     if arguments.logits:
         logits = np.load(arguments.logits)["logits"].reshape(-1, WINDOW, len(text.TOKENS))
-    else:
+    elif arguments.trained:
         logits = by_pytorch(trained(), rows)
+    else:
+        logits = onnx_files.results(SHIPPED, rows[:, :-1])
     if len(logits) != len(rows):
         parser.error(f"{arguments.logits} holds {len(logits)} windows, the split {len(rows)}; give the same --limit")
     counted = len(rows) * HALF
