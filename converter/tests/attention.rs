@@ -223,3 +223,57 @@ fn masks_that_are_neither_seen_nor_hidden_are_refused_with_their_node() {
         "{unsure}"
     );
 }
+
+/// What converting a changed copy of a system says.
+fn refused(name: &str, change: impl FnOnce(&mut tract_onnx::pb::GraphProto)) -> String {
+    let folder = common::Folder::new();
+    let model = folder.onnx_of(system(name).onnx("dynamo"), "changed.onnx", change);
+    let data: PathBuf = folder.path("calibration.npz").into();
+    write_calibration(&system(name).onnx("dynamo"), &data).unwrap();
+    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    let options = Options {
+        form: Form::Window,
+        precision: Precision::Int8,
+        range: RangeMethod::Mse,
+        mixed: false,
+        metadata: Metadata::default(),
+    };
+    let result = convert(model.as_ref(), &data, &options, &bars);
+    match result {
+        Ok(_) => panic!("{name}: the model is wrong"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn heads_that_do_not_divide_the_width_are_refused_with_their_node() {
+    let message = refused("multi_head", |graph| {
+        let shapes = graph.initializer.iter_mut();
+        let view = shapes
+            .into_iter()
+            .find(|tensor| tensor.dims == [4] && tensor.raw_data[16] == 4)
+            .unwrap();
+        // [1, 16, 4, 8] becomes [1, 16, 5, 8].
+        view.raw_data[16] = 5;
+        graph.value_info.clear();
+    });
+    let named = message.contains("changed.onnx") && message.contains("\"node_view\"");
+    assert!(named, "{message}");
+}
+
+#[test]
+fn masks_of_another_rank_or_size_are_refused() {
+    let mask = |dims: &'static [i64]| {
+        refused("causal_added", move |graph| {
+            let mut tensors = graph.initializer.iter_mut();
+            let mask = tensors.find(|tensor| tensor.dims == [16, 16]);
+            mask.unwrap().dims = dims.to_vec();
+            graph.value_info.clear();
+        })
+    };
+    for dims in [&[256][..], &[8, 32], &[2, 8, 16], &[4, 1, 4, 1, 16]] {
+        let message = mask(dims);
+        let named = message.contains("changed.onnx") && message.contains("\"node_");
+        assert!(named, "{dims:?}: {message}");
+    }
+}
