@@ -150,12 +150,16 @@ impl Image<'_> {
         if !output.status.success() {
             return Err(failed());
         }
-        let lines = output.stdout.split(|&byte| byte == b'\n');
-        lines
-            .filter_map(|line| serde_json::from_slice::<Message>(line).ok()?.executable)
-            .next_back()
-            .ok_or_else(failed)
+        executable(&output.stdout).ok_or_else(failed)
     }
+}
+
+/// The last executable that Cargo says it built.
+pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
+    let lines = messages.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok()?.executable)
+        .next_back()
 }
 
 /// What of Cargo's messages is of interest.

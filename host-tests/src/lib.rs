@@ -16,6 +16,7 @@ pub mod cost;
 pub mod decoding;
 pub mod decoding_cost;
 pub mod demo;
+pub mod digests;
 pub mod identity;
 pub mod recording;
 pub mod systems;

@@ -1,7 +1,7 @@
 //! The shipped models, converted through the `attn` command into `target/attn`: the keyword spotter, and bundles that
 //! decode.
 
-use crate::workspace;
+use crate::{images, workspace};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -80,24 +80,15 @@ fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileErro
     let path = folder.join(name);
     let work = tempfile::tempdir_in(&folder).map_err(io("target/attn"))?;
     let part = work.path().join(name);
-    // Not `-p attn-converter`: with other packages selected, dependencies get other features and are built twice.
-    let attn = ["--bin", "attn"];
-    let built = cargo(&["build"])
-        .args(attn)
-        .stdout(Stdio::null())
-        .status()
-        .map_err(io("cannot start cargo"))?;
-    if !built.success() {
-        return Err(ModelFileError::Failed("`attn` cannot be built".into()));
-    }
-    let output = cargo(&["run", "--quiet"])
-        .args(attn)
-        .arg("--")
+    let attn = command()?;
+    let output = Command::new(attn)
+        .current_dir(workspace::root())
         .args(arguments)
         .arg("-o")
         .arg(&part)
+        .stdin(Stdio::null())
         .output()
-        .map_err(io("cannot start cargo"))?;
+        .map_err(io("cannot start attn"))?;
     let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
         .replace(&part.display().to_string(), name);
     if !output.status.success() {
@@ -110,11 +101,31 @@ fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileErro
     Ok(Converted { path, report })
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo
+/// Builds the command `attn` and says where it is.
+///
+/// # Errors
+/// [`ModelFileError`].
+pub fn command() -> Result<PathBuf, ModelFileError> {
+    // Not `-p`: with other packages selected, dependencies get other features and are built twice.
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(workspace::root())
-        .args(arguments)
-        .stdin(Stdio::null());
-    cargo
+        .args([
+            "build",
+            "--bin",
+            "attn",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| ModelFileError::Io {
+            what: "cannot start cargo".into(),
+            source,
+        })?;
+    let failed = || ModelFileError::Failed("`attn` cannot be built".into());
+    if !output.status.success() {
+        return Err(failed());
+    }
+    images::executable(&output.stdout).ok_or_else(failed)
 }

@@ -3,6 +3,7 @@
 mod cost;
 mod decode;
 mod demo;
+mod digests;
 mod readme;
 mod setup;
 mod systems;
@@ -39,6 +40,12 @@ enum Command {
     },
     /// Runs every check and every test
     Test,
+    /// Converts and runs every model and fixture and compares their output bytes with the committed list
+    Digests {
+        /// Writes the list: for a change that is meant to change bytes
+        #[arg(long)]
+        record: bool,
+    },
     /// Measures what keyword spotting and decoding cost on the chip and writes it into README.md
     Cost {
         /// Only says whether what is written is stale
@@ -80,6 +87,7 @@ fn main() -> ExitCode {
             Shown::Llama => decode::llama(text.as_deref().unwrap_or(decode::PROMPT)),
         },
         Command::Test => test::run(),
+        Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
         Command::Systems { check } => systems::run(check),
     };
