@@ -43,6 +43,8 @@ pub struct Conversion {
     pub graph: Graph,
     /// Values that were given 16 bits, and why.
     pub widened: Vec<Widened>,
+    /// Names of symbolic batch axes, which were taken as 1.
+    pub batch: Vec<String>,
     /// Bytes of arena that the tensors would take without sharing.
     pub unshared_len: usize,
 }
@@ -113,6 +115,7 @@ pub fn convert(
         file,
         graph,
         widened,
+        batch: reference.batch().to_vec(),
         unshared_len,
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::features::FeatureError;
 use crate::files::FileError;
+use crate::npz::NpzError;
 use attn_runtime::{ModelError, SessionError};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -86,6 +87,16 @@ pub enum ConvertError {
         /// What it says.
         reason: String,
     },
+    /// A model on which import stumbled.
+    #[error(
+        "{path}: the model is damaged, or of a form that nobody has tried yet ({reason}); if other programs run it, please report it"
+    )]
+    Unexpected {
+        /// The ONNX file.
+        path: PathBuf,
+        /// What gave up, and over what.
+        reason: String,
+    },
     /// Calibration or evaluation data do not fit the model.
     #[error("{path}: array `{array}`: {reason}")]
     Data {
@@ -144,6 +155,9 @@ pub enum ConvertError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// An array of an npz file cannot be read.
+    #[error(transparent)]
+    Npz(#[from] NpzError),
     /// Audio cannot be read.
     #[error(transparent)]
     Features(#[from] FeatureError),

@@ -1,5 +1,6 @@
 //! The `attn` command: argument parsing and error printing only; each subcommand is a file in `commands/`.
 
+use attn_converter::guard::guarded;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -26,7 +27,26 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    // A closed pipe ends the command quietly, as it does any other.
+    sigpipe::reset();
+    let command = Cli::parse().command;
+    let result = guarded(|| run(command)).unwrap_or_else(|reason| {
+        Err(format!(
+            "attn came upon something that it does not expect ({reason}): please report it"
+        )
+        .into())
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> commands::CommandResult {
+    match command {
         Command::Convert(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Run(command) => command.run(),
@@ -35,12 +55,5 @@ fn main() -> ExitCode {
         Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
         Command::Operators(command) => command.run(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
     }
 }

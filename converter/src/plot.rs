@@ -1,10 +1,11 @@
 //! Pictures: attention weights as a map, input from left to right, output from top to bottom.
 
+use crate::files::FileError;
+use crate::output::Output;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 use std::path::Path;
-use tempfile::Builder;
 use thiserror::Error;
 
 /// Why there is no picture.
@@ -22,6 +23,9 @@ pub enum PlotError {
         /// What was said.
         reason: String,
     },
+    /// It cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 const FONT: &str = "sans-serif";
@@ -47,16 +51,7 @@ pub fn alignment(
     if columns == 0 {
         return Err(PlotError::Empty);
     }
-    let draw = |reason: String| PlotError::Draw {
-        path: path.into(),
-        reason,
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let file = Builder::new().suffix(".png").tempfile_in(folder);
-    let file = file.map_err(|error| draw(error.to_string()))?;
+    let output = Output::new(path, [path; 0])?;
     // The library fails only if a font of this name is there already and broken.
     let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
     let map = Map {
@@ -65,10 +60,11 @@ pub fn alignment(
         tokens,
         columns,
     };
-    map.draw(file.path())
-        .map_err(|error| draw(error.to_string()))?;
-    let kept = file.persist(path);
-    kept.map(drop).map_err(|error| draw(error.to_string()))
+    let draw = |error: Box<dyn std::error::Error>| PlotError::Draw {
+        path: path.into(),
+        reason: error.to_string(),
+    };
+    output.write(".png", |file| map.draw(file.path()).map_err(draw))
 }
 
 struct Map<'w> {

@@ -1,7 +1,7 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
-use super::CommandResult;
 use super::bundle::Bundle;
+use super::{CommandResult, check_output};
 use attn_converter::bundle::{self, Manifest};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, bar, convert};
@@ -92,6 +92,8 @@ impl Convert {
             }
             .into());
         };
+        let files = [Some(model), Some(calibration), self.labels.as_ref()];
+        check_output(&self.output, files.into_iter().flatten())?;
         let options = Options {
             form: if self.stream {
                 Form::Stream
@@ -136,6 +138,7 @@ impl Convert {
                 Manifest::load(path)?
             }
         };
+        check_output(&self.output, manifest.files())?;
         let options = bundle::convert::Options {
             precision: self.dtype,
             range: self.range,
@@ -233,10 +236,13 @@ impl Convert {
             let result = json!({
                 "file": self.output, "bytes": conversion.file.bytes().len(), "weights": model.weights_len(),
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
-                "int16": widened,
+                "int16": widened, "batch": conversion.batch,
             });
             println!("{result:#}");
             return;
+        }
+        for name in &conversion.batch {
+            println!("batch axis `{name}` taken as 1");
         }
         for (name, gain) in widened {
             println!("int16: {name} (+{gain:.1} dB at the outputs)");

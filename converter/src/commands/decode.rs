@@ -1,6 +1,6 @@
 //! `attn decode`: sequences of tokens from text, symbols or sound, as the chip makes them.
 
-use super::CommandResult;
+use super::{CommandResult, check_output};
 use attn_converter::convert::bar;
 use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
@@ -72,6 +72,14 @@ struct Source {
 
 impl Decode {
     pub fn run(&self) -> CommandResult {
+        if let Some(plot) = &self.plot {
+            let files = [
+                Some(&self.model),
+                self.source.input.as_ref(),
+                self.source.wav.as_ref(),
+            ];
+            check_output(plot, files.into_iter().flatten())?;
+        }
         let file = ModelFile::load(&self.model)?;
         let model = file.model();
         let search = match self.beam {

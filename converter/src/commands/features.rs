@@ -1,6 +1,6 @@
 //! `attn features`: PCM to the features that a model is trained on and sees on the chip.
 
-use super::CommandResult;
+use super::{CommandResult, check_output};
 use attn_converter::{features, files};
 use attn_runtime::audio::FEATURE_SCALE;
 use clap::Args;
@@ -21,6 +21,7 @@ pub struct Features {
 
 impl Features {
     pub fn run(&self) -> CommandResult {
+        check_output(&self.output, [&self.input])?;
         let clips = features::read_clips(&self.input)?;
         let features = features::features(&self.input, &clips, self.hop)?;
         files::write_npz(&self.output, |npz| {

@@ -19,7 +19,10 @@ pub use operators::Operators;
 pub use run::Run;
 pub use spot::Spot;
 
+use attn_converter::files::FileError;
+use attn_converter::output::Output;
 use comfy_table::{Table, presets};
+use std::path::Path;
 
 /// What a subcommand gives back; the error is printed with its causes and ends the program with status 1.
 pub type CommandResult = Result<(), Box<dyn std::error::Error>>;
@@ -30,4 +33,20 @@ fn table(heading: &[&str]) -> Table {
     table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(heading);
     table
+}
+
+/// Checks, before anything is computed, that an output can be written and replaces none of `inputs`. Says where a link leads.
+fn check_output<P: AsRef<Path>>(
+    path: &Path,
+    inputs: impl IntoIterator<Item = P>,
+) -> Result<(), FileError> {
+    let output = Output::new(path, inputs)?;
+    if let Some(file) = output.behind_link() {
+        eprintln!(
+            "note: {} is a link; writing {}",
+            path.display(),
+            file.display()
+        );
+    }
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `attn run`: an `.attn` file on the host, over samples of an npz file.
 
-use super::CommandResult;
+use super::{CommandResult, check_output};
 use attn_converter::convert::bar;
 use attn_converter::dataset::Dataset;
 use attn_converter::error::ConvertError;
@@ -28,6 +28,7 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self) -> CommandResult {
+        check_output(&self.output, [&self.model, &self.inputs])?;
         let file = ModelFile::load(&self.model)?;
         let model = file.model();
         let (outputs, count) = match model.entry("step") {

@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     row(
         &["GRU", "LSTM"],
         "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1), forward, backward or both; no peepholes, no sequence lengths",
+        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh), forward, backward or both; no peepholes, clipping, sequence lengths",
         |i, n| i.recurrent(n),
     ),
     row(
@@ -101,8 +101,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["BatchNormalization"],
-        "part of the layer before it",
-        "constant parameters; behind a convolution or linear layer",
+        "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
+        "constant parameters",
         |i, n| i.batch_norm(n),
     ),
     row(
@@ -205,9 +205,15 @@ const ROWS: &[Row] = &[
         "constant zeros",
         |i, n| i.pad(n),
     ),
-    row(&["Identity", "Dropout", "Cast"], POSITIONS, "", |i, n| {
+    row(&["Identity", "Dropout"], POSITIONS, "", |i, n| {
         i.identity(n)
     }),
+    row(
+        &["Cast"],
+        POSITIONS,
+        "from one floating-point type to another, or from one integer type to another",
+        |i, n| i.cast(n),
+    ),
     row(
         &["IsNaN"],
         "nothing: a query that sees no key gets 0",

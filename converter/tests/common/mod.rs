@@ -21,6 +21,14 @@ pub const CALIBRATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/kw
 /// A tiny `.attn` file.
 pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/tests/tiny.attn");
 
+/// A file of `host-tests/fixtures`.
+pub fn fixture(name: &str) -> String {
+    format!(
+        "{}/../host-tests/fixtures/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
 /// Runs `attn`.
 pub fn attn(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_attn"))
