@@ -1,8 +1,7 @@
 //! Every mistake that a user of `attn` can make: a clear message, a non-zero status, no file left behind.
 
-mod common;
-
-use common::{CALIBRATION, Folder, ONNX, TINY, attn};
+use crate::attn;
+use attn_test_support::folder::{CALIBRATION, Folder, ONNX, TINY};
 
 /// Runs a command that must fail, and checks message and folder.
 fn refused(folder: &Folder, arguments: &[&str], expected: &[&str]) {
@@ -76,7 +75,7 @@ fn an_operator_that_attn_does_not_have() {
 fn an_axis_without_a_size() {
     let folder = Folder::new();
     let model = folder.onnx("dynamic.onnx", |graph| {
-        common::set_dim(&mut graph.input[0], 1, Err("time"))
+        attn_test_support::folder::set_dim(&mut graph.input[0], 1, Err("time"))
     });
     convert_refused(
         &folder,
@@ -86,7 +85,7 @@ fn an_axis_without_a_size() {
         &["input `features`", "axis 1", "`time`", "fixed shapes"],
     );
     let model = folder.onnx("batch.onnx", |graph| {
-        common::set_dim(&mut graph.input[0], 0, Ok(8))
+        attn_test_support::folder::set_dim(&mut graph.input[0], 0, Ok(8))
     });
     convert_refused(
         &folder,
@@ -217,22 +216,42 @@ fn wav_files_that_the_front_end_does_not_take() {
     let folder = Folder::new();
     let output = folder.path("out.npz");
     let cases: [(&str, hound::WavSpec, usize, &str); 6] = [
-        ("empty.wav", common::spec(16_000, 1, 16), 0, "0 samples"),
+        (
+            "empty.wav",
+            attn_test_support::folder::spec(16_000, 1, 16),
+            0,
+            "0 samples",
+        ),
         (
             "short.wav",
-            common::spec(16_000, 1, 16),
+            attn_test_support::folder::spec(16_000, 1, 16),
             511,
             "511 samples are less than one frame",
         ),
-        ("bytes.wav", common::spec(16_000, 1, 8), 16_000, "8-bit"),
-        ("cd.wav", common::spec(44_100, 1, 16), 16_000, "44100 Hz"),
+        (
+            "bytes.wav",
+            attn_test_support::folder::spec(16_000, 1, 8),
+            16_000,
+            "8-bit",
+        ),
+        (
+            "cd.wav",
+            attn_test_support::folder::spec(44_100, 1, 16),
+            16_000,
+            "44100 Hz",
+        ),
         (
             "stereo.wav",
-            common::spec(16_000, 2, 16),
+            attn_test_support::folder::spec(16_000, 2, 16),
             16_000,
             "2 channel(s)",
         ),
-        ("float.wav", common::float_spec(), 16_000, "32-bit float"),
+        (
+            "float.wav",
+            attn_test_support::folder::float_spec(),
+            16_000,
+            "32-bit float",
+        ),
     ];
     for (name, spec, samples, expected) in cases {
         let wav = folder.wav(name, spec, samples);
@@ -253,7 +272,7 @@ fn wav_files_that_the_front_end_does_not_take() {
 #[test]
 fn attn_files_that_are_damaged() {
     let folder = Folder::new();
-    let good = std::fs::read(common::TINY).unwrap();
+    let good = std::fs::read(attn_test_support::folder::TINY).unwrap();
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 0x10;
     let cases = [
@@ -274,7 +293,11 @@ fn attn_files_that_are_damaged() {
     let error = ["--data", CALIBRATION];
     refused(
         &folder,
-        &[&["compare", ONNX, common::TINY][..], &error].concat(),
+        &[
+            &["compare", ONNX, attn_test_support::folder::TINY][..],
+            &error,
+        ]
+        .concat(),
         &["not converted from this ONNX model"],
     );
 }
@@ -293,10 +316,22 @@ fn an_output_folder_that_is_not_there() {
 #[test]
 fn a_model_that_is_no_keyword_spotter_hears_nothing() {
     let folder = Folder::new();
-    let wav = folder.wav("quiet.wav", common::spec(16_000, 1, 16), 16_000);
-    refused(&folder, &["spot", common::TINY, &wav], &["--audio-hop"]);
+    let wav = folder.wav(
+        "quiet.wav",
+        attn_test_support::folder::spec(16_000, 1, 16),
+        16_000,
+    );
+    refused(
+        &folder,
+        &["spot", attn_test_support::folder::TINY, &wav],
+        &["--audio-hop"],
+    );
     let text = folder.write("text.wav", b"RIFF");
-    refused(&folder, &["spot", common::TINY, &text], &["text.wav"]);
+    refused(
+        &folder,
+        &["spot", attn_test_support::folder::TINY, &text],
+        &["text.wav"],
+    );
 }
 
 #[test]
@@ -434,10 +469,11 @@ fn a_bundle_replaces_none_of_its_files() {
     let folder = Folder::new();
     let name = "seq2seq/plain_gru_dynamo";
     for end in ["encode.onnx", "step.onnx", "bundle.toml"] {
-        let bytes = std::fs::read(common::fixture(&format!("{name}.{end}"))).unwrap();
+        let bytes =
+            std::fs::read(attn_test_support::folder::fixture(&format!("{name}.{end}"))).unwrap();
         folder.write(&format!("plain_gru_dynamo.{end}"), &bytes);
     }
-    let data = std::fs::read(common::fixture("seq2seq/plain_gru.npz")).unwrap();
+    let data = std::fs::read(attn_test_support::folder::fixture("seq2seq/plain_gru.npz")).unwrap();
     folder.write("plain_gru.npz", &data);
     let manifest = folder.path("plain_gru_dynamo.bundle.toml");
     for name in folder.names() {
@@ -456,7 +492,11 @@ fn an_output_that_is_no_regular_file_is_refused() {
     }
     std::os::unix::fs::symlink("target.npz", folder.path("link.npz")).unwrap();
     let link = folder.path("link.npz");
-    let silence = folder.wav("silence.wav", common::spec(16_000, 1, 16), 16_000);
+    let silence = folder.wav(
+        "silence.wav",
+        attn_test_support::folder::spec(16_000, 1, 16),
+        16_000,
+    );
     let result = attn(&["features", &silence, "-o", &link]);
     assert!(result.status.success());
     let said = String::from_utf8(result.stderr).unwrap();

@@ -1,7 +1,7 @@
 //! `attn run`: an `.attn` file on the host, over samples of an npz file.
 
 use super::{CommandResult, check_output};
-use attn_converter::convert::bar;
+use crate::bars::bar;
 use attn_converter::dataset::Dataset;
 use attn_converter::error::ConvertError;
 use attn_converter::files;
@@ -9,7 +9,6 @@ use attn_converter::reference::Input;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::{Model, Session};
 use clap::Args;
-use indicatif::MultiProgress;
 use ndarray::{Array2, Array3};
 use std::path::PathBuf;
 
@@ -53,8 +52,7 @@ impl Run {
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;
         let mut rows = vec![Vec::new(); record.outputs().count()];
-        let bar = bar(&MultiProgress::new(), "run");
-        bar.set_length(data.len() as u64);
+        let bar = bar("run", data.len());
         for index in 0..data.len() {
             for (slot, input) in data.sample(index).iter().enumerate() {
                 runner::fill(&mut session, entry, slot, input.iter())?;
@@ -79,8 +77,7 @@ impl Run {
         let data = Dataset::load_sequences(&self.inputs, model.name(input.name), input.len())?;
         let frames = data.sample(0)[0].shape()[0];
         let mut rows = vec![Vec::new(); model.entries()[entry].outputs().count()];
-        let bar = bar(&MultiProgress::new(), "run");
-        bar.set_length(data.len() as u64);
+        let bar = bar("run", data.len());
         for index in 0..data.len() {
             session.reset();
             for frame in data.sample(index)[0].outer_iter() {

@@ -1,16 +1,15 @@
 //! `attn decode`: sequences of tokens from text, symbols or sound, as the chip makes them.
 
 use super::{CommandResult, check_output};
-use attn_converter::convert::bar;
+use crate::bars::bar;
+use crate::plot;
 use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
-use attn_converter::plot;
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::seq2seq::text;
 use clap::Args;
-use indicatif::MultiProgress;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -159,8 +158,7 @@ impl Decode {
         if lines.is_empty() {
             return Err(format!("{}: no line with text", path.display()).into());
         }
-        let bar = bar(&MultiProgress::new(), "decode");
-        bar.set_length(lines.len() as u64);
+        let bar = bar("decode", lines.len());
         let mut all = Vec::new();
         for line in lines {
             let found = decoder

@@ -1,8 +1,8 @@
 //! Flags of `attn convert` that say what a `bundle.toml` says, key by key, under the same names. Reading manifests is in the
 //! library.
 
+use crate::flags::FlagError;
 use attn_converter::bundle::Manifest;
-use attn_converter::error::ConvertError;
 use clap::Args;
 use std::path::Path;
 use toml::{Table, Value};
@@ -88,7 +88,7 @@ impl Bundle {
         &self,
         calibrate: Option<&Path>,
         audio_hop: Option<u32>,
-    ) -> Result<Manifest, ConvertError> {
+    ) -> Result<Manifest, Box<dyn std::error::Error>> {
         let entries = pairs("--entry", "NAME=FILE", &self.entry)?;
         let encode = match &self.encode {
             None if entries.contains_key("encode") => Some("encode".into()),
@@ -127,7 +127,7 @@ impl Bundle {
             {
                 let reason =
                     format!("`{kind}` is no kind of vocabulary: write tokens=FILE or symbols=FILE");
-                return Err(wrong("--vocab", reason));
+                return Err(FlagError::new("--vocab", reason).into());
             }
             vocabulary.extend(table([("separator", text(&self.separator))]));
             manifest.insert("vocabulary".into(), vocabulary.into());
@@ -135,17 +135,17 @@ impl Bundle {
         if let Some(hop) = audio_hop {
             manifest.insert("audio".into(), table([("hop", Some(hop.into()))]).into());
         }
-        Manifest::from_table(PLACE, manifest)
+        Ok(Manifest::from_table(PLACE, manifest)?)
     }
 
     /// The states, as the manifest has them.
-    fn states(&self) -> Result<Table, ConvertError> {
+    fn states(&self) -> Result<Table, FlagError> {
         let form = "NAME=OUTPUT,OUTPUT:INPUT";
         let mut states = Table::new();
         for (name, wiring) in pairs("--state", form, &self.state)? {
             let wiring = wiring.as_str().unwrap_or_default();
             let Some((from, to)) = wiring.split_once(':') else {
-                return Err(wrong(
+                return Err(FlagError::new(
                     "--state",
                     malformed(&format!("{name}={wiring}"), form),
                 ));
@@ -158,17 +158,17 @@ impl Bundle {
     }
 }
 
-/// `NAME=TEXT` of every value of an option; no name twice.
-fn pairs(option: &'static str, form: &str, given: &[String]) -> Result<Table, ConvertError> {
+/// `NAME=TEXT` of every value of a flag; no name twice.
+fn pairs(flag: &'static str, form: &str, given: &[String]) -> Result<Table, FlagError> {
     let mut pairs = Table::new();
     for text in given {
         let pair = text.split_once('=');
         let pair = pair.filter(|(name, value)| !name.is_empty() && !value.is_empty());
         let Some((name, value)) = pair else {
-            return Err(wrong(option, malformed(text, form)));
+            return Err(FlagError::new(flag, malformed(text, form)));
         };
         if pairs.insert(name.into(), value.into()).is_some() {
-            return Err(wrong(option, format!("`{name}` is given twice")));
+            return Err(FlagError::new(flag, format!("`{name}` is given twice")));
         }
     }
     Ok(pairs)
@@ -192,8 +192,4 @@ fn token(text: &str) -> Value {
 
 fn malformed(given: &str, form: &str) -> String {
     format!("`{given}` is not understood: write {form}")
-}
-
-fn wrong(option: &'static str, reason: String) -> ConvertError {
-    ConvertError::Option { option, reason }
 }

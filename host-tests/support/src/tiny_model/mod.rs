@@ -1,8 +1,6 @@
 //! A small file with every operator, a stream and a whole window as entry points, written record by record.
 
-#[path = "tiny_image.rs"]
 mod tiny_image;
-#[path = "wide.rs"]
 mod wide;
 
 use attn_runtime::format::{

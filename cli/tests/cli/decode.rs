@@ -1,18 +1,11 @@
 //! `attn decode` on a small encoder-decoder: what it prints, and every mistake that a user can make.
 
-mod common;
-#[path = "../../host-tests/tests/seq2seq/model.rs"]
-#[allow(dead_code)]
-mod model;
-#[path = "../../host-tests/tests/parser/tiny_model.rs"]
-#[allow(dead_code)]
-mod tiny_model;
-
+use crate::attn;
 use attn_converter::decode::{Decoder, Input, Search};
 use attn_converter::runner::ModelFile;
 use attn_runtime::seq2seq::text;
-use common::{Folder, TINY, attn};
-use model::{MAX_TOKENS, Output, Variant, decoder_file};
+use attn_test_support::decoder_model::{MAX_TOKENS, Output, Variant, decoder_file};
+use attn_test_support::folder::{Folder, TINY};
 use serde_json::Value;
 
 fn folder_with_model(variant: Variant) -> (Folder, String) {
@@ -150,7 +143,7 @@ fn inputs_that_the_model_cannot_read() {
     let nowhere = folder.path("no/such/folder.png");
     refused(
         &["decode", &path, "--text", "a", "--plot", &nowhere],
-        &["folder.png", "cannot draw"],
+        &["folder.png", "no such folder"],
     );
 }
 

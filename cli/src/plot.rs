@@ -1,7 +1,7 @@
 //! Pictures: attention weights as a map, input from left to right, output from top to bottom.
 
-use crate::files::FileError;
-use crate::output::Output;
+use attn_converter::files::FileError;
+use attn_converter::output::Output;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};

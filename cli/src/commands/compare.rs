@@ -1,10 +1,9 @@
 //! `attn compare`: what quantization cost.
 
 use super::{CommandResult, table};
+use crate::bars::Bars;
 use attn_converter::compare::{Comparison, compare};
-use attn_converter::convert::bar;
 use clap::Args;
-use indicatif::MultiProgress;
 use std::path::PathBuf;
 
 /// Compares an .attn file with the float model it came from: SQNR per layer and end to end, top-1 of both.
@@ -24,12 +23,9 @@ pub struct Compare {
 
 impl Compare {
     pub fn run(&self) -> CommandResult {
-        let result = compare(
-            &self.model,
-            &self.attn,
-            &self.data,
-            &bar(&MultiProgress::new(), "compare"),
-        )?;
+        let bars = Bars::default();
+        let show = |step| bars.show(step);
+        let result = compare(&self.model, &self.attn, &self.data, &show)?;
         if self.json {
             println!("{:#}", result.json());
         } else {

@@ -1,5 +1,5 @@
 //! The attention systems that have fixtures (training/attention), converted, and how close they stay to what PyTorch
-//! recorded. What tests and tables ask of them is not here; `host-tests` shares this file.
+//! recorded. What tests and tables ask of them is not here.
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, convert};
@@ -8,19 +8,19 @@ use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::{read_array, write_npz};
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
 /// Who wrote an ONNX file.
 pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
 /// How a file holds its values.
-pub const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int8x16, Precision::Fp16];
+pub const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int16x8, Precision::Fp16];
 /// Samples to calibrate with.
 const SAMPLES: usize = 16;
 
@@ -151,7 +151,7 @@ pub const SYSTEMS: [System; 36] = [
 /// Where the fixtures of a kind are.
 pub fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../host-tests/fixtures")
+        .join("../fixtures")
         .join(folder)
 }
 
@@ -167,7 +167,7 @@ impl System {
         match precision {
             Precision::Int8 if self.stacked => 22.0,
             Precision::Int8 => 28.0,
-            Precision::Int8x16 => 45.0,
+            Precision::Int16x8 => 45.0,
             Precision::Fp16 => 55.0,
         }
     }
@@ -200,8 +200,7 @@ impl System {
             mixed: true,
             metadata: Metadata::default(),
         };
-        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        convert(&onnx, &data, &options, &bars)
+        convert(&onnx, &data, &options, &silent)
     }
 
     /// SQNR in dB of a whole-window model against the outputs that PyTorch recorded.

@@ -2,18 +2,16 @@
 
 use super::bundle::Bundle;
 use super::{CommandResult, check_output};
+use crate::bars::Bars;
+use crate::flags::{Dtype, FlagError, Range};
 use attn_converter::bundle::{self, Manifest};
-use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Conversion, Options, bar, convert};
+use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
-use attn_converter::error::ConvertError;
 use attn_converter::files;
 use attn_converter::lower::Form;
-use attn_converter::quantize::Precision;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, SpotterMeta};
 use clap::Args;
-use indicatif::MultiProgress;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -34,11 +32,11 @@ pub struct Convert {
     #[arg(long)]
     stream: bool,
     /// Weights and activations of the file.
-    #[arg(long, value_enum, default_value_t = Precision::Int8)]
-    dtype: Precision,
+    #[arg(long, value_enum, default_value_t = Dtype::Int8)]
+    dtype: Dtype,
     /// How the range of an int8 value is chosen from the calibration data.
-    #[arg(long, value_enum, default_value_t = RangeMethod::Mse)]
-    range: RangeMethod,
+    #[arg(long, value_enum, default_value_t = Range::Mse)]
+    range: Range,
     /// With int8: hold every value that can be int8 in int8, whatever it costs.
     #[arg(long)]
     no_mixed: bool,
@@ -85,12 +83,8 @@ impl Convert {
             manifest => return self.convert_bundle(manifest.as_deref()),
         };
         let Some(calibration) = &self.calibrate else {
-            let reason = "name an .npz file with samples of the model's inputs".into();
-            return Err(ConvertError::Option {
-                option: "--calibrate",
-                reason,
-            }
-            .into());
+            let reason = "name an .npz file with samples of the model's inputs";
+            return Err(FlagError::new("--calibrate", reason).into());
         };
         let files = [Some(model), Some(calibration), self.labels.as_ref()];
         check_output(&self.output, files.into_iter().flatten())?;
@@ -100,12 +94,13 @@ impl Convert {
             } else {
                 Form::Window
             },
-            precision: self.dtype,
-            range: self.range,
+            precision: self.dtype.into(),
+            range: self.range.into(),
             mixed: !self.no_mixed,
             metadata: self.metadata()?,
         };
-        let conversion = convert(model, calibration, &options, &MultiProgress::new())?;
+        let bars = Bars::default();
+        let conversion = convert(model, calibration, &options, &|step| bars.show(step))?;
         files::write_bytes(&self.output, conversion.file.bytes())?;
         self.print(&conversion);
         Ok(())
@@ -115,10 +110,7 @@ impl Convert {
     fn convert_bundle(&self, path: Option<&Path>) -> CommandResult {
         let refused = |given: &[(&'static str, bool)], reason: &str| {
             let found = given.iter().find(|(_, given)| *given);
-            found.map_or(Ok(()), |&(option, _)| {
-                let reason = reason.into();
-                Err(ConvertError::Option { option, reason })
-            })
+            found.map_or(Ok(()), |&(flag, _)| Err(FlagError::new(flag, reason)))
         };
         let never = [
             ("--stream", self.stream),
@@ -140,11 +132,12 @@ impl Convert {
         };
         check_output(&self.output, manifest.files())?;
         let options = bundle::convert::Options {
-            precision: self.dtype,
-            range: self.range,
+            precision: self.dtype.into(),
+            range: self.range.into(),
         };
-        let progress = bar(&MultiProgress::new(), "calibrate");
-        let file = bundle::convert::convert_manifest(&manifest, &options, &progress)?;
+        let bars = Bars::default();
+        let show = |step| bars.show(step);
+        let file = bundle::convert::convert_manifest(&manifest, &options, &show)?;
         files::write_bytes(&self.output, file.bytes())?;
         let model = file.model();
         if self.json {
@@ -204,13 +197,10 @@ impl Convert {
     }
 
     /// One Q15 threshold per label; background labels get one that no posterior reaches.
-    fn thresholds(&self, labels: &[String], threshold: f64) -> Result<Vec<u16>, ConvertError> {
+    fn thresholds(&self, labels: &[String], threshold: f64) -> Result<Vec<u16>, FlagError> {
         if !(0.0..=1.0).contains(&threshold) {
             let reason = format!("{threshold} is no probability: give a number from 0 to 1");
-            return Err(ConvertError::Option {
-                option: "--threshold",
-                reason,
-            });
+            return Err(FlagError::new("--threshold", reason));
         }
         let keyword = (threshold * 32767.0).round() as u16;
         let one = |label: &String| {

@@ -1,9 +1,8 @@
 //! `attn convert --entry …`: a bundle by flags is the bundle of its manifest, and every mistake is named.
 
-mod common;
-
-use common::sequences::{SEQUENCES, fixtures};
-use common::{Folder, attn};
+use crate::attn;
+use attn_test_support::folder::Folder;
+use attn_test_support::sequences::{SEQUENCES, fixtures};
 use std::process::Output;
 
 /// Flags for the fixture of this name; no default is relied upon.

@@ -1,16 +1,16 @@
 //! The encoder-decoders and language models that have fixtures (training/seq2seq), converted, and how close they stay to what
-//! PyTorch recorded. What tests and tables ask of them is not here; `host-tests` shares this file.
+//! PyTorch recorded. What tests and tables ask of them is not here.
 
 use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
 use attn_runtime::format::{DType, DecodeMeta};
-use indicatif::ProgressBar;
 use ndarray::{Array1, Array2, Array3, s};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +94,7 @@ pub const SEQUENCES: [Sequence; 21] = [
 
 /// Where the fixtures are.
 pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/seq2seq")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/seq2seq")
 }
 
 /// Converts a manifest.
@@ -103,17 +103,17 @@ pub fn converted(manifest: &Path, precision: Precision) -> Result<ModelFile, Con
         precision,
         range: RangeMethod::Mse,
     };
-    convert(manifest, &options, &ProgressBar::hidden())
+    convert(manifest, &options, &silent)
 }
 
 impl Sequence {
     /// SQNR in dB that its logits have to hold. Recurrent steps hold int16 in int8 files too.
     pub fn floor(&self, precision: Precision) -> f64 {
         match (precision, self.transformer) {
-            (Precision::Int8 | Precision::Int8x16, false) => 25.0,
+            (Precision::Int8 | Precision::Int16x8, false) => 25.0,
             (Precision::Fp16, false) => 50.0,
             (Precision::Int8, true) => 22.0,
-            (Precision::Int8x16, true) => 45.0,
+            (Precision::Int16x8, true) => 45.0,
             (Precision::Fp16, true) => 55.0,
         }
     }

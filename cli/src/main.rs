@@ -4,7 +4,10 @@ use attn_converter::guard::guarded;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+mod bars;
 mod commands;
+mod flags;
+mod plot;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]
@@ -39,7 +42,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", flags::explained(error));
             ExitCode::FAILURE
         }
     }

@@ -1,44 +1,37 @@
 //! A folder for one test, and the files that tests need in it.
-#![allow(dead_code)] // every test binary uses its own part
-
-pub mod sequences;
-pub mod systems;
 
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use std::path::Path;
-use std::process::{Command, Output};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
 /// A real export of the keyword spotter with random weights.
 pub const ONNX: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/../host-tests/fixtures/kws_random_dynamo.onnx"
+    "/../fixtures/kws_random_dynamo.onnx"
 );
 /// Calibration data for it.
-pub const CALIBRATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/kws_calibration.npz");
+pub const CALIBRATION: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../models/kws_calibration.npz"
+);
 /// A tiny `.attn` file.
-pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../runtime/tests/tiny.attn");
+pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/tests/tiny.attn");
 
 /// A file of `host-tests/fixtures`.
 pub fn fixture(name: &str) -> String {
-    format!(
-        "{}/../host-tests/fixtures/{name}",
-        env!("CARGO_MANIFEST_DIR")
-    )
-}
-
-/// Runs `attn`.
-pub fn attn(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_attn"))
-        .args(arguments)
-        .output()
-        .unwrap()
+    format!("{}/../fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A temporary folder.
 pub struct Folder(tempfile::TempDir);
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Folder {
     pub fn new() -> Self {

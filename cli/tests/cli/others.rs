@@ -1,17 +1,16 @@
 //! Models and data as others make them: what is taken, what is refused by name, and that nothing ends in a panic.
 
-mod common;
-
+use crate::attn;
 use attn_converter::dataset::Dataset;
 use attn_converter::files::read_array;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use common::{Folder, attn, fixture, set_dim};
+use attn_test_support::folder::{Folder, fixture, set_dim};
+use attn_test_support::pb;
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::Path;
-use tract_onnx::pb;
 
 /// A file of `host-tests/fixtures/cases`.
 fn case(name: &str) -> String {
@@ -42,7 +41,7 @@ fn holds(name: &str) {
     let y = &reference.graph().output[0].name;
     let expected: ArrayD<f32> = read_array::<f32, IxDyn>(recorded.as_ref(), y).unwrap();
     let samples = Dataset::load(data.as_ref(), reference.inputs()).unwrap();
-    for (precision, floor) in [("int8", 28.0), ("int8x16", 45.0), ("fp16", 55.0)] {
+    for (precision, floor) in [("int8", 28.0), ("int16x8", 45.0), ("fp16", 55.0)] {
         let folder = Folder::new();
         let output = folder.path("out.attn");
         let arguments = [
