@@ -4,7 +4,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::ConvertError;
-use crate::graph::{Graph, Op, Value};
+use crate::graph::{Graph, Op, Value, op};
 use crate::progress::{Phase, Progress, Step};
 use crate::reference::{Reference, Values, to_f32};
 use ndarray::ArrayD;
@@ -159,7 +159,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
         .map(|value| as_they_are(value, values).unwrap_or_default())
         .collect();
     for node in &graph.nodes {
-        if let Op::Linear { weight, bias, .. } = &node.op
+        if let Op::Linear(op::Linear { weight, bias, .. }) = &node.op
             && graph.values[node.output.0].source.is_none()
         {
             let k = weight.shape()[1].max(1);
@@ -180,7 +180,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
                 in_order: input.in_order,
             };
         }
-        if let Op::Sequence = node.op
+        if let Op::Sequence(op::Sequence) = node.op
             && graph.values[node.output.0].source.is_none()
         {
             all[node.output.0] = all[node.inputs[0].0].clone();

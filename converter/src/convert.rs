@@ -63,7 +63,7 @@ pub fn convert(
     let graph = import(&reference)?;
     check_metadata(&graph, &options.metadata)?;
     if options.form == Form::Stream {
-        crate::stream::check(&graph)?;
+        crate::graph::stream::check(&graph)?;
     }
     let data = Dataset::load(calibration, reference.inputs())?;
     let mut inputs = Inputs::default();

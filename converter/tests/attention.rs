@@ -6,7 +6,7 @@ use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
-use attn_converter::graph::Op;
+use attn_converter::graph::{Op, op};
 use attn_converter::lower::Form;
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
@@ -177,7 +177,8 @@ fn a_row_whose_mask_hides_every_key_gives_zero() {
     let hide = |mask: &mut [f32]| mask[16 * 3..16 * 4].fill(f32::NEG_INFINITY);
     for precision in [Precision::Int8, Precision::Int16x8] {
         let (conversion, float) = masked(precision, &hide, &inputs).unwrap();
-        let Some(Op::Linear { bias, .. }) = conversion.graph.nodes.last().map(|node| &node.op)
+        let Some(Op::Linear(op::Linear { bias, .. })) =
+            conversion.graph.nodes.last().map(|node| &node.op)
         else {
             panic!("the output projection is last");
         };

@@ -52,7 +52,7 @@ fn rotary_positions_are_one_operator_in_both_layouts() {
 /// Heads of queries that share keys and values: those are projected, packed and kept once.
 #[test]
 fn grouped_queries_share_keys_and_values() {
-    use attn_converter::graph::Op;
+    use attn_converter::graph::{Op, op};
     for (name, shared) in [("grouped_query", 2), ("grouped_interleave", 1)] {
         let conversion = converted(name, Form::Window);
         let found = conversion
@@ -60,9 +60,9 @@ fn grouped_queries_share_keys_and_values() {
             .nodes
             .iter()
             .find_map(|node| match node.op {
-                Op::Attention {
+                Op::Attention(op::Attention {
                     heads, key_heads, ..
-                } => Some((heads, key_heads)),
+                }) => Some((heads, key_heads)),
                 _ => None,
             });
         assert_eq!(found, Some((4, shared)), "{name}");

@@ -6,17 +6,17 @@ use super::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod, elements};
 use crate::emit::{Metadata, emit};
 use crate::error::ConvertError;
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::stream::Rows;
+use crate::graph::{Graph, ValueId};
 use crate::lower::{Form, Link, Part, lower_bundle};
 use crate::plan::plan;
 use crate::progress::{Phase, Progress, Step};
 use crate::quantize::inputs::Inputs;
-use crate::quantize::{self, Choices, Precision, Quant, Scheme};
+use crate::quantize::{self, Choices, Precision, Scheme};
 use crate::runner::ModelFile;
-use crate::stream::Rows;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -198,14 +198,18 @@ fn schemes(
             given: BTreeMap::new(),
         };
         if options.precision == Precision::Int8 {
-            choices.wide = choices.wide.difference(&windows(graph)).copied().collect();
+            choices.wide = choices
+                .wide
+                .difference(&quantize::windows(graph))
+                .copied()
+                .collect();
         }
         for link in links.iter().filter(|link| link.to.0 == part) {
             let (writer, value) = link.from[0];
             let quant = if link.is_shared() {
                 Some(schemes[writer].of(value))
             } else {
-                state(graph, link.to.1, distributions[part].as_slice())
+                quantize::state(graph, link.to.1, distributions[part].as_slice())
             };
             choices.given.extend(quant.map(|quant| (link.to.1, quant)));
         }
@@ -215,45 +219,6 @@ fn schemes(
         });
     }
     schemes
-}
-
-/// Keys and values of attention, and what they are a part of.
-fn windows(graph: &Graph) -> BTreeSet<ValueId> {
-    let attention = |op: &Op| matches!(op, Op::Attention { .. });
-    let nodes = graph.nodes.iter().filter(|node| attention(&node.op));
-    let read = nodes.flat_map(|node| node.inputs[1..].iter().copied());
-    let whole = |id| match graph.producer(id) {
-        Some(producer) if matches!(producer.op, Op::Sequence) => producer.inputs[0],
-        _ => id,
-    };
-    read.flat_map(|id| [id, whole(id)]).collect()
-}
-
-/// How a state that a model changes itself is held: as the recurrent layer that starts from it holds it, else in int16.
-fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> Option<Quant> {
-    let rows = graph
-        .nodes
-        .iter()
-        .filter(|node| matches!(node.op, Op::SelectRows { .. }));
-    let mut stand_for: Vec<ValueId> = rows
-        .filter(|node| node.inputs[0] == input)
-        .map(|node| node.output)
-        .collect();
-    stand_for.push(input);
-    let starts = |slot: usize| {
-        graph.nodes.iter().any(|node| {
-            matches!(node.op, Op::Gru { .. } | Op::Lstm { .. })
-                && node
-                    .inputs
-                    .get(slot)
-                    .is_some_and(|id| stand_for.contains(id))
-        })
-    };
-    match (starts(1), starts(2)) {
-        (true, _) => Some(quantize::STATE),
-        (_, true) => Some(quantize::cell_of(&distributions[input.0])),
-        _ => None,
-    }
 }
 
 fn metadata(bundle: &Bundle, graphs: &[Graph], links: &[Link]) -> Result<Metadata, ConvertError> {
