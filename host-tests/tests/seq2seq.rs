@@ -9,8 +9,8 @@ mod tiny_model;
 
 use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::beam_len;
-use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::kernels::top_k::top_k;
+use attn_runtime::kernels::int::softmax::score_multiplier;
+use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, text};
 use attn_runtime::{Model, Progress, Session, SessionError};
 use model::{CANDIDATES, END, MAX_LENGTH, MAX_TOKENS, Output, TOKENS, Variant, decoder_file};

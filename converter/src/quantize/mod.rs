@@ -206,7 +206,8 @@ impl Scheme {
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
                     scheme.of(node.inputs[2])
                 } else {
-                    let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
+                    let fraction =
+                        1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS;
                     int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
                 }),
                 Op::AdditiveAttention { .. } => Some(context(scheme.of(node.inputs[2]))),
@@ -338,7 +339,7 @@ impl Scheme {
 /// How the mean of values held so is held.
 fn context(values: Quant) -> Quant {
     let steps = match values.dtype {
-        DType::I8 => (1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS) as f32,
+        DType::I8 => (1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS) as f32,
         _ => 1.0,
     };
     Quant {
