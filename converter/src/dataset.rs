@@ -1,13 +1,12 @@
 //! Calibration and evaluation data: an npz file with one array for each input of the model, samples first.
 //!
-//! Arrays are float32, or int8 with a scalar `scale` beside them as `attn features` writes them; numbers of tokens are
-//! int64. An array `labels`
-//! (int64, one class number per sample) is optional.
+//! Quantities are of any float or integer type, or int8 with a scalar `scale` beside them as `attn features` writes them;
+//! numbers of tokens are integers. An array `labels` (one class number per sample) is optional.
 
 use crate::error::ConvertError;
-use crate::files::{FileError, open_npz, read_array};
+use crate::npz::Npz;
 use crate::reference::Input;
-use ndarray::{Array0, Array1, ArrayD, ArrayView, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayView, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
 /// Samples for the inputs of one model.
@@ -121,20 +120,13 @@ fn data(path: &Path, array: &str, reason: String) -> ConvertError {
     }
 }
 
-/// The array of an npz file for one input: int64 for numbers of tokens; float32, or int8 with `scale`, for quantities.
+/// The array of an npz file for one input.
 pub(crate) fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
-    let name = input.name.as_str();
-    if input.integer {
-        return Ok(read_array::<i64, IxDyn>(path, name)?.mapv(|token| token as f32));
-    }
-    match read_array::<f32, IxDyn>(path, name) {
-        Err(FileError::WrongArray { .. }) => {
-            let quantized = read_array::<i8, IxDyn>(path, name)?;
-            let scale: Array0<f32> = read_array(path, "scale")?;
-            Ok(quantized.mapv(|q| f32::from(q) * scale[()]))
-        }
-        other => Ok(other?),
-    }
+    let (mut npz, name) = (Npz::open(path)?, input.name.as_str());
+    Ok(match input.integer {
+        true => npz.read_tokens(name)?.mapv(|token| token as f32),
+        false => npz.read_real(name)?,
+    })
 }
 
 /// Drops the batch axis behind the sample axis, if the array has one.
@@ -168,11 +160,11 @@ fn check_shape(
 }
 
 fn read_labels(path: &Path, count: usize) -> Result<Option<Vec<usize>>, ConvertError> {
-    let (_, names) = open_npz(path)?;
-    if !names.iter().any(|name| name == "labels") {
+    let mut npz = Npz::open(path)?;
+    if !npz.has("labels") {
         return Ok(None);
     }
-    let labels: Array1<i64> = read_array(path, "labels")?;
+    let labels = npz.read_tokens("labels")?;
     if labels.len() != count {
         let reason = format!("{} labels for {count} samples", labels.len());
         return Err(data(path, "labels", reason));

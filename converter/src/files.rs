@@ -1,12 +1,16 @@
-//! Files in and out: npz arrays, and writing so that nothing is ever left half-written.
+//! Files in and out: text, bytes and npz arrays. Where a file may be written is decided in [`crate::output`], what an array
+//! of an npz file holds in [`crate::npz`].
 
-use ndarray::{Array, Dimension};
-use ndarray_npy::{NpzReader, NpzWriter, ReadNpzError, ReadableElement, WriteNpzError};
-use std::fs::File;
+pub use crate::npz::{NpzError, read_array};
+use crate::output::Output;
+use ndarray_npy::{NpzWriter, WriteNpzError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use thiserror::Error;
+
+/// No inputs that an output could replace.
+const NONE: [&Path; 0] = [];
 
 /// Why a file cannot be read or written.
 #[derive(Debug, Error)]
@@ -20,36 +24,27 @@ pub enum FileError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// Not an npz file.
-    #[error("{path}: not an npz file (numpy.savez): {source}")]
-    NotNpz {
-        /// The file.
+    /// Something that is no regular file stands where the output should go.
+    #[error("{path}: not a regular file: name a file that may be written or replaced")]
+    NotRegular {
+        /// The output.
         path: PathBuf,
-        /// What the npz reader says.
-        source: Box<ReadNpzError>,
     },
-    /// The npz file has no such array.
-    #[error("{path}: no array `{name}`; it holds: {present}")]
-    NoArray {
-        /// The file.
+    /// The folder that the output should go into is not there.
+    #[error("{path}: there is no such folder: make it first")]
+    NoFolder {
+        /// The output.
         path: PathBuf,
-        /// Array asked for.
-        name: String,
-        /// Arrays that are there.
-        present: String,
     },
-    /// The array has another element type or number of dimensions.
-    #[error("{path}: array `{name}` should be {expected}: {source}")]
-    WrongArray {
-        /// The file.
+    /// The output is one of the inputs.
+    #[error("{path}: the output would replace an input: choose another name for it")]
+    IsInput {
+        /// The output.
         path: PathBuf,
-        /// The array.
-        name: String,
-        /// Type and rank asked for.
-        expected: String,
-        /// What the npz reader says.
-        source: Box<ReadNpzError>,
     },
+    /// An array of an npz file.
+    #[error(transparent)]
+    Npz(#[from] NpzError),
     /// A vocabulary with an empty line.
     #[error(
         "{path}: line {line} is empty: each line names one symbol or token, in the order of their numbers"
@@ -71,56 +66,12 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |source| Self::Io {
             path: path.into(),
             source,
         }
     }
-}
-
-/// An npz file and the names of its arrays.
-pub fn open_npz(path: &Path) -> Result<(NpzReader<File>, Vec<String>), FileError> {
-    let file = File::open(path).map_err(FileError::io(path))?;
-    let not_npz = |source| FileError::NotNpz {
-        path: path.into(),
-        source: Box::new(source),
-    };
-    let mut npz = NpzReader::new(file).map_err(not_npz)?;
-    let names = npz.names().map_err(not_npz)?;
-    let names = names
-        .into_iter()
-        .map(|name| name.trim_end_matches(".npy").to_owned())
-        .collect();
-    Ok((npz, names))
-}
-
-/// The array `name` of an npz file.
-///
-/// # Errors
-/// [`FileError`], which says which arrays there are, or of which type.
-pub fn read_array<A, D>(path: &Path, name: &str) -> Result<Array<A, D>, FileError>
-where
-    A: ReadableElement,
-    D: Dimension,
-{
-    let (mut npz, names) = open_npz(path)?;
-    if !names.iter().any(|present| present == name) {
-        return Err(FileError::NoArray {
-            path: path.into(),
-            name: name.into(),
-            present: names.join(", "),
-        });
-    }
-    let axes = D::NDIM.map_or("any number of".into(), |n| n.to_string());
-    npz.by_name(&format!("{name}.npy"))
-        .or_else(|_| npz.by_name(name))
-        .map_err(|source| FileError::WrongArray {
-            path: path.into(),
-            name: name.into(),
-            expected: format!("{} with {axes} axes", std::any::type_name::<A>()),
-            source: Box::new(source),
-        })
 }
 
 /// Writes an npz file: `fill` adds its arrays. The file appears complete or not at all.
@@ -131,16 +82,16 @@ pub fn write_npz(
     path: &Path,
     fill: impl FnOnce(&mut NpzWriter<&mut NamedTempFile>) -> Result<(), WriteNpzError>,
 ) -> Result<(), FileError> {
-    let mut file = temporary(path)?;
     let write = |source| FileError::Write {
         path: path.into(),
         source: Box::new(source),
     };
-    let mut npz = NpzWriter::new(&mut file);
-    fill(&mut npz)
-        .and_then(|()| npz.finish().map(drop))
-        .map_err(write)?;
-    persist(file, path)
+    Output::new(path, NONE)?.write(".tmp", |file| {
+        let mut npz = NpzWriter::new(file);
+        fill(&mut npz)
+            .and_then(|()| npz.finish().map(drop))
+            .map_err(write)
+    })
 }
 
 /// Writes bytes to a file, which appears complete or not at all.
@@ -148,9 +99,9 @@ pub fn write_npz(
 /// # Errors
 /// [`FileError::Io`].
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut file = temporary(path)?;
-    file.write_all(bytes).map_err(FileError::io(path))?;
-    persist(file, path)
+    Output::new(path, NONE)?.write(".tmp", |file| {
+        file.write_all(bytes).map_err(FileError::io(path))
+    })
 }
 
 /// The bytes of a file.
@@ -185,22 +136,4 @@ pub fn read_names(path: &Path) -> Result<Vec<String>, FileError> {
         }),
         None => Ok(names),
     }
-}
-
-fn temporary(path: &Path) -> Result<NamedTempFile, FileError> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    tempfile::Builder::new()
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(FileError::io(path))
-}
-
-fn persist(file: NamedTempFile, path: &Path) -> Result<(), FileError> {
-    file.persist(path).map(drop).map_err(|error| FileError::Io {
-        path: path.into(),
-        source: error.error,
-    })
 }

@@ -4,62 +4,41 @@
 //! takes part in this arithmetic.
 
 use crate::error::ConvertError;
+use crate::guard::guarded;
 use crate::opset23::spelled_out;
+use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::pb;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::{TractErrorContext, bail};
+use tract_onnx::tract_hir::internal::{TractErrorContext, format_err};
+
+pub use crate::shapes::Input;
 
 /// Every value of one run, by ONNX name.
 pub type Values = HashMap<String, Arc<Tensor>>;
-
-/// An input of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// Its name.
-    pub name: String,
-    /// Its ONNX shape; a dynamic axis has the length that the model was loaded for.
-    pub shape: Vec<usize>,
-    /// Holds numbers of tokens, not quantities.
-    pub integer: bool,
-    /// Number of the axis that was dynamic.
-    pub dynamic: Option<usize>,
-}
-
-impl Input {
-    /// An input of quantities with fixed shape.
-    pub fn real(name: &str, shape: &[usize]) -> Self {
-        Self {
-            name: name.into(),
-            shape: shape.to_vec(),
-            integer: false,
-            dynamic: None,
-        }
-    }
-}
 
 /// An ONNX model that runs in float.
 pub struct Reference {
     path: PathBuf,
     graph: pb::GraphProto,
     inputs: Vec<Input>,
+    batch: Vec<String>,
+    opset: i64,
     names: Vec<String>,
     plan: Arc<TypedRunnableModel>,
 }
 
 impl Reference {
-    /// Loads an ONNX file with fixed shapes, with external data beside it.
+    /// Loads an ONNX file with fixed shapes, with external data beside it. A symbolic batch axis is taken as 1.
     ///
     /// # Errors
     /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self, ConvertError> {
-        Self::load_with(path, |graph| fixed_inputs(graph, None))
+        Self::load_with(path, None)
     }
 
     /// Loads one model of a bundle: its inputs may have one dynamic axis each, which `length_of` gives the input's length, and
@@ -71,18 +50,21 @@ impl Reference {
         path: &Path,
         length_of: impl Fn(&str) -> Option<usize>,
     ) -> Result<Self, ConvertError> {
-        Self::load_with(path, |graph| fixed_inputs(graph, Some(&length_of)))
+        Self::load_with(path, Some(&length_of))
     }
 
-    fn load_with(
-        path: &Path,
-        inputs: impl FnOnce(&pb::GraphProto) -> Result<Vec<Input>, ConvertError>,
-    ) -> Result<Self, ConvertError> {
-        let (mut proto, graph) = read(path)?;
-        let graph = spelled_out(&graph)?;
+    fn load_with(path: &Path, length_of: Option<LengthOf>) -> Result<Self, ConvertError> {
+        let unexpected = |reason: String| ConvertError::Unexpected {
+            path: path.into(),
+            reason,
+        };
+        let mut proto = guarded(|| read(path)).map_err(unexpected)??;
+        let mut graph = proto.graph.take().unwrap_or_default();
+        let batch = fix_batch(&mut graph, length_of.is_none());
+        let graph = guarded(|| spelled_out(&graph)).map_err(unexpected)??;
         proto.graph = Some(graph.clone());
-        let inputs = inputs(&graph)?;
-        if inputs.iter().any(|input| input.dynamic.is_some()) {
+        let inputs = fixed_inputs(&graph, length_of)?;
+        if !batch.is_empty() || inputs.iter().any(|input| input.dynamic.is_some()) {
             fix_shapes(&mut proto, &inputs);
         }
         let folder = path
@@ -98,13 +80,32 @@ impl Reference {
                     reason: format!("{error:#}"),
                 }
             })?;
+        let of_onnx = |opset: &&pb::OperatorSetIdProto| ["", "ai.onnx"].contains(&&*opset.domain);
+        let opset = proto.opset_import.iter().find(of_onnx);
         Ok(Self {
             path: path.into(),
             graph,
             inputs,
+            batch,
+            opset: opset.map_or(1, |opset| opset.version),
             names,
             plan,
         })
+    }
+
+    /// How the model names its symbolic batch axes, which were taken as 1.
+    pub fn batch(&self) -> &[String] {
+        &self.batch
+    }
+
+    /// The version of ONNX's operators that the model uses.
+    pub fn opset(&self) -> i64 {
+        self.opset
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The ONNX graph.
@@ -137,7 +138,7 @@ impl Reference {
         let tensors = tensors
             .collect::<TractResult<TVec<TValue>>>()
             .map_err(run)?;
-        let values = self.plan.run(tensors).map_err(run)?;
+        let values = without_panic(|| self.plan.run(tensors)).map_err(run)?;
         Ok(self
             .names
             .iter()
@@ -170,15 +171,12 @@ fn runnable(
     Ok((names, model.into_typed()?.into_runnable()?))
 }
 
-/// tract panics on some damaged models, such as a convolution whose list of paddings is empty: that is an error like others.
-fn without_panic<T>(load: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
-    catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        bail!(
-            "the model is damaged, or uses an operator in a way that tract does not expect: {}",
-            text.unwrap_or("it panicked")
-        )
+/// A panic of tract as one of its errors.
+fn without_panic<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    guarded(work).unwrap_or_else(|panic| {
+        Err(format_err!(
+            "the model is damaged, or uses an operator in a way that tract does not expect: {panic}"
+        ))
     })
 }
 
@@ -187,12 +185,12 @@ fn without_panic<T>(load: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
 /// # Errors
 /// [`ConvertError::NotOnnx`].
 pub fn input_names(path: &Path) -> Result<Vec<String>, ConvertError> {
-    let (_, graph) = read(path)?;
+    let graph = read(path)?.graph.unwrap_or_default();
     Ok(graph.input.into_iter().map(|input| input.name).collect())
 }
 
-/// A file and the graph in it.
-fn read(path: &Path) -> Result<(pb::ModelProto, pb::GraphProto), ConvertError> {
+/// A file that holds a graph.
+fn read(path: &Path) -> Result<pb::ModelProto, ConvertError> {
     let not_onnx = |reason: String| ConvertError::NotOnnx {
         path: path.into(),
         reason,
@@ -202,12 +200,12 @@ fn read(path: &Path) -> Result<(pb::ModelProto, pb::GraphProto), ConvertError> {
         .map_err(|error| not_onnx(error.root_cause().to_string()))?;
     let graph = proto
         .graph
-        .clone()
+        .as_ref()
         .ok_or_else(|| not_onnx("it holds no graph".into()))?;
     if graph.node.is_empty() || graph.output.is_empty() {
         return Err(not_onnx("its graph has no nodes or no outputs".into()));
     }
-    Ok((proto, graph))
+    Ok(proto)
 }
 
 /// A tensor as f32, whatever its type.
@@ -233,102 +231,4 @@ pub fn to_i64(tensor: &Tensor) -> Option<Vec<i64>> {
             .ok()?
             .to_vec(),
     )
-}
-
-/// Gives a dynamic axis of an input its length.
-type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
-
-fn fixed_inputs(
-    graph: &pb::GraphProto,
-    length_of: Option<LengthOf>,
-) -> Result<Vec<Input>, ConvertError> {
-    let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    graph
-        .input
-        .iter()
-        .filter(|input| !constant(&input.name))
-        .map(|input| fixed_input(input, length_of))
-        .collect()
-}
-
-fn fixed_input(
-    input: &pb::ValueInfoProto,
-    length_of: Option<LengthOf>,
-) -> Result<Input, ConvertError> {
-    let length = length_of.and_then(|length_of| length_of(&input.name));
-    let dynamic = |axis, dim: String| ConvertError::DynamicShape {
-        input: input.name.clone(),
-        axis,
-        dim,
-    };
-    let tensor = input.r#type.as_ref().and_then(|kind| kind.value.as_ref());
-    let Some(pb::type_proto::Value::TensorType(tensor)) = tensor else {
-        return Err(dynamic(0, "its type is unknown".into()));
-    };
-    let dims = tensor
-        .shape
-        .as_ref()
-        .map(|shape| shape.dim.as_slice())
-        .unwrap_or_default();
-    let (mut shape, mut varies) = (Vec::new(), None);
-    for (axis, dim) in dims.iter().enumerate() {
-        match &dim.value {
-            Some(Dim::DimValue(size)) if *size > 0 => shape.push(*size as usize),
-            Some(Dim::DimParam(_)) if length.is_some() && varies.is_none() => {
-                varies = Some(axis);
-                shape.extend(length);
-            }
-            Some(Dim::DimParam(name)) => return Err(dynamic(axis, format!("`{name}`"))),
-            _ => return Err(dynamic(axis, "no size given".into())),
-        }
-    }
-    match shape.first() {
-        None => Err(dynamic(0, "its shape is unknown".into())),
-        // States of several layers in a bundle are [layers, 1, hidden].
-        Some(&batch)
-            if shape.len() > 1
-                && batch != 1
-                && varies != Some(0)
-                && (length_of.is_none() || shape.get(1) != Some(&1)) =>
-        {
-            Err(ConvertError::Batch {
-                input: input.name.clone(),
-                batch,
-            })
-        }
-        Some(_) => Ok(Input {
-            name: input.name.clone(),
-            shape,
-            integer: is_integer(tensor.elem_type),
-            dynamic: varies,
-        }),
-    }
-}
-
-/// Writes the lengths that dynamic axes were given into the model, and forgets what it says of shapes that follow.
-fn fix_shapes(proto: &mut pb::ModelProto, inputs: &[Input]) {
-    let Some(graph) = &mut proto.graph else {
-        return;
-    };
-    graph.value_info.clear();
-    for output in &mut graph.output {
-        output.r#type = None;
-    }
-    for input in &mut graph.input {
-        let fixed = inputs.iter().find(|fixed| fixed.name == input.name);
-        let kind = input.r#type.as_mut().and_then(|kind| kind.value.as_mut());
-        if let (Some(fixed), Some(pb::type_proto::Value::TensorType(tensor))) = (fixed, kind) {
-            let dims = tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim);
-            for (dim, &size) in dims.zip(&fixed.shape) {
-                dim.value = Some(Dim::DimValue(size as i64));
-            }
-        }
-    }
-}
-
-fn is_integer(elem_type: i32) -> bool {
-    use pb::tensor_proto::DataType;
-    [DataType::Int64, DataType::Int32, DataType::Bool]
-        .iter()
-        .any(|&integer| integer as i32 == elem_type)
 }

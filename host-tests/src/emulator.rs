@@ -5,9 +5,11 @@
 
 use crate::elf::{ElfError, Image};
 use crate::plugin::{self, PluginError};
+use crate::tools;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -212,7 +214,7 @@ impl Emulator {
             // A comma ends an option of QEMU, two stand for one.
             semihosting += &format!(",arg={}", argument.replace(',', ",,"));
         }
-        let mut qemu = Command::new(QEMU);
+        let mut qemu = Command::new(qemu_command());
         qemu.args(self.core.machine())
             .args(["-nographic", "-monitor", "none", "-serial", "null"])
             .args(["-semihosting-config", &semihosting]);
@@ -249,6 +251,12 @@ impl Emulator {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// The emulator: found once, since looking means starting it.
+fn qemu_command() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| tools::command(QEMU).unwrap_or(QEMU.into()))
 }
 
 /// How often user LED 0 goes on in QEMU's trace of LEDs.

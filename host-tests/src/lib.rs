@@ -20,3 +20,4 @@ pub mod digests;
 pub mod identity;
 pub mod recording;
 pub mod systems;
+pub mod tools;

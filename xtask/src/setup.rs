@@ -1,6 +1,9 @@
 //! `cargo xtask setup`: installs what building, emulating and testing need, says what it does, and does nothing
 //! where nothing is missing.
 
+mod apt;
+
+use attn_host_tests::tools;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -195,7 +198,7 @@ fn component(name: &str, subcommand: &str) -> Done {
 
 /// Sees to a program: from Debian's `package`, on macOS from Homebrew's `formula`.
 fn tool(program: &str, package: &str, formula: &str) -> Done {
-    if output(program, &["--version"]).is_some() {
+    if tools::command(program).is_some() {
         return Ok(());
     }
     let by_hand =
@@ -212,21 +215,10 @@ fn tool(program: &str, package: &str, formula: &str) -> Done {
         return by_hand(format!("your system's installer for {package}"));
     }
     if output("id", &["-u"]).as_deref() != Some("0") {
-        return by_hand(format!("sudo apt-get install {package}"));
+        return by_hand(format!("sudo apt-get install --no-remove {package}"));
     }
-    let apt = |arguments: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        say_and_run(apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
-    };
-    let install = [
-        "-qq",
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        package,
-    ];
-    let installed = apt(&["-qq", "update"]) && apt(&install);
-    if installed && output(program, &["--version"]).is_some() {
+    apt::install(program, package)?;
+    if tools::command(program).is_some() {
         return Ok(());
     }
     Err(SetupError(format!(

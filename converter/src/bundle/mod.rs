@@ -163,6 +163,15 @@ impl Manifest {
         }
     }
 
+    /// All files that it names, and itself.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let vocabulary = self.vocabulary.iter();
+        let names = vocabulary.flat_map(|v| v.symbols.iter().chain([&v.tokens]));
+        let others = self.entries.values().chain([&self.calibrate]).chain(names);
+        let others = others.map(|path| self.resolve(path));
+        others.chain([self.path.clone()]).collect()
+    }
+
     /// Names of the output tokens, by number.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use super::float::Bundle;
 use crate::dataset::read_input;
 use crate::error::ConvertError;
-use crate::files::{open_npz, read_array};
-use ndarray::{Array1, Array2, ArrayD, Axis, Slice};
+use crate::npz::Npz;
+use ndarray::{ArrayD, Axis, Slice};
 use std::path::Path;
 
 /// One sequence with the tokens to be fed to the step.
@@ -18,8 +18,8 @@ pub struct Sample {
     pub tokens: Vec<u32>,
 }
 
-/// Sequences of an npz file: an array `INPUT` `[samples, longest, …]` (int64 for symbols, padded with -1; float32 or int8 with
-/// `scale`), `INPUT_len` `[samples]` with their lengths (all as long as the array without it), and `tokens`
+/// Sequences of an npz file: an array `INPUT` `[samples, longest, …]` (int64 for symbols, padded with -1; features as for a
+/// single model), `INPUT_len` `[samples]` with their lengths (all as long as the array without it), and `tokens`
 /// `[samples, most]` int64, padded with -1, that are fed to the step one by one.
 pub struct Samples {
     /// The sequences.
@@ -32,7 +32,11 @@ impl Samples {
     /// # Errors
     /// [`ConvertError::File`], [`ConvertError::Data`].
     pub fn load(path: &Path, bundle: &Bundle) -> Result<Self, ConvertError> {
-        let tokens: Array2<i64> = read_array(path, "tokens")?;
+        let tokens = Npz::open(path)?.read_tokens("tokens")?;
+        if tokens.ndim() != 2 {
+            let reason = format!("shape {:?}, expected [samples, most]", tokens.shape());
+            return Err(wrong(path, "tokens", reason));
+        }
         let mut samples: Vec<Sample> = tokens
             .outer_iter()
             .map(|row| Sample {
@@ -45,13 +49,8 @@ impl Samples {
                     .collect(),
             })
             .collect();
-        let wrong = |array: &str, reason: String| ConvertError::Data {
-            path: path.into(),
-            array: array.into(),
-            reason,
-        };
         if samples.is_empty() {
-            return Err(wrong("tokens", "it holds no samples".into()));
+            return Err(wrong(path, "tokens", "it holds no samples".into()));
         }
         let most = samples.iter().map(|sample| sample.tokens.len()).max();
         if let (Some(_), Some(most)) = (&bundle.stream, most)
@@ -59,7 +58,7 @@ impl Samples {
         {
             let rows = bundle.token_rows();
             let reason = format!("a sequence of {most} tokens; the step was exported for {rows}");
-            return Err(wrong("tokens", reason));
+            return Err(wrong(path, "tokens", reason));
         }
         let (Some(encode), Some(name)) = (bundle.encode, bundle.manifest.decode.input.clone())
         else {
@@ -73,6 +72,7 @@ impl Samples {
         let lengths = lengths(path, &name, &array)?;
         if array.shape()[0] != samples.len() || lengths.len() != samples.len() {
             return Err(wrong(
+                path,
                 &name,
                 format!(
                     "{} samples, `tokens` has {}",
@@ -89,6 +89,7 @@ impl Samples {
                 || (bundle.max_length > 0 && length > bundle.max_length)
             {
                 return Err(wrong(
+                    path,
                     &format!("{name}_len"),
                     format!(
                         "a length of {length}; sequences have 1 to {}",
@@ -108,6 +109,7 @@ impl Samples {
                 .any(|x| !x.is_finite() || (input.integer && *x < 0.0))
             {
                 return Err(wrong(
+                    path,
                     &name,
                     "a sequence holds NaN, or padding before its end".into(),
                 ));
@@ -119,15 +121,23 @@ impl Samples {
 }
 
 fn lengths(path: &Path, name: &str, array: &ArrayD<f32>) -> Result<Vec<usize>, ConvertError> {
-    let (_, names) = open_npz(path)?;
+    let mut npz = Npz::open(path)?;
     let name = format!("{name}_len");
-    if !names.contains(&name) {
+    if !npz.has(&name) {
         let all = array.shape().get(1).copied().unwrap_or(0);
         return Ok(vec![all; array.shape()[0]]);
     }
-    let lengths: Array1<i64> = read_array(path, &name)?;
+    let lengths = npz.read_tokens(&name)?;
     Ok(lengths
         .iter()
         .map(|&length| usize::try_from(length).unwrap_or(0))
         .collect())
+}
+
+fn wrong(path: &Path, array: &str, reason: String) -> ConvertError {
+    ConvertError::Data {
+        path: path.into(),
+        array: array.into(),
+        reason,
+    }
 }

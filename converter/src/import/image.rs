@@ -10,6 +10,7 @@ use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Node, Op, Value, ValueId, Window};
 use ndarray::{Array3, ArrayD, IxDyn, Slice};
+use std::collections::BTreeSet;
 
 /// A value that a view reads as an image, and the zeros around it.
 #[derive(Clone, Copy, Debug)]
@@ -343,10 +344,11 @@ impl Importer<'_> {
         let rank = x.shape().len();
         let axes: Vec<usize> = match axes {
             [] => (0..rank).collect(),
-            axes => axes
-                .iter()
-                .filter_map(|&axis| normalize(axis, rank))
-                .collect(),
+            // In any order, and counted from either end.
+            axes => {
+                let axes = axes.iter().filter_map(|&axis| normalize(axis, rank));
+                axes.collect::<BTreeSet<_>>().into_iter().collect()
+            }
         };
         let form = || {
             node.form("a mean or maximum must run over time (all axes but the last), over an image's pixels, or over channels, or be the mean of an RMSNorm")

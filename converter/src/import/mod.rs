@@ -24,6 +24,7 @@ mod view;
 use crate::error::ConvertError;
 use crate::function::Function;
 use crate::graph::{Graph, Op, ValueId};
+use crate::guard::guarded;
 use crate::reference::{Input, Reference, Values, to_f32};
 use ndarray::ArrayD;
 use node::OnnxNode;
@@ -78,6 +79,15 @@ pub fn import_masked(
     reference: &Reference,
     mask: Option<&PaddingMask>,
 ) -> Result<Graph, ConvertError> {
+    guarded(|| imported(reference, mask)).unwrap_or_else(|reason| {
+        Err(ConvertError::Unexpected {
+            path: reference.path().into(),
+            reason,
+        })
+    })
+}
+
+fn imported(reference: &Reference, mask: Option<&PaddingMask>) -> Result<Graph, ConvertError> {
     let zeros: Vec<_> = reference
         .inputs()
         .iter()

@@ -7,7 +7,7 @@ use tract_onnx::pb::NodeProto;
 /// An ONNX node.
 #[derive(Clone)]
 pub struct OnnxNode<'n> {
-    /// Its name, or that of its first output.
+    /// Its name, or that of the first output that has one.
     pub name: String,
     /// Its operator.
     pub op: &'n str,
@@ -38,11 +38,12 @@ impl<'n> OnnxNode<'n> {
             .map(shape)
             .collect();
         Self {
-            name: if proto.name.is_empty() {
-                output.clone()
-            } else {
-                proto.name.clone()
-            },
+            name: [&proto.name]
+                .into_iter()
+                .chain(&proto.output)
+                .find(|name| !name.is_empty())
+                .cloned()
+                .unwrap_or_default(),
             op: &proto.op_type,
             inputs: proto.input.clone(),
             output,
@@ -97,6 +98,18 @@ impl<'n> OnnxNode<'n> {
     pub fn string(&self, name: &str) -> Option<String> {
         self.attribute(name)
             .map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+    }
+
+    /// A list of strings.
+    pub fn strings(&self, name: &str) -> Option<Vec<String>> {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        let attribute = self.attribute(name)?;
+        Some(attribute.strings.iter().map(text).collect())
+    }
+
+    /// True when the attribute is given, whatever its value.
+    pub fn has(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
     }
 
     /// The operator is known, this use of it is not supported.

@@ -14,6 +14,39 @@ impl Importer<'_> {
         self.alias(node, |view| view)
     }
 
+    /// Cast: to the same kind of number nothing changes; what a computed number loses on the way to an integer is not computed.
+    pub(super) fn cast(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+        use tract_onnx::pb::tensor_proto::DataType;
+        let to = DataType::try_from(node.int("to", 0) as i32).unwrap_or_default();
+        let floats = [
+            DataType::Float,
+            DataType::Float16,
+            DataType::Bfloat16,
+            DataType::Double,
+        ];
+        let integers = [
+            DataType::Int64,
+            DataType::Int32,
+            DataType::Int16,
+            DataType::Uint32,
+            DataType::Uint64,
+            DataType::Uint16,
+        ];
+        let from = self
+            .values
+            .get(&node.inputs[0])
+            .map(|tensor| tensor.datum_type());
+        let from_integer = from.is_some_and(|from| from.is_integer());
+        if floats.contains(&to) || (from_integer && integers.contains(&to)) {
+            return self.identity(node);
+        }
+        Err(node.form(format!(
+            "a computed number cast to {}: what that rounds off or tells apart is not supported; leave the cast out, or do it \
+             before or after the model",
+            to.as_str_name().to_lowercase()
+        )))
+    }
+
     pub(super) fn reshape(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let shape = self.shape_of(&node.output);
         self.alias(node, |view| view.reshaped(&shape))
@@ -469,10 +502,28 @@ impl Importer<'_> {
         })
     }
 
+    /// The axis that a softmax runs over. Before opset 13 it ran over all axes from `axis` on, by default the second, together: the same
+    /// where no more than one of them is longer than 1.
+    fn softmax_axis(&self, node: &OnnxNode) -> Result<usize, ConvertError> {
+        let shape = self.shape_of(&node.output);
+        let old = self.reference.opset() < 13;
+        let axis = normalize(node.int("axis", if old { 1 } else { -1 }), shape.len());
+        let axis = axis.ok_or_else(|| node.form("axis out of range"))?;
+        let mut long = (axis..shape.len()).filter(|&axis| shape[axis] > 1);
+        match (old, long.next(), long.next()) {
+            (false, ..) => Ok(axis),
+            (true, long, None) => Ok(long.unwrap_or(axis)),
+            (true, _, Some(_)) => Err(node.form(format!(
+                "the softmax of opset {} runs over all axes from {axis} on together: export with opset 13 or later, or with the \
+                 last axis as its axis",
+                self.reference.opset()
+            ))),
+        }
+    }
+
     pub(super) fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let rank = self.shape_of(&node.output).len();
-        let axis =
-            normalize(node.int("axis", -1), rank).ok_or_else(|| node.form("axis out of range"))?;
+        let axis = self.softmax_axis(node)?;
         match self.item(node, 0)? {
             Item::Scores(scores) => {
                 let scores = scores.along(axis).ok_or_else(|| {

@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     row(
         &["GRU", "LSTM"],
         "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1), forward, backward or both; no peepholes, no sequence lengths",
+        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh), forward, backward or both; no peepholes, clipping, sequence lengths",
         |i, n| i.recurrent(n),
     ),
     row(
@@ -101,8 +101,8 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["BatchNormalization"],
-        "part of the layer before it",
-        "constant parameters; behind a convolution or linear layer",
+        "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
+        "constant parameters",
         |i, n| i.batch_norm(n),
     ),
     row(
@@ -205,9 +205,15 @@ const ROWS: &[Row] = &[
         "constant zeros",
         |i, n| i.pad(n),
     ),
-    row(&["Identity", "Dropout", "Cast"], POSITIONS, "", |i, n| {
+    row(&["Identity", "Dropout"], POSITIONS, "", |i, n| {
         i.identity(n)
     }),
+    row(
+        &["Cast"],
+        POSITIONS,
+        "from one floating-point type to another, or from one integer type to another",
+        |i, n| i.cast(n),
+    ),
     row(
         &["IsNaN"],
         "nothing: a query that sees no key gets 0",
@@ -295,7 +301,7 @@ pub(super) fn nearest(op: &str) -> &'static str {
 pub fn markdown() -> String {
     let mut text = String::from(
         "# ONNX operators\n\n\
-         Printed by `attn operators`; `cargo test -p attn-converter --test operators` fails when this file is not up to date.\n\
+         Printed by `attn operators`; a test of the converter fails when this page is not up to date.\n\
          *Constant* is whatever can be computed without the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
          the operator only says where elements are found. Tensors have a batch of 1 and fixed shapes, but for one axis of\n\
          variable length in bundles. Any operator may be constant.\n\n\

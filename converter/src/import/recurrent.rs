@@ -20,6 +20,43 @@ struct Direction {
     cell: Option<ValueId>,
 }
 
+/// Attributes that change what a recurrent layer computes must be what they are by default.
+fn defaults_only(node: &OnnxNode, directions: usize) -> Result<(), ConvertError> {
+    let own: &[&str] = match node.op {
+        "GRU" => &["sigmoid", "tanh"],
+        _ => &["sigmoid", "tanh", "tanh"],
+    };
+    if let Some(found) = node.strings("activations") {
+        let expected = own.iter().cycle().take(own.len() * directions);
+        let found: Vec<String> = found.iter().map(|name| name.to_lowercase()).collect();
+        if !expected.eq(found.iter()) {
+            return Err(node.form(format!(
+                "activations {}: only those of PyTorch's layers are supported, {}",
+                found.join(", "),
+                own.join(", ")
+            )));
+        }
+    }
+    for name in ["activation_alpha", "activation_beta"] {
+        // Sigmoid and Tanh, all that is left, have neither.
+        if node.has(name) {
+            return Err(node.form(format!(
+                "{name} is not supported: export the layer without it"
+            )));
+        }
+    }
+    if node.has("clip") {
+        let reason = "clip is not supported: export the layer without clipping of its cells";
+        return Err(node.form(reason));
+    }
+    if node.int("input_forget", 0) != 0 {
+        let reason =
+            "input_forget = 1 is not supported: input and forget gate must be apart, as in PyTorch";
+        return Err(node.form(reason));
+    }
+    Ok(())
+}
+
 impl Importer<'_> {
     pub(super) fn recurrent(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let directions: &[bool] = match node.string("direction").as_deref() {
@@ -45,6 +82,7 @@ impl Importer<'_> {
                 return Err(node.form(what));
             }
         }
+        defaults_only(node, directions.len())?;
         let mut parts = Vec::new();
         for (number, &reverse) in directions.iter().enumerate() {
             parts.push(self.direction(node, number, reverse, directions.len())?);

@@ -30,13 +30,13 @@ const CELL_LIMIT: f32 = 16.0;
 const INT16_HEADROOM: f32 = 2.0;
 
 /// The arithmetic that a file is made for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// int8 weights and activations, int16 where measured sensitivity asks for it.
     #[default]
     Int8,
     /// int8 weights, int16 activations throughout.
-    Int8x16,
+    Int16x8,
     /// IEEE half-precision weights and activations, for chips with a floating-point unit.
     Fp16,
 }

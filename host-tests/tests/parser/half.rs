@@ -3,7 +3,6 @@
 #[path = "half_image.rs"]
 mod half_image;
 
-use super::tiny_model::Builder;
 use super::{nasty, parse_and_run, section};
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::kernels::geometry::Shape;
@@ -16,6 +15,7 @@ use attn_runtime::ops::{
     Start, TopKHalfParams,
 };
 use attn_runtime::{ModelError, TensorError};
+use attn_test_support::tiny_model::Builder;
 use proptest::prelude::*;
 
 const C: usize = 4;

@@ -1,0 +1,38 @@
+//! `attn features`: PCM to the features that a model is trained on and sees on the chip.
+
+use super::{CommandResult, check_output};
+use attn_converter::{features, files};
+use attn_runtime::audio::FEATURE_SCALE;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Computes log-mel features exactly as the chip does.
+#[derive(Args)]
+pub struct Features {
+    /// A WAV file (16 kHz, mono, 16-bit), or an .npz with an int16 array `pcm` of shape [clips, samples].
+    input: PathBuf,
+    /// Where to write the .npz: `features`, int8 [clips, frames, 40], and `scale` (real = scale * feature).
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Samples between the starts of two frames.
+    #[arg(long, default_value_t = 320)]
+    hop: usize,
+}
+
+impl Features {
+    pub fn run(&self) -> CommandResult {
+        check_output(&self.output, [&self.input])?;
+        let clips = features::read_clips(&self.input)?;
+        let features = features::features(&self.input, &clips, self.hop)?;
+        files::write_npz(&self.output, |npz| {
+            npz.add_array("features", &features)?;
+            npz.add_array("scale", &ndarray::arr0(FEATURE_SCALE))
+        })?;
+        let (clips, frames, bands) = features.dim();
+        println!(
+            "{}: {clips} clip(s) of {frames} frames of {bands} features",
+            self.output.display()
+        );
+        Ok(())
+    }
+}

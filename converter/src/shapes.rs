@@ -1,0 +1,183 @@
+//! Shapes of a model's inputs: fixed ones, a batch axis that may be symbolic, and one axis of variable length where a bundle
+//! gives its length.
+
+use crate::error::ConvertError;
+use tract_onnx::pb;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
+
+/// An input of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Its name.
+    pub name: String,
+    /// Its ONNX shape; a dynamic axis has the length that the model was loaded for.
+    pub shape: Vec<usize>,
+    /// Holds numbers of tokens, not quantities.
+    pub integer: bool,
+    /// Number of the axis that was dynamic.
+    pub dynamic: Option<usize>,
+}
+
+impl Input {
+    /// An input of quantities with fixed shape.
+    pub fn real(name: &str, shape: &[usize]) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            integer: false,
+            dynamic: None,
+        }
+    }
+}
+
+/// Gives a dynamic axis of an input its length.
+pub type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
+
+/// The inputs of a model, constants left out.
+///
+/// # Errors
+/// [`ConvertError::DynamicShape`], [`ConvertError::Batch`].
+pub fn fixed_inputs(
+    graph: &pb::GraphProto,
+    length_of: Option<LengthOf>,
+) -> Result<Vec<Input>, ConvertError> {
+    let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    graph
+        .input
+        .iter()
+        .filter(|input| !constant(&input.name))
+        .map(|input| fixed_input(input, length_of))
+        .collect()
+}
+
+fn fixed_input(
+    input: &pb::ValueInfoProto,
+    length_of: Option<LengthOf>,
+) -> Result<Input, ConvertError> {
+    let length = length_of.and_then(|length_of| length_of(&input.name));
+    let dynamic = |axis, dim: String| ConvertError::DynamicShape {
+        input: input.name.clone(),
+        axis,
+        dim,
+    };
+    let tensor = input.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let Some(pb::type_proto::Value::TensorType(tensor)) = tensor else {
+        return Err(dynamic(0, "its type is unknown".into()));
+    };
+    let dims = tensor
+        .shape
+        .as_ref()
+        .map(|shape| shape.dim.as_slice())
+        .unwrap_or_default();
+    let (mut shape, mut varies) = (Vec::new(), None);
+    for (axis, dim) in dims.iter().enumerate() {
+        match &dim.value {
+            Some(Dim::DimValue(size)) if *size > 0 => shape.push(*size as usize),
+            Some(Dim::DimParam(_)) if length.is_some() && varies.is_none() => {
+                varies = Some(axis);
+                shape.extend(length);
+            }
+            Some(Dim::DimParam(name)) => return Err(dynamic(axis, format!("`{name}`"))),
+            _ => return Err(dynamic(axis, "no size given".into())),
+        }
+    }
+    match shape.first() {
+        None => Err(dynamic(0, "its shape is unknown".into())),
+        // States of several layers in a bundle are [layers, 1, hidden].
+        Some(&batch)
+            if shape.len() > 1
+                && batch != 1
+                && varies != Some(0)
+                && (length_of.is_none() || shape.get(1) != Some(&1)) =>
+        {
+            Err(ConvertError::Batch {
+                input: input.name.clone(),
+                batch,
+            })
+        }
+        Some(_) => Ok(Input {
+            name: input.name.clone(),
+            shape,
+            integer: is_integer(tensor.elem_type),
+            dynamic: varies,
+        }),
+    }
+}
+
+/// Writes the lengths that dynamic axes were given into the model, and forgets what it says of shapes that follow.
+pub fn fix_shapes(proto: &mut pb::ModelProto, inputs: &[Input]) {
+    let Some(graph) = &mut proto.graph else {
+        return;
+    };
+    graph.value_info.clear();
+    for output in &mut graph.output {
+        output.r#type = None;
+    }
+    for input in &mut graph.input {
+        let fixed = inputs.iter().find(|fixed| fixed.name == input.name);
+        let kind = input.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        if let (Some(fixed), Some(pb::type_proto::Value::TensorType(tensor))) = (fixed, kind) {
+            let dims = tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim);
+            for (dim, &size) in dims.zip(&fixed.shape) {
+                dim.value = Some(Dim::DimValue(size as i64));
+            }
+        }
+    }
+}
+
+fn is_integer(elem_type: i32) -> bool {
+    use pb::tensor_proto::DataType;
+    [DataType::Int64, DataType::Int32, DataType::Bool]
+        .iter()
+        .any(|&integer| integer as i32 == elem_type)
+}
+
+/// Takes symbolic batch axes as 1, wherever the graph names them, and gives their names.
+///
+/// The batch is the first axis of an input with several. In a model `by_itself` it may be the only symbolic axis; in a bundle that could
+/// as well be the length of a sequence, so another axis of the input must be symbolic, too.
+pub fn fix_batch(graph: &mut pb::GraphProto, by_itself: bool) -> Vec<String> {
+    let mut names = Vec::new();
+    for input in &mut graph.input {
+        let several = dims(input).filter(|dim| symbol(dim).is_some()).count() > 1;
+        let rank = dims(input).count();
+        let Some(batch) = dims(input)
+            .next()
+            .filter(|_| rank > 1 && (by_itself || several))
+        else {
+            continue;
+        };
+        if let Some(name) = symbol(batch).filter(|name| !names.contains(name)) {
+            names.push(name);
+        }
+        if batch.value.is_none() {
+            batch.value = Some(Dim::DimValue(1));
+        }
+    }
+    let named = graph.value_info.iter_mut().chain(&mut graph.output);
+    for info in named.chain(&mut graph.input) {
+        let batch = dims(info).filter(|dim| symbol(dim).is_some_and(|name| names.contains(&name)));
+        batch.for_each(|dim| dim.value = Some(Dim::DimValue(1)));
+    }
+    names
+}
+
+/// How an axis without a size is named.
+fn symbol(dim: &pb::tensor_shape_proto::Dimension) -> Option<String> {
+    match &dim.value {
+        Some(Dim::DimParam(name)) => Some(name.clone()),
+        Some(Dim::DimValue(_)) => None,
+        None => Some("unnamed".into()),
+    }
+}
+
+fn dims(
+    info: &mut pb::ValueInfoProto,
+) -> impl Iterator<Item = &mut pb::tensor_shape_proto::Dimension> {
+    let kind = info.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+    let tensor = kind.and_then(|kind| {
+        let pb::type_proto::Value::TensorType(tensor) = kind;
+        tensor.shape.as_mut()
+    });
+    tensor.into_iter().flat_map(|shape| &mut shape.dim)
+}

@@ -1,0 +1,32 @@
+//! Programs that the laboratory starts: those on the search path or, where set-up could not install one without removing another
+//! package, those unpacked in the build folder.
+
+use crate::workspace;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+fn tools() -> PathBuf {
+    // Where the build folder cannot be made, nothing was unpacked into it.
+    workspace::build_folder().unwrap_or_default().join("tools")
+}
+
+/// The folder that a package is unpacked into.
+pub fn folder(package: &str) -> PathBuf {
+    tools().join(package)
+}
+
+/// The script that starts an unpacked program.
+pub fn starter(program: &str) -> PathBuf {
+    tools().join("bin").join(program)
+}
+
+/// The command that starts `program`; `None` when it is neither installed nor unpacked.
+pub fn command(program: &str) -> Option<PathBuf> {
+    [program.into(), starter(program)]
+        .into_iter()
+        .find(|path: &PathBuf| {
+            let mut version = Command::new(path);
+            version.arg("--version").stdin(Stdio::null());
+            version.output().is_ok_and(|output| output.status.success())
+        })
+}
