@@ -3,8 +3,8 @@
 
 use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::beam_len;
-use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::kernels::top_k::top_k;
+use attn_runtime::kernels::int::softmax::score_multiplier;
+use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, text};
 use attn_runtime::{Model, Progress, Session, SessionError};
 use attn_test_support::decoder_model::{

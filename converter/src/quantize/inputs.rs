@@ -7,7 +7,7 @@ use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
 use crate::graph::facts::Weighted;
 use crate::graph::{Graph, Node, ValueId};
-use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
 

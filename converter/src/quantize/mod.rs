@@ -335,7 +335,7 @@ impl Scheme {
 /// How the mean of values held so is held.
 fn mean_of(values: Quant) -> Quant {
     let steps = match values.dtype {
-        DType::I8 => (1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS) as f32,
+        DType::I8 => (1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS) as f32,
         _ => 1.0,
     };
     Quant::scaled_int16(values.scale / steps)

@@ -5,8 +5,8 @@ use crate::tiny_model::Builder;
 use attn_runtime::format::{
     DType, DecodeMeta, LengthMeta, MetaKey, NONE, OpKind, RowRule, Storage,
 };
-use attn_runtime::kernels::dot::{packed_len, pairs_len};
-use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
+use attn_runtime::kernels::int::softmax::score_multiplier;
 use attn_runtime::ops::{EmbeddingParams, GruParams, LinearParams, RecurrentSide, TopKParams};
 use zerocopy::IntoBytes;
 

@@ -8,8 +8,8 @@ use attn_runtime::format::{
     MetaKey, MetaRecord, NO_TENSOR, NONE, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage,
     TensorRecord, VERSION, checksum,
 };
-use attn_runtime::kernels::attention::Shape;
-use attn_runtime::kernels::dot::{packed_len, pairs_len};
+use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
     AddConstantParams, AddParams, AdditiveAttentionParams, AttentionParams, CellScale,
     ConstantParams, Conv1dParams, EmbeddingParams, GruParams, LayerNormParams, LinearParams,
@@ -249,8 +249,8 @@ pub fn tiny_model() -> Vec<u8> {
     let mut b = Builder::new();
     let history = b.tensor(State, I8, 3, C);
     let h = b.tensor(State, I16, 1, C);
-    let keys = b.tensor(State, I8, 1, WINDOW.keys_len());
-    let values = b.tensor(State, I8, 1, WINDOW.values_len());
+    let keys = b.tensor(State, I8, 1, WINDOW.keys_len(packed_len));
+    let values = b.tensor(State, I8, 1, WINDOW.values_len(packed_len));
     let ring = b.tensor(State, I32, 1, 2);
     let position = b.tensor(State, I32, 1, 1);
     step(&mut b, [history, h, keys, values, ring]);
@@ -537,8 +537,8 @@ fn window(b: &mut Builder, first: usize) {
     b.op(OpKind::Gru, &[x], &[states, h], Some(scratch), &gru);
     let narrow = b.tensor(Arena, I8, rows, C);
     b.op(OpKind::Requantize, &[states], &[narrow], None, &RESCALE);
-    let keys = b.tensor(Arena, I8, 1, WINDOW.keys_len());
-    let values = b.tensor(Arena, I8, 1, WINDOW.values_len());
+    let keys = b.tensor(Arena, I8, 1, WINDOW.keys_len(packed_len));
+    let values = b.tensor(Arena, I8, 1, WINDOW.values_len(packed_len));
     b.op(
         OpKind::PushKeyValue,
         &[narrow, narrow],

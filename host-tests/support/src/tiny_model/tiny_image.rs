@@ -2,7 +2,7 @@
 
 use super::{Builder, RESCALE};
 use attn_runtime::format::{DType, OpKind, Storage};
-use attn_runtime::kernels::dot::{packed_len, pairs_len};
+use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{AveragePool2dParams, Conv2dParams, GateParams, Window2dParams};
 
 /// Channels of every image.

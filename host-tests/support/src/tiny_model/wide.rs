@@ -2,6 +2,7 @@
 
 use super::{Builder, C, WINDOW, attention_params};
 use attn_runtime::format::{DType, OpKind, Storage};
+use attn_runtime::kernels::int::dot::packed_len;
 use attn_runtime::ops::{AttentionParams, WideLutParams};
 
 /// Attention over int16 keys and values, of which a mask hides some and one query sees none, and a function of the result.
@@ -10,8 +11,8 @@ pub fn wide(b: &mut Builder) {
     use Storage::Arena;
     let rows = WINDOW.slots;
     let x = b.tensor(Arena, I16, rows, C);
-    let keys = b.tensor(Arena, I16, 1, WINDOW.keys_len());
-    let values = b.tensor(Arena, I16, 1, WINDOW.values_len());
+    let keys = b.tensor(Arena, I16, 1, WINDOW.keys_len(packed_len));
+    let values = b.tensor(Arena, I16, 1, WINDOW.values_len(packed_len));
     let first = b.ops.len();
     b.op(
         OpKind::PushKeyValue,

@@ -3,19 +3,7 @@
 use super::dot::{pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
-
-/// How a kernel moves over the rows of its input.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Rows under the kernel.
-    pub kernel: usize,
-    /// Rows from one position to the next.
-    pub stride: usize,
-    /// Rows of padding before the first.
-    pub pad_before: usize,
-    /// What padding holds: the input's zero point.
-    pub pad_value: i32,
-}
+use crate::kernels::geometry::Window1d;
 
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
@@ -24,7 +12,7 @@ pub struct Window {
 pub fn conv1d<X: Activation, Y: Activation>(
     x: &[X],
     c: usize,
-    window: &Window,
+    window: &Window1d,
     matrix: &Matrix,
     output: &Output,
     pairs: &mut [i16],
@@ -80,7 +68,7 @@ fn padded_pairs<X: Activation>(
 pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     x: &[X],
     c: usize,
-    window: &Window,
+    window: &Window1d,
     matrix: &Matrix,
     output: &Output,
     y: &mut [Y],
@@ -141,7 +129,7 @@ pub(super) fn products<'v, X: Copy + Into<i32> + 'v>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dot::{packed_index, packed_len};
+    use crate::kernels::int::dot::{packed_index, packed_len};
 
     const ONE: Output = Output {
         multipliers: &[1 << 30],
@@ -159,7 +147,7 @@ mod tests {
             weights: &weights,
             bias: &[0],
         };
-        let window = Window {
+        let window = Window1d {
             kernel: 3,
             stride: 1,
             pad_before: 2,
@@ -189,7 +177,7 @@ mod tests {
             multipliers: &[1 << 30, 1 << 30],
             ..ONE
         };
-        let window = Window {
+        let window = Window1d {
             kernel: 2,
             stride: 1,
             pad_before: 0,
@@ -215,7 +203,7 @@ mod tests {
             left_shift: 0,
             ..ONE
         };
-        let window = Window {
+        let window = Window1d {
             kernel: 3,
             stride: 2,
             pad_before: 1,

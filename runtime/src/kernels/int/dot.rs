@@ -4,7 +4,7 @@
 //! weights splits with two `SXTB16` into the halves that two `SMLAD` multiply. Weights are *packed* in the order of
 //! reading: blocks of four outputs; in a block, for every four inputs, 4 x 4 bytes, output by output. Inputs and
 //! outputs are padded with zeros to multiples of four. Accumulation wraps, so the order of adding never matters.
-//! Here are the two orders; the loop is in [`super::arch`].
+//! Here are the two orders; the loop is in [`crate::kernels::arch`].
 //!
 //! Keys and values of an attention window are kept packed in the same way, so this is also the loop of attention.
 
@@ -56,7 +56,7 @@ pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::arch::{Blocks, Constants, Store};
+    use crate::kernels::arch::int::{Blocks, Constants, Store};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;

@@ -206,10 +206,10 @@ pub fn linear_top_k(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dot::{packed_len, pairs_len, to_pairs};
-    use crate::kernels::linear::linear;
+    use crate::kernels::int::dot::{packed_len, pairs_len, to_pairs};
+    use crate::kernels::int::linear::linear;
     #[cfg(not(attn_half))]
-    use crate::kernels::softmax::score_multiplier;
+    use crate::kernels::int::softmax::score_multiplier;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;

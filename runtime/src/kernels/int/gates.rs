@@ -2,8 +2,8 @@
 //!
 //! Pre-activations are Q16 (one rounding for each side). What the gates are for is in [`super::gru`] and [`super::lstm`].
 
-use super::arch::{Blocks, Constants, Store};
 use super::dot::LANES;
+use crate::kernels::arch::int::{Blocks, Constants, Store};
 
 /// Weights of one side, input or recurrent: the gates one after the other, each padded to whole blocks of outputs.
 #[derive(Clone, Copy, Debug)]

@@ -5,14 +5,10 @@
 //! Arithmetic is plain IEEE 754 f32, rounded to nearest after every multiplication and every addition: nothing is
 //! fused, nothing reordered.
 
-pub mod portable;
-#[cfg(attn_vfp)]
-pub mod vfp;
-
 #[cfg(not(attn_vfp))]
-use portable as body;
+use super::portable::half as body;
 #[cfg(attn_vfp)]
-use vfp as body;
+use super::vfp as body;
 
 use crate::f16;
 

@@ -5,40 +5,16 @@
 //! matrix product with the query and the context one with the softmax weights. Slots can be filled in any order: integer
 //! sums do not depend on it, so a ring gives the same bytes as a window in order of time.
 
-use super::arch::{Blocks, Constants, Store, WideBlocks};
 use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
 use super::requantize::Activation;
 use super::softmax::{ScoreMultiplier, masked_row_weights, row_weights};
+use crate::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
+use crate::kernels::geometry::Shape;
 
 /// Most keys and values in a window: sums of Q15 weights then have 30 bits.
 pub const MAX_SLOTS: usize = 1 << 15;
 
-/// Shape of an attention window.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Number of heads.
-    pub heads: usize,
-    /// Heads of keys and values, a divisor of `heads`: adjacent heads of queries share one.
-    pub key_heads: usize,
-    /// Channels per head.
-    pub head_dim: usize,
-    /// Keys and values that the window holds, at most [`MAX_SLOTS`].
-    pub slots: usize,
-}
-
 impl Shape {
-    /// Elements of the packed keys of all heads; the largest number if there is none.
-    pub const fn keys_len(&self) -> usize {
-        self.key_heads
-            .saturating_mul(packed_len(self.slots, self.head_dim))
-    }
-
-    /// Elements of the packed values of all heads; the largest number if there is none.
-    pub const fn values_len(&self) -> usize {
-        self.key_heads
-            .saturating_mul(packed_len(self.head_dim, self.slots))
-    }
-
     /// int32 scratch of [`attend`]: scores of one row.
     pub const fn scores_len(&self) -> usize {
         pairs_len(self.slots)
@@ -295,7 +271,7 @@ impl KeyValue for i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::softmax::score_multiplier;
+    use crate::kernels::int::softmax::score_multiplier;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -323,8 +299,8 @@ mod tests {
             K: Activation,
         {
             let shape = &self.shape;
-            let mut keys = vec![K::default(); shape.keys_len()];
-            let mut values = vec![K::default(); shape.values_len()];
+            let mut keys = vec![K::default(); shape.keys_len(packed_len)];
+            let mut values = vec![K::default(); shape.values_len(packed_len)];
             for (slot, key, value) in &self.rows {
                 push_key(key, *slot, shape, &mut keys);
                 push_value(value, *slot, shape, &mut values);

@@ -1,9 +1,9 @@
 //! Pooling over images and over channels, and products with a gate: what spatial and channel attention are made of.
 
 use super::conv::CHANNELS;
-use super::conv2d::{Image, Window2d};
 use super::elementwise::{Rescale, mul};
 use super::requantize::Activation;
+use crate::kernels::geometry::{Image, Window2d};
 
 /// The pixels under the kernel, padding left out.
 fn under<'x, X: Activation>(

@@ -1,8 +1,8 @@
 //! Rows times a weight matrix: the fully connected layer, and by its row stride also convolution over time.
 
-use super::arch::{Blocks, Constants};
 use super::dot::{pairs_len, to_pairs};
 use super::requantize::{Activation, Output};
+use crate::kernels::arch::int::{Blocks, Constants};
 
 /// A weight matrix in flash, as the converter packs it.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ pub fn linear<X: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dot::{packed_index, packed_len};
+    use crate::kernels::int::dot::{packed_index, packed_len};
 
     #[test]
     fn rows_are_multiplied_clamped_and_shifted_to_the_zero_point() {

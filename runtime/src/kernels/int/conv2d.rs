@@ -4,51 +4,9 @@ use super::conv::{CHANNELS, add_products, products};
 use super::dot::{packed_len, pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
-
-/// An image `[height, width, channels]`.
-#[derive(Clone, Copy, Debug)]
-pub struct Image<'x, X> {
-    /// All values, row by row, pixel by pixel.
-    pub values: &'x [X],
-    /// Pixels in a row.
-    pub width: usize,
-    /// Values in a pixel.
-    pub channels: usize,
-}
-
-impl<'x, X> Image<'x, X> {
-    /// Row `y`, if the image has it: `[width, channels]`.
-    #[inline(always)]
-    pub fn row(&self, y: isize) -> Option<&'x [X]> {
-        let len = self.width * self.channels;
-        let start = usize::try_from(y).ok()?.checked_mul(len)?;
-        self.values.get(start..start.checked_add(len)?)
-    }
-}
-
-/// How a kernel moves over an image; pairs are (vertical, horizontal).
-#[derive(Clone, Copy, Debug)]
-pub struct Window2d {
-    /// Pixels under the kernel.
-    pub kernel: [usize; 2],
-    /// Pixels from one position to the next.
-    pub stride: [usize; 2],
-    /// Pixels of padding above and to the left of the image.
-    pub pad: [usize; 2],
-    /// What padding holds: the input's zero point.
-    pub pad_value: i32,
-}
+use crate::kernels::geometry::{Image, Window2d};
 
 impl Window2d {
-    /// Row and column of the image at which the kernel starts for a result.
-    pub(super) fn start(&self, row: usize, column: usize) -> [isize; 2] {
-        let at = |position: usize, stride: usize, pad: usize| {
-            (position.wrapping_mul(stride) as isize).wrapping_sub(pad as isize)
-        };
-        let ([down, right], [above, left]) = (self.stride, self.pad);
-        [at(row, down, above), at(column, right, left)]
-    }
-
     /// Values in pair order of one kernel row over `channels`.
     const fn row_pairs(&self, channels: usize) -> usize {
         pairs_len(self.kernel[1] * channels)
@@ -239,7 +197,7 @@ fn depthwise_block<X: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dot::packed_index;
+    use crate::kernels::int::dot::packed_index;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;

@@ -1,7 +1,7 @@
 //! From a 32-bit accumulator back to an activation: one multiplication, one rounding.
 
-use super::arch::Store;
 use super::dot::LANES;
+use crate::kernels::arch::int::Store;
 
 /// `round(accumulator * 2^left_shift * multiplier / 2^32)`, halves up.
 ///

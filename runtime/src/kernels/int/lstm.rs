@@ -65,7 +65,7 @@ pub fn step<X: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::dot::{packed_index, packed_len};
+    use crate::kernels::int::dot::{packed_index, packed_len};
     use std::vec;
     use std::vec::Vec;
 

@@ -4,11 +4,12 @@
 //! take one cycle each on a Cortex-M4 where `VMLA` (which rounds twice, too) takes three. Relies on the FPSCR as it is
 //! after reset: IEEE half precision, subnormal numbers kept, rounding to nearest.
 
-use super::{Clamp, LANES, portable};
+use super::half::{Clamp, LANES};
+use super::portable::half as portable;
 use crate::f16;
 use core::arch::naked_asm;
 
-/// See [`super::widen`].
+/// See [`super::half::widen`].
 #[inline]
 pub fn widen(row: &[f16], wide: &mut [f32]) {
     let count = row.len().min(wide.len());
@@ -18,7 +19,7 @@ pub fn widen(row: &[f16], wide: &mut [f32]) {
     }
 }
 
-/// See [`super::narrow`].
+/// See [`super::half::narrow`].
 #[inline]
 pub fn narrow(wide: &[f32], clamp: Clamp, row: &mut [f16]) {
     let count = row.len().min(wide.len());
@@ -28,7 +29,7 @@ pub fn narrow(wide: &[f32], clamp: Clamp, row: &mut [f16]) {
     }
 }
 
-/// See [`super::dot4`].
+/// See [`super::half::dot4`].
 #[inline]
 pub fn dot4(x: &[f32], weights: &[[f16; LANES]], sums: &mut [f32; LANES]) {
     let inputs = x.len().min(weights.len());

@@ -127,7 +127,7 @@ pub fn mean<V: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::softmax::score_multiplier;
+    use crate::kernels::int::softmax::score_multiplier;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;

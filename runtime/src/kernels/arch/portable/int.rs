@@ -1,8 +1,8 @@
-//! The definition of the inner loop, in plain Rust.
+//! The integer inner loop.
 
-use super::{Blocks, Store, WideBlocks};
-use crate::kernels::dot::LANES;
-use crate::kernels::requantize::requantize;
+use crate::kernels::arch::int::{Blocks, Store, WideBlocks};
+use crate::kernels::int::dot::LANES;
+use crate::kernels::int::requantize::requantize;
 
 /// See [`Blocks::run`].
 pub fn run(blocks: &Blocks, store: Store) {
