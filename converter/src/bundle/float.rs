@@ -10,7 +10,7 @@ use crate::import::{PaddingMask, import_masked};
 use crate::reference::{Input, Reference, Values, to_f32};
 use attn_runtime::format::RowRule;
 use ndarray::{Array1, ArrayD};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -313,6 +313,13 @@ impl<'m> Bundle<'m> {
             self.names[part],
             names.join(", ")
         ))
+    }
+
+    /// Names of the symbolic batch axes of all models, which were taken as 1.
+    pub fn batch(&self) -> Vec<String> {
+        let all = self.loaded.values().flat_map(|model| model.batch());
+        let names: BTreeSet<&String> = all.collect();
+        names.into_iter().cloned().collect()
     }
 
     fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {

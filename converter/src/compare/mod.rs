@@ -2,6 +2,10 @@
 //!
 //! The float side is run by tract on the original ONNX file, the integer side by the runtime on the `.attn` file.
 
+mod bundle;
+
+pub use bundle::compare_bundle;
+
 use crate::calibrate::physical;
 use crate::dataset::Dataset;
 use crate::error::ConvertError;
@@ -182,7 +186,7 @@ impl<'g> Comparer<'g> {
             let (tensors, latest) = (&self.tensors, &mut self.latest);
             runner::run_traced(session, 0, |id, bytes| {
                 if let (Some(&(layer, _)), Some(tensor)) = (tensors.get(&id), model.tensor(id)) {
-                    latest[layer] = runner::reals(tensor, bytes);
+                    latest[layer] = runner::dequantize(tensor, bytes);
                 }
             })?;
         }
