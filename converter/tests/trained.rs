@@ -36,7 +36,7 @@ fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion
     };
     convert(
         Source::Model {
-            onnx: onnx,
+            onnx,
             calibration: &model(calibration),
         },
         &options,
