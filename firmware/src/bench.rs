@@ -1,4 +1,4 @@
-//! Marks for the instruction counter of the emulator (`host-tests/m4cycles`): everything between the return of
+//! Marks for the instruction counter of the emulator (`lab/m4cycles`): everything between the return of
 //! [`bench_begin`] and the call of [`bench_end`] is one region.
 
 use core::arch::asm;

@@ -8,11 +8,11 @@ mod model;
 #[allow(dead_code)]
 mod tiny_model;
 
-use attn_host_tests::checks;
-use attn_host_tests::decoding::{Input, Search, check, decode};
-use attn_host_tests::elf::Image as Elf;
-use attn_host_tests::emulator::Core;
-use attn_host_tests::images::Image;
+use attn_lab::checks;
+use attn_lab::decoding::{Input, Search, check, decode};
+use attn_lab::elf::Image as Elf;
+use attn_lab::emulator::Core;
+use attn_lab::images::Image;
 use model::{MAX_TOKENS, Output, Variant, decoder_file};
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Firmware images as they are flashed: what is in them and what is not, and whether the demo is heard.
 
-use attn_host_tests::elf::Image as Elf;
-use attn_host_tests::images::Image;
-use attn_host_tests::{checks, demo, model, recording, workspace};
+use attn_lab::elf::Image as Elf;
+use attn_lab::images::Image;
+use attn_lab::{checks, demo, model, recording, workspace};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

@@ -7,7 +7,7 @@ mod model;
 #[allow(dead_code)]
 mod tiny_model;
 
-use attn_converter::runner::AlignedBytes;
+use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::beam_len;
 use attn_runtime::kernels::softmax::score_multiplier;
 use attn_runtime::kernels::top_k::top_k;

@@ -1,11 +1,11 @@
 //! `cargo xtask demo`: from the ONNX file to keywords heard on the emulated Cortex-M4, and what that costs.
 
 use crate::{TaskResult, setup};
-use attn_host_tests::cost::{self, Cost};
-use attn_host_tests::demo::{Comparison, Played, events_table, play, truth};
-use attn_host_tests::images::Image;
-use attn_host_tests::model::{self, Converted};
-use attn_host_tests::{recording, workspace};
+use attn_lab::cost::{self, Cost};
+use attn_lab::demo::{Comparison, Played, events_table, play, truth};
+use attn_lab::images::Image;
+use attn_lab::model::{self, Converted};
+use attn_lab::{recording, workspace};
 use attn_runtime::audio::SAMPLE_RATE;
 use std::path::Path;
 

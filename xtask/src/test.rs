@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and every test, one after the other; counts them at the end.
 
 use crate::{TaskResult, cost, demo, setup, systems};
-use attn_host_tests::workspace;
+use attn_lab::workspace;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

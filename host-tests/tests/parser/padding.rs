@@ -2,7 +2,7 @@
 
 use super::parse_error;
 use super::tiny_model::{Builder, C};
-use attn_converter::runner::AlignedBytes;
+use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Model, ModelError, Session, f16};

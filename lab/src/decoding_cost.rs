@@ -1,12 +1,14 @@
 //! What decoding costs on the chip: memory, the encoder once for each input, a step for each token, and which operators take
 //! it.
 
-use crate::cost::{AlignedFile, Mean, group, means};
-use crate::decoding::{self, Decoded, DecodingError, Input, Search};
+use crate::aligned::AlignedBytes;
+use crate::cost::{Mean, group, means};
+use crate::decoding::{self, Decoded, Input, Search};
 use crate::elf::Image as Elf;
 use crate::emulator::{Core, Emulator, Region};
+use crate::error::LabError;
 use crate::images::Image;
-use crate::recording;
+use crate::{recording, runner};
 use attn_runtime::Model;
 use attn_runtime::audio::FrontEnd;
 use attn_runtime::format::DecodeMeta;
@@ -44,8 +46,8 @@ pub struct DecodingCost {
 /// by chance), and counts.
 ///
 /// # Errors
-/// [`DecodingError`].
-pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, DecodingError> {
+/// [`LabError`].
+pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, LabError> {
     let image = Image::QemuDecode(model).build()?;
     let greedy = decoding::decode(&image, Search::Greedy, input)?;
     let (other_name, search) = match input {
@@ -53,13 +55,11 @@ pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, DecodingError
         _ => ("beam of 4", Search::Beam),
     };
     let other = decoding::decode(&image, search, input)?;
-    let file = AlignedFile::read(model)?;
-    let parsed = Model::parse(file.bytes()).map_err(DecodingError::Model)?;
-    let memory = Beam::<WIDTH>::memory_len(&parsed, WIDTH).map_err(DecodingError::Decode)?;
-    let sizes = Elf::read(&image)
-        .map_err(|error| DecodingError::File(error.into()))?
-        .sizes;
-    let file_len = file.bytes().len() as u64;
+    let file = AlignedBytes::read(model)?;
+    let parsed = runner::parse(model, &file)?;
+    let memory = Beam::<WIDTH>::memory_len(&parsed, WIDTH)?;
+    let sizes = Elf::read(&image)?.sizes;
+    let file_len = file.as_slice().len() as u64;
     Ok(DecodingCost {
         input: match input {
             Input::Text(text) => format!("“{text}”"),
@@ -88,7 +88,7 @@ fn kinds(
     model: &Model,
     input: Input,
     greedy: &Decoded,
-) -> Result<Vec<Mean>, DecodingError> {
+) -> Result<Vec<Mean>, LabError> {
     let (bytes, length) = encoder_input(model, input)?;
     let prompt = match input {
         Input::Prompt(text) => spelled(Spelling::of_tokens(*model, text))?,
@@ -97,7 +97,7 @@ fn kinds(
     let number = |name: &String| model.tokens().position(|token| token == name.as_str());
     let numbers = greedy.tokens.iter().map(|name| {
         let number = number(name).or_else(|| name.parse().ok());
-        number.ok_or_else(|| DecodingError::BadOutput(name.clone()))
+        number.ok_or_else(|| LabError::BadOutput(name.clone()))
     });
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
     let start = model.decode().map_or(0, |decode| decode.start as usize);
@@ -112,28 +112,21 @@ fn kinds(
 /// length (0: of fixed shape), and of the steps along `tokens`: regions `encode KIND NAME` and `step KIND NAME`.
 ///
 /// # Errors
-/// [`DecodingError`].
+/// [`LabError`].
 pub fn count(
     model: &Path,
     input: &[u8],
     length: usize,
     tokens: &[u16],
-) -> Result<Vec<Region>, DecodingError> {
-    let folder = tempfile::tempdir().map_err(decoding::io(Path::new("a temporary folder")))?;
-    let place = |name: &str| folder.path().join(name);
-    std::fs::copy(model, place("model.attn")).map_err(decoding::io(model))?;
+) -> Result<Vec<Region>, LabError> {
     let tokens: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
-    for (name, bytes) in [("input", input), ("tokens", &tokens)] {
-        std::fs::write(place(name), bytes).map_err(decoding::io(&place(name)))?;
-    }
-    let image = Image::Runner(Core::M4).build()?;
     let length = length.to_string();
     let arguments = ["steps", "model.attn", &length, "input", "tokens"];
-    let run = Emulator::new(Core::M4)
+    let emulator = Emulator::new(Core::M4)
         .timeout(decoding::TIMEOUT)
-        .counting()
-        .run(&image, &arguments, folder.path())?;
-    Ok(run.regions)
+        .counting();
+    let files = [("input", input), ("tokens", &tokens[..])];
+    Ok(runner::run(&emulator, &arguments, model, &files)?.regions)
 }
 
 /// Regions `encode KIND NAME` and `step KIND NAME`, summed by kind; those of the steps divided by their number.
@@ -159,7 +152,7 @@ fn by_kind(regions: &[Region], steps: u64) -> Vec<Mean> {
 }
 
 /// Bytes of the encoder's input, and its length; 0 for a model of fixed shape.
-fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), DecodingError> {
+fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), LabError> {
     let (bytes, length): (Vec<u8>, usize) = match input {
         Input::Text(text) => {
             let symbols = spelled(Spelling::new(*model, text))?;
@@ -172,11 +165,10 @@ fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), Decodi
         }
         Input::Prompt(_) => (Vec::new(), 0),
         Input::Wav(path) => {
-            let pcm = recording::read(path)
-                .map_err(|error| DecodingError::BadOutput(error.to_string()))?;
+            let pcm = recording::read(path)?;
             let hop = model.audio().map_or(0, |audio| audio.hop as usize);
             let mut front_end =
-                FrontEnd::new(hop).map_err(|error| DecodingError::BadOutput(error.to_string()))?;
+                FrontEnd::new(hop).map_err(|error| LabError::BadOutput(error.to_string()))?;
             let (mut features, mut frames) = (Vec::new(), 0);
             front_end.push(&pcm, |frame| {
                 features.extend_from_slice(frame.as_bytes());
@@ -189,9 +181,9 @@ fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), Decodi
 }
 
 /// A text as numbers.
-fn spelled(spelling: Result<Spelling, DecodeError>) -> Result<Vec<u16>, DecodingError> {
+fn spelled(spelling: Result<Spelling, DecodeError>) -> Result<Vec<u16>, LabError> {
     let numbers = spelling.and_then(Iterator::collect::<Result<_, _>>);
-    numbers.map_err(DecodingError::Decode)
+    Ok(numbers?)
 }
 
 impl DecodingCost {

@@ -137,6 +137,11 @@ impl Emulator {
         }
     }
 
+    /// The core.
+    pub fn core(&self) -> Core {
+        self.core
+    }
+
     /// Lets images run for this long.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout, ..self }
@@ -190,7 +195,7 @@ impl Emulator {
                     Vec::new()
                 };
                 // No file, no switching.
-                let lit = std::fs::read_to_string(leds).map_or(0, |text| lamp_lit(&text));
+                let lit = std::fs::read_to_string(leds).map_or(0, |text| times_lit(&text));
                 Ok(Run {
                     output,
                     regions,
@@ -260,7 +265,7 @@ fn qemu_command() -> &'static Path {
 }
 
 /// How often user LED 0 goes on in QEMU's trace of LEDs.
-fn lamp_lit(trace: &str) -> usize {
+fn times_lit(trace: &str) -> usize {
     let on = |line: &&str| line.contains("'USERLED0'") && line.ends_with("-> 100%");
     trace.lines().filter(on).count()
 }
@@ -309,11 +314,11 @@ mod tests {
     }
 
     #[test]
-    fn switching_the_lamp_on_is_counted() {
+    fn switching_the_led_on_is_counted() {
         let trace = "led_change_intensity LED desc:'USERLED0' color:green intensity 0% -> 100%\n\
                      led_change_intensity LED desc:'SCC LED0' color:green intensity 0% -> 100%\n\
                      led_change_intensity LED desc:'USERLED0' color:green intensity 100% -> 0%\n";
-        assert_eq!(lamp_lit(trace), 1);
+        assert_eq!(times_lit(trace), 1);
     }
 
     #[test]

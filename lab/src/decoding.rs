@@ -1,103 +1,38 @@
 //! Decoding on an emulated core: the decoding application's tokens and what they cost, and whether a decode gives the same
 //! bytes there as here.
 
-use crate::cost::{AlignedFile, CostError};
-use crate::emulator::{Core, Emulator, EmulatorError, Region};
-use crate::images::{BuildError, Image};
+use crate::aligned::AlignedBytes;
+use crate::emulator::{Core, Emulator, Region};
+use crate::error::{LabError, io};
+use crate::runner;
 use attn_firmware::trace;
-use attn_runtime::seq2seq::{Beam, DecodeError};
-use attn_runtime::{Model, ModelError, Session, SessionError};
-use std::path::{Path, PathBuf};
+use attn_runtime::Session;
+use attn_runtime::seq2seq::Beam;
+use std::path::Path;
 use std::time::Duration;
-use thiserror::Error;
-use zerocopy::IntoBytes;
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Why a decode on an emulated core cannot be run or judged.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DecodingError {
-    /// The image cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The emulator, or the application in it.
-    #[error(transparent)]
-    Emulator(#[from] EmulatorError),
-    /// A file.
-    #[error(transparent)]
-    File(#[from] CostError),
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// The model is refused.
-    #[error("{0}")]
-    Model(ModelError),
-    /// The session failed on this computer.
-    #[error("{0}")]
-    Session(SessionError),
-    /// Decoding failed on this computer.
-    #[error("{0}")]
-    Decode(DecodeError),
-    /// The core's bytes are not this computer's.
-    #[error(
-        "{core:?}: {found} bytes, {expected} here; the first difference is at byte {at} of all decodes together"
-    )]
-    Differs {
-        /// The emulated core.
-        core: Core,
-        /// Bytes from the core.
-        found: usize,
-        /// Bytes of this computer.
-        expected: usize,
-        /// Where they part.
-        at: usize,
-    },
-    /// The application printed something else than expected.
-    #[error("cannot read what the application printed: {0}")]
-    BadOutput(String),
-}
-
-pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DecodingError + '_ {
-    move |source| DecodingError::Io {
-        path: path.into(),
-        source,
-    }
-}
 
 /// Decodes all of `inputs` (numbers of symbols, or the bits of features) here and on `core`, greedily with all outputs of every
 /// step, and with a beam. Returns the number of bytes that were compared and found equal.
 ///
 /// # Errors
-/// [`DecodingError`].
-pub fn check(core: Core, model: &Path, inputs: &[Vec<u16>]) -> Result<usize, DecodingError> {
-    let folder = tempfile::tempdir().map_err(io(Path::new("a temporary folder")))?;
-    let [copy, given, written] =
-        ["model.attn", "inputs", "outputs"].map(|name| folder.path().join(name));
-    std::fs::copy(model, &copy).map_err(io(model))?;
+/// [`LabError`].
+pub fn check(core: Core, model: &Path, inputs: &[Vec<u16>]) -> Result<usize, LabError> {
     let records = inputs.iter().flat_map(|elements| {
         let count = elements.len() as u16;
         [count].into_iter().chain(elements.iter().copied())
     });
     let bytes: Vec<u8> = records.flat_map(u16::to_le_bytes).collect();
-    std::fs::write(&given, bytes).map_err(io(&given))?;
-    let image = Image::Runner(core).build()?;
     let arguments = ["decode", "model.attn", "inputs", "outputs"];
-    Emulator::new(core)
-        .timeout(TIMEOUT)
-        .run(&image, &arguments, folder.path())?;
-    let found = std::fs::read(&written).map_err(io(&written))?;
+    let emulator = Emulator::new(core).timeout(TIMEOUT);
+    let found = runner::run(&emulator, &arguments, model, &[("inputs", &bytes)])?.outputs;
     let expected = here(model, inputs)?;
     if found == expected {
         return Ok(found.len());
     }
     let same = found.iter().zip(&expected).take_while(|(a, b)| a == b);
-    Err(DecodingError::Differs {
+    Err(LabError::DecodeDiffers {
         core,
         found: found.len(),
         expected: expected.len(),
@@ -106,18 +41,17 @@ pub fn check(core: Core, model: &Path, inputs: &[Vec<u16>]) -> Result<usize, Dec
 }
 
 /// What this computer decodes.
-fn here(model: &Path, inputs: &[Vec<u16>]) -> Result<Vec<u8>, DecodingError> {
-    let file = AlignedFile::read(model)?;
-    let model = Model::parse(file.bytes()).map_err(DecodingError::Model)?;
-    let mut arena = vec![0u128; model.arena_len().div_ceil(16)];
-    let mut session = Session::new(model, arena.as_mut_bytes()).map_err(DecodingError::Session)?;
-    let len = Beam::<{ trace::WIDTH }>::memory_len(&model, trace::WIDTH);
-    let mut memory = vec![0u128; len.map_err(DecodingError::Decode)?.div_ceil(16)];
+fn here(model: &Path, inputs: &[Vec<u16>]) -> Result<Vec<u8>, LabError> {
+    let file = AlignedBytes::read(model)?;
+    let model = runner::parse(model, &file)?;
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice())?;
+    let len = Beam::<{ trace::WIDTH }>::memory_len(&model, trace::WIDTH)?;
+    let mut memory = AlignedBytes::zeroed(len);
     let mut bytes = Vec::new();
     for elements in inputs {
         let write = |piece: &[u8]| bytes.extend_from_slice(piece);
-        trace::decode(&mut session, memory.as_mut_bytes(), elements, write)
-            .map_err(DecodingError::Decode)?;
+        trace::decode(&mut session, memory.as_mut_slice(), elements, write)?;
     }
     Ok(bytes)
 }
@@ -170,9 +104,9 @@ impl Decoded {
 /// Has the application in `image` (built from [`Image::QemuDecode`]) decode `input`, counting instructions.
 ///
 /// # Errors
-/// [`DecodingError`]; [`DecodingError::Emulator`] with the application's words when it refuses the input.
-pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, DecodingError> {
-    let folder = tempfile::tempdir().map_err(io(Path::new("a temporary folder")))?;
+/// [`LabError`]; [`LabError::Emulator`] with the application's words when it refuses the input.
+pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, LabError> {
+    let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
     let mode = match search {
         Search::Greedy => "greedy".into(),
         Search::Beam => "beam".into(),
@@ -198,7 +132,7 @@ pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, Dec
         ..Decoded::default()
     };
     for line in run.output.lines() {
-        read_line(line, &mut decoded).ok_or_else(|| DecodingError::BadOutput(line.into()))?;
+        read_line(line, &mut decoded).ok_or_else(|| LabError::BadOutput(line.into()))?;
     }
     Ok(decoded)
 }

@@ -66,7 +66,7 @@ pub struct Played {
     pub stack: u64,
     /// One region per hop, if instructions were counted.
     pub hops: Vec<Region>,
-    /// How often the lamp went on.
+    /// How often the LED went on.
     pub lit: usize,
 }
 

@@ -5,7 +5,7 @@
 //! The list of digests is committed; [`compare`] says what differs from it. Whether the emulated cores give the same bytes as this
 //! computer is the business of [`crate::identity`].
 
-use crate::cost::AlignedFile;
+use crate::aligned::AlignedBytes;
 use crate::workspace;
 use attn_runtime::format::DType;
 use attn_runtime::{Model, Session, f16};
@@ -14,7 +14,6 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use zerocopy::IntoBytes;
 
 /// A task's result: the text says what is wrong.
 type Outcome<T> = Result<T, String>;
@@ -240,8 +239,8 @@ fn digest(attn: &Path, job: &Job) -> Outcome<Option<u64>> {
             false => Err(said),
         };
     }
-    let file = AlignedFile::read(&file).map_err(|error| error.to_string())?;
-    outputs(file.bytes()).map(Some)
+    let file = AlignedBytes::read(&file).map_err(|error| error.to_string())?;
+    outputs(file.as_slice()).map(Some)
 }
 
 /// The digest of all outputs of a file: every entry point in order, at its greatest length and a shorter one.
@@ -249,9 +248,9 @@ fn outputs(file: &[u8]) -> Outcome<u64> {
     const CRC: crc::Crc<u64> = crc::Crc::<u64>::new(&crc::CRC_64_XZ);
     let mut digest = CRC.digest();
     let model = Model::parse(file).map_err(|error| error.to_string())?;
-    let mut arena = vec![0u128; model.arena_len().div_ceil(size_of::<u128>())];
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
     let mut session =
-        Session::new(model, arena.as_mut_bytes()).map_err(|error| error.to_string())?;
+        Session::new(model, arena.as_mut_slice()).map_err(|error| error.to_string())?;
     let longest = model.max_length();
     let lengths = if longest > 1 {
         vec![longest, longest / 2 + 1]

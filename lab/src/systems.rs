@@ -1,30 +1,24 @@
 //! The tables of attention systems in the README: what one run of a model costs on the chip, and rows of figures as Markdown.
 //! Which systems there are, and how close they stay to PyTorch, is measured by `examples/systems.rs`.
 
-use crate::cost::{CostError, group};
+use crate::cost::group;
 use crate::emulator::{Core, Emulator, Region};
-use crate::images::Image;
+use crate::error::LabError;
+use crate::runner;
 use std::path::Path;
 
 /// Counts the last run of `model` (a `.attn` file) over `inputs`, the bytes of all inputs of entry point 0 for one run after
 /// the other, on the emulated M4.
 ///
 /// # Errors
-/// [`CostError`].
-pub fn count(model: &Path, inputs: &[u8]) -> Result<Region, CostError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CostError::Io { path, source }
-    };
-    let folder = tempfile::tempdir().map_err(io(Path::new("a temporary folder")))?;
-    let [copy, given] = ["model.attn", "inputs"].map(|name| folder.path().join(name));
-    std::fs::copy(model, &copy).map_err(io(model))?;
-    std::fs::write(&given, inputs).map_err(io(&given))?;
-    let image = Image::Runner(Core::M4).build()?;
+/// [`LabError`].
+pub fn count(model: &Path, inputs: &[u8]) -> Result<Region, LabError> {
     let arguments = ["run", "model.attn", "inputs", "outputs"];
     let emulator = Emulator::new(Core::M4).counting();
-    let mut regions = emulator.run(&image, &arguments, folder.path())?.regions;
-    regions.pop().ok_or_else(|| CostError::NoRuns(model.into()))
+    let mut ran = runner::run(&emulator, &arguments, model, &[("inputs", inputs)])?;
+    ran.regions
+        .pop()
+        .ok_or_else(|| LabError::NoRuns(model.into()))
 }
 
 /// What a system gives in one precision, from the exporter whose file is further from PyTorch.

@@ -1,13 +1,13 @@
 //! What keyword spotting costs on the chip: flash, RAM, stack, instructions and cycles per hop.
 
-use crate::demo::{self, DemoError};
-use crate::elf::{ElfError, Image as Elf};
-use crate::emulator::{Core, Emulator, EmulatorError, Region};
-use crate::images::{BuildError, Image};
-use attn_runtime::{Model, ModelError};
+use crate::aligned::AlignedBytes;
+use crate::demo;
+use crate::elf::Image as Elf;
+use crate::emulator::{Core, Emulator, Region};
+use crate::error::LabError;
+use crate::runner;
 use comfy_table::{CellAlignment, Table, presets};
-use std::path::{Path, PathBuf};
-use thiserror::Error;
+use std::path::Path;
 use zerocopy::IntoBytes;
 
 /// Clock of the M4 that the share of real time is stated for.
@@ -34,46 +34,6 @@ pub struct Limits {
     pub code: u64,
     /// Instructions per hop.
     pub instructions: u64,
-}
-
-/// Why the cost cannot be measured.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum CostError {
-    /// An image cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// An image cannot be read.
-    #[error(transparent)]
-    Elf(#[from] ElfError),
-    /// The emulator.
-    #[error(transparent)]
-    Emulator(#[from] EmulatorError),
-    /// The demo.
-    #[error(transparent)]
-    Demo(#[from] DemoError),
-    /// The model is refused.
-    #[error("{path}: {source}")]
-    Model {
-        /// The file.
-        path: PathBuf,
-        /// What the runtime says.
-        source: ModelError,
-    },
-    /// The model is not one of audio.
-    #[error("{0}: not a model of audio")]
-    NoAudio(PathBuf),
-    /// Nothing was run.
-    #[error("{0}: there are no inputs for even one run")]
-    NoRuns(PathBuf),
-    /// A file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
 }
 
 /// A mean over hops.
@@ -114,58 +74,24 @@ pub struct Cost {
     pub parts: Vec<Mean>,
 }
 
-/// Bytes at a multiple of 16, as a model must stand.
-#[derive(Clone, Debug)]
-pub struct AlignedFile {
-    blocks: Vec<u128>,
-    len: usize,
-}
-
-impl AlignedFile {
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// [`CostError::Io`].
-    pub fn read(path: &Path) -> Result<Self, CostError> {
-        let bytes = std::fs::read(path).map_err(|source| CostError::Io {
-            path: path.into(),
-            source,
-        })?;
-        let mut blocks = vec![0u128; bytes.len().div_ceil(16)];
-        blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(&bytes);
-        Ok(Self {
-            blocks,
-            len: bytes.len(),
-        })
-    }
-
-    /// The file's bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.blocks.as_bytes()[..self.len]
-    }
-}
-
 /// Measures `model` (a `.attn` file) on the emulated M4 with 16 kHz mono samples. `image` is the application with this
 /// model, `played` what it did with the samples while instructions were counted.
 ///
 /// # Errors
-/// [`CostError`].
+/// [`LabError`].
 pub fn measure(
     model: &Path,
     image: &Path,
     played: &demo::Played,
     pcm: &[i16],
-) -> Result<Cost, CostError> {
-    let file = AlignedFile::read(model)?;
-    let parsed = Model::parse(file.bytes()).map_err(|source| CostError::Model {
-        path: model.into(),
-        source,
-    })?;
+) -> Result<Cost, LabError> {
+    let file = AlignedBytes::read(model)?;
+    let parsed = runner::parse(model, &file)?;
     let audio = parsed
         .audio()
-        .ok_or_else(|| CostError::NoAudio(model.into()))?;
+        .ok_or_else(|| LabError::NoAudio(model.into()))?;
     let sizes = Elf::read(image)?.sizes;
-    let (file_len, arena) = (file.len as u64, parsed.arena_len() as u64);
+    let (file_len, arena) = (file.as_slice().len() as u64, parsed.arena_len() as u64);
     Ok(Cost {
         code: sizes.code,
         tables: sizes.constants.saturating_sub(file_len),
@@ -202,23 +128,17 @@ fn mean<'r>(name: &str, regions: impl Iterator<Item = &'r Region>) -> Mean {
 }
 
 /// Front end and operators one by one, in the test image.
-fn parts(model: &Path, pcm: &[i16], hop: usize) -> Result<Vec<Mean>, CostError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CostError::Io { path, source }
-    };
-    let image = Image::Runner(Core::M4).build()?;
-    let folder = tempfile::tempdir().map_err(io(Path::new("temporary folder")))?;
-    std::fs::copy(model, folder.path().join("model.attn")).map_err(io(model))?;
+fn parts(model: &Path, pcm: &[i16], hop: usize) -> Result<Vec<Mean>, LabError> {
     let needed = (WARM_UP + MEASURED) * hop + attn_runtime::audio::FRAME_LEN;
     let pcm = pcm.get(..needed).unwrap_or(pcm);
-    let samples = folder.path().join("samples.pcm");
-    std::fs::write(&samples, pcm.as_bytes()).map_err(io(&samples))?;
     let warm_up = WARM_UP.min(pcm.len() / hop / 2).to_string();
-    let run = Emulator::new(Core::M4).counting().run(
-        &image,
-        &["bench", "model.attn", "samples.pcm", &warm_up],
-        folder.path(),
+    let arguments = ["bench", "model.attn", "samples.pcm", &warm_up];
+    let emulator = Emulator::new(Core::M4).counting();
+    let run = runner::run(
+        &emulator,
+        &arguments,
+        model,
+        &[("samples.pcm", pcm.as_bytes())],
     )?;
     Ok(means(&run.regions))
 }

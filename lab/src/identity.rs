@@ -1,63 +1,14 @@
 //! The same bytes everywhere: a model traced on this computer and on an emulated core, operator by operator.
 
-use crate::cost::{AlignedFile, CostError};
-use crate::emulator::{Core, Emulator, EmulatorError};
-use crate::images::{BuildError, Image};
+use crate::aligned::AlignedBytes;
+use crate::emulator::{Core, Emulator};
+use crate::error::LabError;
+use crate::runner;
 use attn_firmware::trace;
 use attn_runtime::format::DType;
-use attn_runtime::{Model, ModelError, Session, SessionError, f16};
-use std::path::{Path, PathBuf};
-use thiserror::Error;
+use attn_runtime::{Model, Session, SessionError, f16};
+use std::path::Path;
 use zerocopy::IntoBytes;
-
-/// Why traces could not be compared, or where they differ.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// The image cannot be built.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The emulated core failed.
-    #[error(transparent)]
-    Emulator(#[from] EmulatorError),
-    /// The model's file cannot be read.
-    #[error(transparent)]
-    File(#[from] CostError),
-    /// A file of the comparison cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
-    },
-    /// The model is refused.
-    #[error("{0}")]
-    Model(ModelError),
-    /// The session failed on this computer.
-    #[error("{0}")]
-    Session(SessionError),
-    /// An operator's result is not the same.
-    #[error("{core:?}: run {run}, operator {op}: bytes differ from this computer's")]
-    Differs {
-        /// The emulated core.
-        core: Core,
-        /// Number of the input.
-        run: usize,
-        /// Number of the operator; that of all operators for the state.
-        op: usize,
-    },
-    /// The emulated core handed back more or fewer bytes.
-    #[error("{core:?}: a trace of {found} bytes, expected {expected}")]
-    Length {
-        /// The emulated core.
-        core: Core,
-        /// Bytes from the core.
-        found: usize,
-        /// Bytes of this computer.
-        expected: usize,
-    },
-}
 
 /// One operator's results in one run.
 struct Piece {
@@ -70,44 +21,34 @@ struct Piece {
 /// every operator's output and the state after every run. Returns the number of comparisons.
 ///
 /// # Errors
-/// [`IdentityError`].
-pub fn check(core: Core, model: &Path, inputs: &[u8]) -> Result<usize, IdentityError> {
-    let folder = tempfile::tempdir().map_err(io(Path::new("a temporary folder")))?;
-    let [copy, given, traced] =
-        ["model.attn", "inputs", "outputs"].map(|name| folder.path().join(name));
-    std::fs::copy(model, &copy).map_err(io(model))?;
-    std::fs::write(&given, inputs).map_err(io(&given))?;
-    let image = Image::Runner(core).build()?;
+/// [`LabError`].
+pub fn check(core: Core, model: &Path, inputs: &[u8]) -> Result<usize, LabError> {
     let arguments = ["trace", "model.attn", "inputs", "outputs"];
-    Emulator::new(core).run(&image, &arguments, folder.path())?;
-    let found = std::fs::read(&traced).map_err(io(&traced))?;
-    compare(core, &here(model, inputs)?, &found)
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> IdentityError + '_ {
-    move |source| IdentityError::Io {
-        path: path.into(),
-        source,
-    }
+    let ran = runner::run(
+        &Emulator::new(core),
+        &arguments,
+        model,
+        &[("inputs", inputs)],
+    )?;
+    compare(core, &here(model, inputs)?, &ran.outputs)
 }
 
 /// What this computer computes.
-fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, IdentityError> {
-    let file = AlignedFile::read(model)?;
-    let model = Model::parse(file.bytes()).map_err(IdentityError::Model)?;
-    let mut arena = vec![0u128; model.arena_len().div_ceil(size_of::<u128>())];
-    let mut session = Session::new(model, arena.as_mut_bytes()).map_err(IdentityError::Session)?;
+fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, LabError> {
+    let file = AlignedBytes::read(model)?;
+    let model = runner::parse(model, &file)?;
+    let mut arena = AlignedBytes::zeroed(model.arena_len());
+    let mut session = Session::new(model, arena.as_mut_slice())?;
     let mut pieces = Vec::new();
     for (run, bytes) in inputs.chunks_exact(run_len(model).max(1)).enumerate() {
-        fill(&mut session, bytes).map_err(IdentityError::Session)?;
+        fill(&mut session, bytes)?;
         trace::run(&mut session, 0, |op, bytes| {
             pieces.push(Piece {
                 run,
                 op,
                 bytes: bytes.to_vec(),
             })
-        })
-        .map_err(IdentityError::Session)?;
+        })?;
     }
     Ok(pieces)
 }
@@ -142,10 +83,10 @@ fn fill(session: &mut Session, mut bytes: &[u8]) -> Result<(), SessionError> {
     Ok(())
 }
 
-fn compare(core: Core, expected: &[Piece], found: &[u8]) -> Result<usize, IdentityError> {
+fn compare(core: Core, expected: &[Piece], found: &[u8]) -> Result<usize, LabError> {
     let len = expected.iter().map(|piece| piece.bytes.len()).sum();
     if found.len() != len {
-        return Err(IdentityError::Length {
+        return Err(LabError::Length {
             core,
             found: found.len(),
             expected: len,
@@ -155,7 +96,7 @@ fn compare(core: Core, expected: &[Piece], found: &[u8]) -> Result<usize, Identi
     for Piece { run, op, bytes } in expected {
         let (piece, behind) = rest.split_at(bytes.len());
         if piece != bytes {
-            return Err(IdentityError::Differs {
+            return Err(LabError::OperatorDiffers {
                 core,
                 run: *run,
                 op: *op,
