@@ -8,6 +8,7 @@ mod model;
 #[allow(dead_code)]
 mod tiny_model;
 
+use attn_lab::boards::{App, BOARDS};
 use attn_lab::checks;
 use attn_lab::decoding::{Input, Search, check, decode};
 use attn_lab::elf::Image as Elf;
@@ -53,7 +54,7 @@ fn the_application_prints_what_is_decoded_here() {
         ..Variant::default()
     };
     let folder = tempfile::tempdir().unwrap();
-    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();
     let searches = [
         (Search::Greedy, decode::Search::Greedy),
@@ -95,9 +96,9 @@ fn the_application_prints_what_is_decoded_here() {
 
 #[test]
 fn the_application_continues_a_text_as_it_is_continued_here() {
+    use attn_app::trace::{TEMPERATURE, TOP};
     use attn_converter::decode::{Chance, Decoder};
     use attn_converter::runner::ModelFile;
-    use attn_firmware::trace::{TEMPERATURE, TOP};
 
     let variant = Variant {
         seed: 5,
@@ -106,7 +107,7 @@ fn the_application_continues_a_text_as_it_is_continued_here() {
         ..Variant::default()
     };
     let folder = tempfile::tempdir().unwrap();
-    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();
     let chance = |seed| Chance {
         temperature: TEMPERATURE,
@@ -136,11 +137,14 @@ fn the_application_continues_a_text_as_it_is_continued_here() {
 }
 
 #[test]
-fn the_board_links_the_decoder_without_an_allocator() {
+fn every_board_links_the_decoder_without_an_allocator() {
     let folder = tempfile::tempdir().unwrap();
     let model = saved(&folder, Variant::default());
-    let image = Elf::read(&Image::Nano33BleDecode(&model).build().unwrap()).unwrap();
-    assert!(image.symbols.len() > 50);
-    assert_eq!(checks::allocators(&image), [""; 0]);
-    assert!(checks::count_smlad(&image.code) >= 8);
+    for board in BOARDS {
+        let path = Image::App(board, App::Decode, &model).build().unwrap();
+        let image = Elf::read(&path).unwrap();
+        assert!(image.symbols.len() > 50, "{board:?}");
+        assert_eq!(checks::allocators(&image), [""; 0], "{board:?}");
+        assert!(checks::count_smlad(&image.code) >= 8, "{board:?}");
+    }
 }

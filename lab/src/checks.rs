@@ -1,11 +1,6 @@
-//! What must hold for firmware images: no allocator, no panic, the DSP instructions are in, it fits the chip.
+//! What must hold for firmware images: no allocator, the DSP instructions are in.
 
 use crate::elf::Image;
-
-/// Flash of the nRF52840 that is left to the application beside the Arduino bootloader, bytes.
-pub const NANO33BLE_FLASH: u64 = 960 << 10;
-/// RAM of the nRF52840, bytes.
-pub const NANO33BLE_RAM: u64 = 256 << 10;
 
 /// Names of functions that allocate.
 pub fn allocators(image: &Image) -> Vec<&str> {

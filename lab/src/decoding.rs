@@ -5,7 +5,7 @@ use crate::aligned::AlignedBytes;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::{LabError, io};
 use crate::runner;
-use attn_firmware::trace;
+use attn_app::trace;
 use attn_runtime::Session;
 use attn_runtime::seq2seq::Beam;
 use std::path::Path;
@@ -101,7 +101,7 @@ impl Decoded {
     }
 }
 
-/// Has the application in `image` (built from [`Image::QemuDecode`]) decode `input`, counting instructions.
+/// Has the application in `image` (built from [`Image::decode`]) decode `input`, counting instructions.
 ///
 /// # Errors
 /// [`LabError`]; [`LabError::Emulator`] with the application's words when it refuses the input.

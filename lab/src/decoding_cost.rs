@@ -48,7 +48,7 @@ pub struct DecodingCost {
 /// # Errors
 /// [`LabError`].
 pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, LabError> {
-    let image = Image::QemuDecode(model).build()?;
+    let image = Image::decode(model).build()?;
     let greedy = decoding::decode(&image, Search::Greedy, input)?;
     let (other_name, search) = match input {
         Input::Prompt(_) => (CHANCE, Search::Chance(SEED)),

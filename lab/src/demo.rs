@@ -1,6 +1,6 @@
 //! The demo: a recording is played to the application on the emulated M4; what it hears is laid beside what was said.
 
-use crate::emulator::{Core, Emulator, EmulatorError, Region};
+use crate::emulator::{Emulator, EmulatorError, Region};
 use crate::recording::{self, RecordingError};
 use comfy_table::{Table, presets};
 use std::path::{Path, PathBuf};
@@ -70,19 +70,14 @@ pub struct Played {
     pub lit: usize,
 }
 
-/// Plays 16 kHz mono samples to the application in `image` (built from [`crate::images::Image::QemuM4`]).
+/// Plays 16 kHz mono samples to `image`, the keyword application of the emulator's board.
 ///
 /// # Errors
 /// [`DemoError`].
-pub fn play(image: &Path, pcm: &[i16], counting: bool) -> Result<Played, DemoError> {
+pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, DemoError> {
     let folder = tempfile::tempdir().map_err(DemoError::Folder)?;
     recording::write(&folder.path().join("recording.wav"), pcm)?;
-    let emulator = Emulator::new(Core::M4).timeout(TIMEOUT);
-    let emulator = if counting {
-        emulator.counting()
-    } else {
-        emulator
-    };
+    let emulator = emulator.clone().timeout(TIMEOUT);
     let run = emulator.run(image, &["recording.wav"], folder.path())?;
     let mut played = Played {
         heard: Vec::new(),

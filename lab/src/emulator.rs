@@ -3,6 +3,7 @@
 //! The image talks by semihosting: its files are those of the folder in which it runs, its exit status is the
 //! emulator's. It never runs longer than [`Emulator::timeout`].
 
+use crate::boards::{BOARDS, Board};
 use crate::elf::{ElfError, Image};
 use crate::plugin::{self, PluginError};
 use crate::tools;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 const QEMU: &str = "qemu-system-arm";
-/// Marks around what is counted (`firmware/src/bench.rs`).
+/// Marks around what is counted (`firmware/emulated/src/bench.rs`).
 const MARKS: [&str; 2] = ["bench_begin", "bench_end"];
 
 /// A core that can be emulated.
@@ -32,11 +33,11 @@ impl Core {
     /// Every core.
     pub const ALL: [Self; 3] = [Self::M4, Self::M7, Self::M33];
 
-    /// The compiler's name of the target.
-    pub fn target(self) -> &'static str {
+    /// The board whose images run on it.
+    pub fn board(self) -> Board {
         match self {
-            Self::M4 | Self::M7 => "thumbv7em-none-eabihf",
-            Self::M33 => "thumbv8m.main-none-eabihf",
+            Self::M4 | Self::M7 => BOARDS[0],
+            Self::M33 => BOARDS[1],
         }
     }
 

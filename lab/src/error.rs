@@ -58,6 +58,9 @@ pub enum LabError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// A board's memory map is not understood.
+    #[error("{0}: no lines `FLASH : … LENGTH = 960K` and `RAM : …` (in K or M)")]
+    BadMap(PathBuf),
     /// The image printed something unexpected.
     #[error("cannot read what the application printed: {0}")]
     BadOutput(String),

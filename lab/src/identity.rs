@@ -4,7 +4,7 @@ use crate::aligned::AlignedBytes;
 use crate::emulator::{Core, Emulator};
 use crate::error::LabError;
 use crate::runner;
-use attn_firmware::trace;
+use attn_app::trace;
 use attn_runtime::format::DType;
 use attn_runtime::{Model, Session, SessionError, f16};
 use std::path::Path;

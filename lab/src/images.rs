@@ -1,5 +1,6 @@
 //! Firmware images, built with Cargo.
 
+use crate::boards::{App, Board};
 use crate::emulator::Core;
 use crate::workspace;
 use serde::Deserialize;
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
+
+/// Package of the test images, and the feature that they need.
+pub const IMAGES: [&str; 2] = ["attn-images", "chip"];
 
 /// Why an image cannot be built.
 #[derive(Debug, Error)]
@@ -22,80 +26,64 @@ pub enum BuildError {
     )]
     Failed {
         /// The image.
-        bin: &'static str,
+        bin: String,
         /// What the compiler says.
         log: String,
     },
 }
 
-/// An image that the firmware crate has.
+/// An image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image<'m> {
-    /// The application on the emulated Cortex-M4, with this model in it.
-    QemuM4(&'m Path),
-    /// The application on the Arduino Nano 33 BLE Sense, with this model in it.
-    Nano33Ble(&'m Path),
-    /// The decoding application on the emulated Cortex-M4, with this model in it.
-    QemuDecode(&'m Path),
-    /// The decoding application on the Arduino Nano 33 BLE Sense, with this model in it.
-    Nano33BleDecode(&'m Path),
+    /// A board's image of an application, with this model in it.
+    App(Board, App, &'m Path),
     /// The test image for an emulated core.
     Runner(Core),
-    /// The image that compares the DSP body of the inner loop with the portable one.
+    /// Compares the DSP body of the inner loop with the portable one.
     KernelCheck(Core),
-    /// The image that compares half precision on the floating-point unit with the portable body.
+    /// Compares half precision on the floating-point unit with the portable body.
     HalfCheck(Core),
-    /// The runtime's public functions and nothing else, with this model: no panic may be linked.
-    Panics(&'m Path),
+    /// The runtime's public functions and nothing else: no panic may be linked.
+    Panics,
 }
 
-impl Image<'_> {
-    fn bin(&self) -> &'static str {
+impl<'m> Image<'m> {
+    /// Keyword spotting on the emulated Cortex-M4, with this model in it.
+    pub fn keyword(model: &'m Path) -> Self {
+        Self::App(Core::M4.board(), App::Keyword, model)
+    }
+
+    /// Decoding on the emulated Cortex-M4, with this model in it.
+    pub fn decode(model: &'m Path) -> Self {
+        Self::App(Core::M4.board(), App::Decode, model)
+    }
+
+    fn bin(&self) -> String {
         match self {
-            Self::QemuM4(_) => "qemu_m4",
-            Self::Nano33Ble(_) => "nano33ble",
-            Self::QemuDecode(_) => "qemu_decode",
-            Self::Nano33BleDecode(_) => "nano33ble_decode",
+            Self::App(board, app, _) => return format!("{}-{}", board.name, app.name()),
             Self::Runner(_) => "emu_runner",
             Self::KernelCheck(_) => "kernel_check",
             Self::HalfCheck(_) => "half_check",
-            Self::Panics(_) => "no_panic",
+            Self::Panics => "no_panic",
         }
+        .into()
     }
 
-    fn features(&self) -> &'static str {
+    /// Package and feature.
+    fn package(&self) -> [&'static str; 2] {
         match self {
-            Self::QemuM4(_) => "qemu,spotter",
-            Self::Panics(_) => "qemu,spotter,all-operators,fp16",
-            Self::Nano33Ble(_) => "nano33ble",
-            Self::QemuDecode(_) => "qemu,decoder",
-            Self::Nano33BleDecode(_) => "nano33ble_decode",
-            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => match core {
-                Core::M4 | Core::M7 => "qemu,all-operators,fp16",
-                Core::M33 => "an505,all-operators,fp16",
-            },
+            Self::App(board, app, _) => [board.name, app.name()],
+            Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) | Self::Panics => IMAGES,
         }
     }
 
     fn target(&self) -> &'static str {
         match self {
-            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => core.target(),
-            Self::QemuM4(_)
-            | Self::Nano33Ble(_)
-            | Self::QemuDecode(_)
-            | Self::Nano33BleDecode(_)
-            | Self::Panics(_) => Core::M4.target(),
-        }
-    }
-
-    fn model(&self) -> Option<&Path> {
-        match self {
-            Self::QemuM4(model)
-            | Self::Nano33Ble(model)
-            | Self::QemuDecode(model)
-            | Self::Nano33BleDecode(model)
-            | Self::Panics(model) => Some(model),
-            Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) => None,
+            Self::App(board, ..) => board.target,
+            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => {
+                core.board().target
+            }
+            Self::Panics => Core::M4.board().target,
         }
     }
 
@@ -111,27 +99,21 @@ impl Image<'_> {
         };
         // A panic elsewhere leaves the map whole.
         let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = runners.get(core.target()) {
+        if let Some(path) = runners.get(core.board().target) {
             return Ok(path.clone());
         }
         let path = self.compile()?;
-        runners.insert(core.target(), path.clone());
+        runners.insert(core.board().target, path.clone());
         Ok(path)
     }
 
     fn compile(&self) -> Result<PathBuf, BuildError> {
+        let [package, feature] = self.package();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo
             .current_dir(workspace::root())
-            .args([
-                "build",
-                "--quiet",
-                "--profile",
-                "firmware",
-                "-p",
-                "attn-firmware",
-            ])
-            .args(["--bin", self.bin(), "--features", self.features()])
+            .args(["build", "--quiet", "--profile", "firmware", "-p", package])
+            .args(["--bin", &self.bin(), "--features", feature])
             .args(["--target", self.target()])
             .args(["--message-format", "json-render-diagnostics"])
             .stdin(Stdio::null());
@@ -139,7 +121,7 @@ impl Image<'_> {
             // Generic kernels are compiled with the image: as the runtime is, not for size.
             cargo.args(["--config", "profile.firmware.opt-level=3"]);
         }
-        if let Some(model) = self.model() {
+        if let Self::App(_, _, model) = self {
             cargo.env("ATTN_MODEL", model);
         }
         let output = cargo.output().map_err(BuildError::NoCargo)?;

@@ -2,6 +2,7 @@
 //! this computer. Tests, `cargo xtask` and commands use it; it does not convert models itself but calls the command `attn`.
 #![deny(missing_docs)]
 
+pub mod boards;
 pub mod workspace;
 
 pub mod elf;

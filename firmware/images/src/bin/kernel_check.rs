@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 
-use attn_firmware::bench::region;
+use attn_emulated::bench::region;
 use attn_runtime::kernels::arch::{Blocks, Constants, Store, WideBlocks, dsp, portable};
 use attn_runtime::kernels::attention::{Scaling, Seen, Shape, attend};
 use attn_runtime::kernels::conv::{Window, conv1d, depthwise_conv1d};

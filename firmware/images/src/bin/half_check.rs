@@ -5,7 +5,7 @@
 #![no_std]
 #![no_main]
 
-use attn_firmware::bench::region;
+use attn_emulated::bench::region;
 use attn_runtime::f16;
 use attn_runtime::kernels::arch::half::{Clamp, LANES, portable, vfp};
 use attn_runtime::kernels::half::attention::{Filled, Shape, attend};

@@ -14,8 +14,9 @@
 #![no_std]
 #![no_main]
 
-use attn_firmware::bench::region;
-use attn_firmware::{host, trace};
+use attn_app::trace;
+use attn_emulated::bench::region;
+use attn_emulated::host;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::format::{DType, DecodeMeta};
 use attn_runtime::{Aligned, Model, Progress, Session, SessionError, f16};

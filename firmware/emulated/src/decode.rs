@@ -1,24 +1,18 @@
-//! Board: the emulated Cortex-M4 (QEMU, mps2-an386). Text from the command line, or sound from a WAV file, is decoded
-//! greedily or with a beam; tokens go to the console.
+//! The decoding application on an emulated board: text, sound from a WAV file or a prompt in, tokens to the console.
 //!
 //! Command line: `greedy` or `beam`, then `text TEXT` or `wav FILE` (16 kHz, mono, 16-bit); or `greedy` or a number, the seed of
 //! tokens drawn by chance, then `prompt FILE` with a text to be continued. Prints `token NAME` for each
 //! token, `score MAGNITUDE` (log-probability in 2^-16 nats), `cut` where the limit on tokens ended the sequence, and
 //! `stack BYTES`. Front end, encoder and every step are regions to be counted.
-#![no_std]
-#![no_main]
 
-use attn_firmware::bench::{bench_begin, bench_end};
-use attn_firmware::decoder::{self, WIDTH};
-use attn_firmware::host::{self, Decimal};
-use attn_firmware::{stack, trace, wav};
+use crate::bench::{bench_begin, bench_end};
+use crate::host::{self, Decimal, fail, open_recording};
+use crate::stack;
+use attn_app::decode::{DecodeApp, WIDTH};
+use attn_app::trace;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling};
 use attn_runtime::{Model, Progress};
-use core::panic::PanicInfo;
-use cortex_m_rt::entry;
-use semihosting::fs::File;
-use semihosting::io::{Seek, SeekFrom};
 use semihosting::process;
 use static_cell::ConstStaticCell;
 use zerocopy::IntoBytes;
@@ -29,22 +23,9 @@ const MAX_FRAMES: usize = 512;
 const PIECE: usize = 512;
 /// Bytes of a text to be continued.
 const MAX_PROMPT: usize = 512;
-/// Bytes of a WAV file within which its samples must begin.
-const WAV_HEADER_LEN: usize = 1024;
 
 static FEATURES: ConstStaticCell<[i8; MAX_FRAMES * MEL_BANDS]> =
     ConstStaticCell::new([0; MAX_FRAMES * MEL_BANDS]);
-
-/// Says why the program cannot go on and ends it with status 1.
-fn fail(why: &str) -> ! {
-    host::print(&["error:", why]);
-    process::exit(1)
-}
-
-#[panic_handler]
-fn panic(_: &PanicInfo<'_>) -> ! {
-    fail("panicked")
-}
 
 /// What is decoded.
 enum Input<'i> {
@@ -95,8 +76,8 @@ fn reason(error: DecodeError) -> &'static str {
     }
 }
 
-#[entry]
-fn main() -> ! {
+/// Decodes what the command line names with the embedded model, then ends the program.
+pub fn run() -> ! {
     let Ok(args) = host::command_line() else {
         fail("no command line");
     };
@@ -107,10 +88,10 @@ fn main() -> ! {
             "the command line must be `greedy`, `beam` or a seed, then `text TEXT`, `wav FILE` or `prompt FILE`",
         );
     };
-    let Ok((mut session, memory)) = decoder::start() else {
+    let Ok(mut app) = DecodeApp::start() else {
         fail("the embedded model does not decode, or does not fit");
     };
-    let model = session.model();
+    let model = app.model();
     let mut prompt = [0; MAX_PROMPT];
     let input = match kind {
         "prompt" => Input::Prompt(read_prompt(value, &mut prompt)),
@@ -119,11 +100,11 @@ fn main() -> ! {
         _ => fail("neither `text`, `wav` nor `prompt`"),
     };
     match mode {
-        "beam" => match Beam::<WIDTH>::new(&mut session, memory) {
+        "beam" => match app.beam() {
             Ok(decoder) => beam(decoder, &input),
             Err(error) => fail(reason(error)),
         },
-        _ => match Greedy::new(&mut session) {
+        _ => match app.greedy() {
             Ok(decoder) if mode == "greedy" => greedy(decoder, &input, Greedy::step),
             Ok(decoder) => {
                 let Ok(seed) = mode.parse() else {
@@ -229,17 +210,4 @@ fn listen(model: Model<'_>, path: &str) -> &'static [i8] {
         }
     }
     features.get(..count * MEL_BANDS).unwrap_or_default()
-}
-
-/// A recording at its first sample, and the number of its samples.
-fn open_recording(path: &str) -> Option<(File, usize)> {
-    let mut file = host::open(path).ok()?;
-    let mut header = [0; WAV_HEADER_LEN];
-    let len = host::read_full(&mut file, &mut header).ok()?;
-    let samples = match wav::samples(header.get(..len)?) {
-        Ok(samples) => samples,
-        Err(error) => fail(error.reason()),
-    };
-    file.seek(SeekFrom::Start(samples.start as u64)).ok()?;
-    Some((file, samples.len() / 2))
 }

@@ -1,16 +1,19 @@
-//! Talking to the computer on which the emulator runs, by semihosting: arguments, files, console. Nothing here
-//! formats, so that an image which prints a few numbers carries no formatting code.
+//! The computer on which the emulator runs, by semihosting: arguments, files, console. Nothing here formats, so that an image that
+//! prints a few numbers carries no formatting code.
 
+use attn_app::wav;
 use core::ffi::CStr;
 use semihosting::experimental::env::{Args, args};
 use semihosting::fs::File;
-use semihosting::io::{self, ErrorKind, Read, Write};
+use semihosting::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use semihosting::process;
 
 /// Longest command line, in bytes.
 pub const COMMAND_LINE_LEN: usize = 512;
 /// Longest file name, in bytes.
 const PATH_LEN: usize = 256;
+/// Bytes of a WAV file within which its samples must begin.
+const WAV_HEADER_LEN: usize = 1024;
 /// Digits of the largest number.
 const DIGITS: usize = 10;
 
@@ -24,7 +27,7 @@ pub fn command_line() -> io::Result<Args<COMMAND_LINE_LEN>> {
 
 /// Prints `words`, with spaces between them, as a line.
 pub fn print(words: &[&str]) {
-    // A console that cannot be written to leaves nobody to tell.
+    // Without a console there is nowhere to report to.
     let Ok(mut console) = io::stdout() else {
         return;
     };
@@ -34,6 +37,12 @@ pub fn print(words: &[&str]) {
         let _ = console.write_all(word.as_bytes());
     }
     let _ = console.write_all(b"\n");
+}
+
+/// Says why the program cannot go on and ends it with status 1.
+pub fn fail(why: &str) -> ! {
+    print(&["error:", why]);
+    process::exit(1)
 }
 
 /// A number as text.
@@ -73,6 +82,19 @@ pub fn open(path: &str) -> io::Result<File> {
     with_c_str(path, |path| File::open(path))
 }
 
+/// A recording at its first sample, and the number of its samples; ends the program when it has another format.
+pub fn open_recording(path: &str) -> Option<(File, usize)> {
+    let mut file = open(path).ok()?;
+    let mut header = [0; WAV_HEADER_LEN];
+    let len = read_full(&mut file, &mut header).ok()?;
+    let samples = match wav::samples(header.get(..len)?) {
+        Ok(samples) => samples,
+        Err(error) => fail(error.reason()),
+    };
+    file.seek(SeekFrom::Start(samples.start as u64)).ok()?;
+    Some((file, samples.len() / 2))
+}
+
 /// Creates a file on the computer.
 ///
 /// # Errors
@@ -81,7 +103,7 @@ pub fn create(path: &str) -> io::Result<File> {
     with_c_str(path, |path| File::create(path))
 }
 
-/// Fills `buffer` from where the file stands; returns how many bytes there were.
+/// Fills `buffer` from the file's position; returns how many bytes there were.
 ///
 /// # Errors
 /// What the computer says.

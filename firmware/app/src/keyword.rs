@@ -1,58 +1,57 @@
-//! The application: samples in, keyword events and a lamp out. Where samples come from and where events go is the
-//! board's business.
+//! The keyword application: samples in, keywords and an LED out. The board brings the samples and shows the keywords.
 
 use attn_runtime::audio::SAMPLE_RATE;
 use attn_runtime::kws::{Event, KeywordSpotter, SpotterError};
 use attn_runtime::{Model, SessionError};
 use embedded_hal::digital::OutputPin;
 
-/// How long the lamp stays on after a keyword, in samples: 0.4 s.
-pub const LAMP_SAMPLES: u64 = SAMPLE_RATE as u64 * 2 / 5;
+/// How long the LED stays on after a keyword, in samples: 0.4 s.
+pub const LED_SAMPLES: u64 = SAMPLE_RATE as u64 * 2 / 5;
 
 /// Why the application stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "nano33ble", derive(defmt::Format))]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AppError<E> {
     /// The model failed; a parsed model never does.
     Session(SessionError),
-    /// The lamp's pin failed.
-    Lamp(E),
+    /// The LED's pin failed.
+    Led(E),
 }
 
-/// A keyword spotter with a lamp.
+/// A keyword spotter with an LED.
 #[derive(Debug)]
-pub struct App<'m, 'a, L> {
+pub struct KeywordApp<'m, 'a, L> {
     spotter: KeywordSpotter<'m, 'a>,
-    lamp: L,
+    led: L,
     heard: u64,
-    /// Sample at which the lamp goes out, while it is lit.
+    /// Sample at which the LED goes off, while it is on.
     lit_until: Option<u64>,
 }
 
-impl<'m, 'a, L: OutputPin> App<'m, 'a, L> {
-    /// An application around `model` in `arena`, its lamp out.
+impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
+    /// An application around `model` in `arena`, its LED off.
     ///
     /// # Errors
     /// [`SpotterError`]: the model is no keyword spotter or does not fit the arena.
-    pub fn new(model: Model<'m>, arena: &'a mut [u8], lamp: L) -> Result<Self, SpotterError> {
+    pub fn new(model: Model<'m>, arena: &'a mut [u8], led: L) -> Result<Self, SpotterError> {
         Ok(Self {
             spotter: KeywordSpotter::new(model, arena)?,
-            lamp,
+            led,
             heard: 0,
             lit_until: None,
         })
     }
 
-    /// Samples in the pieces that a microphone best delivers: one hop.
+    /// Samples that cause one run of the model. A board that delivers as many at a time has the shortest delay.
     pub fn hop(&self) -> usize {
         self.spotter.hop()
     }
 
-    /// Takes the next samples (16 kHz, any number), reports keywords and switches the lamp.
+    /// Takes the next samples (16 kHz, any number), reports keywords and switches the LED.
     ///
     /// # Errors
-    /// [`AppError::Lamp`] when the pin fails; [`AppError::Session`] never for a parsed model.
-    pub fn hear(
+    /// [`AppError::Led`] when the pin fails; [`AppError::Session`] never for a parsed model.
+    pub fn push(
         &mut self,
         pcm: &[i16],
         mut report: impl FnMut(Event<'m>),
@@ -67,20 +66,20 @@ impl<'m, 'a, L: OutputPin> App<'m, 'a, L> {
             .map_err(AppError::Session)?;
         self.heard += pcm.len() as u64;
         if lit {
-            self.lit_until = Some(self.heard + LAMP_SAMPLES);
-            self.lamp.set_high().map_err(AppError::Lamp)?;
+            self.lit_until = Some(self.heard + LED_SAMPLES);
+            self.led.set_high().map_err(AppError::Led)?;
         } else if self.lit_until.is_some_and(|end| self.heard >= end) {
             self.lit_until = None;
-            self.lamp.set_low().map_err(AppError::Lamp)?;
+            self.led.set_low().map_err(AppError::Led)?;
         }
         Ok(())
     }
 }
 
-/// The model that was embedded at build time, and memory for one application around it.
-#[cfg(feature = "spotter")]
+/// The embedded model, and memory for one application around it.
+#[cfg(feature = "keyword")]
 pub mod embedded {
-    use super::App;
+    use super::KeywordApp;
     use attn_runtime::kws::SpotterError;
     use attn_runtime::{Arena, Model, ModelError};
     use embedded_hal::digital::OutputPin;
@@ -96,7 +95,7 @@ pub mod embedded {
 
     /// Why the embedded application cannot start.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    #[cfg_attr(feature = "nano33ble", derive(defmt::Format))]
+    #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub enum StartError {
         /// The embedded file is no model.
         Model(ModelError),
@@ -110,9 +109,9 @@ pub mod embedded {
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn start<L: OutputPin>(lamp: L) -> Result<App<'static, 'static, L>, StartError> {
+    pub fn start<L: OutputPin>(led: L) -> Result<KeywordApp<'static, 'static, L>, StartError> {
         let model = Model::parse(model::FILE).map_err(StartError::Model)?;
         let arena = ARENA.try_take().ok_or(StartError::Twice)?;
-        App::new(model, arena.as_mut_slice(), lamp).map_err(StartError::Spotter)
+        KeywordApp::new(model, arena.as_mut_slice(), led).map_err(StartError::Spotter)
     }
 }
