@@ -5,19 +5,20 @@
 use crate::dataset::Dataset;
 use crate::error::ConvertError;
 use crate::graph::{Graph, Op, Value};
+use crate::progress::{Phase, Progress, Step};
 use crate::reference::{Reference, Values, to_f32};
-use indicatif::ProgressBar;
 use ndarray::ArrayD;
 use std::sync::OnceLock;
 
 /// How the range of an int8 value is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RangeMethod {
     /// Everything that was seen.
     MinMax,
     /// All but one in 10 000 at either end.
     Percentile,
     /// The range with the smallest mean squared error of rounding and clipping.
+    #[default]
     Mse,
 }
 
@@ -119,11 +120,10 @@ pub fn calibrate(
     graph: &Graph,
     reference: &Reference,
     data: &Dataset,
-    progress: &ProgressBar,
+    progress: Progress,
     mut seen: impl FnMut(usize, &[Elements]),
 ) -> Result<Vec<Distribution>, ConvertError> {
     let mut distributions = vec![Distribution::default(); graph.values.len()];
-    progress.set_length(data.len() as u64);
     for index in 0..data.len() {
         let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
         let values = reference.run(&inputs)?;
@@ -132,9 +132,12 @@ pub fn calibrate(
             distribution.add(&elements.values, KEPT / data.len().max(1));
         }
         seen(index, &all);
-        progress.inc(1);
+        progress(Step {
+            phase: Phase::Calibrate,
+            done: index + 1,
+            total: data.len(),
+        });
     }
-    progress.finish_and_clear();
     Ok(distributions)
 }
 

@@ -7,12 +7,12 @@ use crate::dataset::Dataset;
 use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId};
 use crate::import::import;
+use crate::progress::{Phase, Progress, Step};
 use crate::reference::{Reference, Values};
 use crate::runner::{self, AlignedBytes, ModelFile};
 use crate::sqnr::Sqnr;
 use attn_runtime::format::DType;
 use attn_runtime::{Model, Session};
-use indicatif::ProgressBar;
 use ndarray::{ArrayView, IxDyn};
 use serde_json::json;
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ pub fn compare(
     onnx: &Path,
     attn: &Path,
     data: &Path,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<Comparison, ConvertError> {
     let reference = Reference::load(onnx)?;
     let graph = import(&reference)?;
@@ -75,7 +75,6 @@ pub fn compare(
     let mut comparer = Comparer::new(&graph, file.model(), attn)?;
     let mut arena = AlignedBytes::zeroed(file.model().arena_len());
     let mut session = Session::new(file.model(), arena.as_mut_slice())?;
-    progress.set_length(data.len() as u64);
     for index in 0..data.len() {
         let sample = data.sample(index);
         let inputs: Vec<_> = sample.iter().map(|x| x.to_owned()).collect();
@@ -84,9 +83,12 @@ pub fn compare(
             &reference.run(&inputs)?,
             data.labels().map(|labels| labels[index]),
         );
-        progress.inc(1);
+        progress(Step {
+            phase: Phase::Compare,
+            done: index + 1,
+            total: data.len(),
+        });
     }
-    progress.finish_and_clear();
     comparer.result.labelled = data.labels().is_some();
     Ok(comparer.result)
 }
@@ -138,13 +140,7 @@ impl<'g> Comparer<'g> {
         }
         let computed = |id: &ValueId| values.contains(id);
         if !graph.outputs.iter().all(computed) {
-            let reason =
-                "it was not converted from this ONNX model: the output's name is not in it"
-                    .to_owned();
-            return Err(ConvertError::Option {
-                option: "MODEL.attn",
-                reason: format!("{}: {reason}", path.display()),
-            });
+            return Err(ConvertError::OtherModel { path: path.into() });
         }
         let result = Comparison {
             layers,

@@ -3,18 +3,18 @@
 use crate::calibrate::{RangeMethod, calibrate};
 use crate::dataset::Dataset;
 use crate::emit::{Metadata, emit};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Setting};
 use crate::graph::Graph;
 use crate::import::import;
 use crate::lower::{Form, lower};
 use crate::plan::plan;
+use crate::progress::Progress;
 use crate::quantize::inputs::Inputs;
 use crate::quantize::sensitivity::{Widened, widen};
 use crate::quantize::{self, Choices, Precision, Scheme};
 use crate::reference::Reference;
 use crate::runner::ModelFile;
 use attn_runtime::audio::MEL_BANDS;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -57,7 +57,7 @@ pub fn convert(
     onnx: &Path,
     calibration: &Path,
     options: &Options,
-    bars: &MultiProgress,
+    progress: Progress,
 ) -> Result<Conversion, ConvertError> {
     let reference = Reference::load(onnx)?;
     let graph = import(&reference)?;
@@ -70,8 +70,7 @@ pub fn convert(
     if options.precision != Precision::Fp16 {
         inputs = Inputs::new(&graph);
     }
-    let progress = bar(bars, "calibrate");
-    let distributions = calibrate(&graph, &reference, &data, &progress, |sample, elements| {
+    let distributions = calibrate(&graph, &reference, &data, progress, |sample, elements| {
         inputs.add(&graph, elements, sample, data.len());
     })?;
     let audio = options.metadata.audio.is_some();
@@ -90,11 +89,11 @@ pub fn convert(
                 &reference,
                 &data,
                 &mut choices,
-                &bar(bars, "sensitivity"),
+                progress,
             )?;
         }
         Precision::Int8 => {}
-        Precision::Int8x16 => choices.wide = quantize::all(&graph, audio),
+        Precision::Int16x8 => choices.wide = quantize::all(&graph, audio),
         Precision::Fp16 => {}
     }
     let scheme = match options.precision {
@@ -131,8 +130,8 @@ fn check_metadata(graph: &Graph, metadata: &Metadata) -> Result<(), ConvertError
         let reason = format!(
             "{labels} labels for {classes} classes: one line for each, in the order of the logits"
         );
-        return Err(ConvertError::Option {
-            option: "--labels",
+        return Err(ConvertError::Setting {
+            setting: Setting::Labels,
             reason,
         });
     }
@@ -143,17 +142,10 @@ fn check_metadata(graph: &Graph, metadata: &Metadata) -> Result<(), ConvertError
     if metadata.audio.is_some() && (bands != MEL_BANDS || graph.inputs.len() != 1) {
         let reason =
             format!("the input has {bands} channels, the audio front end gives {MEL_BANDS}");
-        return Err(ConvertError::Option {
-            option: "--audio-hop",
+        return Err(ConvertError::Setting {
+            setting: Setting::AudioHop,
             reason,
         });
     }
     Ok(())
-}
-
-/// A progress bar; nothing is drawn where the output is no terminal.
-pub fn bar(bars: &MultiProgress, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:12} [{bar:32}] {pos}/{len}")
-        .expect("a constant template");
-    bars.add(ProgressBar::new(0).with_style(style).with_message(what))
 }

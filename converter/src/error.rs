@@ -4,8 +4,30 @@ use crate::features::FeatureError;
 use crate::files::FileError;
 use crate::npz::NpzError;
 use attn_runtime::{ModelError, SessionError};
+use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
+
+/// What a caller chooses for a conversion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// Frame by frame, or the whole window.
+    Stream,
+    /// Names of the classes.
+    Labels,
+    /// Samples between two frames of the audio front end.
+    AudioHop,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stream => "stream",
+            Self::Labels => "labels",
+            Self::AudioHop => "audio hop",
+        })
+    }
+}
 
 /// Why a conversion, a run or a comparison was given up.
 #[derive(Debug, Error)]
@@ -125,13 +147,19 @@ pub enum ConvertError {
         /// Why, and what to do.
         reason: String,
     },
-    /// An option does not fit the model.
-    #[error("{option}: {reason}")]
-    Option {
-        /// The option.
-        option: &'static str,
+    /// A setting of the conversion does not fit the model.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// The setting.
+        setting: Setting,
         /// What is wrong and what would be right.
         reason: String,
+    },
+    /// A file was not made from the model that it is compared with.
+    #[error("{path}: it was not converted from this ONNX model: the output's name is not in it")]
+    OtherModel {
+        /// The `.attn` file.
+        path: PathBuf,
     },
     /// An `.attn` file is refused.
     #[error("{path}: {source}")]

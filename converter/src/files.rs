@@ -30,6 +30,12 @@ pub enum FileError {
         /// The output.
         path: PathBuf,
     },
+    /// The folder that the output should go into is not there.
+    #[error("{path}: there is no such folder: make it first")]
+    NoFolder {
+        /// The output.
+        path: PathBuf,
+    },
     /// The output is one of the inputs.
     #[error("{path}: the output would replace an input: choose another name for it")]
     IsInput {

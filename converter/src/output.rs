@@ -25,7 +25,7 @@ impl Output {
     /// Checks that a file can be written at `path` by a command that reads `inputs`.
     ///
     /// # Errors
-    /// [`FileError::IsInput`], [`FileError::NotRegular`], [`FileError::Io`] for a folder that is not there.
+    /// [`FileError::IsInput`], [`FileError::NotRegular`], [`FileError::NoFolder`].
     pub fn new<P: AsRef<Path>>(
         path: &Path,
         inputs: impl IntoIterator<Item = P>,
@@ -47,8 +47,8 @@ impl Output {
         if inputs.into_iter().any(is_input) {
             return Err(FileError::IsInput { path: path.into() });
         }
-        if !fs::metadata(folder(&target)).map_err(failed)?.is_dir() {
-            return Err(failed(io::ErrorKind::NotADirectory.into()));
+        if !folder(&target).is_dir() {
+            return Err(FileError::NoFolder { path: path.into() });
         }
         Ok(Self {
             path: target,

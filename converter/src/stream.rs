@@ -7,7 +7,7 @@
 //! The step of a bundle that was exported over a whole sequence of tokens is such a model, too: its frames are tokens, it has an
 //! end, and it may read what an encoder shares with it.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Setting};
 use crate::graph::{Graph, Node, Op, ValueId};
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ pub fn check(graph: &Graph) -> Result<(), ConvertError> {
             "a streamed model has one input, this one has {}",
             graph.inputs.len()
         );
-        return Err(ConvertError::Option {
-            option: "--stream",
+        return Err(ConvertError::Setting {
+            setting: Setting::Stream,
             reason,
         });
     };
@@ -169,7 +169,7 @@ fn check_node(graph: &Graph, node: &Node, rows: &[Rows], endless: bool) -> Resul
         | Op::ConvTranspose2d { .. }
         | Op::MaxPool2d { .. }
         | Op::AveragePool2d { .. } => {
-            Err("it works on a whole image: convert without --stream, or convolve over time".into())
+            Err("it works on a whole image: convert the whole window, or convolve over time".into())
         }
         Op::Sequence | Op::ClearRows => {
             Err("it tells a sequence from its padding: a stream has none".into())

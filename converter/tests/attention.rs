@@ -1,8 +1,6 @@
 //! Attention as PyTorch exports it: the operators that come of it, streams, masks. How close every system stays to PyTorch is
 //! in `systems.rs`.
 
-mod common;
-
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
@@ -10,13 +8,13 @@ use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
 use attn_converter::graph::Op;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use common::systems::{PRECISIONS, system, write_calibration};
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use attn_test_support::systems::{PRECISIONS, system, write_calibration};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::PathBuf;
 
@@ -103,14 +101,13 @@ fn masked(
     change: &dyn Fn(&mut [f32]),
     inputs: &[ArrayD<f32>],
 ) -> Result<(Conversion, Vec<Vec<f32>>), ConvertError> {
-    let folder = common::Folder::new();
+    let folder = attn_test_support::folder::Folder::new();
     let from = system("causal_added").onnx("dynamo");
     let model = folder.onnx_of(from, "mask.onnx", |graph| {
-        common::change_floats(graph, 16 * 16, change);
+        attn_test_support::folder::change_floats(graph, 16 * 16, change);
     });
     let data: PathBuf = folder.path("calibration.npz").into();
     write_calibration(&system("causal_added").onnx("dynamo"), &data)?;
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Window,
         precision,
@@ -118,7 +115,7 @@ fn masked(
         mixed: false,
         metadata: Metadata::default(),
     };
-    let conversion = convert(model.as_ref(), &data, &options, &bars)?;
+    let conversion = convert(model.as_ref(), &data, &options, &silent)?;
     let reference = Reference::load(model.as_ref())?;
     let output = &reference.graph().output[0].name;
     let float = |x: &ArrayD<f32>| {
@@ -161,7 +158,7 @@ fn any_constant_mask_hides_what_it_hides() {
             *x = if seen { 0.0 } else { f32::NEG_INFINITY };
         }
     };
-    for (precision, floor) in [(Precision::Int8, 28.0), (Precision::Int8x16, 45.0)] {
+    for (precision, floor) in [(Precision::Int8, 28.0), (Precision::Int16x8, 45.0)] {
         let (conversion, float) = masked(precision, &band, &inputs).unwrap();
         let mut sqnr = Sqnr::default();
         for (exact, got) in float.iter().zip(integers(&conversion, &inputs)) {
@@ -178,7 +175,7 @@ fn any_constant_mask_hides_what_it_hides() {
 fn a_row_whose_mask_hides_every_key_gives_zero() {
     let inputs = recorded("causal_added");
     let hide = |mask: &mut [f32]| mask[16 * 3..16 * 4].fill(f32::NEG_INFINITY);
-    for precision in [Precision::Int8, Precision::Int8x16] {
+    for precision in [Precision::Int8, Precision::Int16x8] {
         let (conversion, float) = masked(precision, &hide, &inputs).unwrap();
         let Some(Op::Linear { bias, .. }) = conversion.graph.nodes.last().map(|node| &node.op)
         else {
@@ -226,11 +223,10 @@ fn masks_that_are_neither_seen_nor_hidden_are_refused_with_their_node() {
 
 /// What converting a changed copy of a system says.
 fn refused(name: &str, change: impl FnOnce(&mut tract_onnx::pb::GraphProto)) -> String {
-    let folder = common::Folder::new();
+    let folder = attn_test_support::folder::Folder::new();
     let model = folder.onnx_of(system(name).onnx("dynamo"), "changed.onnx", change);
     let data: PathBuf = folder.path("calibration.npz").into();
     write_calibration(&system(name).onnx("dynamo"), &data).unwrap();
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Window,
         precision: Precision::Int8,
@@ -238,7 +234,7 @@ fn refused(name: &str, change: impl FnOnce(&mut tract_onnx::pb::GraphProto)) -> 
         mixed: false,
         metadata: Metadata::default(),
     };
-    let result = convert(model.as_ref(), &data, &options, &bars);
+    let result = convert(model.as_ref(), &data, &options, &silent);
     match result {
         Ok(_) => panic!("{name}: the model is wrong"),
         Err(error) => error.to_string(),

@@ -3,8 +3,8 @@
 use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::files::{read_array, write_npz};
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use indicatif::ProgressBar;
 use ndarray::{Array1, Array2};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ fn refused(system: &str, change: impl Fn(&str) -> String) -> String {
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
     };
-    let result = convert(&manifest, &options, &ProgressBar::hidden());
+    let result = convert(&manifest, &options, &silent);
     result.expect_err("the bundle is wrong").to_string()
 }
 

@@ -3,9 +3,9 @@
 use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
-use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -47,10 +47,9 @@ fn has_top_k(file: &ModelFile) -> bool {
 
 #[test]
 fn candidates_decode_as_logits_do() {
-    let quiet = ProgressBar::hidden();
     let convert = |line: &str| {
         let (_folder, manifest) = with_line("additive", line);
-        convert(&manifest, &options(Precision::Int8), &quiet).unwrap()
+        convert(&manifest, &options(Precision::Int8), &silent).unwrap()
     };
     let (fused, plain) = (convert("candidates = 4"), convert(""));
     assert!(has_top_k(&fused) && !has_top_k(&plain));
@@ -69,7 +68,7 @@ fn candidates_decode_as_logits_do() {
 #[test]
 fn half_precision_hands_out_candidates_too() {
     let (_folder, manifest) = with_line("plain_gru", "candidates = 4");
-    let half = convert(&manifest, &options(Precision::Fp16), &ProgressBar::hidden()).unwrap();
+    let half = convert(&manifest, &options(Precision::Fp16), &silent).unwrap();
     assert!(has_top_k(&half));
     let input = Input::Symbols(vec![3, 5, 7, 9]);
     let search = Search::Beam {
@@ -84,8 +83,7 @@ fn half_precision_hands_out_candidates_too() {
 fn candidates_that_cannot_be_are_refused() {
     for count in [0, 17] {
         let (_folder, manifest) = with_line("additive", &format!("candidates = {count}"));
-        let quiet = ProgressBar::hidden();
-        let error = convert(&manifest, &options(Precision::Int8), &quiet).unwrap_err();
+        let error = convert(&manifest, &options(Precision::Int8), &silent).unwrap_err();
         let message = error.to_string();
         let expected = format!("candidates = {count}: 1 to 16");
         assert!(message.contains(&expected), "{message}");

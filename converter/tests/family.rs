@@ -1,8 +1,6 @@
 //! The wider attention family (training/attention/{transformers,llama,pooling}.py): the operators that come of it, streams,
 //! what is refused. How close every system stays to PyTorch is in `systems.rs`.
 
-mod common;
-
 use attn_converter::convert::Conversion;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
@@ -10,7 +8,7 @@ use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_runtime::Session;
-use common::systems::system;
+use attn_test_support::systems::system;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 fn operators(conversion: &Conversion) -> Vec<&'static str> {
@@ -140,7 +138,7 @@ fn attention_as_one_node_is_the_attention_that_is_spelled_out() {
 #[test]
 fn attention_nodes_of_other_forms_are_refused_with_their_node() {
     use tract_onnx::pb;
-    let folder = common::Folder::new();
+    let folder = attn_test_support::folder::Folder::new();
     let refused = |change: &dyn Fn(&mut pb::GraphProto, usize)| {
         let from = system("causal_flag").onnx("opset23");
         let model = folder.onnx_of(from, "changed.onnx", |graph| {

@@ -5,11 +5,11 @@ use attn_converter::convert::{Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
 use attn_converter::runner::{self, AlignedBytes};
 use attn_runtime::Session;
-use indicatif::{MultiProgress, ProgressDrawTarget};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,6 @@ fn rmse(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 #[test]
 fn int8_forecasts_are_as_good_as_float_ones() {
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Window,
         precision: Precision::Int8,
@@ -51,7 +50,7 @@ fn int8_forecasts_are_as_good_as_float_ones() {
         metadata: Metadata::default(),
     };
     let (onnx, calibration) = (model("forecast.onnx"), model("forecast_calibration.npz"));
-    let conversion = convert(&onnx, &calibration, &options, &bars).unwrap();
+    let conversion = convert(&onnx, &calibration, &options, &silent).unwrap();
     let file = conversion.file.model();
     let mut arena = AlignedBytes::zeroed(file.arena_len());
     let mut session = Session::new(file, arena.as_mut_slice()).unwrap();

@@ -1,12 +1,10 @@
 //! Half-precision files (`--dtype fp16`) hold no integers. How close every system stays to PyTorch is in `systems.rs`, that a
 //! stream equals its window in `attention.rs`.
 
-mod common;
-
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
 use attn_runtime::format::DType;
-use common::systems::SYSTEMS;
+use attn_test_support::systems::SYSTEMS;
 
 #[test]
 fn every_result_of_every_system_is_held_in_half_precision() {

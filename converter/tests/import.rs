@@ -1,7 +1,5 @@
 //! Import of what PyTorch's two exporters write.
 
-mod common;
-
 use attn_converter::import::import;
 use attn_converter::reference::Reference;
 use std::path::PathBuf;
@@ -50,7 +48,7 @@ fn both_exporters_files_become_the_same_graph() {
 /// PyTorch writes large weights into a file beside the model.
 #[test]
 fn external_data_gives_the_same_graph() {
-    let folder = common::Folder::new();
+    let folder = attn_test_support::folder::Folder::new();
     let mut data = Vec::new();
     let model = folder.onnx("external.onnx", |graph| {
         for tensor in graph
@@ -58,11 +56,12 @@ fn external_data_gives_the_same_graph() {
             .iter_mut()
             .filter(|tensor| tensor.raw_data.len() > 1024)
         {
-            common::make_external(tensor, "external.onnx.data", &mut data);
+            attn_test_support::folder::make_external(tensor, "external.onnx.data", &mut data);
         }
     });
     folder.write("external.onnx.data", &data);
-    let embedded = import(&Reference::load(common::ONNX.as_ref()).unwrap()).unwrap();
+    let embedded =
+        import(&Reference::load(attn_test_support::folder::ONNX.as_ref()).unwrap()).unwrap();
     let external = import(&Reference::load(model.as_ref()).unwrap()).unwrap();
     assert_eq!(format!("{embedded:?}"), format!("{external:?}"));
     std::fs::remove_file(folder.path("external.onnx.data")).unwrap();

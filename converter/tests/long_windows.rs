@@ -162,7 +162,7 @@ fn outputs(file: &ModelFile, x: &Array2<f32>) -> Vec<f32> {
 
 #[test]
 fn the_arena_of_a_block_grows_linearly_with_the_window() {
-    println!("| steps | int8 | per step | int8x16 | per step |\n|---:|---:|---:|---:|---:|");
+    println!("| steps | int8 | per step | int16x8 | per step |\n|---:|---:|---:|---:|---:|");
     let mut per_step = Vec::new();
     for steps in [32, 64, 128, 256, 512, 1024] {
         let block = Block::new(steps, false);

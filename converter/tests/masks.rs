@@ -1,22 +1,20 @@
 //! Padding masks in bundles: what becomes of them, how padded sentences are decoded, and every use that is refused. How close
 //! masked systems come to PyTorch is in `seq2seq.rs`.
 
-mod common;
-
 use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};
 use attn_converter::error::ConvertError;
 use attn_converter::files::write_npz;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{AlignedBytes, ModelFile};
 use attn_runtime::format::{NONE, OpKind};
-use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::kernels::top_k::top_k;
+use attn_runtime::kernels::int::softmax::score_multiplier;
+use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::Greedy;
 use attn_runtime::{Element, Model, Session};
-use common::Folder;
-use indicatif::ProgressBar;
+use attn_test_support::folder::Folder;
 use ndarray::{Array1, Array2, Array3};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
@@ -33,7 +31,7 @@ fn converted(manifest: &Path) -> Result<ModelFile, ConvertError> {
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
     };
-    convert(manifest, &options, &ProgressBar::hidden())
+    convert(manifest, &options, &silent)
 }
 
 fn file_of(system: &str) -> ModelFile {
@@ -180,7 +178,7 @@ fn features_are_padded_with_zeros() {
         tensor.elem_type = real;
         let dims = &mut tensor.shape.as_mut().unwrap().dim;
         dims.push(dims[1].clone());
-        common::set_dim(input, 2, Ok(CHANNELS as i64));
+        attn_test_support::folder::set_dim(input, 2, Ok(CHANNELS as i64));
     };
     let given = |text: &str| text.replace("input = \"symbols\"", "input = \"embedding\"");
     let text = |text: &str| given(text).replace("pad = 0", "");

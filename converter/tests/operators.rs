@@ -6,6 +6,6 @@ fn the_page_of_operators_is_up_to_date() {
     let found = std::fs::read_to_string(page).unwrap();
     assert!(
         found == attn_converter::import::markdown(),
-        "docs/operators.md is stale: cargo run --release -p attn-converter -- operators > docs/operators.md"
+        "docs/operators.md is stale: cargo run --bin attn -- operators > docs/operators.md"
     );
 }

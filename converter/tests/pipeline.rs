@@ -6,13 +6,13 @@ use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::AudioMeta;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 
@@ -47,8 +47,7 @@ fn options(form: Form) -> Options {
 }
 
 fn converted(onnx: &str, calibration: &Path, form: Form) -> Conversion {
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-    convert(&fixture(onnx), calibration, &options(form), &bars).unwrap()
+    convert(&fixture(onnx), calibration, &options(form), &silent).unwrap()
 }
 
 /// Features of seeded noise that rises and falls: `[frames, 40]`.
@@ -186,13 +185,7 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
         let conversion = converted("kws_random_dynamo.onnx", &data, form);
         let file = folder.path().join("model.attn");
         attn_converter::files::write_bytes(&file, conversion.file.bytes()).unwrap();
-        let result = compare(
-            &fixture("kws_random_dynamo.onnx"),
-            &file,
-            &data,
-            &ProgressBar::hidden(),
-        )
-        .unwrap();
+        let result = compare(&fixture("kws_random_dynamo.onnx"), &file, &data, &silent).unwrap();
         assert!(
             result.outputs.db() > 28.0,
             "{form:?}: {:.1} dB",
@@ -213,12 +206,11 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
 #[test]
 fn mixed_precision_pays_where_it_is_chosen() {
     let data = root("models/kws_calibration.npz");
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let mixed = Options {
         mixed: true,
         ..options(Form::Window)
     };
-    let conversion = convert(&fixture("kws_random_dynamo.onnx"), &data, &mixed, &bars).unwrap();
+    let conversion = convert(&fixture("kws_random_dynamo.onnx"), &data, &mixed, &silent).unwrap();
     assert!(!conversion.widened.is_empty());
     assert!(conversion.widened.iter().all(|wide| wide.gain_db >= 0.5));
 }

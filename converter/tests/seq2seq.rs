@@ -1,14 +1,12 @@
 //! Recurrent encoder-decoders from both of PyTorch's exporters, against PyTorch's own logits.
 
-mod common;
-
 use attn_converter::quantize::Precision;
-use common::sequences::{EXPORTERS, SEQUENCES, converted, fixtures};
+use attn_test_support::sequences::{EXPORTERS, SEQUENCES, converted, fixtures};
 
 /// SQNR in dB that logits and weights keep: more than [`Sequence::floor`] asks for.
 const FLOORS: [(Precision, f64); 3] = [
     (Precision::Int8, 38.0),
-    (Precision::Int8x16, 38.0),
+    (Precision::Int16x8, 38.0),
     (Precision::Fp16, 55.0),
 ];
 

@@ -1,9 +1,7 @@
 //! Every attention system as PyTorch exports it, from both exporters and in every precision, against PyTorch's own outputs.
 
-mod common;
-
 use attn_converter::lower::Form;
-use common::systems::{EXPORTERS, PRECISIONS, SYSTEMS, fixtures};
+use attn_test_support::systems::{EXPORTERS, PRECISIONS, SYSTEMS, fixtures};
 
 #[test]
 fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {

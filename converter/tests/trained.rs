@@ -8,12 +8,12 @@ use attn_converter::dataset::Dataset;
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,6 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion {
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Window,
         precision,
@@ -36,7 +35,7 @@ fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion
         mixed: true,
         metadata: Metadata::default(),
     };
-    convert(onnx, &model(calibration), &options, &bars)
+    convert(onnx, &model(calibration), &options, &silent)
         .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()))
 }
 
@@ -107,7 +106,7 @@ fn the_keyword_transformer_holds_its_logits_in_three_precisions() {
     let files = [model("kwt.onnx"), fixture("kwt_torchscript.onnx")];
     let floors = [
         (Precision::Int8, 25.0, 0.95),
-        (Precision::Int8x16, 40.0, 1.0),
+        (Precision::Int16x8, 40.0, 1.0),
         (Precision::Fp16, 55.0, 1.0),
     ];
     hold("kwt", "kwt_calibration.npz", files, 20, floors);
@@ -121,7 +120,7 @@ fn the_character_model_holds_its_logits_one_character_at_a_time() {
     let logits: Array3<f32> = read_array(&recorded, "logits").unwrap();
     let floors = [
         (Precision::Int8, 22.0, 0.9),
-        (Precision::Int8x16, 40.0, 0.97),
+        (Precision::Int16x8, 40.0, 0.97),
         (Precision::Fp16, 55.0, 0.99),
     ];
     let manifests = [
@@ -135,7 +134,7 @@ fn the_character_model_holds_its_logits_one_character_at_a_time() {
             precision: *precision,
             range: RangeMethod::Mse,
         };
-        let file = bundle::convert(manifest, &options, &ProgressBar::hidden()).unwrap();
+        let file = bundle::convert(manifest, &options, &silent).unwrap();
         let model = file.model();
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice()).unwrap();

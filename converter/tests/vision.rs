@@ -1,18 +1,16 @@
 //! Attention over images as PyTorch exports it (training/attention/vision.py): the operators that come of it, what is refused, a
 //! trained classifier. How close every system stays to PyTorch is in `systems.rs`.
 
-mod common;
-
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
 use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use common::Folder;
-use common::systems::{fixtures, system, write_calibration};
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use attn_test_support::folder::Folder;
+use attn_test_support::systems::{fixtures, system, write_calibration};
 use std::path::Path;
 use tract_onnx::pb;
 
@@ -28,7 +26,6 @@ fn converted(
     calibration: &str,
     precision: Precision,
 ) -> Result<Conversion, ConvertError> {
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Window,
         precision,
@@ -36,7 +33,7 @@ fn converted(
         mixed: true,
         metadata: Metadata::default(),
     };
-    convert(onnx, calibration.as_ref(), &options, &bars)
+    convert(onnx, calibration.as_ref(), &options, &silent)
 }
 
 fn operators(conversion: &Conversion) -> Vec<&str> {
@@ -49,7 +46,7 @@ fn a_gated_skip_connection_is_a_handful_of_operators() {
     let folder = Folder::new();
     let data = calibration(&folder, "attention_unet");
     let onnx = system("attention_unet").onnx("torchscript");
-    let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
+    let conversion = converted(&onnx, &data, Precision::Int16x8).unwrap();
     let names = operators(&conversion);
     let up = names
         .iter()
@@ -75,7 +72,7 @@ fn channel_and_spatial_attention_are_a_handful_of_operators() {
     let folder = Folder::new();
     let data = calibration(&folder, "cbam_cnn");
     let onnx = system("cbam_cnn").onnx("dynamo");
-    let conversion = converted(&onnx, &data, Precision::Int8x16).unwrap();
+    let conversion = converted(&onnx, &data, Precision::Int16x8).unwrap();
     let mut names = operators(&conversion);
     names.truncate(21);
     let expected = [
@@ -222,7 +219,6 @@ fn groups_other_than_one_or_all_channels_are_refused() {
 fn an_image_cannot_be_streamed() {
     let folder = Folder::new();
     let data = calibration(&folder, "upsample");
-    let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     let options = Options {
         form: Form::Stream,
         precision: Precision::Int8,
@@ -231,7 +227,7 @@ fn an_image_cannot_be_streamed() {
         metadata: Metadata::default(),
     };
     let onnx = system("upsample").onnx("dynamo");
-    let error = convert(&onnx, data.as_ref(), &options, &bars).unwrap_err();
+    let error = convert(&onnx, data.as_ref(), &options, &silent).unwrap_err();
     let message = error.to_string();
     assert!(
         message.contains("(ConvTranspose2d)") && message.contains("whole image"),
@@ -267,7 +263,7 @@ fn a_layer_that_is_read_under_two_names_takes_nothing_in() {
         graph.output.push(output);
     };
     let onnx = folder.onnx_of(system("upsample").onnx("dynamo"), "twins.onnx", both);
-    let conversion = converted(onnx.as_ref(), &data, Precision::Int8x16).unwrap();
+    let conversion = converted(onnx.as_ref(), &data, Precision::Int16x8).unwrap();
     assert_eq!(
         operators(&conversion),
         ["ConvTranspose2d", "Relu", "ConvTranspose2d"]
@@ -284,14 +280,13 @@ fn handwritten_digits_are_read_as_well_in_integers_as_in_float() {
         fixtures("vision").join("cbam_digits_torchscript.onnx"),
     );
     let data = models.join("cbam_digits_calibration.npz");
-    let hidden = indicatif::ProgressBar::hidden();
     let test = models.join("cbam_digits_test.npz");
     for onnx in [&onnx, &other] {
         let file = converted(onnx, data.to_str().unwrap(), Precision::Int8)
             .unwrap()
             .file;
         let path = folder.write("digits.attn", file.bytes());
-        let result = compare(onnx, path.as_ref(), &test, &hidden).unwrap();
+        let result = compare(onnx, path.as_ref(), &test, &silent).unwrap();
         let top = result.top_one;
         println!("{top:?}, {:.1} dB", result.outputs.db());
         assert_eq!(top.samples, 450);

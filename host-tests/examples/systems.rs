@@ -2,22 +2,15 @@
 //! exporters in every precision, against PyTorch's own outputs, and one run on the emulated M4. Arguments: names of
 //! systems to measure; all without.
 
-#[path = "../../converter/tests/common/sequences.rs"]
-#[allow(dead_code)] // tests use more of it
-mod sequences;
-#[path = "../../converter/tests/common/systems.rs"]
-#[allow(dead_code)] // tests use more of it
-mod systems;
-
 use attn_converter::error::ConvertError;
 use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
 use attn_lab::decoding_cost;
 use attn_lab::systems::{Figures, Row, Systems, bytes, count, thousands};
-use sequences::{SEQUENCES, Sequence};
+use attn_test_support::sequences::{SEQUENCES, Sequence};
+use attn_test_support::systems::{EXPORTERS, PRECISIONS, SYSTEMS, System};
 use std::error::Error;
-use systems::{EXPORTERS, PRECISIONS, SYSTEMS, System};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +58,7 @@ fn row(
 fn name(precision: Precision) -> &'static str {
     match precision {
         Precision::Int8 => "int8",
-        Precision::Int8x16 => "int8x16",
+        Precision::Int16x8 => "int16x8",
         Precision::Fp16 => "fp16",
     }
 }

@@ -1,9 +1,5 @@
 //! Every attention system (training/attention) computes the same bytes on the emulated cores as on this computer.
 
-#[path = "../../converter/tests/common/systems.rs"]
-#[allow(dead_code)] // the converter's tests use more of it
-mod systems;
-
 use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
@@ -11,8 +7,8 @@ use attn_converter::runner::ModelFile;
 use attn_lab::emulator::Core;
 use attn_lab::identity;
 use attn_lab::systems::count;
+use attn_test_support::systems::{PRECISIONS, SYSTEMS, System, system};
 use std::path::{Path, PathBuf};
-use systems::{PRECISIONS, SYSTEMS, System, system};
 
 /// The converted model as a file, and the bytes of two recorded inputs as it takes them.
 fn converted(

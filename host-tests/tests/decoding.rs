@@ -1,20 +1,13 @@
 //! Decoding on the emulated Cortex-M4: the same tokens, scores and attention weights as here, byte for byte, and the
 //! application that prints them.
 
-#[path = "seq2seq/model.rs"]
-#[allow(dead_code)]
-mod model;
-#[path = "parser/tiny_model.rs"]
-#[allow(dead_code)]
-mod tiny_model;
-
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::checks;
 use attn_lab::decoding::{Input, Search, check, decode};
 use attn_lab::elf::Image as Elf;
 use attn_lab::emulator::Core;
 use attn_lab::images::Image;
-use model::{MAX_TOKENS, Output, Variant, decoder_file};
+use attn_test_support::decoder_model::{MAX_TOKENS, Output, Variant, decoder_file};
 use std::path::PathBuf;
 
 fn saved(folder: &tempfile::TempDir, variant: Variant) -> PathBuf {

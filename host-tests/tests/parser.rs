@@ -7,24 +7,22 @@ mod decode;
 mod half;
 #[path = "parser/padding.rs"]
 mod padding;
-#[path = "parser/tiny_model.rs"]
-mod tiny_model;
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::convert::{Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::lower::Form;
+use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
-use indicatif::{MultiProgress, ProgressDrawTarget};
+use attn_test_support::tiny_model::{Builder, C, sealed, tiny_model};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::path::Path;
-use tiny_model::{Builder, C, sealed, tiny_model};
 use zerocopy::IntoBytes;
 
 /// Where the header says that a section is: tensors, ops, entries, meta, params, weights, strings.
@@ -233,7 +231,7 @@ fn converted() -> Vec<u8> {
         &root.join("fixtures/kws_random_dynamo.onnx"),
         &root.join("../models/kws_calibration.npz"),
         &options,
-        &MultiProgress::with_draw_target(ProgressDrawTarget::hidden()),
+        &silent,
     );
     conversion
         .expect("the fixture converts")

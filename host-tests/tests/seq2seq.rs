@@ -1,19 +1,15 @@
 //! Greedy decoding and beam search against a search that keeps nothing: every hypothesis is made anew from the start,
 //! every candidate is looked at.
 
-#[path = "seq2seq/model.rs"]
-mod model;
-#[path = "parser/tiny_model.rs"]
-#[allow(dead_code)]
-mod tiny_model;
-
 use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::beam_len;
-use attn_runtime::kernels::softmax::score_multiplier;
-use attn_runtime::kernels::top_k::top_k;
+use attn_runtime::kernels::int::softmax::score_multiplier;
+use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, text};
 use attn_runtime::{Model, Progress, Session, SessionError};
-use model::{CANDIDATES, END, MAX_LENGTH, MAX_TOKENS, Output, TOKENS, Variant, decoder_file};
+use attn_test_support::decoder_model::{
+    CANDIDATES, END, MAX_LENGTH, MAX_TOKENS, Output, TOKENS, Variant, decoder_file,
+};
 use proptest::prelude::*;
 
 /// What a decode gives: tokens, log-probability, whether it came to its end.
@@ -515,8 +511,11 @@ fn beams_that_cannot_be_are_refused() {
         assert_eq!(beam.hypotheses().len(), 0);
     });
     assert_eq!(beam_len(&decoder_file(fused), 4), 4 * (16 + 6 * MAX_TOKENS));
-    assert_eq!(beam_len(&tiny_model::Builder::new().file(), 4), 0);
-    let file = AlignedBytes::new(&tiny_model::Builder::new().file());
+    assert_eq!(
+        beam_len(&attn_test_support::tiny_model::Builder::new().file(), 4),
+        0
+    );
+    let file = AlignedBytes::new(&attn_test_support::tiny_model::Builder::new().file());
     let model = Model::parse(file.as_slice()).unwrap();
     assert_eq!(Beam::<2>::memory_len(&model, 2), Err(DecodeError::NoDecode));
     let mut arena = AlignedBytes::zeroed(16);

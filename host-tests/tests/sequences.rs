@@ -1,23 +1,19 @@
 //! Every bundle that has fixtures (training/seq2seq) decodes to the same bytes on the emulated cores as on this computer: what the
 //! encoder leaves behind, logits and attention weights of every step, tokens and scores, greedily and with a beam.
 
-#[path = "../../converter/tests/common/sequences.rs"]
-#[allow(dead_code)] // the converter's tests use more of it
-mod sequences;
-
 use attn_converter::files::write_bytes;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
 use attn_lab::decoding::check;
 use attn_lab::decoding_cost::count;
 use attn_lab::emulator::Core;
-use sequences::{SEQUENCES, converted, fixtures};
+use attn_test_support::sequences::{SEQUENCES, converted, fixtures};
 use std::collections::BTreeMap;
 
 /// Inputs to decode.
 const INPUTS: usize = 4;
 /// How files hold their values.
-const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int8x16, Precision::Fp16];
+const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int16x8, Precision::Fp16];
 
 /// Decodes here and on the cores; the number of bytes that are the same.
 fn same(cores: &[Core], file: &ModelFile, inputs: &[Vec<u16>]) -> usize {

@@ -21,7 +21,7 @@ type Outcome<T> = Result<T, String>;
 /// How a file is converted: the name in the list, and the arguments of `attn convert`.
 const PRECISIONS: [(&str, &[&str]); 3] = [
     ("int8", &["--dtype", "int8"]),
-    ("int16x8", &["--dtype", "int8x16"]),
+    ("int16x8", &["--dtype", "int16x8"]),
     ("fp16", &["--dtype", "fp16"]),
 ];
 /// Runs of one entry point without a reset: enough for rings to wrap in small streams.

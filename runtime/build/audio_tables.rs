@@ -1,4 +1,4 @@
-//! Tables of the audio front end: window, FFT twiddles, mel weights, logarithm.
+//! Constants and tables of the audio front end: rates, window, FFT twiddles, mel weights, logarithm.
 
 use crate::table;
 use std::f64::consts::PI;
@@ -10,7 +10,13 @@ const MEL_LOW_HZ: f64 = 60.0;
 const MEL_HIGH_HZ: f64 = 7600.0;
 
 pub fn source() -> String {
-    [window(), sine(), mel(), log2()].concat()
+    let constants = format!(
+        "/// Samples per second that the front end takes.\npub const SAMPLE_RATE: u32 = {SAMPLE_RATE};\n\
+         /// Samples per frame: 32 ms.\npub const FRAME_LEN: usize = {FRAME_LEN};\n\
+         /// Mel bands, and so features per frame: triangles on the HTK mel scale from {MEL_LOW_HZ} Hz to {MEL_HIGH_HZ} Hz.\n\
+         pub const MEL_BANDS: usize = {MEL_BANDS};\n"
+    );
+    [constants, window(), sine(), mel(), log2()].concat()
 }
 
 /// First half and middle of the periodic Hann window (it is symmetric), Q15.

@@ -43,12 +43,12 @@ macro_rules! include_model {
             };
 
             /// Bytes of arena that the model needs.
-            pub const ARENA_LEN: usize = $crate::format::arena_len(include_bytes!($path));
+            pub const ARENA_LEN: usize = $crate::arena_len(include_bytes!($path));
 
             /// Bytes of memory that a beam of `width` hypotheses needs; 0 for a model that does not decode.
             #[allow(dead_code)]
             pub const fn beam_len(width: usize) -> usize {
-                $crate::format::beam_len(include_bytes!($path), width)
+                $crate::beam_len(include_bytes!($path), width)
             }
 
             /// An arena for the model; too small an `N` does not compile.

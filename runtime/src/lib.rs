@@ -1,6 +1,8 @@
 //! The attn runtime: runs `.attn` attention models from flash in a static arena.
 //!
-//! `no_std`, no allocator. See `docs/architecture.md` for the map of the modules.
+//! `no_std`, no allocator. Start with [`include_model!`] and [`Session`], or with [`kws`] or [`seq2seq`]. See
+//! `docs/architecture.md` for the map of the modules. Feature `internals` also makes `format`, `kernels` and `ops` public, for
+//! the converter and tests: they are outside semantic versioning.
 #![no_std]
 #![deny(missing_docs)]
 
@@ -8,18 +10,44 @@
 extern crate std;
 
 pub mod audio;
+#[cfg(feature = "internals")]
 pub mod format;
+#[cfg(not(feature = "internals"))]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the converter and tests use the rest"
+)]
+mod format;
 mod include;
+#[cfg(feature = "internals")]
 pub mod kernels;
+#[cfg(not(feature = "internals"))]
+#[allow(dead_code, reason = "the converter and tests use the rest")]
+mod kernels;
 pub mod kws;
 mod model;
+#[cfg(feature = "internals")]
 pub mod ops;
+#[cfg(not(feature = "internals"))]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the converter and tests use the rest"
+)]
+mod ops;
 pub mod seq2seq;
 mod session;
 
 /// Half-precision elements.
 #[cfg(attn_half)]
 pub use ::half::f16;
+pub use format::{
+    AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SpotterMeta, Storage, TensorRecord,
+};
+#[doc(hidden)]
+pub use format::{arena_len, beam_len};
 pub use include::Aligned;
 pub use model::{Limited, Model, ModelError, TensorError};
+pub use ops::OpError;
 pub use session::{Arena, Element, Progress, Session, SessionError};

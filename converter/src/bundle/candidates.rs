@@ -3,7 +3,7 @@
 use crate::program::{Place, Program};
 use crate::quantize::Quant;
 use attn_runtime::format::{DType, MAX_CANDIDATES, OpKind};
-use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::kernels::int::softmax::score_multiplier;
 use zerocopy::IntoBytes;
 
 /// Makes the layer behind output number `logits` of entry point `entry` hand out its `count` best outputs in that place,

@@ -9,13 +9,13 @@ use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId};
 use crate::lower::{Form, Link, Part, lower_bundle};
 use crate::plan::plan;
+use crate::progress::{Phase, Progress, Step};
 use crate::quantize::inputs::Inputs;
 use crate::quantize::{self, Choices, Precision, Quant, Scheme};
 use crate::runner::ModelFile;
 use crate::stream::Rows;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, DecodeMeta, NONE};
-use indicatif::ProgressBar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub struct Options {
 pub fn convert(
     path: &Path,
     options: &Options,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<ModelFile, ConvertError> {
     convert_manifest(&Manifest::load(path)?, options, progress)
 }
@@ -48,7 +48,7 @@ pub fn convert(
 pub fn convert_manifest(
     manifest: &Manifest,
     options: &Options,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<ModelFile, ConvertError> {
     build(manifest, options, progress, true)
 }
@@ -61,7 +61,7 @@ pub fn convert_manifest(
 pub fn convert_recomputing(
     path: &Path,
     options: &Options,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<ModelFile, ConvertError> {
     build(&Manifest::load(path)?, options, progress, false)
 }
@@ -69,7 +69,7 @@ pub fn convert_recomputing(
 fn build(
     manifest: &Manifest,
     options: &Options,
-    progress: &ProgressBar,
+    progress: Progress,
     keep_past: bool,
 ) -> Result<ModelFile, ConvertError> {
     let mut bundle = Bundle::load(manifest)?;
@@ -118,7 +118,7 @@ fn build(
 fn calibrate(
     bundle: &mut Bundle,
     samples: &Samples,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<(Vec<Vec<Distribution>>, Vec<Inputs>), ConvertError> {
     let (graphs, step) = (bundle.graphs.clone(), bundle.step);
     let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
@@ -129,7 +129,6 @@ fn calibrate(
         .iter()
         .map(|sample| sample.tokens.len())
         .max();
-    progress.set_length(samples.samples.len() as u64);
     for (number, sample) in samples.samples.iter().enumerate() {
         let rows = bundle.stream.clone();
         bundle.run(sample, |part, values, tokens| {
@@ -152,9 +151,12 @@ fn calibrate(
             };
             inputs[part].add(&graphs[part], &all, number, runs);
         })?;
-        progress.inc(1);
+        progress(Step {
+            phase: Phase::Calibrate,
+            done: number + 1,
+            total: samples.samples.len(),
+        });
     }
-    progress.finish_and_clear();
     Ok((distributions, inputs))
 }
 

@@ -301,7 +301,7 @@ pub(super) fn nearest(op: &str) -> &'static str {
 pub fn markdown() -> String {
     let mut text = String::from(
         "# ONNX operators\n\n\
-         Printed by `attn operators`; `cargo test -p attn-converter --test operators` fails when this file is not up to date.\n\
+         Printed by `attn operators`; a test of the converter fails when this page is not up to date.\n\
          *Constant* is whatever can be computed without the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
          the operator only says where elements are found. Tensors have a batch of 1 and fixed shapes, but for one axis of\n\
          variable length in bundles. Any operator may be constant.\n\n\

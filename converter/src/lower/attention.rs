@@ -6,8 +6,9 @@ use crate::graph::Node;
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::attention::{MAX_SLOTS, Shape};
-use attn_runtime::kernels::dot::packed_len;
+use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::int::attention::MAX_SLOTS;
+use attn_runtime::kernels::int::dot::packed_len;
 use attn_runtime::ops::AttentionParams;
 
 /// With int16 keys a step of a score is made so large that its multiplier has at least this many bits, and is thereby exact

@@ -10,7 +10,7 @@ use crate::program::{Place, Program, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{MAX_OP_INPUTS, OpKind};
-use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::kernels::int::softmax::score_multiplier;
 use attn_runtime::ops::{
     AddConstantParams, AddParams, LutParams, RequantizeParams, SoftmaxParams, WideLutParams,
 };

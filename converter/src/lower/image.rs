@@ -7,8 +7,8 @@ use crate::graph::{Clamp, Node, Window};
 use crate::program::TensorId;
 use crate::quantize::weights::{mean, product};
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::conv2d::Window2d;
-use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::kernels::geometry::Window2d;
+use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::ops::{
     AveragePool2dParams, Conv2dParams, GateParams, LinearParams, RequantizeParams, Window2dParams,
 };

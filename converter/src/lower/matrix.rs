@@ -8,7 +8,7 @@ use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams};
 use ndarray::ArrayD;
 

@@ -4,7 +4,7 @@ use super::Lowering;
 use crate::error::ConvertError;
 use crate::graph::Node;
 use attn_runtime::format::OpKind;
-use attn_runtime::kernels::layer_norm::{BIAS_BITS, MAX_CHANNELS, MAX_MULTIPLIER_BITS};
+use attn_runtime::kernels::int::layer_norm::{BIAS_BITS, MAX_CHANNELS, MAX_MULTIPLIER_BITS};
 use attn_runtime::ops::LayerNormParams;
 
 /// Multipliers stay below this.

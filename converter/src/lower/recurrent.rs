@@ -9,7 +9,7 @@ use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{Weights, padded, rescale};
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::ops::{CellScale, GruParams, LstmParams, RecurrentSide, Start};
 use ndarray::ArrayD;
 

@@ -7,7 +7,7 @@ use crate::program::Place;
 use crate::quantize::Quant;
 use crate::quantize::weights::{turned, weighted};
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::rotary::TURN_BITS;
+use attn_runtime::kernels::int::rotary::TURN_BITS;
 use attn_runtime::ops::{ConstantParams, RequantizeParams, RotaryParams, WeightedRowsParams};
 
 impl Lowering<'_> {

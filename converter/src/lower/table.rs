@@ -9,7 +9,7 @@ const TABLE_ERROR: f64 = 4.0;
 const STEP_BITS: core::ops::RangeInclusive<u32> = 4..=9;
 
 /// The sparsest table of `function` from int16 to int16 that is as exact as asked for, or the densest; see
-/// [`attn_runtime::kernels::elementwise::interpolate`].
+/// [`attn_runtime::kernels::int::elementwise::interpolate`].
 pub fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u32) {
     let real = |q: i32| function.eval(f64::from(from.scale) * f64::from(q));
     let steps = |q: i32| {
@@ -43,7 +43,7 @@ pub fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u
 mod tests {
     use super::*;
     use crate::function::{Binary, Unary};
-    use attn_runtime::kernels::elementwise::interpolate;
+    use attn_runtime::kernels::int::elementwise::interpolate;
 
     #[test]
     fn tables_of_functions_are_as_exact_as_they_say() {

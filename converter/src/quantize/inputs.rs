@@ -6,7 +6,7 @@
 use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
 use crate::graph::{Graph, Node, Op, ValueId, Window};
-use attn_runtime::kernels::dot::pairs_len;
+use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
 

@@ -30,13 +30,13 @@ const CELL_LIMIT: f32 = 16.0;
 const INT16_HEADROOM: f32 = 2.0;
 
 /// The arithmetic that a file is made for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// int8 weights and activations, int16 where measured sensitivity asks for it.
     #[default]
     Int8,
     /// int8 weights, int16 activations throughout.
-    Int8x16,
+    Int16x8,
     /// IEEE half-precision weights and activations, for chips with a floating-point unit.
     Fp16,
 }
@@ -206,7 +206,8 @@ impl Scheme {
                 Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
                     scheme.of(node.inputs[2])
                 } else {
-                    let fraction = 1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS;
+                    let fraction =
+                        1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS;
                     int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
                 }),
                 Op::AdditiveAttention { .. } => Some(context(scheme.of(node.inputs[2]))),
@@ -338,7 +339,7 @@ impl Scheme {
 /// How the mean of values held so is held.
 fn context(values: Quant) -> Quant {
     let steps = match values.dtype {
-        DType::I8 => (1 << attn_runtime::kernels::attention::CONTEXT_FRACTION_BITS) as f32,
+        DType::I8 => (1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS) as f32,
         _ => 1.0,
     };
     Quant {

@@ -13,10 +13,10 @@ use crate::error::ConvertError;
 use crate::graph::{Graph, ValueId};
 use crate::lower::{Form, lower};
 use crate::plan::plan;
+use crate::progress::{Phase, Progress, Step};
 use crate::reference::Reference;
 use crate::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::Session;
-use indicatif::ProgressBar;
 use ndarray::ArrayD;
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
@@ -115,26 +115,32 @@ pub fn widen(
     reference: &Reference,
     data: &Dataset,
     choices: &mut Choices,
-    progress: &ProgressBar,
+    progress: Progress,
 ) -> Result<Vec<Widened>, ConvertError> {
     let groups = adjustable(graph, choices.audio);
     let samples = (RUNS / groups.len().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
     let measure = Measure::new(graph, distributions, reference, data, samples)?;
-    progress.set_length(groups.len() as u64 + 1);
+    let total = groups.len() + 1;
+    let step = |done| {
+        progress(Step {
+            phase: Phase::Sensitivity,
+            done,
+            total,
+        })
+    };
     let mut widest = choices.clone();
     let values = groups.iter().flat_map(|group| &group.values);
     widest.wide.extend(values);
     let base = measure.outputs(&widest)?;
-    progress.inc(1);
+    step(1);
     let mut candidates = Vec::new();
-    for group in groups {
+    for (number, group) in groups.into_iter().enumerate() {
         let mut narrower = widest.clone();
         narrower.wide.retain(|id| !group.values.contains(id));
         let noise = power(&measure.outputs(&narrower)?, &base);
         candidates.push(Candidate { group, noise });
-        progress.inc(1);
+        step(number + 2);
     }
-    progress.finish_and_clear();
     let signal = power(&measure.exact, &vec![0.0; measure.exact.len()]);
     let chosen = choose(candidates, signal, power(&measure.exact, &base));
     let widened = chosen.into_iter().flat_map(|(group, gain_db)| {

@@ -4,7 +4,7 @@
 use super::Quant;
 use super::steps::{Rounding, Steps, WEIGHT_MAX};
 use crate::error::ConvertError;
-use attn_runtime::kernels::dot::{packed_index, packed_len, pairs_len};
+use attn_runtime::kernels::int::dot::{packed_index, packed_len, pairs_len};
 
 /// Bias steps stay below this, which leaves room for the products in 32 bits.
 const BIAS_MAX: f64 = (1u32 << 30) as f64;
@@ -22,7 +22,7 @@ pub struct Weights {
     bounds: Vec<i64>,
 }
 
-/// Requantization of one operator; see [`attn_runtime::kernels::requantize`].
+/// Requantization of one operator; see [`attn_runtime::kernels::int::requantize`].
 #[derive(Clone, Debug)]
 pub struct Multipliers {
     /// One per output.
@@ -134,7 +134,7 @@ impl Weights {
         self.rows.len()
     }
 
-    /// Weights in the order of reading; see [`attn_runtime::kernels::dot`].
+    /// Weights in the order of reading; see [`attn_runtime::kernels::int::dot`].
     pub fn packed(&self) -> Vec<i8> {
         let mut packed = vec![0; packed_len(self.rows.len(), self.k)];
         for (o, row) in self.rows.iter().enumerate() {
@@ -318,7 +318,7 @@ pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32)
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart.
 pub fn turned(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), ConvertError> {
-    let one = f64::from(1 << attn_runtime::kernels::rotary::TURN_BITS);
+    let one = f64::from(1 << attn_runtime::kernels::int::rotary::TURN_BITS);
     let factor = f64::from(x.scale) / (f64::from(out_scale) * one);
     // |cos a - sin b| is at most the root of 2 times the larger one.
     let value = x.magnitude() + i64::from(x.zero_point.abs());
@@ -339,7 +339,7 @@ mod tests {
     use super::*;
     use crate::quantize::rounding::Compensation;
     use attn_runtime::format::DType;
-    use attn_runtime::kernels::requantize::requantize;
+    use attn_runtime::kernels::int::requantize::requantize;
 
     const X: Quant = Quant {
         dtype: DType::I8,

@@ -3,9 +3,8 @@
 
 #[cfg(feature = "fp16")]
 use attn_runtime::f16;
-use attn_runtime::format::{DType, DecodeMeta, Storage};
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy};
-use attn_runtime::{Model, Progress, Session, SessionError};
+use attn_runtime::{DType, DecodeMeta, Model, Progress, Session, SessionError, Storage};
 use zerocopy::transmute_ref;
 
 /// Hypotheses of the beam that [`decode`] searches with.

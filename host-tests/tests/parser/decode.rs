@@ -1,9 +1,9 @@
 //! Metadata of decoding that does not fit its model.
 
-use super::tiny_model::{C, sealed, tiny_model};
 use super::{parse_and_run, section};
 use attn_runtime::ModelError;
 use attn_runtime::format::{MetaKey, MetaRecord, NONE};
+use attn_test_support::tiny_model::{C, sealed, tiny_model};
 use zerocopy::FromBytes;
 
 /// Byte in `file` of word `field` of the decoding metadata.

@@ -3,10 +3,9 @@
 #[path = "half_image.rs"]
 mod half_image;
 
-use super::tiny_model::Builder;
 use super::{nasty, parse_and_run, section};
 use attn_runtime::format::{DType, OpKind, Storage};
-use attn_runtime::kernels::half::attention::Shape;
+use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::half::gates::side_len;
 use attn_runtime::kernels::half::{LANES, packed_len};
 use attn_runtime::ops::{
@@ -16,6 +15,7 @@ use attn_runtime::ops::{
     Start, TopKHalfParams,
 };
 use attn_runtime::{ModelError, TensorError};
+use attn_test_support::tiny_model::Builder;
 use proptest::prelude::*;
 
 const C: usize = 4;
@@ -94,8 +94,8 @@ fn half_model() -> Vec<u8> {
     let state = |b: &mut Builder, rows, channels| b.tensor(State, F16, rows, channels);
     let history = state(&mut b, 3, C);
     let [h, h2, c] = [(); 3].map(|()| state(&mut b, 1, C));
-    let keys = state(&mut b, 1, LANES * WINDOW.keys_len());
-    let values = state(&mut b, 1, LANES * WINDOW.values_len());
+    let keys = state(&mut b, 1, LANES * WINDOW.keys_len(packed_len));
+    let values = state(&mut b, 1, LANES * WINDOW.values_len(packed_len));
     let ring = b.tensor(State, DType::I32, 1, 2);
     step(&mut b, [history, h, h2, c, keys, values, ring]);
     window(&mut b);
@@ -218,8 +218,8 @@ fn window(b: &mut Builder) {
         Some(scratch),
         &given,
     );
-    let keys = halves(b, 1, LANES * WINDOW.keys_len());
-    let values = halves(b, 1, LANES * WINDOW.values_len());
+    let keys = halves(b, 1, LANES * WINDOW.keys_len(packed_len));
+    let values = halves(b, 1, LANES * WINDOW.values_len(packed_len));
     let packed = [keys, values];
     let [k, v] = [states, back].map(|x| {
         let params = layer(b, KEYS, C);
@@ -278,8 +278,8 @@ fn decoder(b: &mut Builder) {
         mask: b.words(1, 5),
         ..attention(0.3, 2)
     };
-    let keys = halves(b, 1, LANES * shape.keys_len());
-    let values = halves(b, 1, LANES * shape.values_len());
+    let keys = halves(b, 1, LANES * shape.keys_len(packed_len));
+    let values = halves(b, 1, LANES * shape.values_len(packed_len));
     let push = AttentionHalfParams { seen: 0, ..one };
     b.op(
         OpKind::PushKeyValue,

@@ -1,10 +1,10 @@
 //! The half-precision operators over images, as an entry point of their own.
 
-use super::super::tiny_model::Builder;
 use super::{QUARTER, halves};
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::kernels::half::{LANES, packed_len};
 use attn_runtime::ops::{Conv2dHalfParams, GateHalfParams, LinearHalfParams, Window2dParams};
+use attn_test_support::tiny_model::Builder;
 
 /// Channels of every image.
 const C: usize = 3;

@@ -1,11 +1,11 @@
 //! ClearRows: the rows of a sequence stay, those of its padding become 0.0, in every type.
 
 use super::parse_error;
-use super::tiny_model::{Builder, C};
 use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Model, ModelError, Session, f16};
+use attn_test_support::tiny_model::{Builder, C};
 use zerocopy::IntoBytes;
 
 const ROWS: usize = 4;

@@ -9,13 +9,8 @@ mod tables;
 
 use core::fmt;
 use tables::WINDOW_Q15;
+pub use tables::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 
-/// Samples per second that the front end takes.
-pub const SAMPLE_RATE: u32 = 16_000;
-/// Samples per frame: 32 ms.
-pub const FRAME_LEN: usize = 512;
-/// Mel bands, and so features per frame: triangles on the HTK mel scale from 60 Hz to 7600 Hz.
-pub const MEL_BANDS: usize = 40;
 /// Real value of one step of a feature, as the neural network sees it; its zero point is 0.
 pub const FEATURE_SCALE: f32 = 1.0 / 32.0;
 /// Steps of a feature per doubling of the power in its band.

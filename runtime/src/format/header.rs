@@ -39,7 +39,7 @@ pub struct Header {
     pub magic: [u8; 4],
     /// [`VERSION`].
     pub version: u16,
-    /// 0; for features of which an older runtime must keep its hands off.
+    /// Incompatible-feature flags; a runtime refuses bits that it does not know. None so far.
     pub flags: u16,
     /// Length of the whole file in bytes.
     pub file_len: u32,

@@ -50,7 +50,7 @@ pub struct AudioMeta {
     pub mel_bands: u32,
 }
 
-/// How posteriors become events; defaults of [`crate::kws`].
+/// How posteriors become events in [`crate::kws`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct SpotterMeta {

@@ -1,7 +1,7 @@
 //! The decision rule: logits of every hop in, decisions out. Where the logits come from is not known here.
 
 use super::{HISTORY_LEN, MAX_LABELS, NEVER, SpotterError};
-use crate::kernels::softmax::{ScoreMultiplier, probabilities_q15, score_multiplier};
+use crate::kernels::int::softmax::{ScoreMultiplier, probabilities_q15, score_multiplier};
 
 const ONE_Q15: u16 = 32767;
 

@@ -76,7 +76,7 @@ impl fmt::Display for SpotterError {
             Self::Session(error) => write!(f, "{error}"),
             Self::Audio(error) => write!(f, "{error}"),
             Self::NoAudio => f.write_str(
-                "the model does not say that its input is audio: convert it with --audio-hop",
+                "the model does not say that its input is audio: convert it with an audio hop",
             ),
             Self::OtherFrontEnd {
                 sample_rate,
@@ -88,11 +88,11 @@ impl fmt::Display for SpotterError {
                  this front end has {SAMPLE_RATE} Hz, {FRAME_LEN} and {MEL_BANDS}: train it on `attn features`"
             ),
             Self::NoSpotter => f.write_str(
-                "the model does not say how posteriors become events: convert it with --smoothing and --threshold",
+                "the model does not say how posteriors become events: convert it with smoothing and a threshold",
             ),
             Self::BadLabelCount { labels } => write!(
                 f,
-                "{labels} labels, 1 to {MAX_LABELS} are possible: convert the model with --labels"
+                "{labels} labels, 1 to {MAX_LABELS} are possible: convert the model with one label for each logit"
             ),
             Self::BadThresholdCount { labels, thresholds } => {
                 write!(f, "{labels} labels but {thresholds} thresholds: convert the model again")
@@ -104,7 +104,7 @@ impl fmt::Display for SpotterError {
             Self::NoSuitableEntry => write!(
                 f,
                 "no entry point takes int8 features [1, {MEL_BANDS}] at scale 1/32 and gives one int8 or int16 logit \
-                 per label: convert the model with --stream"
+                 per label: convert the model for streaming"
             ),
         }
     }

@@ -7,7 +7,7 @@ use crate::format::{
     Section, SpotterMeta, TensorRecord, VERSION, checksum,
 };
 use crate::include::Aligned;
-use crate::kernels::dot::{packed_index, packed_len};
+use crate::kernels::int::dot::{packed_index, packed_len};
 use crate::ops::LinearParams;
 use std::boxed::Box;
 use std::vec;

@@ -242,7 +242,7 @@ impl fmt::Display for TensorError {
             }
             Self::NoHalf => {
                 "float16, which this runtime was built without: enable feature fp16 on a chip with a floating-point \
-                 unit, or convert with --dtype int8"
+                 unit, or convert the model to int8"
             }
         })
     }

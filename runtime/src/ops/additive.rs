@@ -1,13 +1,15 @@
-//! AdditiveAttention: query `[width]` int8 or int16 (input 0), keys `[rows, width]` and values `[rows, channels]`, each int8
-//! or int16 (inputs 1 and 2); outputs the context `[channels]` int16, with 1/128 of the scale of int8 values or with that
-//! of int16 values, and if it is named the weights `[rows, 1]` int16 (32767 is 1). Scratch int32: the query in Q16, the
-//! energies, and the weights in int16.
+//! AdditiveAttention: query `[width]`, keys `[rows, width]` and values `[rows, channels]` (inputs 0 to 2); outputs the context
+//! `[channels]` and, if named, the weights `[rows, 1]`.
+//!
+//! Integer: int8 or int16 in; the context is int16 with 1/128 of the scale of int8 values or with that of int16 values, the
+//! weights are int16 (32767 is 1). Scratch int32: the query in Q16, the energies, and the weights in int16. Half: scratch f32
+//! for query and energies.
 
-use super::arena::{self, Values};
+use super::arena::{self, Values, by_width};
 use super::{OpError, OpView, require};
-use crate::format::{DType, TensorRecord};
-use crate::kernels::additive::{Energy, ToQ16, energies, mean, normalize, query_q16, weigh};
-use crate::kernels::attention::{CONTEXT_FRACTION_BITS, MAX_SLOTS};
+use crate::format::{DType, Storage, TensorRecord};
+use crate::kernels::int::additive::{Energy, ToQ16, energies, mean, normalize, query_q16, weigh};
+use crate::kernels::int::attention::{CONTEXT_FRACTION_BITS, MAX_SLOTS};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of AdditiveAttention.
@@ -16,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct AdditiveAttentionParams {
     /// int16 `[width]`; offset in the weights section.
     pub v: u32,
-    /// From a step of `v` to the exponent of 2, Q32; see [`crate::kernels::softmax`].
+    /// From a step of `v` to the exponent of 2, Q32; see [`crate::kernels::int::softmax`].
     pub score_multiplier: u32,
     /// From the query's steps to Q16.
     pub query_multiplier: i32,
@@ -56,36 +58,46 @@ fn scratch_len(width: usize, rows: usize) -> usize {
     width + rows + rows.div_ceil(2)
 }
 
-pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    let params = op.params::<AdditiveAttentionParams>()?;
+/// Shapes and places of the tensors, whatever their types.
+fn check_shapes(op: &OpView) -> Result<(), OpError> {
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     require(op.input_count() == 3, OpError::MissingTensor)?;
-    let read = [query, keys, values];
-    let activations = read.iter().all(|tensor| tensor.dtype() != DType::I32);
-    require(
-        activations && context.dtype() == DType::I16,
-        OpError::WrongType,
-    )?;
     let fits = query.len() == keys.channels()
         && keys.rows() == values.rows()
         && keys.rows() <= MAX_SLOTS
         && context.len() == values.channels();
     require(fits, OpError::WrongShape)?;
-    let known = params.tanh <= 1 && params.query_shift < 32 && params.key_shift < 32;
-    require(known, OpError::BadParams)?;
-    params.energy(op, query, keys)?;
     // Keys and values may be the same tensor.
     op.require_disjoint(&[query, keys, context])?;
     op.require_disjoint(&[query, values, context])?;
-    if let Ok(weights) = op.output_at(1) {
-        require(weights.dtype() == DType::I16, OpError::WrongType)?;
-        require(
-            weights.rows() == keys.rows() && weights.channels() == 1,
-            OpError::WrongShape,
-        )?;
-        op.require_disjoint(&[query, keys, weights])?;
-        op.require_disjoint(&[values, weights])?;
-    }
+    let Ok(weights) = op.output_at(1) else {
+        return Ok(());
+    };
+    check_weights(op, keys.rows())?;
+    op.require_disjoint(&[query, keys, weights])?;
+    op.require_disjoint(&[values, weights])
+}
+
+/// The weights of attention, a second output: `[rows, 1]` of the type of the context.
+pub(super) fn check_weights(op: &OpView, rows: usize) -> Result<(), OpError> {
+    let (context, weights) = (op.output()?, op.output_at(1)?);
+    require(weights.dtype() == context.dtype(), OpError::WrongType)?;
+    let fits = weights.rows() == rows && weights.channels() == 1;
+    require(fits, OpError::WrongShape)?;
+    require(weights.storage() == Storage::Arena, OpError::WrongStorage)
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    let params = op.params::<AdditiveAttentionParams>()?;
+    check_shapes(op)?;
+    let (query, keys, values) = (op.input(0)?, op.input(1)?, op.input(2)?);
+    let read = [query, keys, values];
+    let activations = read.iter().all(|tensor| tensor.dtype() != DType::I32);
+    let known = activations && op.output()?.dtype() == DType::I16;
+    require(known, OpError::WrongType)?;
+    let in_range = params.tanh <= 1 && params.query_shift < 32 && params.key_shift < 32;
+    require(in_range, OpError::BadParams)?;
+    params.energy(op, query, keys)?;
     op.scratch(DType::I32, scratch_len(query.len(), keys.rows()))
         .map(drop)
 }
@@ -99,14 +111,12 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
     let [query_bytes, keys_bytes, scratch_bytes] = op.tensors(arena, [query, keys, scratch])?;
     let ([sums, scores], weights) = split(scratch_bytes, query.len(), rows)?;
-    match arena::values(query_bytes, query)? {
-        Values::I8(query) => query_q16(query, &energy.query, sums),
-        Values::I16(query) => query_q16(query, &energy.query, sums),
-    }
-    match arena::values(keys_bytes, keys)? {
-        Values::I8(keys) => energies(sums, keys, &energy, scores),
-        Values::I16(keys) => energies(sums, keys, &energy, scores),
-    }
+    let (queries, keys) = (
+        arena::values(query_bytes, query)?,
+        arena::values(keys_bytes, keys)?,
+    );
+    by_width!(queries => query_q16(queries, &energy.query, sums));
+    by_width!(keys => energies(sums, keys, &energy, scores));
     let total = weigh(scores, params.score_multiplier, weights);
 
     let [values_bytes, context, scratch_bytes] = op.tensors(arena, [values, context, scratch])?;
@@ -140,4 +150,68 @@ fn split(scratch: &mut [u8], width: usize, rows: usize) -> Result<Scratch<'_>, O
     let (scores, weights) = rest.split_at_mut_checked(rows * words).ok_or(short)?;
     let weights = arena::first::<i16>(weights, rows)?;
     Ok(([arena::typed(sums)?, arena::typed(scores)?], weights))
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_half, scratch};
+    use super::{OpError, OpView, arena, check_shapes, require};
+    use crate::f16;
+    use crate::kernels::half::additive::{energies, mean, weigh};
+    use crate::kernels::half::{Clamp, narrow, widen};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of AdditiveAttention in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct AdditiveAttentionHalfParams {
+        /// f32 `[width]`; offset in the weights section.
+        pub v: u32,
+        /// 1: the sums go through tanh; 0: as they are.
+        pub tanh: u32,
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        let params = op.params::<AdditiveAttentionHalfParams>()?;
+        check_shapes(op)?;
+        let (query, keys) = (op.input(0)?, op.input(1)?);
+        for tensor in [query, keys, op.input(2)?, op.output()?] {
+            check_half(tensor)?;
+        }
+        require(params.tanh <= 1, OpError::BadParams)?;
+        op.weights::<f32>(params.v, query.len())?;
+        scratch(op, query.len().saturating_add(keys.rows())).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<AdditiveAttentionHalfParams>()?;
+        let (query, keys, values) = (op.input(0)?, op.input(1)?, op.input(2)?);
+        let v = op.weights::<f32>(params.v, query.len())?;
+        let rows = op.rows(keys).min(keys.rows());
+        let (width, wide) = (
+            query.len(),
+            scratch(op, query.len().saturating_add(keys.rows()))?,
+        );
+
+        let [query, keys, wide_bytes] = op.tensors(arena, [query, keys, wide])?;
+        let (wide_query, rest) = arena::typed::<f32>(wide_bytes)?
+            .split_at_mut_checked(width)
+            .ok_or(OpError::ScratchTooSmall)?;
+        let scores = rest.get_mut(..rows).ok_or(OpError::ScratchTooSmall)?;
+        widen(arena::typed::<f16>(query)?, wide_query);
+        energies(wide_query, arena::typed(keys)?, v, params.tanh == 1, scores);
+        weigh(scores);
+
+        let [values, context, wide_bytes] = op.tensors(arena, [values, op.output()?, wide])?;
+        let scores = arena::typed::<f32>(wide_bytes)?.get(width..width + rows);
+        let scores = scores.ok_or(OpError::ScratchTooSmall)?;
+        mean(scores, arena::typed(values)?, arena::typed(context)?);
+        let Ok(output) = op.output_at(1) else {
+            return Ok(());
+        };
+        let [output, wide_bytes] = op.tensors(arena, [output, wide])?;
+        let scores = arena::typed::<f32>(wide_bytes)?.get(width..width + rows);
+        narrow(scores.unwrap_or(&[]), Clamp::NONE, arena::typed(output)?);
+        Ok(())
+    }
 }

@@ -21,40 +21,44 @@ pub(super) fn first<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
         .ok_or(OpError::ScratchTooSmall)
 }
 
-/// Activations of either width, to read.
-#[derive(Clone, Copy)]
-pub(super) enum Values<'t> {
-    /// int8 elements.
-    I8(&'t [i8]),
-    /// int16 elements.
-    I16(&'t [i16]),
+/// Copies bytes as far as both slices reach.
+pub(super) fn copy(from: &[u8], to: &mut [u8]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
-/// Activations of either width, to write.
-pub(super) enum ValuesMut<'t> {
+/// Integer activations of either width.
+pub(super) enum Values<'t> {
     /// int8 elements.
     I8(&'t mut [i8]),
     /// int16 elements.
     I16(&'t mut [i16]),
 }
 
+/// The elements of a tensor of either width.
 pub(super) fn values<'t>(
     bytes: &'t mut [u8],
     tensor: &TensorRecord,
 ) -> Result<Values<'t>, OpError> {
-    Ok(match values_mut(bytes, tensor)? {
-        ValuesMut::I8(values) => Values::I8(values),
-        ValuesMut::I16(values) => Values::I16(values),
-    })
-}
-
-pub(super) fn values_mut<'t>(
-    bytes: &'t mut [u8],
-    tensor: &TensorRecord,
-) -> Result<ValuesMut<'t>, OpError> {
     match tensor.dtype() {
-        DType::I8 => Ok(ValuesMut::I8(typed(bytes)?)),
-        DType::I16 => Ok(ValuesMut::I16(typed(bytes)?)),
+        DType::I8 => Ok(Values::I8(typed(bytes)?)),
+        DType::I16 => Ok(Values::I16(typed(bytes)?)),
         DType::I32 | DType::F16 => Err(OpError::WrongType),
     }
 }
+
+/// Evaluates `$call`, in which each of the named [`Values`] is a slice of its own element type.
+macro_rules! by_width {
+    ($x:ident => $call:expr) => {
+        match $x {
+            Values::I8($x) => $call,
+            Values::I16($x) => $call,
+        }
+    };
+    ($x:ident, $($rest:ident),+ => $call:expr) => {
+        match $x {
+            Values::I8($x) => by_width!($($rest),+ => $call),
+            Values::I16($x) => by_width!($($rest),+ => $call),
+        }
+    };
+}
+pub(super) use by_width;

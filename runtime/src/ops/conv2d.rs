@@ -1,14 +1,17 @@
-//! Conv2d, DepthwiseConv2d and ConvTranspose2d over images: input `[h, w, c]` int8 or int16, output `[h_out, w_out, out]`
-//! int8 or int16. Conv2d and ConvTranspose2d need scratch int16, see [`Window2d::scratch_len`].
+//! Conv2d, DepthwiseConv2d and ConvTranspose2d over images: input `[h, w, c]`, output `[h_out, w_out, out]`. Integer: int8
+//! or int16 each; Conv2d and ConvTranspose2d need scratch int16, see [`Window2d::scratch_len`]. Half: the two need scratch
+//! f32 for the values under the kernel.
 
-use super::arena::{self, Values, ValuesMut};
-use super::linear::{LinearParams, check_activations};
+use super::activations::check_activations;
+use super::arena::{self, Values, by_width};
+use super::linear::LinearParams;
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
-use crate::kernels::conv2d::{Image, Window2d, conv_transpose2d, conv2d, depthwise_conv2d};
-use crate::kernels::dot::packed_len;
-use crate::kernels::linear::Matrix;
-use crate::kernels::requantize::{Activation, Output};
+use crate::kernels::geometry::{Image, MAX_PHASES, MAX_ROWS, MAX_SPAN, Window2d};
+use crate::kernels::int::conv2d::{conv_transpose2d, conv2d, depthwise_conv2d};
+use crate::kernels::int::dot::packed_len;
+use crate::kernels::int::linear::Matrix;
+use crate::kernels::int::requantize::{Activation, Output};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How a window moves over an image. Pairs are (vertical, horizontal), all in pixels.
@@ -43,8 +46,6 @@ pub type DepthwiseConv2dParams = Conv2dParams;
 /// is not looked at, for the output says where the result ends.
 pub type ConvTranspose2dParams = Conv2dParams;
 
-const MAX_PIXELS: u32 = 1 << 20;
-
 /// Height, width and channels of an image; its size is fixed.
 pub(super) fn size(image: &TensorRecord) -> Result<[usize; 3], OpError> {
     match *image.shape() {
@@ -72,7 +73,7 @@ impl Window2dParams {
             pad_after,
         } = self;
         let all = [kernel, stride, pad_before, pad_after];
-        let small = all.into_iter().flatten().all(|&n| n <= MAX_PIXELS);
+        let small = all.into_iter().flatten().all(|&n| n <= MAX_ROWS);
         let positive = kernel.iter().chain(stride).all(|&n| n > 0);
         require(small && positive, OpError::BadParams)
     }
@@ -107,6 +108,13 @@ impl Window2dParams {
         [[k[0], s[0], b[0], a[0]], [k[1], s[1], b[1], a[1]]]
     }
 
+    /// Phases of a transposed convolution.
+    fn phases(&self) -> Result<usize, OpError> {
+        let [down, right] = self.stride.map(|n| n as usize);
+        let phases = down.checked_mul(right).filter(|&n| n <= MAX_PHASES);
+        phases.ok_or(OpError::BadParams)
+    }
+
     pub(super) fn window(&self, x: &TensorRecord) -> Window2d {
         Window2d {
             kernel: self.kernel.map(|n| n as usize),
@@ -124,7 +132,8 @@ impl Conv2dParams {
         let [_, _, c] = size(x)?;
         // Both factors are at most 2^20 and 2^28.
         let row = (width * c as u64).next_multiple_of(4);
-        require(row < 1 << 28 && height * row < 1 << 28, OpError::BadParams)?;
+        let small = row < MAX_SPAN as u64 && height * row < MAX_SPAN as u64;
+        require(small, OpError::BadParams)?;
         Ok(self.window.window(x))
     }
 }
@@ -162,12 +171,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let scratch = op.scratch(DType::I16, scratch_len)?;
     let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let scratch = arena::first::<i16>(scratch, scratch_len)?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => full.conv(&image(x, from), scratch, y),
-        (Values::I8(x), ValuesMut::I16(y)) => full.conv(&image(x, from), scratch, y),
-        (Values::I16(x), ValuesMut::I8(y)) => full.conv(&image(x, from), scratch, y),
-        (Values::I16(x), ValuesMut::I16(y)) => full.conv(&image(x, from), scratch, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => full.conv(&image(x, from), scratch, y));
     Ok(())
 }
 
@@ -220,40 +225,19 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let output = params.matrix.output(op, y)?;
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     let (window, matrix, output) = (&window, &matrix, &output);
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => {
-            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
-        }
-        (Values::I8(x), ValuesMut::I16(y)) => {
-            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
-        }
-        (Values::I16(x), ValuesMut::I8(y)) => {
-            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
-        }
-        (Values::I16(x), ValuesMut::I16(y)) => {
-            depthwise_conv2d(&image(x, from), window, matrix, output, y, width);
-        }
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => depthwise_conv2d(&image(x, from), window, matrix, output, y, width));
     Ok(())
 }
 
-/// Most phases of a transposed convolution.
-const MAX_PHASES: usize = 64;
-
 impl ConvTranspose2dParams {
-    fn phases(&self) -> Result<usize, OpError> {
-        let [down, right] = self.window.stride.map(|n| n as usize);
-        let phases = down.checked_mul(right).filter(|&n| n <= MAX_PHASES);
-        phases.ok_or(OpError::BadParams)
-    }
-
     /// Weights, biases and multipliers of all phases.
     fn all_phases<'a>(
         &self,
         op: &OpView<'a>,
         window: &Window2d,
     ) -> Result<(Matrix<'a>, Output<'a>), OpError> {
-        let (x, y, phases) = (op.input(0)?, op.output()?, self.phases()?);
+        let (x, y, phases) = (op.input(0)?, op.output()?, self.window.phases()?);
         let packed = packed_len(y.channels(), window.span(x.channels()));
         let out = y.channels().saturating_mul(phases);
         let matrix = self.matrix.matrix(op, out, packed.saturating_mul(phases))?;
@@ -292,11 +276,143 @@ pub(super) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
     let scratch = op.scratch(DType::I16, scratch_len)?;
     let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let scratch = arena::first::<i16>(scratch, scratch_len)?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => full.transposed(&image(x, from), scratch, y),
-        (Values::I8(x), ValuesMut::I16(y)) => full.transposed(&image(x, from), scratch, y),
-        (Values::I16(x), ValuesMut::I8(y)) => full.transposed(&image(x, from), scratch, y),
-        (Values::I16(x), ValuesMut::I16(y)) => full.transposed(&image(x, from), scratch, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => full.transposed(&image(x, from), scratch, y));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_tensors, clamp, packed, scratch};
+    use super::super::linear::half::LinearHalfParams;
+    use super::{
+        MAX_SPAN, OpError, OpView, TensorRecord, Window2d, Window2dParams, arena, image, require,
+        size,
+    };
+    use crate::f16;
+    use crate::kernels::half::linear::Matrix;
+    use crate::kernels::half::{image as kernels, packed_len};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Conv2d in half precision. Weights are packed `[out, kernel height * kernel width * c]`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct Conv2dHalfParams {
+        /// Weights and limits.
+        pub matrix: LinearHalfParams,
+        /// The kernel's way.
+        pub window: Window2dParams,
+    }
+
+    /// Parameters of DepthwiseConv2d in half precision: the same, with float16 weights `[kernel height, kernel width, c]`.
+    pub type DepthwiseConv2dHalfParams = Conv2dHalfParams;
+
+    /// Parameters of ConvTranspose2d in half precision: the same for each phase, one behind the other, as in the integer form.
+    pub type ConvTranspose2dHalfParams = Conv2dHalfParams;
+
+    impl Conv2dHalfParams {
+        /// The window over `x`, and the values under it.
+        fn window(&self, x: &TensorRecord) -> Result<(Window2d, usize), OpError> {
+            let [height, width] = self.window.kernel.map(|n| n as usize);
+            let span = size(x)?[2]
+                .checked_mul(width)
+                .and_then(|row| row.checked_mul(height))
+                .filter(|&span| span < MAX_SPAN);
+            Ok((self.window.window(x), span.ok_or(OpError::BadParams)?))
+        }
+
+        /// Weights and biases of `phases` kernels.
+        fn matrix<'a>(
+            &self,
+            op: &OpView<'a>,
+            span: usize,
+            phases: usize,
+        ) -> Result<Matrix<'a>, OpError> {
+            let out = op.output()?.channels();
+            let groups = packed_len(out, span).saturating_mul(phases);
+            Ok(Matrix {
+                weights: packed(op, self.matrix.weights, groups)?,
+                bias: op.weights(self.matrix.bias, out.saturating_mul(phases))?,
+            })
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let params = op.params::<Conv2dHalfParams>()?;
+        clamp(params.matrix.min, params.matrix.max)?;
+        params.window.check(op.input(0)?, op.output()?)?;
+        let (_, span) = params.window(op.input(0)?)?;
+        params.matrix(op, span, 1)?;
+        scratch(op, span).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<Conv2dHalfParams>()?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let ((window, span), from, [_, width, _]) = (params.window(x)?, size(x)?, size(y)?);
+        let matrix = params.matrix(op, span, 1)?;
+        let clamp = clamp(params.matrix.min, params.matrix.max)?;
+        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
+        let (x, y, wide) = (
+            image(arena::typed(x)?, from),
+            arena::typed(y)?,
+            arena::typed(wide)?,
+        );
+        kernels::conv2d(&x, &window, &matrix, clamp, wide, y, width);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_transposed(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let params = op.params::<ConvTranspose2dHalfParams>()?;
+        clamp(params.matrix.min, params.matrix.max)?;
+        params.window.check_ranges()?;
+        size(op.output()?)?;
+        let (_, span) = params.window(op.input(0)?)?;
+        params.matrix(op, span, params.window.phases()?)?;
+        scratch(op, span).map(drop)
+    }
+
+    pub(in crate::ops) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<ConvTranspose2dHalfParams>()?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let ((window, span), from, [_, width, out]) = (params.window(x)?, size(x)?, size(y)?);
+        let matrix = params.matrix(op, span, params.window.phases()?)?;
+        let clamp = clamp(params.matrix.min, params.matrix.max)?;
+        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
+        let (x, y, wide) = (
+            image(arena::typed(x)?, from),
+            arena::typed(y)?,
+            arena::typed(wide)?,
+        );
+        kernels::conv_transpose2d(&x, &window, &matrix, clamp, wide, y, [width, out]);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let params = op.params::<DepthwiseConv2dHalfParams>()?;
+        clamp(params.matrix.min, params.matrix.max)?;
+        params.window.check(x, y)?;
+        require(x.channels() == y.channels(), OpError::WrongShape)?;
+        let (_, span) = params.window(x)?;
+        op.weights::<f16>(params.matrix.weights, span)?;
+        op.weights::<f32>(params.matrix.bias, x.channels())
+            .map(drop)
+    }
+
+    pub(in crate::ops) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<DepthwiseConv2dHalfParams>()?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let ((window, span), from, [_, width, c]) = (params.window(x)?, size(x)?, size(y)?);
+        let weights = op.weights(params.matrix.weights, span)?;
+        let bias = op.weights(params.matrix.bias, c)?;
+        let clamp = clamp(params.matrix.min, params.matrix.max)?;
+        let [x, y] = op.tensors(arena, [x, y])?;
+        let (x, y) = (image(arena::typed(x)?, from), arena::typed(y)?);
+        kernels::depthwise_conv2d(&x, &window, weights, bias, clamp, y, width);
+        Ok(())
+    }
 }

@@ -1,11 +1,11 @@
-//! Embedding: tokens `[n, 1]` int32, output `[n, channels]` int8 or int16: rows of a table of int8 weights, each with a
-//! scale of its own. A number that the table does not have gives a row of zeros.
+//! Embedding: tokens `[n, 1]` int32, output `[n, channels]` int8, int16 or half: rows of a table. An integer table has int8
+//! weights and a scale for each row. A token that the table does not have gives a row of zeros.
 
-use super::arena::{self, ValuesMut};
-use super::linear::check_clamp;
+use super::activations::check_clamp;
+use super::arena::{self, Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
-use crate::kernels::embedding::{Table, look_up};
+use crate::kernels::int::embedding::{Table, look_up};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Embedding.
@@ -42,17 +42,21 @@ impl EmbeddingParams {
     }
 }
 
-pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    let params = op.params::<EmbeddingParams>()?;
+/// One token for each row of the output, which is returned.
+fn check_tokens<'a>(op: &OpView<'a>) -> Result<&'a TensorRecord, OpError> {
     let (tokens, y) = (op.input(0)?, op.output()?);
     require(op.input_count() == 1, OpError::MissingTensor)?;
     require(tokens.dtype() == DType::I32, OpError::WrongType)?;
-    check_clamp(y.dtype(), params.min, params.max)?;
-    require(
-        tokens.channels() == 1 && tokens.rows() == y.rows(),
-        OpError::WrongShape,
-    )?;
+    let fits = tokens.channels() == 1 && tokens.rows() == y.rows();
+    require(fits, OpError::WrongShape)?;
     op.require_disjoint(&[tokens, y])?;
+    Ok(y)
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    let params = op.params::<EmbeddingParams>()?;
+    let y = check_tokens(op)?;
+    check_clamp(y.dtype(), params.min, params.max)?;
     require(params.left_shift < 32, OpError::BadParams)?;
     params.table(op, y).map(drop)
 }
@@ -62,9 +66,46 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let table = op.params::<EmbeddingParams>()?.table(op, y)?;
     let [tokens, y_bytes] = op.tensors(arena, [tokens, y])?;
     let tokens = arena::typed::<i32>(tokens)?;
-    match arena::values_mut(y_bytes, y)? {
-        ValuesMut::I8(y) => look_up(tokens, &table, y),
-        ValuesMut::I16(y) => look_up(tokens, &table, y),
-    }
+    let y = arena::values(y_bytes, y)?;
+    by_width!(y => look_up(tokens, &table, y));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_half;
+    use super::{OpError, OpView, arena, check_tokens};
+    use crate::f16;
+    use crate::kernels::half::elementwise::look_up;
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Embedding in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct EmbeddingHalfParams {
+        /// float16 `[tokens, channels]`; offset in the weights section.
+        pub table: u32,
+        /// Number of rows in the table.
+        pub tokens: u32,
+    }
+
+    impl EmbeddingHalfParams {
+        fn table<'a>(&self, op: &OpView<'a>) -> Result<&'a [f16], OpError> {
+            let len = op.output()?.channels().checked_mul(self.tokens as usize);
+            op.weights(self.table, len.ok_or(OpError::BadParams)?)
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_half(check_tokens(op)?)?;
+        op.params::<EmbeddingHalfParams>()?.table(op).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let channels = op.output()?.channels();
+        let table = op.params::<EmbeddingHalfParams>()?.table(op)?;
+        let [tokens, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        look_up(arena::typed(tokens)?, table, channels, arena::typed(y)?);
+        Ok(())
+    }
 }

@@ -1,14 +1,12 @@
-//! What channel and spatial attention need besides convolutions: MaxChannels and MeanChannels take `[rows, c]` to one value
-//! for each row, Gate multiplies `[rows, c]` with one factor for each channel or each row. int8 or int16, no scratch.
+//! Channel and spatial attention, without the convolutions: MaxChannels and MeanChannels reduce `[rows, c]` to one value for
+//! each row, Gate multiplies `[rows, c]` with one factor for each channel or each row. No scratch.
 
-use super::arena::{self, Values, ValuesMut};
-use super::elementwise::RequantizeParams;
-use super::linear::check_activations;
+use super::activations::check_activations;
+use super::arena::{self, Values, by_width};
+use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
-use crate::format::{DType, TensorRecord};
-use crate::kernels::elementwise::Rescale;
-use crate::kernels::pool::{gate_channels, gate_rows, max_channels, mean_channels};
-use crate::kernels::requantize::Activation;
+use crate::format::DType;
+use crate::kernels::int::pool::{gate_channels, gate_rows, max_channels, mean_channels};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of MeanChannels: the multiplier also divides by the number of channels.
@@ -46,9 +44,9 @@ pub(super) fn run_max_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpEr
     let (x, y) = (op.input(0)?, op.output()?);
     let channels = x.channels();
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => max_channels(x, channels, y),
-        (Values::I16(x), ValuesMut::I16(y)) => max_channels(x, channels, y),
+    match (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?) {
+        (Values::I8(x), Values::I8(y)) => max_channels(x, channels, y),
+        (Values::I16(x), Values::I16(y)) => max_channels(x, channels, y),
         _ => return Err(OpError::WrongType),
     }
     Ok(())
@@ -68,13 +66,21 @@ pub(super) fn run_mean_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpE
         op.params::<MeanChannelsParams>()?.rescale(x, y),
     );
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => mean_channels(x, channels, &by, y),
-        (Values::I8(x), ValuesMut::I16(y)) => mean_channels(x, channels, &by, y),
-        (Values::I16(x), ValuesMut::I8(y)) => mean_channels(x, channels, &by, y),
-        (Values::I16(x), ValuesMut::I16(y)) => mean_channels(x, channels, &by, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => mean_channels(x, channels, &by, y));
     Ok(())
+}
+
+/// One factor for each row or each channel.
+fn check_factors(op: &OpView, per_row: u32) -> Result<(), OpError> {
+    let (x, gate, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let factors = match per_row {
+        0 => x.channels(),
+        1 => x.rows(),
+        _ => return Err(OpError::BadParams),
+    };
+    let fits = gate.len() == factors && x.len() == y.len() && op.input_count() == 2;
+    require(fits, OpError::WrongShape)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
@@ -83,66 +89,82 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     op.require_disjoint(&[x, gate, y])?;
     require(gate.dtype() != DType::I32, OpError::WrongType)?;
     let params = op.params::<GateParams>()?;
-    let factors = match params.per_row {
-        0 => x.channels(),
-        1 => x.rows(),
-        _ => return Err(OpError::BadParams),
-    };
-    let fits = gate.len() == factors && x.len() == y.len() && op.input_count() == 2;
-    require(fits, OpError::WrongShape)?;
+    check_factors(op, params.per_row)?;
     params.rescale.check(y)
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<GateParams>()?;
     let (x, gate, y) = (op.input(0)?, op.input(1)?, op.output()?);
-    let product = Product {
-        zero_points: [x.zero_point, gate.zero_point],
-        rows_of: (params.per_row == 1).then_some(x.channels()),
-        by: params.rescale.rescale(x, y),
-    };
+    let by = params.rescale.rescale(x, y);
+    let (zero, gate_zero, channels) = (x.zero_point, gate.zero_point, x.channels());
     let [x_bytes, gate_bytes, y_bytes] = op.tensors(arena, [x, gate, y])?;
-    let x_values = arena::values(x_bytes, x)?;
-    match (x_values, arena::values(gate_bytes, gate)?) {
-        (Values::I8(x), Values::I8(gate)) => product.run(x, gate, y_bytes, y),
-        (Values::I8(x), Values::I16(gate)) => product.run(x, gate, y_bytes, y),
-        (Values::I16(x), Values::I8(gate)) => product.run(x, gate, y_bytes, y),
-        (Values::I16(x), Values::I16(gate)) => product.run(x, gate, y_bytes, y),
+    let (x, gate) = (arena::values(x_bytes, x)?, arena::values(gate_bytes, gate)?);
+    let y = arena::values(y_bytes, y)?;
+    if params.per_row == 1 {
+        by_width!(x, gate, y => gate_rows((x, zero), (gate, gate_zero), channels, &by, y));
+    } else {
+        by_width!(x, gate, y => gate_channels((x, zero), (gate, gate_zero), &by, y));
     }
+    Ok(())
 }
 
-struct Product {
-    zero_points: [i32; 2],
-    /// Channels of a row, where each row has its own factor.
-    rows_of: Option<usize>,
-    by: Rescale,
-}
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_tensors;
+    use super::{OpError, OpView, arena, check_factors, require};
+    use crate::f16;
+    use crate::kernels::half::image::{gate, max_channels, mean_channels};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-impl Product {
-    fn run<X: Activation, G: Activation>(
-        &self,
-        x: &[X],
-        gate: &[G],
-        y_bytes: &mut [u8],
-        y: &TensorRecord,
-    ) -> Result<(), OpError> {
-        match arena::values_mut(y_bytes, y)? {
-            ValuesMut::I8(y) => self.multiply(x, gate, y),
-            ValuesMut::I16(y) => self.multiply(x, gate, y),
-        }
+    /// Parameters of Gate in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct GateHalfParams {
+        /// Multiplied last.
+        pub factor: f32,
+        /// 1: one factor for each row; 0: one for each channel.
+        pub per_row: u32,
+    }
+
+    /// MaxChannels and MeanChannels.
+    pub(in crate::ops) fn check_channels(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let fits = op.input(0)?.rows() == op.output()?.len();
+        require(fits, OpError::WrongShape)?;
+        op.params::<[u8; 0]>().map(drop)
+    }
+
+    /// The rows and the result.
+    fn operands<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<[&'t mut [f16]; 2], OpError> {
+        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        Ok([arena::typed(x)?, arena::typed(y)?])
+    }
+
+    pub(in crate::ops) fn run_max_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let [x, y] = operands(op, arena)?;
+        max_channels(x, op.input(0)?.channels(), y);
         Ok(())
     }
 
-    fn multiply<X: Activation, G: Activation, Y: Activation>(
-        &self,
-        x: &[X],
-        gate: &[G],
-        y: &mut [Y],
-    ) {
-        let [zero, gate_zero] = self.zero_points;
-        match self.rows_of {
-            Some(channels) => gate_rows((x, zero), (gate, gate_zero), channels, &self.by, y),
-            None => gate_channels((x, zero), (gate, gate_zero), &self.by, y),
-        }
+    pub(in crate::ops) fn run_mean_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let [x, y] = operands(op, arena)?;
+        mean_channels(x, op.input(0)?.channels(), y);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 2)?;
+        check_factors(op, op.params::<GateHalfParams>()?.per_row)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<GateHalfParams>()?;
+        let x = op.input(0)?;
+        let channels = x.channels();
+        let [x, factors, y] = op.tensors(arena, [x, op.input(1)?, op.output()?])?;
+        let (x, factors, y) = (arena::typed(x)?, arena::typed(factors)?, arena::typed(y)?);
+        gate(x, factors, channels, params.per_row == 1, params.factor, y);
+        Ok(())
     }
 }

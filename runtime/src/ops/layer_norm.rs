@@ -1,10 +1,10 @@
-//! LayerNorm: input `[rows, n]` int8 or int16, output the same shape in either width; no scratch.
+//! LayerNorm and RmsNorm: input `[rows, n]`, output the same shape, int8 or int16 each, or half. No scratch.
 
-use super::arena::{self, Values, ValuesMut};
-use super::linear::{check_activations, check_clamp};
+use super::activations::{check_activations, check_clamp};
+use super::arena::{self, Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::TensorRecord;
-use crate::kernels::layer_norm::{LayerNorm, MAX_CHANNELS, MAX_MULTIPLIER_BITS, layer_norm};
+use crate::kernels::int::layer_norm::{LayerNorm, MAX_CHANNELS, MAX_MULTIPLIER_BITS, layer_norm};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of LayerNorm; offsets in the weights section.
@@ -66,11 +66,59 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let norm = op.params::<LayerNormParams>()?.norm(op, x, y)?;
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => layer_norm(x, &norm, y),
-        (Values::I8(x), ValuesMut::I16(y)) => layer_norm(x, &norm, y),
-        (Values::I16(x), ValuesMut::I8(y)) => layer_norm(x, &norm, y),
-        (Values::I16(x), ValuesMut::I16(y)) => layer_norm(x, &norm, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => layer_norm(x, &norm, y));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_same;
+    use super::{OpError, OpView, arena, require};
+    use crate::kernels::half::layer_norm::{LayerNorm, layer_norm};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of LayerNorm in half precision; offsets in the weights section.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct LayerNormHalfParams {
+        /// f32 `[n]`.
+        pub gamma: u32,
+        /// f32 `[n]`.
+        pub beta: u32,
+        /// Added to the variance; finite, not below 0.
+        pub epsilon: f32,
+        /// 1: subtract the row's mean (LayerNorm); 0: do not (RmsNorm).
+        pub centre: u32,
+    }
+
+    impl LayerNormHalfParams {
+        fn norm<'a>(&self, op: &OpView<'a>) -> Result<LayerNorm<'a>, OpError> {
+            let channels = op.output()?.channels();
+            require(
+                self.centre <= 1 && self.epsilon.is_finite() && self.epsilon >= 0.0,
+                OpError::BadParams,
+            )?;
+            Ok(LayerNorm {
+                gamma: op.weights(self.gamma, channels)?,
+                beta: op.weights(self.beta, channels)?,
+                epsilon: self.epsilon,
+                centre: self.centre == 1,
+            })
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_same(op, 1)?;
+        let same = op.input(0)?.channels() == op.output()?.channels();
+        require(same, OpError::WrongShape)?;
+        op.params::<LayerNormHalfParams>()?.norm(op).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let norm = op.params::<LayerNormHalfParams>()?.norm(op)?;
+        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        layer_norm(arena::typed(x)?, &norm, arena::typed(y)?);
+        Ok(())
+    }
 }

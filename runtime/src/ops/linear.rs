@@ -1,11 +1,13 @@
-//! Linear: input `[rows, in]` int8 or int16, output `[rows, out]` int8 or int16, scratch int16 `[in]` in pair order.
+//! Linear: input `[rows, in]`, output `[rows, out]`. Integer: int8 or int16 each, scratch int16 `[in]` in pair order. Half:
+//! scratch f32 `[in]`.
 
-use super::arena::{self, Values, ValuesMut};
+use super::activations::{check_activations, check_clamp};
+use super::arena::{self, Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
-use crate::kernels::dot::{packed_len, pairs_len};
-use crate::kernels::linear::{Matrix, linear};
-use crate::kernels::requantize::Output;
+use crate::kernels::int::dot::{packed_len, pairs_len};
+use crate::kernels::int::linear::{Matrix, linear};
+use crate::kernels::int::requantize::Output;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Linear, and of the matrix inside a convolution.
@@ -65,25 +67,6 @@ impl LinearParams {
     }
 }
 
-/// Results must fit the output's type.
-pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpError> {
-    let (low, high): (i32, i32) = match dtype {
-        DType::I8 => (i8::MIN.into(), i8::MAX.into()),
-        DType::I16 => (i16::MIN.into(), i16::MAX.into()),
-        DType::I32 | DType::F16 => return Err(OpError::WrongType),
-    };
-    require(low <= min && min <= max && max <= high, OpError::BadParams)
-}
-
-/// Input and output of an operator that reads and writes activations of either width.
-pub(super) fn check_activations(op: &OpView) -> Result<(), OpError> {
-    let (x, y) = (op.input(0)?, op.output()?);
-    require(
-        x.dtype() != DType::I32 && y.dtype() != DType::I32,
-        OpError::WrongType,
-    )
-}
-
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
@@ -103,11 +86,66 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let output = params.output(op, y)?;
     let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let pairs = arena::first::<i16>(scratch, pairs_len(k))?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => linear(x, k, &matrix, &output, pairs, y),
-        (Values::I8(x), ValuesMut::I16(y)) => linear(x, k, &matrix, &output, pairs, y),
-        (Values::I16(x), ValuesMut::I8(y)) => linear(x, k, &matrix, &output, pairs, y),
-        (Values::I16(x), ValuesMut::I16(y)) => linear(x, k, &matrix, &output, pairs, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => linear(x, k, &matrix, &output, pairs, y));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_tensors, clamp, packed, scratch};
+    use super::{OpError, OpView, arena, require};
+    use crate::kernels::half::linear::{Matrix, linear};
+    use crate::kernels::half::packed_len;
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Linear in half precision, and of the matrix inside a convolution. Offsets count in the weights section.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct LinearHalfParams {
+        /// float16 `[out, in]`, packed as [`crate::kernels::half::packed_len`] says.
+        pub weights: u32,
+        /// f32 `[out]`.
+        pub bias: u32,
+        /// Smallest result, at least -65504.
+        pub min: f32,
+        /// Largest result, at most 65504.
+        pub max: f32,
+    }
+
+    impl LinearHalfParams {
+        pub(in crate::ops) fn matrix<'a>(
+            &self,
+            op: &OpView<'a>,
+            out: usize,
+            k: usize,
+        ) -> Result<Matrix<'a>, OpError> {
+            Ok(Matrix {
+                weights: packed(op, self.weights, packed_len(out, k))?,
+                bias: op.weights(self.bias, out)?,
+            })
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        require(x.rows() == y.rows(), OpError::WrongShape)?;
+        let params = op.params::<LinearHalfParams>()?;
+        clamp(params.min, params.max)?;
+        params.matrix(op, y.channels(), x.channels())?;
+        scratch(op, x.channels()).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<LinearHalfParams>()?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let k = x.channels();
+        let matrix = params.matrix(op, y.channels(), k)?;
+        let clamp = clamp(params.min, params.max)?;
+        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, k)?])?;
+        let wide = arena::typed::<f32>(wide)?;
+        linear(arena::typed(x)?, k, &matrix, clamp, wide, arena::typed(y)?);
+        Ok(())
+    }
 }

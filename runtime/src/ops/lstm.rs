@@ -1,22 +1,22 @@
-//! Lstm: input `x: [t, in]` int8 or int16, output `y: [t, hidden]` int16 Q15, cell `c: [hidden]` int16; scratch int32: the
-//! cell in Q16 as the steps use it, then input and state in pair order.
+//! Lstm: input `x: [t, in]`, output `y: [t, hidden]`, cell `c: [hidden]`. Integer: `x` int8 or int16, `y` int16 Q15, `c` int16;
+//! scratch int32: the cell in Q16, then input and state in pair order. Half: scratch f32 for input, state and cell.
 //!
-//! On a stream `h: [hidden]` int16 Q15 and `c` are state tensors, inputs 1 and 2, that every run carries on. Over a whole
-//! sequence `c` is a second output; the run starts from zero, or from `h` and `c` in inputs 1 and 2, and may go
-//! backwards.
+//! On a stream `h: [hidden]` and `c` are state tensors, inputs 1 and 2, that every run carries on. Over a whole sequence `c` is
+//! a second output; the run starts from zero, or from `h` and `c` in inputs 1 and 2, and may go backwards.
 
-use super::arena::{self, Values};
-use super::gru::{RecurrentSide, Start};
+use super::arena::{self, Values, by_width};
+use super::recurrent::{RecurrentSide, Start, check_layer, kept};
 use super::{OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
-use crate::kernels::dot::pairs_len;
-use crate::kernels::gates::Side;
-use crate::kernels::lstm::step;
-use crate::kernels::requantize::{Activation, requantize};
+use crate::format::DType;
+use crate::kernels::int::dot::pairs_len;
+use crate::kernels::int::gates::Side;
+use crate::kernels::int::lstm::step;
+use crate::kernels::int::requantize::{Activation, requantize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Gates of an Lstm.
 const GATES: usize = 4;
+/// `h` and `c`.
+const STATES: usize = 2;
 
 /// Parameters of Lstm.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -36,7 +36,7 @@ pub struct LstmParams {
     pub cell_out: CellScale,
 }
 
-/// Change of scale of an Lstm's cell; see [`crate::kernels::requantize`].
+/// Change of scale of an Lstm's cell; see [`crate::kernels::int::requantize`].
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CellScale {
@@ -46,63 +46,20 @@ pub struct CellScale {
     pub left_shift: u32,
 }
 
-fn cell<'a>(op: &OpView<'a>, start: Start) -> Result<&'a TensorRecord, OpError> {
-    match start {
-        Start::Last => op.input(2),
-        Start::Zero | Start::Given => op.output_at(1),
-    }
-}
-
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<LstmParams>()?;
     let start = Start::from_code(params.start)?;
-    let (x, y, c) = (op.input(0)?, op.output()?, cell(op, start)?);
+    check_layer(op, start, params.reverse, STATES)?;
+    let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
+    let known = x.dtype() != DType::I32 && y.dtype() == DType::I16 && c.dtype() == DType::I16;
+    require(known, OpError::WrongType)?;
+    let single = start != Start::Last || y.rows() == 1;
+    require(single, OpError::WrongShape)?;
     let hidden = y.channels();
-    let kept = start == Start::Last;
-    require(params.reverse <= u32::from(!kept), OpError::BadParams)?;
-    require(
-        x.dtype() != DType::I32 && y.dtype() == DType::I16 && c.dtype() == DType::I16,
-        OpError::WrongType,
-    )?;
-    require(
-        y.rows() == x.rows() && c.len() == hidden && (!kept || y.rows() == 1),
-        OpError::WrongShape,
-    )?;
-    require(
-        (c.storage() == Storage::State) == kept,
-        OpError::WrongStorage,
-    )?;
-    op.require_disjoint(&[x, y, c])?;
-    match start {
-        Start::Zero => require(op.input_count() == 1, OpError::MissingTensor)?,
-        Start::Last | Start::Given => {
-            let (h0, c0) = (op.input(1)?, op.input(2)?);
-            require(
-                h0.dtype() == DType::I16 && c0.dtype() == DType::I16,
-                OpError::WrongType,
-            )?;
-            require(
-                h0.len() == hidden && c0.len() == hidden,
-                OpError::WrongShape,
-            )?;
-            require(
-                !kept || h0.storage() == Storage::State,
-                OpError::WrongStorage,
-            )?;
-            op.require_disjoint(&[x, y, h0, c0])?;
-            op.require_disjoint(&[y, h0, c])?;
-            if !kept {
-                op.require_disjoint(&[c0, c])?;
-            }
-        }
-    }
     params.input.side(op, GATES, x.channels(), hidden)?;
     params.recurrent.side(op, GATES, hidden, hidden)?;
-    let scales = [params.cell_in, params.cell_out];
-    require(
-        scales.iter().all(|scale| scale.left_shift < 32),
-        OpError::BadParams,
-    )?;
+    let in_range = params.cell_in.left_shift < 32 && params.cell_out.left_shift < 32;
+    require(in_range, OpError::BadParams)?;
     op.scratch(DType::I32, scratch_len(x.channels(), hidden))
         .map(drop)
 }
@@ -115,7 +72,7 @@ fn scratch_len(k: usize, hidden: usize) -> usize {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<LstmParams>()?;
     let start = Start::from_code(params.start)?;
-    let (x, y, c) = (op.input(0)?, op.output()?, cell(op, start)?);
+    let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
     let (k, hidden) = (x.channels(), y.channels());
     let layer = Layer {
         input: params.input.side(op, GATES, k, hidden)?,
@@ -136,24 +93,22 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     for (cell, &c) in cell.iter_mut().zip(&*c) {
         *cell = scaled(c.into(), params.cell_in);
     }
-    match arena::values(x_bytes, x)? {
-        Values::I8(x) => layer.run(x, k, y, cell, pairs),
-        Values::I16(x) => layer.run(x, k, y, cell, pairs),
-    }
+    let x = arena::values(x_bytes, x)?;
+    by_width!(x => layer.run(x, k, y, cell, pairs));
     for (c, &cell) in c.iter_mut().zip(&*cell) {
         *c = scaled(cell, params.cell_out).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     }
     if start == Start::Last {
         let [y, h] = op.tensors(arena, [op.output()?, op.input(1)?])?;
-        h.iter_mut().zip(&*y).for_each(|(h, y)| *h = *y);
+        arena::copy(y, h);
     }
     Ok(())
 }
 
-/// Puts the state that the run starts from where the first step looks for it: into the first row of the result and
-/// into the cell.
+/// Puts the state that the run starts from where the first step reads it: into the first row of the result and into
+/// the cell.
 fn begin(op: &OpView, start: Start, reverse: bool, arena: &mut [u8]) -> Result<(), OpError> {
-    let (y, c) = (op.output()?, cell(op, start)?);
+    let (y, c) = (op.output()?, kept(op, start, STATES)?);
     let row_len = y.channels() * size_of::<i16>();
     let first = |y: &mut [u8]| {
         if reverse {
@@ -174,7 +129,7 @@ fn begin(op: &OpView, start: Start, reverse: bool, arena: &mut [u8]) -> Result<(
     }
     if start == Start::Given {
         let [c0, c] = op.tensors(arena, [op.input(2)?, c])?;
-        c.iter_mut().zip(&*c0).for_each(|(c, x)| *c = *x);
+        arena::copy(c0, c);
     }
     let [y, h] = op.tensors(arena, [y, op.input(1)?])?;
     let at = first(y);
@@ -190,8 +145,8 @@ struct Layer<'w> {
 }
 
 impl Layer<'_> {
-    /// Steps over the rows of `x`. The state of a step stands in the row of `y` that it computes: each step first takes
-    /// over the row of the step before.
+    /// Steps over the rows of `x`. Each step finds its state in the row of `y` that it computes: the row of the step before
+    /// is copied there first.
     fn run<X: Activation>(
         &self,
         x: &[X],
@@ -219,5 +174,60 @@ impl Layer<'_> {
                 step(x, &self.input, &self.recurrent, h, c, pairs);
             }
         }
+    }
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::scratch;
+    use super::super::gru::half::GruHalfParams;
+    use super::super::recurrent::half::{begin, check_types, rows, sides};
+    use super::{GATES, OpError, OpView, STATES, Start, arena, check_layer, kept};
+    use crate::kernels::half::lstm::step;
+    use crate::kernels::half::{Clamp, narrow};
+
+    /// Parameters of Lstm in half precision: those of Gru.
+    pub type LstmHalfParams = GruHalfParams;
+
+    /// f32 elements of an Lstm's scratch.
+    fn scratch_len(k: usize, hidden: usize) -> usize {
+        k.saturating_add(hidden.saturating_mul(2))
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        let params = op.params::<LstmHalfParams>()?;
+        let start = Start::from_code(params.start)?;
+        check_layer(op, start, params.reverse, STATES)?;
+        check_types(op, kept(op, start, STATES)?)?;
+        sides(op, &params.input, &params.recurrent, GATES)?;
+        let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
+        scratch(op, scratch_len(k, hidden)).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<LstmHalfParams>()?;
+        let start = Start::from_code(params.start)?;
+        let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
+        let (k, hidden) = (x.channels(), y.channels());
+        let [input, recurrent] = sides(op, &params.input, &params.recurrent, GATES)?;
+        let wide = scratch(op, scratch_len(k, hidden))?;
+        begin(op, start, 1, wide, k, arena)?;
+        begin(op, start, 2, wide, k + hidden, arena)?;
+        let [x, y, c, wide_bytes] = op.tensors(arena, [x, y, c, wide])?;
+        let all = arena::first::<f32>(wide_bytes, scratch_len(k, hidden))?;
+        let short = OpError::ScratchTooSmall;
+        let (wide_x, rest) = all.split_at_mut_checked(k).ok_or(short)?;
+        let (wide_h, wide_c) = rest.split_at_mut_checked(hidden).ok_or(short)?;
+        let (x, y) = (arena::typed(x)?, arena::typed(y)?);
+        rows(x, y, [k, hidden], params.reverse == 1, wide_x, |x, y| {
+            step(x, &input, &recurrent, wide_h, wide_c, y);
+        });
+        narrow(wide_c, Clamp::NONE, arena::typed(c)?);
+        if start == Start::Last {
+            let [h, wide] = op.tensors(arena, [op.input(1)?, wide])?;
+            let wide = arena::typed::<f32>(wide)?.get(k..).unwrap_or(&[]);
+            narrow(wide, Clamp::NONE, arena::typed(h)?);
+        }
+        Ok(())
     }
 }

@@ -1,391 +1,338 @@
-//! The operators: for each family one file with its parameters in the file format, the checks that parsing
-//! makes, and the call of the kernel. The arithmetic itself is in [`crate::kernels`].
+//! The operators. A family is one file: its parameters in the file format, the checks that parsing makes, and the call of
+//! the kernel, for integer activations and (in its `half` module) for half precision. The arithmetic itself is in
+//! [`crate::kernels`].
 //!
-//! Parsing calls `OpView::check` once; running calls `OpView::run`. Both read the same parameters through
-//! the same accessors, so whatever `check` accepted `run` finds in place.
+//! Parsing calls `OpView::check` once; running calls `OpView::run`. Both read the same parameters through the same
+//! accessors: whatever `check` accepted, `run` finds in place. `operators!` below is the one list of operators.
 
+mod activations;
 mod additive;
 mod arena;
+mod arithmetic;
 mod attention;
-mod conv;
+mod conv1d;
 mod conv2d;
-mod elementwise;
 mod embedding;
 mod gate;
 mod gru;
-#[cfg(attn_half)]
-mod half;
+mod key_value;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod lut;
 mod pool;
+mod recurrent;
+mod rescale;
 mod rotary;
 mod rows;
+mod softmax;
 mod state;
 mod top_k;
+mod view;
 
 pub use additive::AdditiveAttentionParams;
+pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::AttentionParams;
-pub use conv::{Conv1dParams, DepthwiseConv1dParams};
+pub use conv1d::{Conv1dParams, DepthwiseConv1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
-pub use elementwise::{
-    AddConstantParams, AddParams, ConcatParams, LutParams, MeanRowsParams, MulParams,
-    RequantizeParams, SoftmaxParams, WideLutParams,
-};
 pub use embedding::EmbeddingParams;
 pub use gate::{GateParams, MeanChannelsParams};
-pub use gru::{GruParams, RecurrentSide, Start};
-#[cfg(attn_half)]
-pub use half::{
-    AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
-    Conv1dHalfParams, Conv2dHalfParams, ConvTranspose2dHalfParams, DepthwiseConv1dHalfParams,
-    DepthwiseConv2dHalfParams, EmbeddingHalfParams, GateHalfParams, GruHalfParams,
-    LayerNormHalfParams, LinearHalfParams, LstmHalfParams, LutHalfParams, MulHalfParams,
-    RecurrentHalfSide, RotaryHalfParams, TopKHalfParams,
-};
+pub use gru::GruParams;
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
+pub use lut::{LutParams, WideLutParams};
 pub use pool::{AveragePool2dParams, MaxPool2dParams};
+pub use recurrent::{RecurrentSide, Start};
+pub use rescale::{ConcatParams, MeanRowsParams, RequantizeParams};
 pub use rotary::RotaryParams;
 pub use rows::{ConstantParams, WeightedRowsParams};
+pub use softmax::SoftmaxParams;
 pub use top_k::TopKParams;
+pub use view::OpError;
+pub(crate) use view::OpView;
+use view::{in_place, require};
+#[cfg(attn_half)]
+pub use {
+    additive::half::AdditiveAttentionHalfParams,
+    arithmetic::half::{AddConstantHalfParams, AddHalfParams, MulHalfParams},
+    attention::half::AttentionHalfParams,
+    conv1d::half::{Conv1dHalfParams, DepthwiseConv1dHalfParams},
+    conv2d::half::{Conv2dHalfParams, ConvTranspose2dHalfParams, DepthwiseConv2dHalfParams},
+    embedding::half::EmbeddingHalfParams,
+    gate::half::GateHalfParams,
+    gru::half::GruHalfParams,
+    layer_norm::half::LayerNormHalfParams,
+    linear::half::LinearHalfParams,
+    lstm::half::LstmHalfParams,
+    lut::half::LutHalfParams,
+    recurrent::half::RecurrentHalfSide,
+    rotary::half::RotaryHalfParams,
+    top_k::half::TopKHalfParams,
+};
 
-use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
-use crate::model::Model;
-use core::fmt;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
-
-/// Why an operator cannot run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum OpError {
-    /// The code is none of [`OpKind`], or one that this runtime was built without.
-    UnknownKind,
-    /// A tensor that the operator needs is not named, or the number names none.
-    MissingTensor,
-    /// A tensor's element type is not one that the operator takes in this place.
-    WrongType,
-    /// Shapes do not fit each other or the parameters.
-    WrongShape,
-    /// A tensor that must be (or must not be) state is not (or is).
-    WrongStorage,
-    /// The scratch tensor is missing or too small.
-    ScratchTooSmall,
-    /// Parameters have another length than the operator's, or hold a value out of range.
-    BadParams,
-    /// Weights, biases, multipliers or a table lie outside the weights section or are misaligned.
-    WeightsOutOfBounds,
-    /// Tensors overlap that must not.
-    Overlap,
-}
-
-impl fmt::Display for OpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::UnknownKind => {
-                "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
-            }
-            Self::MissingTensor => "a tensor that it needs is missing",
-            Self::WrongType => "a tensor has the wrong element type",
-            Self::WrongShape => "shapes do not fit each other or the parameters",
-            Self::WrongStorage => "a tensor is state where it must not be, or is not where it must",
-            Self::ScratchTooSmall => "the scratch tensor is missing or too small",
-            Self::BadParams => "its parameters are of the wrong length or out of range",
-            Self::WeightsOutOfBounds => "its weights lie outside the weights section",
-            Self::Overlap => "its tensors overlap",
-        })
-    }
-}
-
-impl core::error::Error for OpError {}
-
-/// Whether every operator is built in, or only those of streaming keyword spotting.
+/// Whether every operator is linked, or only those of streaming keyword spotting.
 const ALL: bool = cfg!(feature = "all-operators");
 
-/// One operator of a model, with access to what its record points to.
-#[derive(Clone, Copy)]
-pub(crate) struct OpView<'a> {
-    model: Model<'a>,
-    record: &'a OpRecord,
-    /// Length of the sequence that is processed; see [`crate::format::RowRule`].
-    length: usize,
-}
-
-impl<'a> OpView<'a> {
-    pub(crate) fn new(model: Model<'a>, record: &'a OpRecord, length: usize) -> Self {
-        Self {
-            model,
-            record,
-            length,
-        }
-    }
-
-    /// Checks everything that [`Self::run`] relies on.
-    pub(crate) fn check(&self) -> Result<(), OpError> {
-        self.check_overlap()?;
-        #[cfg(attn_half)]
-        if self.is_half() {
-            return half::check(self);
-        }
-        match self.kind()? {
-            OpKind::Linear => linear::check(self),
-            OpKind::Conv1d => conv::check(self),
-            OpKind::DepthwiseConv1d if ALL => conv::check_depthwise(self),
-            OpKind::Gru => gru::check(self),
-            OpKind::Attention => attention::check(self),
-            OpKind::PushKeyValue => attention::check_push(self),
-            OpKind::Lut => elementwise::check_lut(self),
-            OpKind::Add if ALL => elementwise::check_add(self),
-            OpKind::Concat => elementwise::check_concat(self),
-            OpKind::Requantize => elementwise::check_requantize(self),
-            OpKind::Softmax if ALL => elementwise::check_softmax(self),
-            OpKind::ShiftRows => state::check_shift_rows(self),
-            OpKind::LayerNorm if ALL => layer_norm::check(self),
-            OpKind::MeanRows if ALL => elementwise::check_mean_rows(self),
-            OpKind::AddConstant if ALL => elementwise::check_add_constant(self),
-            OpKind::Mul if ALL => elementwise::check_mul(self),
-            OpKind::Embedding if ALL => embedding::check(self),
-            OpKind::Lstm if ALL => lstm::check(self),
-            OpKind::AdditiveAttention if ALL => additive::check(self),
-            OpKind::LastRow if ALL => state::check_last_row(self),
-            OpKind::TopK if ALL => top_k::check(self),
-            OpKind::Conv2d if ALL => conv2d::check(self),
-            OpKind::DepthwiseConv2d if ALL => conv2d::check_depthwise(self),
-            OpKind::ConvTranspose2d if ALL => conv2d::check_transposed(self),
-            OpKind::MaxPool2d if ALL => pool::check_max(self),
-            OpKind::AveragePool2d if ALL => pool::check_average(self),
-            OpKind::MaxChannels if ALL => gate::check_max_channels(self),
-            OpKind::MeanChannels if ALL => gate::check_mean_channels(self),
-            OpKind::Gate if ALL => gate::check(self),
-            OpKind::Constant if ALL => rows::check_constant(self),
-            OpKind::Rotary if ALL => rotary::check(self),
-            OpKind::WeightedRows if ALL => rows::check_weighted(self),
-            OpKind::ClearRows if ALL => rows::check_clear(self),
-            _ => Err(OpError::UnknownKind),
-        }
-    }
-
-    /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
-    pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
-        #[cfg(attn_half)]
-        if self.is_half() {
-            return half::run(self, arena);
-        }
-        match self.kind()? {
-            OpKind::Linear => linear::run(self, arena),
-            OpKind::Conv1d => conv::run(self, arena),
-            OpKind::DepthwiseConv1d if ALL => conv::run_depthwise(self, arena),
-            OpKind::Gru => gru::run(self, arena),
-            OpKind::Attention => attention::run(self, arena),
-            OpKind::PushKeyValue => attention::run_push(self, arena),
-            OpKind::Lut => elementwise::run_lut(self, arena),
-            OpKind::Add if ALL => elementwise::run_add(self, arena),
-            OpKind::Concat => elementwise::run_concat(self, arena),
-            OpKind::Requantize => elementwise::run_requantize(self, arena),
-            OpKind::Softmax if ALL => elementwise::run_softmax(self, arena),
-            OpKind::ShiftRows => state::run_shift_rows(self, arena),
-            OpKind::LayerNorm if ALL => layer_norm::run(self, arena),
-            OpKind::MeanRows if ALL => elementwise::run_mean_rows(self, arena),
-            OpKind::AddConstant if ALL => elementwise::run_add_constant(self, arena),
-            OpKind::Mul if ALL => elementwise::run_mul(self, arena),
-            OpKind::Embedding if ALL => embedding::run(self, arena),
-            OpKind::Lstm if ALL => lstm::run(self, arena),
-            OpKind::AdditiveAttention if ALL => additive::run(self, arena),
-            OpKind::LastRow if ALL => state::run_last_row(self, arena),
-            OpKind::TopK if ALL => top_k::run(self, arena),
-            OpKind::Conv2d if ALL => conv2d::run(self, arena),
-            OpKind::DepthwiseConv2d if ALL => conv2d::run_depthwise(self, arena),
-            OpKind::ConvTranspose2d if ALL => conv2d::run_transposed(self, arena),
-            OpKind::MaxPool2d if ALL => pool::run_max(self, arena),
-            OpKind::AveragePool2d if ALL => pool::run_average(self, arena),
-            OpKind::MaxChannels if ALL => gate::run_max_channels(self, arena),
-            OpKind::MeanChannels if ALL => gate::run_mean_channels(self, arena),
-            OpKind::Gate if ALL => gate::run(self, arena),
-            OpKind::Constant if ALL => rows::run_constant(self, arena),
-            OpKind::Rotary if ALL => rotary::run(self, arena),
-            OpKind::WeightedRows if ALL => rows::run_weighted(self, arena),
-            OpKind::ClearRows if ALL => rows::run_clear(self, arena),
-            _ => Err(OpError::UnknownKind),
-        }
-    }
-
-    /// True when the operator reads or writes a float16 tensor: then its half-precision form is meant, which takes no
-    /// others but counters and token numbers.
-    #[cfg(attn_half)]
-    fn is_half(&self) -> bool {
-        let mut tensors = self.record.inputs().chain(self.record.outputs());
-        tensors.any(|id| {
-            self.model
-                .tensor(id)
-                .is_some_and(|t| t.dtype() == DType::F16)
-        })
-    }
-
-    fn kind(&self) -> Result<OpKind, OpError> {
-        self.record.kind().ok_or(OpError::UnknownKind)
-    }
-
-    fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .inputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
-    }
-
-    fn input_count(&self) -> usize {
-        self.record.inputs().count()
-    }
-
-    fn output(&self) -> Result<&'a TensorRecord, OpError> {
-        self.output_at(0)
-    }
-
-    fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .outputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
-    }
-
-    /// The bytes of several tensors at once, each as far as it is in use in this run. They must not overlap.
-    fn tensors<'t, const N: usize>(
-        &self,
-        arena: &'t mut [u8],
-        records: [&TensorRecord; N],
-    ) -> Result<[&'t mut [u8]; N], OpError> {
-        let active = |tensor: &TensorRecord| {
-            if ALL {
-                self.model.active_range(tensor, self.length)
-            } else {
-                tensor.range()
-            }
-        };
-        arena
-            .get_disjoint_mut(records.map(active))
-            .map_err(|_| OpError::Overlap)
-    }
-
-    /// Rows of `tensor` that are in use in this run.
-    fn rows(&self, tensor: &TensorRecord) -> usize {
+/// `$call`, if the operators of the set are linked.
+macro_rules! linked {
+    (spotting, $call:expr) => {
+        $call
+    };
+    (all, $call:expr) => {
         if ALL {
-            self.model.active_rows(tensor, self.length)
+            $call
         } else {
-            tensor.rows()
+            Err(OpError::UnknownKind)
         }
-    }
+    };
+}
 
-    /// Of `all` rows, those in use in this run by rule number `rule`; 0 stands for no rule.
-    fn active(&self, rule: u32, all: usize) -> usize {
-        let rule = match rule {
-            0 => None,
-            number => self.model.row_rule(number as usize),
-        };
-        rule.map_or(all, |rule| rule.rows(self.length).min(all))
-    }
-
-    /// A rule named in parameters must exist and give all rows at the greatest length.
-    fn check_rows_rule(&self, rule: u32, all: usize) -> Result<(), OpError> {
-        let rows = match rule {
-            0 => Some(all),
-            number => self
-                .model
-                .row_rule(number as usize)
-                .map(|rule| rule.rows(self.model.max_length())),
-        };
-        require(rows == Some(all), OpError::BadParams)
-    }
-
-    fn require_disjoint(&self, tensors: &[&TensorRecord]) -> Result<(), OpError> {
-        let mut rest = tensors;
-        while let Some((first, others)) = rest.split_first() {
-            require(
-                !others.iter().any(|other| overlap(first, other)),
-                OpError::Overlap,
-            )?;
-            rest = others;
+/// Makes [`OpKind`] and the dispatch of `check` and `run` from one row for each operator: documentation, name, code in the
+/// file, the set in which it is linked, and `check` and `run` for integer and half-precision activations.
+macro_rules! operators {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident = $code:literal in $set:ident {
+            int: $check:path, $run:path;
+            half: $half_check:path, $half_run:path;
         }
-        Ok(())
-    }
+    )*) => {
+        /// What an operator computes. Its inputs, outputs and parameters are described in one file for each family.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[repr(u16)]
+        pub enum OpKind { $($(#[doc = $doc])+ $name = $code,)* }
 
-    /// The scratch tensor, which must hold at least `elements` of `dtype` at every length of the sequence.
-    fn scratch(&self, dtype: DType, elements: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
-        let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
-        if scratch.storage() != Storage::Arena
-            || scratch.dtype() != dtype
-            || scratch.rows_rule != 0
-            || scratch.len() < elements
-        {
-            return Err(OpError::ScratchTooSmall);
+        impl OpKind {
+            /// Every kind, in the order of the file's codes.
+            pub const ALL: &[OpKind] = &[$(OpKind::$name,)*];
+
+            /// The kind with this number in the file.
+            pub const fn from_code(code: u16) -> Option<Self> {
+                match code { $($code => Some(OpKind::$name),)* _ => None }
+            }
+
+            /// The operator's name, the same in IR, format, report and documentation.
+            pub const fn name(self) -> &'static str {
+                match self { $(OpKind::$name => stringify!($name),)* }
+            }
+
+            /// One sentence about the operator.
+            pub const fn doc(self) -> &'static str {
+                match self { $(OpKind::$name => concat!($($doc),+).trim_ascii(),)* }
+            }
         }
-        Ok(scratch)
-    }
 
-    fn params<P: FromBytes + Immutable + KnownLayout + ?Sized>(&self) -> Result<&'a P, OpError> {
-        let bytes = self
-            .model
-            .params(self.record.params, self.record.params_len)
-            .ok_or(OpError::BadParams)?;
-        P::ref_from_bytes(bytes).map_err(|_| OpError::BadParams)
-    }
-
-    /// `len` values of type `T` at byte `offset` of the weights section.
-    fn weights<T: FromBytes + Immutable + KnownLayout>(
-        &self,
-        offset: u32,
-        len: usize,
-    ) -> Result<&'a [T], OpError> {
-        self.model
-            .weights(offset, len)
-            .ok_or(OpError::WeightsOutOfBounds)
-    }
-
-    /// Outputs and scratch must not share bytes with each other or with an input, unless an output covers an
-    /// arena input exactly (in place): which operators can do that is for their own checks.
-    fn check_overlap(&self) -> Result<(), OpError> {
-        let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
-        let written = || {
-            self.record
-                .outputs()
-                .map(|id| (id, true))
-                .chain(self.record.scratch().map(|id| (id, false)))
-        };
-        for (at, (id, is_output)) in written().enumerate() {
-            let this = tensor(id)?;
-            for input in self.record.inputs() {
-                let other = tensor(input)?;
-                let in_place =
-                    is_output && this.range() == other.range() && other.storage() == Storage::Arena;
-                if overlap(this, other) && !in_place {
-                    return Err(OpError::Overlap);
+        impl OpView<'_> {
+            /// Checks everything that [`Self::run`] relies on.
+            pub(crate) fn check(&self) -> Result<(), OpError> {
+                self.check_overlap()?;
+                #[cfg(attn_half)]
+                if self.is_half() {
+                    return match self.kind()? {
+                        $(OpKind::$name => linked!($set, $half_check(self)),)*
+                    };
+                }
+                match self.kind()? {
+                    $(OpKind::$name => linked!($set, $check(self)),)*
                 }
             }
-            for (other, _) in written().skip(at + 1) {
-                if overlap(this, tensor(other)?) {
-                    return Err(OpError::Overlap);
+
+            /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
+            pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
+                #[cfg(attn_half)]
+                if self.is_half() {
+                    return match self.kind()? {
+                        $(OpKind::$name => linked!($set, $half_run(self, arena)),)*
+                    };
+                }
+                match self.kind()? {
+                    $(OpKind::$name => linked!($set, $run(self, arena)),)*
                 }
             }
         }
-        Ok(())
+    };
+}
+
+operators! {
+    /// Matrix times rows, plus bias.
+    Linear = 1 in spotting {
+        int: linear::check, linear::run;
+        half: linear::half::check, linear::half::run;
+    }
+    /// Convolution over time, channels last.
+    Conv1d = 2 in spotting {
+        int: conv1d::check, conv1d::run;
+        half: conv1d::half::check, conv1d::half::run;
+    }
+    /// Depthwise convolution over time.
+    DepthwiseConv1d = 3 in all {
+        int: conv1d::check_depthwise, conv1d::run_depthwise;
+        half: conv1d::half::check_depthwise, conv1d::half::run_depthwise;
+    }
+    /// Gated recurrent unit.
+    Gru = 4 in spotting {
+        int: gru::check, gru::run;
+        half: gru::half::check, gru::half::run;
+    }
+    /// Softmax attention over keys and values.
+    Attention = 5 in spotting {
+        int: attention::check, attention::run;
+        half: attention::half::check, attention::half::run;
+    }
+    /// Elementwise function through a table.
+    Lut = 6 in spotting {
+        int: lut::check, lut::run;
+        half: lut::half::check, lut::half::run;
+    }
+    /// Elementwise sum.
+    Add = 7 in all {
+        int: arithmetic::check_add, arithmetic::run_add;
+        half: arithmetic::half::check_add, arithmetic::half::run_add;
+    }
+    /// Join along channels.
+    Concat = 8 in spotting {
+        int: rescale::check_concat, rescale::run_concat;
+        half: rescale::half::check_concat, rescale::half::run_concat;
+    }
+    /// Softmax over channels.
+    Softmax = 9 in all {
+        int: softmax::check, softmax::run;
+        half: softmax::half::check, softmax::half::run;
+    }
+    /// Appends rows to a state tensor and drops the oldest.
+    ShiftRows = 10 in spotting {
+        int: state::check_shift_rows, state::run_shift_rows;
+        half: state::check_shift_rows, state::run_shift_rows;
+    }
+    /// Writes keys and values into an attention window.
+    PushKeyValue = 11 in spotting {
+        int: key_value::check, key_value::run;
+        half: key_value::half::check, key_value::half::run;
+    }
+    /// Change of scale, zero point or integer width.
+    Requantize = 12 in spotting {
+        int: rescale::check_requantize, rescale::run_requantize;
+        half: rescale::half::check_copy, rescale::half::run_copy;
+    }
+    /// Normalisation of every row.
+    LayerNorm = 13 in all {
+        int: layer_norm::check, layer_norm::run;
+        half: layer_norm::half::check, layer_norm::half::run;
+    }
+    /// Mean over rows.
+    MeanRows = 14 in all {
+        int: rescale::check_mean_rows, rescale::run_mean_rows;
+        half: rescale::half::check_mean_rows, rescale::half::run_mean_rows;
+    }
+    /// Sum with a constant tensor.
+    AddConstant = 15 in all {
+        int: arithmetic::check_add_constant, arithmetic::run_add_constant;
+        half: arithmetic::half::check_add_constant, arithmetic::half::run_add_constant;
+    }
+    /// Elementwise product.
+    Mul = 16 in all {
+        int: arithmetic::check_mul, arithmetic::run_mul;
+        half: arithmetic::half::check_mul, arithmetic::half::run_mul;
+    }
+    /// Rows of a table, by token number.
+    Embedding = 17 in all {
+        int: embedding::check, embedding::run;
+        half: embedding::half::check, embedding::half::run;
+    }
+    /// Long short-term memory.
+    Lstm = 18 in all {
+        int: lstm::check, lstm::run;
+        half: lstm::half::check, lstm::half::run;
+    }
+    /// The last row of a sequence of variable length.
+    LastRow = 19 in all {
+        int: state::check_last_row, state::run_last_row;
+        half: state::check_last_row, state::run_last_row;
+    }
+    /// The best outputs of a layer, with their log-probabilities.
+    TopK = 20 in all {
+        int: top_k::check, top_k::run;
+        half: top_k::half::check, top_k::half::run;
+    }
+    /// Attention by a small network: scores are sums of tanh.
+    AdditiveAttention = 21 in all {
+        int: additive::check, additive::run;
+        half: additive::half::check, additive::half::run;
+    }
+    /// Convolution over an image, channels last.
+    Conv2d = 32 in all {
+        int: conv2d::check, conv2d::run;
+        half: conv2d::half::check, conv2d::half::run;
+    }
+    /// Depthwise convolution over an image.
+    DepthwiseConv2d = 33 in all {
+        int: conv2d::check_depthwise, conv2d::run_depthwise;
+        half: conv2d::half::check_depthwise, conv2d::half::run_depthwise;
+    }
+    /// Transposed convolution over an image.
+    ConvTranspose2d = 34 in all {
+        int: conv2d::check_transposed, conv2d::run_transposed;
+        half: conv2d::half::check_transposed, conv2d::half::run_transposed;
+    }
+    /// Largest value under a window that moves over an image.
+    MaxPool2d = 35 in all {
+        int: pool::check_max, pool::run_max;
+        half: pool::half::check, pool::half::run_max;
+    }
+    /// Mean under a window that moves over an image.
+    AveragePool2d = 36 in all {
+        int: pool::check_average, pool::run_average;
+        half: pool::half::check, pool::half::run_average;
+    }
+    /// Largest value of every row.
+    MaxChannels = 37 in all {
+        int: gate::check_max_channels, gate::run_max_channels;
+        half: gate::half::check_channels, gate::half::run_max_channels;
+    }
+    /// Mean of every row.
+    MeanChannels = 38 in all {
+        int: gate::check_mean_channels, gate::run_mean_channels;
+        half: gate::half::check_channels, gate::half::run_mean_channels;
+    }
+    /// Product with one factor for each channel or each row.
+    Gate = 39 in all {
+        int: gate::check, gate::run;
+        half: gate::half::check, gate::half::run;
+    }
+    /// A tensor that is always the same.
+    Constant = 48 in all {
+        int: rows::check_constant, rows::run_constant;
+        half: rows::check_constant, rows::run_constant;
+    }
+    /// Rotary positions.
+    Rotary = 49 in all {
+        int: rotary::check, rotary::run;
+        half: rotary::half::check, rotary::half::run;
+    }
+    /// Weighted sums of rows.
+    WeightedRows = 50 in all {
+        int: rows::check_weighted, rows::run_weighted;
+        half: rows::half::check_weighted, rows::half::run_weighted;
+    }
+    /// The rows of a sequence, and zeros in place of its padding.
+    ClearRows = 51 in all {
+        int: rows::check_clear, rows::run_clear;
+        half: rows::check_clear, rows::run_clear;
     }
 }
 
-/// True when both tensors name exactly the same bytes.
-fn in_place(a: &TensorRecord, b: &TensorRecord) -> bool {
-    a.offset == b.offset && a.byte_len() == b.byte_len()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn overlap(a: &TensorRecord, b: &TensorRecord) -> bool {
-    let (a, b) = (a.range(), b.range());
-    a.start < b.end && b.start < a.end
-}
-
-fn require(condition: bool, error: OpError) -> Result<(), OpError> {
-    if condition { Ok(()) } else { Err(error) }
+    #[test]
+    fn kinds_round_trip_through_their_codes_in_ascending_order() {
+        for &kind in OpKind::ALL {
+            assert_eq!(OpKind::from_code(kind as u16), Some(kind));
+        }
+        assert_eq!(OpKind::from_code(0), None);
+        assert!(OpKind::ALL.is_sorted_by_key(|&kind| kind as u16));
+    }
 }

@@ -1,13 +1,13 @@
-//! MaxPool2d and AveragePool2d: input `[h, w, c]` int8 or int16, output `[h_out, w_out, c]`. No scratch. MaxPool2d passes values
-//! on as they are, so its output has the input's type (and is meant to have its scale). Padding is smaller than the window, so
-//! that some pixel is always under it; it never is the largest value, and counts as 0.0 in an average.
+//! MaxPool2d and AveragePool2d: input `[h, w, c]`, output `[h_out, w_out, c]`. No scratch. MaxPool2d copies values, so its
+//! output has the input's type and scale. Padding is smaller than the window: some pixel is always under it. Padding is
+//! never the largest value, and counts as 0.0 in an average.
 
-use super::arena::{self, Values, ValuesMut};
+use super::activations::check_activations;
+use super::arena::{self, Values, by_width};
 use super::conv2d::{Window2dParams, image, size};
-use super::elementwise::RequantizeParams;
-use super::linear::check_activations;
+use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
-use crate::kernels::pool::{average_pool2d, max_pool2d};
+use crate::kernels::int::pool::{average_pool2d, max_pool2d};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of MaxPool2d.
@@ -47,9 +47,9 @@ pub(super) fn run_max(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (from, [_, width, _]) = (size(x)?, size(y)?);
     let window = op.params::<MaxPool2dParams>()?.window(x);
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => max_pool2d(&image(x, from), &window, y, width),
-        (Values::I16(x), ValuesMut::I16(y)) => max_pool2d(&image(x, from), &window, y, width),
+    match (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?) {
+        (Values::I8(x), Values::I8(y)) => max_pool2d(&image(x, from), &window, y, width),
+        (Values::I16(x), Values::I16(y)) => max_pool2d(&image(x, from), &window, y, width),
         _ => return Err(OpError::WrongType),
     }
     Ok(())
@@ -69,13 +69,54 @@ pub(super) fn run_average(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
     let params = op.params::<AveragePool2dParams>()?;
     let (window, by) = (&params.window.window(x), &params.rescale.rescale(x, y));
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => average_pool2d(&image(x, from), window, by, y, width),
-        (Values::I8(x), ValuesMut::I16(y)) => average_pool2d(&image(x, from), window, by, y, width),
-        (Values::I16(x), ValuesMut::I8(y)) => average_pool2d(&image(x, from), window, by, y, width),
-        (Values::I16(x), ValuesMut::I16(y)) => {
-            average_pool2d(&image(x, from), window, by, y, width);
-        }
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => average_pool2d(&image(x, from), window, by, y, width));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_tensors;
+    use super::{OpError, OpView, Window2dParams, arena, image, require, size};
+    use crate::f16;
+    use crate::kernels::geometry::{Image, Window2d};
+    use crate::kernels::half::image::{average_pool2d, max_pool2d};
+
+    /// Either operator; its parameters are the window alone.
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        let window = op.params::<Window2dParams>()?;
+        window.check(x, y)?;
+        window.check_padding()?;
+        require(x.channels() == y.channels(), OpError::WrongShape)
+    }
+
+    /// The image, its window, the result and the result's width.
+    fn operands<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<Operands<'t>, OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        let (from, [_, width, _]) = (size(x)?, size(y)?);
+        let window = op.params::<Window2dParams>()?.window(x);
+        let [x, y] = op.tensors(arena, [x, y])?;
+        Ok((
+            image(arena::typed(x)?, from),
+            window,
+            arena::typed(y)?,
+            width,
+        ))
+    }
+
+    type Operands<'t> = (Image<'t, f16>, Window2d, &'t mut [f16], usize);
+
+    pub(in crate::ops) fn run_max(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (x, window, y, width) = operands(op, arena)?;
+        max_pool2d(&x, &window, y, width);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn run_average(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (x, window, y, width) = operands(op, arena)?;
+        average_pool2d(&x, &window, y, width);
+        Ok(())
+    }
 }

@@ -1,15 +1,16 @@
-//! Rotary: input `[rows, heads * head_dim]` int8 or int16, output of the same shape in either width; no scratch.
+//! Rotary: input `[rows, heads * head_dim]`, output the same shape, int8 or int16 each, or half. No scratch.
 //!
-//! Row `i` stands at position `i`, or, with a counter (state int32 `[1]`, input 1), at `counter + i`; the counter then
-//! moves on by `rows`. Positions beyond the table are taken as its last one.
+//! Row `i` has position `i`, or `counter + i` with a counter (state int32 `[1]`, input 1), which then moves on by `rows`.
+//! Positions beyond the table are taken as its last one.
 
-use super::arena::{self, Values, ValuesMut};
-use super::elementwise::RequantizeParams;
-use super::linear::check_activations;
-use super::state::{MAX_POSITIONS, advance_position, check_position};
+use super::activations::check_activations;
+use super::arena::{self, Values, by_width};
+use super::rescale::RequantizeParams;
+use super::state::{check_position, next_position};
 use super::{OpError, OpView, require};
 use crate::format::TensorRecord;
-use crate::kernels::rotary::{Rotation, rotate};
+use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::int::rotary::{Rotation, rotate};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Rotary.
@@ -50,20 +51,25 @@ impl RotaryParams {
     }
 }
 
+/// Rows of whole heads, and pairs of channels within a head.
+fn check_turns(op: &OpView, positions: u32, head_dim: u32, pairs: u32) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let turned = (1..=head_dim / 2).contains(&pairs);
+    let in_range = (1..=MAX_POSITIONS).contains(&positions) && turned;
+    require(in_range, OpError::BadParams)?;
+    let same = x.channels() == y.channels() && x.rows() == y.rows();
+    let heads = x.channels().is_multiple_of(head_dim as usize);
+    require(same && heads, OpError::WrongShape)?;
+    op.require_disjoint(&[x, y])?;
+    check_position(op)
+}
+
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     let params = op.params::<RotaryParams>()?;
-    let in_range = (1..=MAX_POSITIONS).contains(&params.positions)
-        && params.pairs >= 1
-        && params.pairs <= params.head_dim / 2
-        && params.interleaved <= 1;
-    require(in_range, OpError::BadParams)?;
-    let same = x.channels() == y.channels() && x.rows() == y.rows();
-    let heads = x.channels().is_multiple_of(params.head_dim as usize);
-    require(same && heads, OpError::WrongShape)?;
-    op.require_disjoint(&[x, y])?;
-    check_position(op)?;
+    check_turns(op, params.positions, params.head_dim, params.pairs)?;
+    require(params.interleaved <= 1, OpError::BadParams)?;
     params.by.check(y)?;
     params.rotation(op, x, y).map(drop)
 }
@@ -71,17 +77,75 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let rotation = op.params::<RotaryParams>()?.rotation(op, x, y)?;
-    let first = match op.input_count() {
-        1 => 0,
-        _ => advance_position(op, arena)?,
-    };
+    let first = next_position(op, arena)?;
     let channels = x.channels();
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => rotate(x, channels, first, &rotation, y),
-        (Values::I8(x), ValuesMut::I16(y)) => rotate(x, channels, first, &rotation, y),
-        (Values::I16(x), ValuesMut::I8(y)) => rotate(x, channels, first, &rotation, y),
-        (Values::I16(x), ValuesMut::I16(y)) => rotate(x, channels, first, &rotation, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => rotate(x, channels, first, &rotation, y));
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_half;
+    use super::{OpError, OpView, arena, check_turns, next_position, require};
+    use crate::f16;
+    use crate::kernels::half::rotary::{Rotation, rotate};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Rotary in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct RotaryHalfParams {
+        /// float16 `[positions, pairs, 2]` in the weights section: cosine and sine.
+        pub table: u32,
+        /// Positions that the table has, 1 to 2^20.
+        pub positions: u32,
+        /// Channels of a head; a divisor of the rows' channels.
+        pub head_dim: u32,
+        /// Pairs of channels that are turned, at least 1; `2 * pairs` is at most `head_dim`.
+        pub pairs: u32,
+        /// 1: pairs are neighbours; 0: halves of the turned channels.
+        pub interleaved: u32,
+    }
+
+    impl RotaryHalfParams {
+        fn rotation<'a>(&self, op: &OpView<'a>) -> Result<Rotation<'a>, OpError> {
+            let len = (self.positions as usize)
+                .checked_mul(self.pairs as usize)
+                .and_then(|len| len.checked_mul(2));
+            Ok(Rotation {
+                head_dim: self.head_dim as usize,
+                pairs: self.pairs as usize,
+                interleaved: self.interleaved == 1,
+                table: op.weights::<f16>(self.table, len.ok_or(OpError::BadParams)?)?,
+            })
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        let params = op.params::<RotaryHalfParams>()?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        check_half(x)?;
+        check_half(y)?;
+        check_turns(op, params.positions, params.head_dim, params.pairs)?;
+        require(params.interleaved <= 1, OpError::BadParams)?;
+        params.rotation(op).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        let rotation = op.params::<RotaryHalfParams>()?.rotation(op)?;
+        let first = next_position(op, arena)?;
+        let channels = x.channels();
+        let [x, y] = op.tensors(arena, [x, y])?;
+        rotate(
+            arena::typed(x)?,
+            channels,
+            first,
+            &rotation,
+            arena::typed(y)?,
+        );
+        Ok(())
+    }
 }

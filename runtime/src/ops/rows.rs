@@ -1,14 +1,13 @@
-//! Constant: a tensor out of the weights section. WeightedRows: weights `[q, t]` int16 times rows `[t, c]` int8 or int16,
-//! result `[q, c]` in either width, scratch int32 `[c]`. ClearRows: rows `[t, c]` of a sequence, copied to the first of as many
-//! rows, the rest of which are cleared.
+//! Constant: a tensor from the weights section. WeightedRows: weights `[q, t]` times rows `[t, c]`, result `[q, c]`; integer:
+//! int16 weights, scratch int32 `[c]`; half: scratch f32 `[t]`. ClearRows: the valid rows of `[t, c]`, then rows of 0.0.
 
-use super::arena::{self, Values, ValuesMut};
-use super::elementwise::RequantizeParams;
+use super::arena::{self, Values, by_width};
+use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
 use crate::format::{DType, Storage};
-use crate::kernels::elementwise::Rescale;
-use crate::kernels::requantize::Activation;
-use crate::kernels::weighted_rows::weighted_rows;
+use crate::kernels::int::elementwise::Rescale;
+use crate::kernels::int::requantize::Activation;
+use crate::kernels::int::weighted_rows::weighted_rows;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Constant.
@@ -36,8 +35,15 @@ pub(super) fn run_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
     let y = op.output()?;
     let data = op.weights::<u8>(op.params::<ConstantParams>()?.data, y.byte_len())?;
     let [bytes] = op.tensors(arena, [y])?;
-    bytes.iter_mut().zip(data).for_each(|(y, x)| *y = *x);
+    arena::copy(data, bytes);
     Ok(())
+}
+
+/// Shapes of a product of matrices.
+fn check_product(op: &OpView) -> Result<(), OpError> {
+    let (w, x, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let fits = w.channels() == x.rows() && w.rows() == y.rows() && x.channels() == y.channels();
+    require(fits && op.input_count() == 2, OpError::WrongShape)
 }
 
 pub(super) fn check_weighted(op: &OpView) -> Result<(), OpError> {
@@ -45,8 +51,7 @@ pub(super) fn check_weighted(op: &OpView) -> Result<(), OpError> {
     let types = w.dtype() == DType::I16 && x.dtype() != DType::I32 && y.dtype() != DType::I32;
     require(types, OpError::WrongType)?;
     require(y.storage() == Storage::Arena, OpError::WrongStorage)?;
-    let fits = w.channels() == x.rows() && w.rows() == y.rows() && x.channels() == y.channels();
-    require(fits && op.input_count() == 2, OpError::WrongShape)?;
+    check_product(op)?;
     op.require_disjoint(&[w, x, y])?;
     op.scratch(DType::I32, y.channels())?;
     op.params::<WeightedRowsParams>()?.check(y)
@@ -60,12 +65,8 @@ pub(super) fn run_weighted(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
     let [w, x_bytes, y_bytes, sums] = op.tensors(arena, [w, x, y, scratch])?;
     let weights = arena::typed::<i16>(w)?.chunks_exact(steps.max(1));
     let sums = arena::first::<i32>(sums, channels)?;
-    match (arena::values(x_bytes, x)?, arena::values_mut(y_bytes, y)?) {
-        (Values::I8(x), ValuesMut::I8(y)) => weigh(weights, x, &by, sums, y),
-        (Values::I8(x), ValuesMut::I16(y)) => weigh(weights, x, &by, sums, y),
-        (Values::I16(x), ValuesMut::I8(y)) => weigh(weights, x, &by, sums, y),
-        (Values::I16(x), ValuesMut::I16(y)) => weigh(weights, x, &by, sums, y),
-    }
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => weigh(weights, x, &by, sums, y));
     Ok(())
 }
 
@@ -83,8 +84,8 @@ fn weigh<'w, X: Activation, Y: Activation>(
     }
 }
 
-/// ClearRows: input `[t, c]`, of which a sequence may use fewer rows; output `[t, c]` of the same type and zero point, all of
-/// its rows in use: those of the input, then rows of 0.0.
+/// ClearRows: input `[t, c]`, of which fewer rows may be valid; output `[t, c]` of the same type and zero point, all rows
+/// valid.
 pub(super) fn check_clear(op: &OpView) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     require(op.input_count() == 1, OpError::MissingTensor)?;
@@ -109,4 +110,37 @@ pub(super) fn run_clear(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     // Of all types but int8 the zero point is 0, in as many bytes.
     cleared.fill(y.zero_point as u8);
     Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_tensors, scratch};
+    use super::{OpError, OpView, arena, check_product};
+    use crate::f16;
+    use crate::kernels::half::additive::mean;
+    use crate::kernels::half::widen;
+
+    pub(in crate::ops) fn check_weighted(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 2)?;
+        let w = op.input(0)?;
+        op.require_disjoint(&[w, op.input(1)?])?;
+        check_product(op)?;
+        op.params::<[u8; 0]>()?;
+        scratch(op, w.channels()).map(drop)
+    }
+
+    pub(in crate::ops) fn run_weighted(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (w, x, y) = (op.input(0)?, op.input(1)?, op.output()?);
+        let (steps, channels) = (w.channels().max(1), y.channels().max(1));
+        let [w, x, y, wide] = op.tensors(arena, [w, x, y, scratch(op, w.channels())?])?;
+        let wide = arena::first::<f32>(wide, steps)?;
+        let x = arena::typed::<f16>(x)?;
+        let mut rows = arena::typed::<f16>(y)?.chunks_exact_mut(channels);
+        for weights in arena::typed::<f16>(w)?.chunks_exact(steps) {
+            let Some(y) = rows.next() else { break };
+            widen(weights, wide);
+            mean(wide, x, y);
+        }
+        Ok(())
+    }
 }

@@ -1,18 +1,18 @@
-//! ShiftRows: a sliding window of rows kept in a state tensor, the history of a streamed convolution.
+//! Rows over time, of any element type. ShiftRows: a sliding window of rows in a state tensor, the history of a streamed
+//! convolution. Inputs: rows `[n, c]`, state `[r, c]` with `n <= r`. No output tensor: later operators read the state.
 //!
-//! Inputs: rows `[n, c]`, state `[r, c]` with `n <= r`; no output tensor: later operators read the state.
+//! LastRow: the last of rows whose number is known at run time only.
 //!
-//! LastRow: the newest of rows whose number is only known at run time.
-//!
-//! The position of a row on a stream, which Rotary and AddConstant go by: a counter, state int32 `[1]`, as input 1.
+//! The position of a row on a stream, for Rotary and AddConstant: a counter, state int32 `[1]`, as input 1.
 
 use super::{OpError, OpView, arena, require};
 use crate::format::{DType, Storage};
+use crate::kernels::geometry::MAX_POSITIONS;
 
 pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
     let (rows, state) = (op.input(0)?, op.input(1)?);
     require(op.input_count() == 2, OpError::MissingTensor)?;
-    require(op.record.outputs().next().is_none(), OpError::WrongShape)?;
+    require(op.output().is_err(), OpError::WrongShape)?;
     require(
         state.storage() == Storage::State && rows.storage() == Storage::Arena,
         OpError::WrongStorage,
@@ -56,15 +56,12 @@ pub(super) fn run_last_row(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
     let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
     let row = x.len().checked_sub(y.len()).and_then(|at| x.get(at..));
     match row {
-        Some(row) => y.iter_mut().zip(row).for_each(|(y, x)| *y = *x),
+        Some(row) => arena::copy(row, y),
         // A sequence too short for a single row.
         None => y.fill(0),
     }
     Ok(())
 }
-
-/// Bound of positions, and of the counter.
-pub(super) const MAX_POSITIONS: u32 = 1 << 20;
 
 /// The counter of a stream, input 1, if there is one.
 pub(super) fn check_position(op: &OpView) -> Result<(), OpError> {
@@ -82,8 +79,11 @@ pub(super) fn check_position(op: &OpView) -> Result<(), OpError> {
     op.require_disjoint(&[op.input(0)?, counter, op.output()?])
 }
 
-/// Moves the counter on by the rows in use, up to its bound; gives the position of the first row.
-pub(super) fn advance_position(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
+/// Position of the first row. A counter moves on by the valid rows, up to its bound.
+pub(super) fn next_position(op: &OpView, arena: &mut [u8]) -> Result<usize, OpError> {
+    if op.input_count() == 1 {
+        return Ok(0);
+    }
     let x = op.input(0)?;
     let [x_bytes, counter] = op.tensors(arena, [x, op.input(1)?])?;
     let row = (x.channels() * x.dtype().size()).max(1);

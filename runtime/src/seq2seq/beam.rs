@@ -3,8 +3,8 @@
 use super::memory::{Memory, memory_len};
 use super::{DecodeError, stepper::Stepper};
 use crate::format::MAX_CANDIDATES;
-use crate::kernels::softmax::exp2_fraction;
-use crate::kernels::top_k::log2_q32;
+use crate::kernels::int::softmax::exp2_fraction;
+use crate::kernels::int::top_k::log2_q32;
 use crate::model::Model;
 use crate::session::{Element, Progress, Session};
 use heapless::Vec;

@@ -3,7 +3,7 @@
 //!
 //! Here are the order of decoding and the choice of tokens, all of it on integers, in memory that the caller gives. What
 //! the model needs to say for that is in [`crate::format::DecodeMeta`]; ranking a row of logits is in
-//! [`crate::kernels::top_k`]. Every decode ends: at the end token, or at the model's limit on tokens.
+//! [`crate::kernels::int::top_k`]. Every decode ends: at the end token, or at the model's limit on tokens.
 //!
 //! Attention weights are there after each [`Greedy::step`]. To see them along a sequence that a [`Beam`] found, let
 //! [`Greedy::follow`] lead the model through it: that costs one more pass and no memory.

@@ -1,6 +1,6 @@
 //! Drawing tokens by chance, as language models write: a temperature, and random numbers that a seed fixes.
 
-use crate::kernels::softmax::{ScoreMultiplier, exp_weight, score_multiplier};
+use crate::kernels::int::softmax::{ScoreMultiplier, exp_weight, score_multiplier};
 
 /// One of the best tokens for the next place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

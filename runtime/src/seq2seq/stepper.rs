@@ -3,8 +3,8 @@
 use super::DecodeError;
 use super::vocabulary::Spelling;
 use crate::format::{DType, DecodeMeta};
-use crate::kernels::softmax::{ScoreMultiplier, score_multiplier};
-use crate::kernels::top_k::top_k;
+use crate::kernels::int::softmax::{ScoreMultiplier, score_multiplier};
+use crate::kernels::int::top_k::top_k;
 use crate::model::Model;
 use crate::session::{Element, Session};
 
@@ -196,7 +196,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
             #[cfg(attn_half)]
             DType::F16 => {
                 let row = self.session.output::<crate::f16>(step, logits)?;
-                crate::kernels::top_k::half_top_k(row, tokens, scores);
+                crate::kernels::int::top_k::half_top_k(row, tokens, scores);
             }
             _ => {
                 let row = self.session.output::<i8>(step, logits)?;

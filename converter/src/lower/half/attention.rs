@@ -7,8 +7,8 @@ use crate::graph::Node;
 use crate::program::Place;
 use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
-use attn_runtime::kernels::half::LANES;
-use attn_runtime::kernels::half::attention::Shape;
+use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::half::{LANES, packed_len};
 use attn_runtime::ops::{AttentionHalfParams, AttentionParams};
 
 impl Lowering<'_> {
@@ -113,8 +113,8 @@ impl Lowering<'_> {
             let dims = [shape.key_heads, LANES * groups / shape.key_heads];
             self.program.tensor(name(part), &dims, Quant::HALF, place)
         };
-        let keys = window("keys", shape.keys_len());
-        let values = window("values", shape.values_len());
+        let keys = window("keys", shape.keys_len(packed_len));
+        let values = window("values", shape.values_len(packed_len));
         let ring = (self.form == Form::Stream).then(|| {
             self.program
                 .tensor(name("ring"), &[2], Quant::COUNTER, Place::State)

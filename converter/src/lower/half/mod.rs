@@ -151,7 +151,7 @@ fn halves<'w>(
             return Ok(f16::from_f32(w));
         }
         let reason =
-            format!("a weight of {w}: half precision ends at {MAX}, use --dtype int8 or int8x16");
+            format!("a weight of {w}: half precision ends at {MAX}; convert with int8 weights");
         Err(ConvertError::Limit {
             node: node.name.clone(),
             reason,

@@ -7,8 +7,10 @@
 
 use attn_emulated::bench::region;
 use attn_runtime::f16;
-use attn_runtime::kernels::arch::half::{Clamp, LANES, portable, vfp};
-use attn_runtime::kernels::half::attention::{Filled, Shape, attend};
+use attn_runtime::kernels::arch::half::{Clamp, LANES};
+use attn_runtime::kernels::arch::{portable::half as portable, vfp};
+use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::half::attention::{Filled, attend};
 use attn_runtime::kernels::half::linear::{Matrix, linear};
 use attn_runtime::kernels::half::packed_len;
 use core::hint::black_box;
@@ -175,8 +177,8 @@ fn measure(random: &mut Random) {
         head_dim: 64,
         slots: 98,
     };
-    let keys = &memory.window[..shape.keys_len()];
-    let values = &memory.window[..shape.values_len()];
+    let keys = &memory.window[..shape.keys_len(packed_len)];
+    let values = &memory.window[..shape.values_len(packed_len)];
     region("attention 98x64, one head", || {
         let mut contexts = black_box(&mut memory.y).chunks_exact_mut(64);
         for query in black_box(&memory.x).chunks_exact(64) {

@@ -6,13 +6,15 @@
 #![no_main]
 
 use attn_emulated::bench::region;
-use attn_runtime::kernels::arch::{Blocks, Constants, Store, WideBlocks, dsp, portable};
-use attn_runtime::kernels::attention::{Scaling, Seen, Shape, attend};
-use attn_runtime::kernels::conv::{Window, conv1d, depthwise_conv1d};
-use attn_runtime::kernels::dot::{LANES, packed_len, pairs_len};
-use attn_runtime::kernels::linear::{Matrix, linear};
-use attn_runtime::kernels::requantize::Output;
-use attn_runtime::kernels::softmax::score_multiplier;
+use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
+use attn_runtime::kernels::arch::{dsp, portable::int as portable};
+use attn_runtime::kernels::geometry::{Shape, Window1d};
+use attn_runtime::kernels::int::attention::{Scaling, Seen, attend};
+use attn_runtime::kernels::int::conv::{conv1d, depthwise_conv1d};
+use attn_runtime::kernels::int::dot::{LANES, packed_len, pairs_len};
+use attn_runtime::kernels::int::linear::{Matrix, linear};
+use attn_runtime::kernels::int::requantize::Output;
+use attn_runtime::kernels::int::softmax::score_multiplier;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use semihosting::{println, process};
@@ -269,7 +271,7 @@ fn measure(random: &mut Random) {
         weights: &memory.weights[..len],
         bias: &BIAS[..64],
     };
-    let window = |kernel: usize| Window {
+    let window = |kernel: usize| Window1d {
         kernel,
         stride: 1,
         pad_before: kernel / 2,
@@ -311,8 +313,8 @@ fn measure(random: &mut Random) {
         query_zero_point: 3,
         value_zero_point: -3,
     };
-    let (keys, values) = memory.weights.split_at(shape.keys_len());
-    let values = &values[..shape.values_len()];
+    let (keys, values) = memory.weights.split_at(shape.keys_len(packed_len));
+    let values = &values[..shape.values_len(packed_len)];
     let pairs = &mut memory.pairs[..pairs_len(64) + pairs_len(98)];
     region("attention 98x64, one head", || {
         for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {

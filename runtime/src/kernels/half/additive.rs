@@ -1,4 +1,4 @@
-//! Additive attention, in the form of [`crate::kernels::additive`].
+//! Additive attention, in the form of [`crate::kernels::int::additive`].
 
 use super::function::{exp2, tanh};
 use super::softmax::greatest;

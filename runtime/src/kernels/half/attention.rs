@@ -4,37 +4,18 @@
 //! matrix `[slots, d]`, the values a matrix `[d, slots]`. Sums over slots go from the oldest to the newest, wherever in
 //! the ring the oldest stands: a ring gives the same bytes as a window in order of time.
 
-use super::super::arch::half::dot4;
 use super::function::exp2;
 use super::softmax::greatest;
 use super::{Clamp, LANES, narrow, packed_index, packed_len, widen};
 use crate::f16;
+use crate::kernels::arch::half::dot4;
+use crate::kernels::geometry::Shape;
 use core::ops::Range;
 
-/// Shape of an attention window.
-#[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    /// Number of heads.
-    pub heads: usize,
-    /// Heads of keys and values, a divisor of `heads`: adjacent heads of queries share one.
-    pub key_heads: usize,
-    /// Channels per head.
-    pub head_dim: usize,
-    /// Keys and values that the window holds.
-    pub slots: usize,
-}
+/// Most keys and values in a window.
+pub const MAX_SLOTS: usize = 1 << 16;
 
 impl Shape {
-    /// Groups of four halves of the packed keys of all heads.
-    pub const fn keys_len(&self) -> usize {
-        packed_len(self.slots, self.head_dim).saturating_mul(self.key_heads)
-    }
-
-    /// Groups of four halves of the packed values of all heads.
-    pub const fn values_len(&self) -> usize {
-        packed_len(self.head_dim, self.slots).saturating_mul(self.key_heads)
-    }
-
     /// f32 scratch of [`attend`]: the query of one head, and scores for whole blocks of slots.
     pub const fn scratch_len(&self) -> usize {
         self.head_dim + self.slots.next_multiple_of(LANES)
@@ -227,8 +208,8 @@ mod tests {
         bits: Option<&[u32]>,
     ) -> Vec<f16> {
         let (mut keys, mut values) = (
-            vec![[f16::ZERO; LANES]; SHAPE.keys_len()],
-            vec![[f16::ZERO; LANES]; SHAPE.values_len()],
+            vec![[f16::ZERO; LANES]; SHAPE.keys_len(packed_len)],
+            vec![[f16::ZERO; LANES]; SHAPE.values_len(packed_len)],
         );
         for (i, (key, value)) in rows.iter().enumerate() {
             push_key(key, (start + i) % SHAPE.slots, &SHAPE, &mut keys);

@@ -3,24 +3,14 @@
 use super::linear::{Matrix, matvec};
 use super::{Clamp, narrow, widen};
 use crate::f16;
-
-/// How a kernel moves over the rows of its input.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Rows under the kernel.
-    pub kernel: usize,
-    /// Rows from one position to the next.
-    pub stride: usize,
-    /// Rows of padding before the first.
-    pub pad_before: usize,
-}
+use crate::kernels::geometry::Window1d;
 
 /// Full convolution: `x: [t, c]`, weights packed `[out, kernel * c]`, `y: [t_out, out]`; `wide` is scratch of at least
 /// `kernel * c`. Under the kernel lie `kernel * c` adjacent values.
 pub fn conv1d(
     x: &[f16],
     c: usize,
-    window: &Window,
+    window: &Window1d,
     matrix: &Matrix,
     clamp: Clamp,
     wide: &mut [f32],
@@ -61,7 +51,7 @@ const CHANNELS: usize = 8;
 pub fn depthwise_conv1d(
     x: &[f16],
     c: usize,
-    window: &Window,
+    window: &Window1d,
     weights: &[f16],
     bias: &[f32],
     clamp: Clamp,
@@ -110,10 +100,11 @@ mod tests {
             weights: &weights,
             bias: &[0.5],
         };
-        let window = Window {
+        let window = Window1d {
             kernel: 3,
             stride: 1,
             pad_before: 2,
+            pad_value: 0,
         };
         let mut y = vec![f16::ZERO; 2];
         let x = halves(&[10.0, 20.0, 30.0, 40.0]);
@@ -123,10 +114,11 @@ mod tests {
 
     #[test]
     fn a_depthwise_convolution_keeps_channels_apart_and_pads_with_zeros() {
-        let window = Window {
+        let window = Window1d {
             kernel: 2,
             stride: 2,
             pad_before: 1,
+            pad_value: 0,
         };
         let (weights, x) = (
             halves(&[1.0, 10.0, 2.0, 20.0]),

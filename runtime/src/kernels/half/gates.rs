@@ -1,8 +1,8 @@
 //! Gates of recurrent layers: what an input and a state are multiplied with.
 
-use super::super::arch::half::dot4;
 use super::{LANES, packed_len};
 use crate::f16;
+use crate::kernels::arch::half::dot4;
 
 /// Weights of one side, input or recurrent, gate by gate.
 #[derive(Clone, Copy, Debug)]

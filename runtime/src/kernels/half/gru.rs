@@ -1,4 +1,4 @@
-//! The gated recurrent unit, in the form of [`crate::kernels::gru`].
+//! The gated recurrent unit, in the form of [`crate::kernels::int::gru`].
 //!
 //! Pre-activations and gates are f32, the state is half: it is rounded once in every step.
 

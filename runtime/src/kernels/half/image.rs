@@ -1,9 +1,9 @@
 //! Images, channels last: convolution, pooling, gates. Padding is 0.
 
-use super::super::conv2d::{Image, Window2d};
 use super::linear::{Matrix, matvec};
 use super::{CHUNK, Clamp, Sum, chunks, narrow, packed_len, widen};
 use crate::f16;
+use crate::kernels::geometry::{Image, Window2d};
 
 /// Values under the kernel.
 pub const fn span(window: &Window2d, channels: usize) -> usize {
@@ -47,7 +47,7 @@ pub fn conv2d(
     }
 }
 
-/// Transposed convolution, phase by phase as in [`crate::kernels::conv2d::conv_transpose2d`]; `y: [rows, y_width, out]`.
+/// Transposed convolution, phase by phase as in [`crate::kernels::int::conv2d::conv_transpose2d`]; `y: [rows, y_width, out]`.
 pub fn conv_transpose2d(
     x: &Image<f16>,
     window: &Window2d,

@@ -1,8 +1,8 @@
 //! Matrix times rows.
 
-use super::super::arch::half::dot4;
 use super::{Clamp, LANES, narrow, widen};
 use crate::f16;
+use crate::kernels::arch::half::dot4;
 
 /// A weight matrix `[out, k]`.
 #[derive(Clone, Copy, Debug)]

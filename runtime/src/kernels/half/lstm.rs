@@ -1,4 +1,4 @@
-//! Long short-term memory, in the form of [`crate::kernels::lstm`].
+//! Long short-term memory, in the form of [`crate::kernels::int::lstm`].
 //!
 //! Pre-activations, gates and, within a run, the cell are f32; the state is half and rounded once in every step.
 

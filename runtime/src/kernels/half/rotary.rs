@@ -1,4 +1,4 @@
-//! Rotary positions, in the form of [`crate::kernels::rotary`].
+//! Rotary positions, in the form of [`crate::kernels::int::rotary`].
 
 use super::{CHUNK, Clamp, narrow, widen};
 use crate::f16;

@@ -1,4 +1,4 @@
-//! The best of a row of logits with their log-probabilities, in the form of [`crate::kernels::top_k`].
+//! The best of a row of logits with their log-probabilities, in the form of [`crate::kernels::int::top_k`].
 //!
 //! The row is seen once, a batch of logits at a time. Equal logits rank by token, the lower first.
 

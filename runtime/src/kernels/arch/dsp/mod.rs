@@ -8,8 +8,9 @@ mod wide;
 
 pub use wide::run_wide;
 
-use super::{Blocks, Constants, Store, portable};
-use crate::kernels::dot::LANES;
+use super::int::{Blocks, Constants, Store};
+use super::portable::int as portable;
+use crate::kernels::int::dot::LANES;
 use core::arch::naked_asm;
 
 /// Operands of [`run_blocks`], which advances them as it goes.

@@ -1,9 +1,10 @@
 //! The inner loop on int16 times int16: per group of four inputs and four outputs (16 products) 9 loads and 8 `SMLALD`,
 //! which add in 64 bits.
 
-use super::super::{WideBlocks, portable};
+use super::super::int::WideBlocks;
+use super::super::portable::int as portable;
 use super::enable_dsp;
-use crate::kernels::dot::LANES;
+use crate::kernels::int::dot::LANES;
 use core::arch::naked_asm;
 
 /// Operands of [`run_blocks`], which advances them as it goes.

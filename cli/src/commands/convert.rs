@@ -1,0 +1,251 @@
+//! `attn convert`: ONNX in, `.attn` out.
+
+use super::bundle::Bundle;
+use super::{CommandResult, check_output};
+use crate::bars::Bars;
+use crate::flags::{Dtype, FlagError, Range};
+use attn_converter::bundle::{self, Manifest};
+use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::emit::Metadata;
+use attn_converter::files;
+use attn_converter::lower::Form;
+use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
+use attn_runtime::format::{AudioMeta, SpotterMeta};
+use clap::Args;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// Converts a float ONNX model to an .attn file.
+#[derive(Args)]
+pub struct Convert {
+    /// The ONNX model, with fixed shapes and a batch of 1; or a bundle of several, described by a .toml file.
+    #[arg(required_unless_present = "entry", conflicts_with = "entry")]
+    model: Option<PathBuf>,
+    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A manifest
+    /// names its own.
+    #[arg(long, value_name = "NPZ")]
+    calibrate: Option<PathBuf>,
+    /// Where to write the .attn file.
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Convert to a step that takes one frame at a time and keeps the past in state tensors.
+    #[arg(long)]
+    stream: bool,
+    /// Weights and activations of the file.
+    #[arg(long, value_enum, default_value_t = Dtype::Int8)]
+    dtype: Dtype,
+    /// How the range of an int8 value is chosen from the calibration data.
+    #[arg(long, value_enum, default_value_t = Range::Mse)]
+    range: Range,
+    /// With int8: hold every value that can be int8 in int8, whatever it costs.
+    #[arg(long)]
+    no_mixed: bool,
+    /// Class names in the order of the logits: a text file, one per line.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// The model takes features of the audio front end, computed every this many samples (16 kHz).
+    #[arg(long, value_name = "SAMPLES")]
+    audio_hop: Option<u32>,
+    /// Keyword spotting: hops over which posteriors are averaged.
+    #[arg(long, value_name = "HOPS", requires_all = ["threshold", "labels", "audio_hop"])]
+    smoothing: Option<u32>,
+    /// Keyword spotting: averaged posterior from which a keyword counts as heard, 0 to 1.
+    #[arg(long, value_name = "P", requires = "smoothing")]
+    threshold: Option<f64>,
+    /// Keyword spotting: hops after an event in which no other is reported.
+    #[arg(
+        long,
+        value_name = "HOPS",
+        requires = "smoothing",
+        default_value_t = 50
+    )]
+    refractory: u32,
+    /// Labels that are never reported, separated by commas.
+    #[arg(
+        long,
+        value_name = "LABELS",
+        value_delimiter = ',',
+        default_value = "unknown,noise"
+    )]
+    background: Vec<String>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    bundle: Bundle,
+}
+
+impl Convert {
+    pub fn run(&self) -> CommandResult {
+        let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|e| e == "toml");
+        let model = match &self.model {
+            Some(path) if !is_manifest(&path) => path,
+            manifest => return self.convert_bundle(manifest.as_deref()),
+        };
+        let Some(calibration) = &self.calibrate else {
+            let reason = "name an .npz file with samples of the model's inputs";
+            return Err(FlagError::new("--calibrate", reason).into());
+        };
+        let files = [Some(model), Some(calibration), self.labels.as_ref()];
+        check_output(&self.output, files.into_iter().flatten())?;
+        let options = Options {
+            form: if self.stream {
+                Form::Stream
+            } else {
+                Form::Window
+            },
+            precision: self.dtype.into(),
+            range: self.range.into(),
+            mixed: !self.no_mixed,
+            metadata: self.metadata()?,
+        };
+        let bars = Bars::default();
+        let conversion = convert(model, calibration, &options, &|step| bars.show(step))?;
+        files::write_bytes(&self.output, conversion.file.bytes())?;
+        self.print(&conversion);
+        Ok(())
+    }
+
+    /// Several models, described by a manifest or by flags.
+    fn convert_bundle(&self, path: Option<&Path>) -> CommandResult {
+        let refused = |given: &[(&'static str, bool)], reason: &str| {
+            let found = given.iter().find(|(_, given)| *given);
+            found.map_or(Ok(()), |&(flag, _)| Err(FlagError::new(flag, reason)))
+        };
+        let never = [
+            ("--stream", self.stream),
+            ("--labels", self.labels.is_some()),
+        ];
+        refused(&never, "a bundle is not streamed and has no classes")?;
+        let manifest = match path {
+            None => self
+                .bundle
+                .manifest(self.calibrate.as_deref(), self.audio_hop)?,
+            Some(path) => {
+                let given = [
+                    ("--calibrate", self.calibrate.is_some()),
+                    ("--audio-hop", self.audio_hop.is_some()),
+                ];
+                refused(&given, "a manifest says this itself")?;
+                Manifest::load(path)?
+            }
+        };
+        check_output(&self.output, manifest.files())?;
+        let options = bundle::convert::Options {
+            precision: self.dtype.into(),
+            range: self.range.into(),
+        };
+        let bars = Bars::default();
+        let show = |step| bars.show(step);
+        let file = bundle::convert::convert_manifest(&manifest, &options, &show)?;
+        files::write_bytes(&self.output, file.bytes())?;
+        let model = file.model();
+        if self.json {
+            let result = json!({
+                "file": self.output, "bytes": file.bytes().len(), "weights": model.weights_len(),
+                "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
+                "entries": model.entries().iter().map(|entry| model.name(entry.name)).collect::<Vec<_>>(),
+            });
+            println!("{result:#}");
+            return Ok(());
+        }
+        println!(
+            "{}: {} bytes, of which weights {}; arena {} bytes (state {}); {} operators in {} entry points",
+            self.output.display(),
+            file.bytes().len(),
+            model.weights_len(),
+            model.arena_len(),
+            model.state_len(),
+            model.ops().len(),
+            model.entries().len()
+        );
+        Ok(())
+    }
+
+    fn metadata(&self) -> Result<Metadata, Box<dyn std::error::Error>> {
+        let labels = self
+            .labels
+            .as_deref()
+            .map(files::read_lines)
+            .transpose()?
+            .unwrap_or_default();
+        let audio = self.audio_hop.map(|hop| AudioMeta {
+            sample_rate: SAMPLE_RATE,
+            frame_len: FRAME_LEN as u32,
+            hop,
+            mel_bands: MEL_BANDS as u32,
+        });
+        if let Some(audio) = audio {
+            attn_runtime::audio::FrontEnd::new(audio.hop as usize)?;
+        }
+        let spotter = match (self.smoothing, self.threshold) {
+            (Some(smoothing_hops), Some(threshold)) => {
+                let meta = SpotterMeta {
+                    smoothing_hops,
+                    refractory_hops: self.refractory,
+                };
+                Some((meta, self.thresholds(&labels, threshold)?))
+            }
+            _ => None,
+        };
+        Ok(Metadata {
+            labels,
+            audio,
+            spotter,
+            ..Metadata::default()
+        })
+    }
+
+    /// One Q15 threshold per label; background labels get one that no posterior reaches.
+    fn thresholds(&self, labels: &[String], threshold: f64) -> Result<Vec<u16>, FlagError> {
+        if !(0.0..=1.0).contains(&threshold) {
+            let reason = format!("{threshold} is no probability: give a number from 0 to 1");
+            return Err(FlagError::new("--threshold", reason));
+        }
+        let keyword = (threshold * 32767.0).round() as u16;
+        let one = |label: &String| {
+            if self.background.contains(label) {
+                u16::MAX
+            } else {
+                keyword
+            }
+        };
+        Ok(labels.iter().map(one).collect())
+    }
+
+    fn print(&self, conversion: &Conversion) {
+        let model = conversion.file.model();
+        let widened = conversion.widened.iter().map(|wide| {
+            let name = &conversion.graph.values[wide.value.0].name;
+            (name, wide.gain_db)
+        });
+        if self.json {
+            let widened: Vec<_> = widened
+                .map(|(name, gain)| json!({"value": name, "gain_db": gain}))
+                .collect();
+            let result = json!({
+                "file": self.output, "bytes": conversion.file.bytes().len(), "weights": model.weights_len(),
+                "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
+                "int16": widened, "batch": conversion.batch,
+            });
+            println!("{result:#}");
+            return;
+        }
+        for name in &conversion.batch {
+            println!("batch axis `{name}` taken as 1");
+        }
+        for (name, gain) in widened {
+            println!("int16: {name} (+{gain:.1} dB at the outputs)");
+        }
+        println!(
+            "{}: {} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators",
+            self.output.display(),
+            conversion.file.bytes().len(),
+            model.weights_len(),
+            model.arena_len(),
+            model.state_len(),
+            conversion.unshared_len,
+            model.ops().len()
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! `attn run`: an `.attn` file on the host, over samples of an npz file.
+
+use super::{CommandResult, check_output};
+use crate::bars::bar;
+use attn_converter::dataset::Dataset;
+use attn_converter::error::ConvertError;
+use attn_converter::files;
+use attn_converter::reference::Input;
+use attn_converter::runner::{self, AlignedBytes, ModelFile};
+use attn_runtime::{Model, Session};
+use clap::Args;
+use ndarray::{Array2, Array3};
+use std::path::PathBuf;
+
+/// Runs an .attn file on the host; the outputs are those of the chip, bit for bit.
+#[derive(Args)]
+pub struct Run {
+    /// The .attn file.
+    model: PathBuf,
+    /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
+    /// streamed model one array [samples, frames, channels].
+    inputs: PathBuf,
+    /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels].
+    #[arg(short, long)]
+    output: PathBuf,
+}
+
+impl Run {
+    pub fn run(&self) -> CommandResult {
+        check_output(&self.output, [&self.model, &self.inputs])?;
+        let file = ModelFile::load(&self.model)?;
+        let model = file.model();
+        let (outputs, count) = match model.entry("step") {
+            Some(entry) => self.stream(model, entry)?,
+            None => self.windows(model, model.entry("run").unwrap_or(0))?,
+        };
+        files::write_npz(&self.output, |npz| {
+            outputs
+                .iter()
+                .try_for_each(|(name, array)| npz.add_array(name.as_str(), array))
+        })?;
+        println!("{}: outputs of {count} sample(s)", self.output.display());
+        Ok(())
+    }
+
+    /// Whole windows: outputs `[sample, 1, elements]`.
+    fn windows(&self, model: Model, entry: usize) -> Result<(Outputs, usize), ConvertError> {
+        let record = &model.entries()[entry];
+        let tensors = record.inputs().filter_map(|id| model.tensor(id));
+        let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
+        let data = Dataset::load(&self.inputs, &inputs)?;
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice())?;
+        let mut rows = vec![Vec::new(); record.outputs().count()];
+        let bar = bar("run", data.len());
+        for index in 0..data.len() {
+            for (slot, input) in data.sample(index).iter().enumerate() {
+                runner::fill(&mut session, entry, slot, input.iter())?;
+            }
+            session.run(entry)?;
+            for (slot, row) in rows.iter_mut().enumerate() {
+                let elements = runner::output(&session, entry, slot)?;
+                let tensor = session.output_record(entry, slot)?;
+                row.extend(runner::onnx_order(tensor, &elements));
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok((named(model, entry, rows, data.len(), 1), data.len()))
+    }
+
+    /// Sequences, each from a reset on: outputs `[sample, frame, channels]`.
+    fn stream(&self, model: Model, entry: usize) -> Result<(Outputs, usize), ConvertError> {
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice())?;
+        let input = session.input_record(entry, 0)?;
+        let data = Dataset::load_sequences(&self.inputs, model.name(input.name), input.len())?;
+        let frames = data.sample(0)[0].shape()[0];
+        let mut rows = vec![Vec::new(); model.entries()[entry].outputs().count()];
+        let bar = bar("run", data.len());
+        for index in 0..data.len() {
+            session.reset();
+            for frame in data.sample(index)[0].outer_iter() {
+                runner::fill(&mut session, entry, 0, frame.iter())?;
+                session.run(entry)?;
+                for (slot, row) in rows.iter_mut().enumerate() {
+                    row.extend(runner::output(&session, entry, slot)?);
+                }
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok((named(model, entry, rows, data.len(), frames), data.len()))
+    }
+}
+
+/// Output arrays with their names.
+type Outputs = Vec<(String, Array3<f32>)>;
+
+fn named(
+    model: Model,
+    entry: usize,
+    rows: Vec<Vec<f32>>,
+    samples: usize,
+    frames: usize,
+) -> Outputs {
+    let ids = model.entries()[entry].outputs();
+    let arrays = rows.into_iter().map(|row| {
+        let width = row.len() / (samples * frames).max(1);
+        let flat = Array2::from_shape_vec((samples * frames, width), row)
+            .expect("every run gives the same outputs");
+        flat.into_shape_with_order((samples, frames, width))
+            .expect("as many elements")
+    });
+    let names = ids
+        .filter_map(|id| model.tensor(id))
+        .map(|t| model.name(t.name).to_owned());
+    names.zip(arrays).collect()
+}

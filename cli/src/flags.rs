@@ -1,0 +1,90 @@
+//! What the library's settings and choices are called on the command line: the only place that knows.
+
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::error::{ConvertError, Setting};
+use attn_converter::quantize::Precision;
+use clap::ValueEnum;
+use thiserror::Error;
+
+/// A flag that is missing or does not fit.
+#[derive(Debug, Error)]
+#[error("{flag}: {reason}")]
+pub struct FlagError {
+    /// The flag.
+    pub flag: &'static str,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+impl FlagError {
+    /// For one flag.
+    pub fn new(flag: &'static str, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { flag, reason }
+    }
+}
+
+/// The library's error as the user of the command should read it.
+pub fn explained(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+    match error.downcast::<ConvertError>() {
+        Ok(error) => match *error {
+            ConvertError::Setting { setting, reason } => FlagError {
+                flag: flag(setting),
+                reason,
+            }
+            .into(),
+            other => other.into(),
+        },
+        Err(error) => error,
+    }
+}
+
+fn flag(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Stream => "--stream",
+        Setting::Labels => "--labels",
+        Setting::AudioHop => "--audio-hop",
+    }
+}
+
+/// `--dtype`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Dtype {
+    /// int8 weights and activations, int16 where measured sensitivity asks for it.
+    Int8,
+    /// int8 weights, int16 activations throughout.
+    Int16x8,
+    /// IEEE half-precision weights and activations, for chips with a floating-point unit.
+    Fp16,
+}
+
+impl From<Dtype> for Precision {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::Int8 => Self::Int8,
+            Dtype::Int16x8 => Self::Int16x8,
+            Dtype::Fp16 => Self::Fp16,
+        }
+    }
+}
+
+/// `--range`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Range {
+    /// Everything that was seen.
+    MinMax,
+    /// All but one in 10 000 at either end.
+    Percentile,
+    /// The range with the smallest mean squared error of rounding and clipping.
+    Mse,
+}
+
+impl From<Range> for RangeMethod {
+    fn from(range: Range) -> Self {
+        match range {
+            Range::MinMax => Self::MinMax,
+            Range::Percentile => Self::Percentile,
+            Range::Mse => Self::Mse,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The `attn` command: argument parsing and error printing only; each subcommand is a file in `commands/`.
+
+use attn_converter::guard::guarded;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod bars;
+mod commands;
+mod flags;
+mod plot;
+
+/// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
+#[derive(Parser)]
+#[command(name = "attn", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Convert(Box<commands::Convert>),
+    Inspect(commands::Inspect),
+    Run(commands::Run),
+    Compare(commands::Compare),
+    Spot(commands::Spot),
+    Decode(commands::Decode),
+    Features(commands::Features),
+    Operators(commands::Operators),
+}
+
+fn main() -> ExitCode {
+    // A closed pipe ends the command quietly, as it does any other.
+    sigpipe::reset();
+    let command = Cli::parse().command;
+    let result = guarded(|| run(command)).unwrap_or_else(|reason| {
+        Err(format!(
+            "attn came upon something that it does not expect ({reason}): please report it"
+        )
+        .into())
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", flags::explained(error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> commands::CommandResult {
+    match command {
+        Command::Convert(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Compare(command) => command.run(),
+        Command::Spot(command) => command.run(),
+        Command::Decode(command) => command.run(),
+        Command::Features(command) => command.run(),
+        Command::Operators(command) => command.run(),
+    }
+}

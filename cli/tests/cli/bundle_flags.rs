@@ -1,0 +1,324 @@
+//! `attn convert --entry …`: a bundle by flags is the bundle of its manifest, and every mistake is named.
+
+use crate::attn;
+use attn_test_support::folder::Folder;
+use attn_test_support::sequences::{SEQUENCES, fixtures};
+use std::process::Output;
+
+/// Flags for the fixture of this name; no default is relied upon.
+fn flags(name: &str, output: &str) -> Vec<String> {
+    let fixture = |end: &str| {
+        fixtures()
+            .join(format!("{name}{end}"))
+            .display()
+            .to_string()
+    };
+    let entry = |entry: &str| format!("{entry}={}", fixture(&format!("_dynamo.{entry}.onnx")));
+    let mut flags = vec!["convert".into()];
+    for (flag, value) in [
+        ("--entry", entry("encode")),
+        ("--entry", entry("step")),
+        (
+            "--state",
+            "state=encode.state,step.state_next:step.state".into(),
+        ),
+        ("--state", "memory=encode.memory:step.memory".into()),
+        ("--name", name.into()),
+        ("--calibrate", fixture(".npz")),
+        ("--max-length", "12".into()),
+        ("--encode", "encode".into()),
+        ("--step", "step".into()),
+        ("--input", "symbols".into()),
+        ("--token", "token".into()),
+        ("--logits", "logits".into()),
+        ("--weights", "weights".into()),
+        ("--start", "0".into()),
+        ("--end", "1".into()),
+        ("--max-tokens", "6".into()),
+        ("--output", output.into()),
+    ] {
+        flags.extend([flag.into(), value]);
+    }
+    flags
+}
+
+/// The flags with one of them left out, or given another value.
+fn changed(mut flags: Vec<String>, flag: &str, value: Option<&str>) -> Vec<String> {
+    let at = flags.iter().position(|f| f == flag).unwrap();
+    match value {
+        Some(value) => flags[at + 1] = value.into(),
+        None => drop(flags.drain(at..at + 2)),
+    }
+    flags
+}
+
+fn run(flags: &[String]) -> Output {
+    attn(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn converted(flags: &[String], output: &str) -> Vec<u8> {
+    let ran = run(flags);
+    let message = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.success(), "{message}");
+    std::fs::read(output).unwrap()
+}
+
+/// Runs flags that must be refused: no file, and a message with these parts.
+fn refused(flags: &[String], parts: &[&str]) {
+    let ran = run(flags);
+    let message = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(!ran.status.success(), "{flags:?} succeeded");
+    assert!(!message.contains("panicked"), "{message}");
+    let missing = parts.iter().find(|part| !message.contains(**part));
+    assert_eq!(missing, None, "{message}");
+    let output = &flags[flags.iter().position(|f| f == "--output").unwrap() + 1];
+    assert!(
+        !std::path::Path::new(output).exists(),
+        "a file was left behind"
+    );
+}
+
+#[test]
+fn flags_and_manifest_make_the_same_file() {
+    let folder = Folder::new();
+    let (by_flags, by_manifest) = (folder.path("flags.attn"), folder.path("manifest.attn"));
+    let manifest = SEQUENCES[2].manifest("dynamo").display().to_string();
+    let flags = flags(SEQUENCES[2].name, &by_flags);
+    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
+    // What has a default may be left out.
+    let short = ["--name", "--encode", "--step"];
+    let short = short
+        .iter()
+        .fold(flags, |flags, flag| changed(flags, flag, None));
+    converted(&short, &by_flags);
+}
+
+#[test]
+fn flags_name_a_mask_as_a_manifest_does() {
+    let folder = Folder::new();
+    let (by_flags, by_manifest) = (folder.path("flags.attn"), folder.path("manifest.attn"));
+    let manifest = fixtures().join("masked_zero_dynamo.bundle.toml");
+    let manifest = manifest.display().to_string();
+    let mut flags = flags("masked_zero", &by_flags);
+    flags.extend(["--mask", "mask", "--pad", "0"].map(String::from));
+    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
+    let shown = attn(&["inspect", &by_flags]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let line = "sequences: at most 12 rows, padded with symbol 0\n";
+    assert!(shown.contains(line), "{shown}");
+    std::fs::remove_file(&by_flags).unwrap();
+    flags.extend(["--padding-mask", "mask"].map(String::from));
+    refused(&flags, &["--padding-mask", "cannot be used with"]);
+}
+
+/// Symbols and tokens by name, and a symbol behind every input.
+#[test]
+fn flags_name_vocabularies_as_a_manifest_does() {
+    let folder = Folder::new();
+    let (by_flags, by_manifest) = (folder.path("flags.attn"), folder.path("manifest.attn"));
+    let names = |letter: &str| {
+        (0..30)
+            .map(|i| format!("{letter}{i}\n"))
+            .collect::<String>()
+    };
+    let symbols = folder.write("symbols.txt", names("s").as_bytes());
+    let tokens = folder.write("tokens.txt", names("t").as_bytes());
+    let text = std::fs::read_to_string(SEQUENCES[2].manifest("dynamo")).unwrap();
+    let text = [
+        "additive.npz",
+        "additive_dynamo.encode.onnx",
+        "additive_dynamo.step.onnx",
+    ]
+    .iter()
+    .fold(text, |text, name| {
+        text.replace(
+            &format!("\"{name}\""),
+            &format!("{:?}", fixtures().join(name)),
+        )
+    });
+    let text = text.replace("start = 0", "start = \"t3\"\nend_symbol = \"s7\"");
+    let vocabulary = format!("[vocabulary]\nsymbols = {symbols:?}\ntokens = {tokens:?}\n");
+    let manifest = folder.write("bundle.toml", format!("{text}\n{vocabulary}").as_bytes());
+    let mut flags = changed(flags("additive", &by_flags), "--start", Some("t3"));
+    for (flag, value) in [
+        ("--end-symbol", "s7".into()),
+        ("--vocab", format!("symbols={symbols}")),
+        ("--vocab", format!("tokens={tokens}")),
+    ] {
+        flags.extend([flag.into(), value]);
+    }
+    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
+    let shown = attn(&["inspect", &by_flags]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let names = "from token 3 `t3` to 1 `t1`, at most 6";
+    assert!(
+        shown.contains(names) && shown.contains("symbols 30 names"),
+        "{shown}"
+    );
+}
+
+/// Names of tokens, candidates, separator, front end: what a trained model's manifest says.
+#[test]
+fn flags_reach_every_key_of_a_trained_models_manifest() {
+    let folder = Folder::new();
+    let models = fixtures().join("../../../models");
+    let file = |name: &str| models.join(name).display().to_string();
+    let (by_flags, by_manifest) = (folder.path("flags.attn"), folder.path("manifest.attn"));
+    let text = std::fs::read_to_string(models.join("digits.bundle.toml")).unwrap();
+    let text = text.replace("max_tokens", "candidates = 4\nmax_tokens");
+    let mut here = text.clone();
+    for name in [
+        "digits.calibration.npz",
+        "digits.encode.onnx",
+        "digits.step.onnx",
+        "digits.tokens.txt",
+    ] {
+        assert!(text.contains(name), "{text}");
+        here = here.replace(&format!("\"{name}\""), &format!("{:?}", file(name)));
+    }
+    let manifest = folder.write("bundle.toml", here.as_bytes());
+    let mut flags = flags("additive", &by_flags);
+    for (flag, value) in [
+        ("--name", "digits"),
+        ("--calibrate", &file("digits.calibration.npz")),
+        ("--max-length", "300"),
+        ("--input", "features"),
+        ("--start", "<s>"),
+        ("--end", "</s>"),
+        ("--max-tokens", "8"),
+    ] {
+        flags = changed(flags, flag, Some(value));
+    }
+    for (old, new) in [
+        ("encode", "digits.encode.onnx"),
+        ("step", "digits.step.onnx"),
+    ] {
+        let at = flags.iter().position(|f| f.starts_with(&format!("{old}=")));
+        flags[at.unwrap()] = format!("{old}={}", file(new));
+    }
+    for (flag, value) in [
+        ("--vocab", format!("tokens={}", file("digits.tokens.txt"))),
+        ("--separator", " ".into()),
+        ("--audio-hop", "320".into()),
+        ("--candidates", "4".into()),
+    ] {
+        flags.extend([flag.into(), value]);
+    }
+    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    let file = converted(&flags, &by_flags);
+    assert!(file == converted(&expected, &by_manifest));
+
+    let shown = attn(&["inspect", &by_flags]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in [
+        "decoding: encode encode, step step; from token 0 `<s>` to 1 `</s>`, at most 8",
+        "12 tokens, 12 names; symbols without names",
+        "sequences: at most 300 rows",
+        "state: ",
+        "takes features int8 [300, 40]",
+    ] {
+        assert!(shown.contains(part), "`{part}` is not in: {shown}");
+    }
+}
+
+#[test]
+fn malformed_flags_say_how_they_are_written() {
+    let folder = Folder::new();
+    let good = flags("additive", &folder.path("out.attn"));
+    let cases: [(&str, &str, &[&str]); 9] = [
+        (
+            "--entry",
+            "enc.onnx",
+            &["--entry", "`enc.onnx`", "NAME=FILE"],
+        ),
+        ("--entry", "encode=", &["--entry", "NAME=FILE"]),
+        (
+            "--entry",
+            "step=none.onnx",
+            &["--entry", "`step` is given twice"],
+        ),
+        ("--entry", "encode=none.onnx", &["none.onnx"]),
+        ("--state", "state", &["--state", "NAME=OUTPUT,OUTPUT:INPUT"]),
+        (
+            "--state",
+            "state=encode.state",
+            &["--state", "`state=encode.state`", "OUTPUT:INPUT"],
+        ),
+        (
+            "--state",
+            "state=encode.state:decode.state",
+            &["command line", "decode.state", "encode, step"],
+        ),
+        ("--logits", "scores", &["no output `scores`"]),
+        (
+            "--start",
+            "<s>",
+            &["command line", "`<s>` is not in the vocabulary"],
+        ),
+    ];
+    for (flag, value, parts) in cases {
+        refused(&changed(good.clone(), flag, Some(value)), parts);
+    }
+    for (flag, value, parts) in [
+        (
+            "--vocab",
+            "letters=x.txt",
+            ["--vocab", "`letters`", "tokens=FILE"],
+        ),
+        (
+            "--vocab",
+            "symbols=x.txt",
+            ["command line", "missing field", "tokens"],
+        ),
+        ("--vocab", "tokens=none.txt", ["none.txt", "", ""]),
+    ] {
+        let more = [flag, value].map(String::from);
+        refused(&[&good[..], &more].concat(), &parts);
+    }
+}
+
+#[test]
+fn what_a_bundle_needs_or_does_not_take_is_said() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let good = flags("additive", &output);
+    for flag in [
+        "--token",
+        "--logits",
+        "--start",
+        "--end",
+        "--max-tokens",
+        "--calibrate",
+    ] {
+        refused(&changed(good.clone(), flag, None), &["required", flag]);
+    }
+    let with = |more: &[&str]| {
+        let more = more.iter().map(|text| text.to_string());
+        good.iter().cloned().chain(more).collect::<Vec<_>>()
+    };
+    refused(&with(&["bundle.toml"]), &["cannot be used with", "--entry"]);
+    refused(&with(&["--stream"]), &["--stream", "not streamed"]);
+    refused(&with(&["--labels", "x.txt"]), &["--labels", "no classes"]);
+    let alone = [
+        "convert",
+        "x.onnx",
+        "--state",
+        "a=b.c:d.e",
+        "--output",
+        &output,
+    ];
+    refused(&alone.map(String::from), &["required", "--entry"]);
+    let manifest = SEQUENCES[0].manifest("dynamo").display().to_string();
+    let twice = [
+        "convert",
+        &manifest,
+        "--calibrate",
+        "x.npz",
+        "--output",
+        &output,
+    ];
+    refused(&twice.map(String::from), &["--calibrate", "manifest"]);
+}

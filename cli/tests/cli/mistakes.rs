@@ -1,0 +1,547 @@
+//! Every mistake that a user of `attn` can make: a clear message, a non-zero status, no file left behind.
+
+use crate::attn;
+use attn_test_support::folder::{CALIBRATION, Folder, ONNX, TINY};
+
+/// Runs a command that must fail, and checks message and folder.
+fn refused(folder: &Folder, arguments: &[&str], expected: &[&str]) {
+    let before = folder.names();
+    let output = attn(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert!(!message.contains("panicked"), "{message}");
+    for part in expected {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    assert_eq!(folder.names(), before, "{arguments:?} left a file behind");
+}
+
+fn convert_refused(
+    folder: &Folder,
+    onnx: &str,
+    calibration: &str,
+    extra: &[&str],
+    expected: &[&str],
+) {
+    let output = folder.path("out.attn");
+    let mut arguments = vec!["convert", onnx, "--calibrate", calibration, "-o", &output];
+    arguments.extend(extra);
+    refused(folder, &arguments, expected);
+}
+
+#[test]
+fn a_file_that_is_no_onnx() {
+    let folder = Folder::new();
+    let text = folder.write("model.onnx", b"this is not a model");
+    convert_refused(
+        &folder,
+        &text,
+        CALIBRATION,
+        &[],
+        &["model.onnx", "not a readable ONNX model"],
+    );
+    let empty = folder.write("empty.onnx", b"");
+    convert_refused(
+        &folder,
+        &empty,
+        CALIBRATION,
+        &[],
+        &["empty.onnx", "not a readable ONNX model"],
+    );
+    convert_refused(&folder, "missing.onnx", CALIBRATION, &[], &["missing.onnx"]);
+}
+
+#[test]
+fn an_operator_that_attn_does_not_have() {
+    let folder = Folder::new();
+    let model = folder.onnx("cos.onnx", |graph| {
+        let node = graph
+            .node
+            .iter_mut()
+            .find(|node| node.op_type == "Relu")
+            .unwrap();
+        (node.op_type, node.name) = ("Cos".into(), "my_cos".into());
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["node `my_cos`", "operator Cos", "[1, 64, 50]", "nearest"],
+    );
+}
+
+#[test]
+fn an_axis_without_a_size() {
+    let folder = Folder::new();
+    let model = folder.onnx("dynamic.onnx", |graph| {
+        attn_test_support::folder::set_dim(&mut graph.input[0], 1, Err("time"))
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["input `features`", "axis 1", "`time`", "fixed shapes"],
+    );
+    let model = folder.onnx("batch.onnx", |graph| {
+        attn_test_support::folder::set_dim(&mut graph.input[0], 0, Ok(8))
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &["input `features`", "batch size 8"],
+    );
+}
+
+#[test]
+fn weights_that_are_not_finite() {
+    let folder = Folder::new();
+    let mut name = String::new();
+    let model = folder.onnx("nan.onnx", |graph| {
+        let weight = graph
+            .initializer
+            .iter_mut()
+            .find(|tensor| tensor.dims == [64, 40, 5])
+            .unwrap();
+        name = weight.name.clone();
+        weight.raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &[],
+        &[&format!("weight `{name}`"), "NaN", "node `"],
+    );
+}
+
+#[test]
+fn calibration_that_does_not_fit() {
+    let folder = Folder::new();
+    convert_refused(&folder, ONNX, "missing.npz", &[], &["missing.npz"]);
+    let text = folder.write("text.npz", b"no zip");
+    convert_refused(&folder, ONNX, &text, &[], &["text.npz", "npz"]);
+    let other = folder.npz("other.npz", "pictures", &[4, 50, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &other,
+        &[],
+        &["no array `features`", "it holds: pictures"],
+    );
+    let shape = folder.npz("shape.npz", "features", &[4, 49, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &shape,
+        &[],
+        &["array `features`", "[4, 49, 40]", "[samples, 50, 40]"],
+    );
+    let none = folder.npz("none.npz", "features", &[0, 50, 40], 0.5);
+    convert_refused(
+        &folder,
+        ONNX,
+        &none,
+        &[],
+        &["array `features`", "no samples"],
+    );
+    let nan = folder.npz("nan.npz", "features", &[4, 50, 40], f32::NAN);
+    convert_refused(
+        &folder,
+        ONNX,
+        &nan,
+        &[],
+        &["array `features`", "sample 0 holds NaN"],
+    );
+}
+
+#[test]
+fn options_that_do_not_fit_the_model() {
+    let folder = Folder::new();
+    let labels = folder.write("labels.txt", b"one\ntwo\n");
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--labels", &labels],
+        &["--labels", "2 labels for 20 classes"],
+    );
+    convert_refused(&folder, ONNX, CALIBRATION, &["--audio-hop", "0"], &["hop"]);
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--smoothing", "6"],
+        &["--threshold"],
+    );
+    convert_refused(
+        &folder,
+        ONNX,
+        CALIBRATION,
+        &["--dtype", "int3"],
+        &["--dtype"],
+    );
+}
+
+#[test]
+fn a_model_that_cannot_be_streamed() {
+    let folder = Folder::new();
+    let model = folder.onnx("noncausal.onnx", |graph| {
+        let node = graph
+            .node
+            .iter_mut()
+            .find(|node| node.op_type == "Conv")
+            .unwrap();
+        let pads = node
+            .attribute
+            .iter_mut()
+            .find(|attribute| attribute.name == "pads")
+            .unwrap();
+        pads.ints = vec![2, 2];
+    });
+    convert_refused(
+        &folder,
+        &model,
+        CALIBRATION,
+        &["--stream"],
+        &["(Conv1d)", "frame by frame", "causal", "4 rows before"],
+    );
+}
+
+#[test]
+fn wav_files_that_the_front_end_does_not_take() {
+    let folder = Folder::new();
+    let output = folder.path("out.npz");
+    let cases: [(&str, hound::WavSpec, usize, &str); 6] = [
+        (
+            "empty.wav",
+            attn_test_support::folder::spec(16_000, 1, 16),
+            0,
+            "0 samples",
+        ),
+        (
+            "short.wav",
+            attn_test_support::folder::spec(16_000, 1, 16),
+            511,
+            "511 samples are less than one frame",
+        ),
+        (
+            "bytes.wav",
+            attn_test_support::folder::spec(16_000, 1, 8),
+            16_000,
+            "8-bit",
+        ),
+        (
+            "cd.wav",
+            attn_test_support::folder::spec(44_100, 1, 16),
+            16_000,
+            "44100 Hz",
+        ),
+        (
+            "stereo.wav",
+            attn_test_support::folder::spec(16_000, 2, 16),
+            16_000,
+            "2 channel(s)",
+        ),
+        (
+            "float.wav",
+            attn_test_support::folder::float_spec(),
+            16_000,
+            "32-bit float",
+        ),
+    ];
+    for (name, spec, samples, expected) in cases {
+        let wav = folder.wav(name, spec, samples);
+        refused(
+            &folder,
+            &["features", &wav, "-o", &output],
+            &[name, expected],
+        );
+    }
+    let text = folder.write("text.wav", b"RIFF");
+    refused(
+        &folder,
+        &["features", &text, "-o", &output],
+        &["text.wav", "not a readable WAV file"],
+    );
+}
+
+#[test]
+fn attn_files_that_are_damaged() {
+    let folder = Folder::new();
+    let good = std::fs::read(attn_test_support::folder::TINY).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 0x10;
+    let cases = [
+        ("empty.attn", vec![], "0 bytes are no .attn file"),
+        ("cut.attn", good[..good.len() - 7].to_vec(), "truncated"),
+        ("flipped.attn", flipped, "checksum"),
+        ("text.attn", vec![b'x'; 200], "does not start with ATTN"),
+    ];
+    for (name, bytes, expected) in cases {
+        let file = folder.write(name, &bytes);
+        refused(&folder, &["inspect", &file], &[name, expected]);
+        refused(
+            &folder,
+            &["run", &file, CALIBRATION, "-o", &folder.path("out.npz")],
+            &[name, expected],
+        );
+    }
+    let error = ["--data", CALIBRATION];
+    refused(
+        &folder,
+        &[
+            &["compare", ONNX, attn_test_support::folder::TINY][..],
+            &error,
+        ]
+        .concat(),
+        &["not converted from this ONNX model"],
+    );
+}
+
+#[test]
+fn an_output_folder_that_is_not_there() {
+    let folder = Folder::new();
+    let output = folder.path("none/out.attn");
+    refused(
+        &folder,
+        &["convert", ONNX, "--calibrate", CALIBRATION, "-o", &output],
+        &["none"],
+    );
+}
+
+#[test]
+fn a_model_that_is_no_keyword_spotter_hears_nothing() {
+    let folder = Folder::new();
+    let wav = folder.wav(
+        "quiet.wav",
+        attn_test_support::folder::spec(16_000, 1, 16),
+        16_000,
+    );
+    refused(
+        &folder,
+        &["spot", attn_test_support::folder::TINY, &wav],
+        &["--audio-hop"],
+    );
+    let text = folder.write("text.wav", b"RIFF");
+    refused(
+        &folder,
+        &["spot", attn_test_support::folder::TINY, &text],
+        &["text.wav"],
+    );
+}
+
+#[test]
+fn labels_are_counted_and_must_fit_the_samples() {
+    let folder = Folder::new();
+    let model = folder.path("model.attn");
+    let convert = [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        &model,
+    ];
+    assert!(attn(&convert).status.success());
+    let labelled = |name: &str, labels: Vec<i64>| {
+        let path = folder.path(name);
+        let features = ndarray::Array3::<f32>::from_elem((2, 50, 40), 0.5);
+        attn_converter::files::write_npz(path.as_ref(), |npz| {
+            npz.add_array("features", &features)?;
+            npz.add_array("labels", &ndarray::Array1::from_vec(labels))
+        })
+        .unwrap();
+        path
+    };
+    let data = labelled("good.npz", vec![3, 4]);
+    let output = attn(&["compare", ONNX, &model, "--data", &data]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.contains("top-1: float") && text.contains("over 2 samples"),
+        "{text}"
+    );
+    let data = labelled("short.npz", vec![3]);
+    refused(
+        &folder,
+        &["compare", ONNX, &model, "--data", &data],
+        &["array `labels`", "1 labels for 2 samples"],
+    );
+    let data = labelled("negative.npz", vec![3, -1]);
+    refused(
+        &folder,
+        &["compare", ONNX, &model, "--data", &data],
+        &["array `labels`", "negative"],
+    );
+}
+
+#[test]
+fn results_come_as_json_and_as_arrays() {
+    let folder = Folder::new();
+    let (model, outputs) = (folder.path("model.attn"), folder.path("outputs.npz"));
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = attn(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{arguments:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let convert = [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        &model,
+    ];
+    let converted = json(&convert);
+    assert_eq!(converted["bytes"], std::fs::metadata(&model).unwrap().len());
+    assert_eq!(json(&["inspect", &model])["arena"], converted["arena"]);
+    let compared = json(&["compare", ONNX, &model, "--data", CALIBRATION]);
+    assert!(compared["outputs_sqnr_db"].as_f64().unwrap() > 25.0);
+    for (form, shape) in [(None, [160, 1, 20]), (Some("--stream"), [160, 50, 20])] {
+        assert!(
+            attn(&[&convert[..], form.as_slice()].concat())
+                .status
+                .success()
+        );
+        assert!(
+            attn(&["run", &model, CALIBRATION, "-o", &outputs])
+                .status
+                .success()
+        );
+        let logits: ndarray::Array3<f32> =
+            attn_converter::files::read_array(outputs.as_ref(), "logits").unwrap();
+        assert_eq!(logits.shape(), shape);
+    }
+}
+
+/// tract panics on it.
+#[test]
+fn a_convolution_without_paddings_is_an_error_not_a_crash() {
+    let folder = Folder::new();
+    let model = folder.onnx("damaged.onnx", |graph| {
+        let convs = graph.node.iter_mut().filter(|node| node.op_type == "Conv");
+        let attributes = convs.flat_map(|node| &mut node.attribute);
+        for pads in attributes.filter(|attribute| attribute.name == "pads") {
+            pads.ints.clear();
+        }
+    });
+    let output = folder.path("out.attn");
+    let arguments = ["convert", &model, "--calibrate", CALIBRATION, "-o", &output];
+    let result = attn(&arguments);
+    assert_eq!(result.status.code(), Some(1));
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert!(
+        message.contains("damaged.onnx") && message.contains("is damaged"),
+        "{message}"
+    );
+    assert_eq!(folder.names(), ["damaged.onnx"]);
+}
+
+#[test]
+fn an_output_never_replaces_an_input() {
+    let folder = Folder::new();
+    let onnx = folder.write("model.onnx", &std::fs::read(ONNX).unwrap());
+    let data = folder.write("data.npz", &std::fs::read(CALIBRATION).unwrap());
+    let attn = folder.write("model.attn", &std::fs::read(TINY).unwrap());
+    let refused_with = |arguments: &[&str]| {
+        refused(
+            &folder,
+            arguments,
+            &["would replace an input", "another name"],
+        )
+    };
+    refused_with(&["convert", &onnx, "--calibrate", &data, "-o", &onnx]);
+    refused_with(&["convert", &onnx, "--calibrate", &data, "-o", &data]);
+    refused_with(&["run", &attn, &data, "-o", &attn]);
+    refused_with(&["run", &attn, &data, "-o", &data]);
+    refused_with(&["features", &data, "-o", &data]);
+    assert_eq!(std::fs::read(&onnx).unwrap(), std::fs::read(ONNX).unwrap());
+    assert_eq!(std::fs::read(&attn).unwrap(), std::fs::read(TINY).unwrap());
+}
+
+#[test]
+fn a_bundle_replaces_none_of_its_files() {
+    let folder = Folder::new();
+    let name = "seq2seq/plain_gru_dynamo";
+    for end in ["encode.onnx", "step.onnx", "bundle.toml"] {
+        let bytes =
+            std::fs::read(attn_test_support::folder::fixture(&format!("{name}.{end}"))).unwrap();
+        folder.write(&format!("plain_gru_dynamo.{end}"), &bytes);
+    }
+    let data = std::fs::read(attn_test_support::folder::fixture("seq2seq/plain_gru.npz")).unwrap();
+    folder.write("plain_gru.npz", &data);
+    let manifest = folder.path("plain_gru_dynamo.bundle.toml");
+    for name in folder.names() {
+        let arguments = ["convert", &manifest, "-o", &folder.path(&name)];
+        refused(&folder, &arguments, &[&name, "would replace an input"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_no_regular_file_is_refused() {
+    let folder = Folder::new();
+    for output in ["/dev/null", &folder.path(".")] {
+        let arguments = ["convert", ONNX, "--calibrate", CALIBRATION, "-o", output];
+        refused(&folder, &arguments, &[output, "not a regular file"]);
+    }
+    std::os::unix::fs::symlink("target.npz", folder.path("link.npz")).unwrap();
+    let link = folder.path("link.npz");
+    let silence = folder.wav(
+        "silence.wav",
+        attn_test_support::folder::spec(16_000, 1, 16),
+        16_000,
+    );
+    let result = attn(&["features", &silence, "-o", &link]);
+    assert!(result.status.success());
+    let said = String::from_utf8(result.stderr).unwrap();
+    assert!(
+        said.contains("is a link; writing") && said.contains("target.npz"),
+        "{said}"
+    );
+    assert_eq!(folder.names(), ["link.npz", "silence.wav", "target.npz"]);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    use std::process::{Command, Stdio};
+    let folder = Folder::new();
+    let model = folder.path("kws.attn");
+    let convert = [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        &model,
+    ];
+    assert!(attn(&convert).status.success());
+    for arguments in [
+        &["inspect", "--tensors", &model][..],
+        &["inspect", "--json", &model],
+        &["operators"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_attn"))
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Nothing is read: the pipe is closed before the command has written all.
+        drop(child.stdout.take());
+        let result = child.wait_with_output().unwrap();
+        assert_eq!(
+            String::from_utf8(result.stderr).unwrap(),
+            "",
+            "{arguments:?}"
+        );
+    }
+}

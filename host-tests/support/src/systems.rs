@@ -1,0 +1,290 @@
+//! The attention systems that have fixtures (training/attention), converted, and how close they stay to what PyTorch
+//! recorded. What tests and tables ask of them is not here.
+
+use attn_converter::calibrate::RangeMethod;
+use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::dataset::Dataset;
+use attn_converter::emit::Metadata;
+use attn_converter::error::ConvertError;
+use attn_converter::files::{read_array, write_npz};
+use attn_converter::lower::Form;
+use attn_converter::progress::silent;
+use attn_converter::quantize::Precision;
+use attn_converter::reference::Reference;
+use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::sqnr::Sqnr;
+use attn_runtime::Session;
+use ndarray::{ArrayD, Axis, IxDyn};
+use std::path::{Path, PathBuf};
+
+/// Who wrote an ONNX file.
+pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
+/// How a file holds its values.
+pub const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int16x8, Precision::Fp16];
+/// Samples to calibrate with.
+const SAMPLES: usize = 16;
+
+/// A system as PyTorch defines and exports it.
+#[derive(Clone, Copy, Debug)]
+pub struct System {
+    /// Name of its files.
+    pub name: &'static str,
+    /// What it is, in words.
+    pub title: &'static str,
+    /// Folder of its files.
+    folder: &'static str,
+    /// Blocks upon blocks, in which errors add up.
+    pub stacked: bool,
+}
+
+const fn block(name: &'static str, title: &'static str) -> System {
+    System {
+        name,
+        title,
+        folder: "attention",
+        stacked: false,
+    }
+}
+
+const fn stack(name: &'static str, title: &'static str) -> System {
+    System {
+        stacked: true,
+        ..block(name, title)
+    }
+}
+
+const fn image(system: System) -> System {
+    System {
+        folder: "vision",
+        ..system
+    }
+}
+
+/// Every system, in the order of the tables.
+pub const SYSTEMS: [System; 36] = [
+    block("self_attention_unscaled", "one head, unscaled"),
+    block("self_attention", "one head, scaled"),
+    block("multi_head", "4 heads, output projection"),
+    block("multi_head_bare", "8 heads, no output projection"),
+    block(
+        "packed_multi_head",
+        "`nn.MultiheadAttention`, packed in-projection",
+    ),
+    block(
+        "time_first",
+        "`nn.MultiheadAttention`, time first, unused averaged weights",
+    ),
+    block("learned_query", "2 learned queries over the window"),
+    block("causal_flag", "causal by `is_causal`"),
+    block("causal_added", "causal by an added mask"),
+    block("causal_filled", "causal by `masked_fill`"),
+    block(
+        "split_scale",
+        "1/sqrt(d) split over both sides, mask by `torch.where`",
+    ),
+    block("encoder_post_relu", "encoder layer, post-norm, ReLU"),
+    block("encoder_pre_gelu", "encoder layer, pre-norm, GELU"),
+    block("sinusoidal", "sinusoidal positions, encoder layer"),
+    stack("causal_stack", "2 causal pre-norm layers, SiLU"),
+    stack(
+        "classifier",
+        "2 encoder layers, learned positions, classifier",
+    ),
+    stack(
+        "text_classifier",
+        "text classifier: word embeddings, 2 post-norm layers",
+    ),
+    stack(
+        "keyword_transformer",
+        "keyword transformer: class token, 2 post-norm layers",
+    ),
+    stack(
+        "speech_encoder",
+        "speech encoder: 2 convolutions, 2 pre-norm layers",
+    ),
+    block(
+        "decoder_layer",
+        "`nn.TransformerDecoderLayer`, memory of 12 rows",
+    ),
+    block("forecast_fixed", "forecast: sum of w x, learned weights"),
+    block("forecast_series", "forecast of 4 series"),
+    block(
+        "forecast_scored",
+        "forecast: weights scored from features, a sum",
+    ),
+    block(
+        "forecast_product",
+        "forecast: weights scored from features, a product",
+    ),
+    block(
+        "collaborative",
+        "collaborative filtering: user, item, 10 neighbours",
+    ),
+    block("grouped_query", "4 heads of queries on 2 of keys, `expand`"),
+    block(
+        "grouped_interleave",
+        "4 heads of queries on 1 of keys, `repeat_interleave`",
+    ),
+    block("rotary_half", "rotary positions, halves, causal"),
+    block("rotary_interleaved", "rotary positions, neighbours, causal"),
+    block("gated_block", "RMSNorm, causal, SwiGLU"),
+    block(
+        "llama_block",
+        "llama block: RMSNorm, rotary, grouped, causal, SwiGLU",
+    ),
+    block(
+        "separable",
+        "no attention: depthwise and pointwise convolution",
+    ),
+    image(stack("cbam_cnn", "CBAM in a residual network, 8 x 8")),
+    image(stack(
+        "attention_unet",
+        "attention-gated U-Net, 16 x 16, 21 layers",
+    )),
+    image(block(
+        "separable2d",
+        "no attention: depthwise and pointwise, 16 x 16",
+    )),
+    image(block("upsample", "no attention: transposed convolutions")),
+];
+
+/// Where the fixtures of a kind are.
+pub fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures")
+        .join(folder)
+}
+
+/// The system of this name.
+pub fn system(name: &str) -> System {
+    let found = SYSTEMS.iter().find(|system| system.name == name);
+    *found.unwrap_or_else(|| panic!("no system `{name}`"))
+}
+
+impl System {
+    /// SQNR in dB that it has to hold.
+    pub fn floor(&self, precision: Precision) -> f64 {
+        match precision {
+            Precision::Int8 if self.stacked => 22.0,
+            Precision::Int8 => 28.0,
+            Precision::Int16x8 => 45.0,
+            Precision::Fp16 => 55.0,
+        }
+    }
+
+    /// Its ONNX file.
+    pub fn onnx(&self, exporter: &str) -> PathBuf {
+        fixtures(self.folder).join(format!("{}_{exporter}.onnx", self.name))
+    }
+
+    /// Inputs and PyTorch's outputs.
+    pub fn recorded(&self) -> PathBuf {
+        fixtures(self.folder).join(format!("{}.npz", self.name))
+    }
+
+    /// Converts it, calibrated on other samples than the recorded ones.
+    pub fn convert(
+        &self,
+        exporter: &str,
+        precision: Precision,
+        form: Form,
+    ) -> Result<Conversion, ConvertError> {
+        let folder = tempfile::tempdir().unwrap();
+        let onnx = self.onnx(exporter);
+        let data = folder.path().join("calibration.npz");
+        write_calibration(&onnx, &data)?;
+        let options = Options {
+            form,
+            precision,
+            range: RangeMethod::Mse,
+            mixed: true,
+            metadata: Metadata::default(),
+        };
+        convert(&onnx, &data, &options, &silent)
+    }
+
+    /// SQNR in dB of a whole-window model against the outputs that PyTorch recorded.
+    pub fn against_pytorch(&self, conversion: &Conversion) -> f64 {
+        let data = self.inputs();
+        let outputs: ArrayD<f32> = read_array::<f32, IxDyn>(&self.recorded(), "y").unwrap();
+        let model = conversion.file.model();
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        let mut sqnr = Sqnr::default();
+        for (index, y) in outputs.axis_iter(Axis(0)).enumerate() {
+            for (slot, x) in data.sample(index).iter().enumerate() {
+                runner::fill(&mut session, 0, slot, x.iter()).unwrap();
+            }
+            session.run(0).unwrap();
+            let exact: Vec<f32> = y.iter().copied().collect();
+            assert!(exact.iter().all(|x| x.is_finite()), "{}", self.name);
+            let got = runner::output(&session, 0, 0).unwrap();
+            let tensor = session.output_record(0, 0).unwrap();
+            sqnr.add(&exact, &runner::onnx_order(tensor, &got));
+        }
+        sqnr.db()
+    }
+
+    /// The first recorded samples as a file takes them: the bytes of all inputs, run after run. A window takes a sample in
+    /// one run, a stream one frame of it.
+    pub fn input_bytes(&self, conversion: &Conversion, samples: usize) -> Vec<u8> {
+        let data = self.inputs();
+        let model = conversion.file.model();
+        let mut arena = AlignedBytes::zeroed(model.arena_len());
+        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        let mut bytes = Vec::new();
+        for sample in 0..samples {
+            let sample = data.sample(sample);
+            let inputs = sample.iter().map(|x| x.iter().copied().collect());
+            let inputs: Vec<Vec<f32>> = inputs.collect();
+            let runs = inputs[0].len() / session.input_record(0, 0).unwrap().len();
+            for run in 0..runs {
+                for (index, elements) in inputs.iter().enumerate() {
+                    let len = elements.len() / runs;
+                    let part = &elements[run * len..(run + 1) * len];
+                    runner::fill(&mut session, 0, index, part.iter()).unwrap();
+                    let id = model.entries()[0].inputs().nth(index).unwrap();
+                    bytes.extend_from_slice(session.tensor_bytes(id).unwrap());
+                }
+            }
+        }
+        bytes
+    }
+
+    /// The recorded inputs.
+    fn inputs(&self) -> Dataset {
+        let reference = Reference::load(&self.onnx(EXPORTERS[0])).unwrap();
+        Dataset::load(&self.recorded(), reference.inputs()).unwrap()
+    }
+}
+
+/// Normally distributed samples for every input of a model; numbers of tokens below 50.
+pub fn write_calibration(onnx: &Path, data: &Path) -> Result<(), ConvertError> {
+    let mut state = 5u64;
+    let mut uniform = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    // The sum of twelve uniform numbers (Irwin and Hall).
+    let mut normal = move || (0..12).map(|_| uniform()).sum::<f32>() - 6.0;
+    let reference = Reference::load(onnx)?;
+    write_npz(data, |npz| {
+        for input in reference.inputs() {
+            let mut shape = input.shape.clone();
+            shape[0] = SAMPLES;
+            let samples = ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal);
+            if input.integer {
+                npz.add_array(
+                    &input.name,
+                    &samples.mapv(|x| (1000.0 * x.abs()) as i64 % 50),
+                )?;
+            } else {
+                npz.add_array(&input.name, &samples)?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! The innermost loop: an int16 row in pair order times blocks of packed int8 weights, each sum requantized as soon
+//! as it is there. See [`crate::kernels::int::dot`] for both orders. And the same with int16 in place of the weights, which
+//! stand in pair order, too; its sums are shifted.
+//!
+//! Here are the operands and the choice of the body; `portable::int` defines the result.
+
+use crate::kernels::int::dot::LANES;
+use crate::kernels::int::requantize::{Activation, requantize};
+
+/// Constants of the outputs.
+#[derive(Clone, Copy, Debug)]
+pub enum Constants<'c> {
+    /// One for each output.
+    Each(&'c [i32]),
+    /// The same four for every block.
+    Same([i32; LANES]),
+}
+
+impl Constants<'_> {
+    /// The constants of block `at`, if it is complete.
+    pub(super) fn get(&self, at: usize) -> Option<[i32; LANES]> {
+        match self {
+            Self::Each(each) => each.as_chunks().0.get(at).copied(),
+            Self::Same(four) => Some(*four),
+        }
+    }
+
+    /// The constants of the last, incomplete block.
+    pub(super) fn tail(&self) -> [i32; LANES] {
+        match self {
+            Self::Each(each) => padded(each.as_chunks::<LANES>().1),
+            Self::Same(four) => *four,
+        }
+    }
+}
+
+fn padded(rest: &[i32]) -> [i32; LANES] {
+    core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0))
+}
+
+/// What to multiply, and how sums become results.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'w> {
+    /// The row, in pair order; its length is a multiple of 4.
+    pub pairs: &'w [i16],
+    /// Packed weights, `4 * pairs.len()` bytes per block.
+    pub weights: &'w [i8],
+    /// What sums start from.
+    pub bias: Constants<'w>,
+    /// Factors of the requantization.
+    pub multipliers: Constants<'w>,
+    /// Left shift of the requantization; its low 5 bits count.
+    pub left_shift: u32,
+    /// Added after the requantization.
+    pub zero_point: i32,
+    /// Smallest result; must fit the type of the results.
+    pub min: i32,
+    /// Largest result; must fit the type of the results.
+    pub max: i32,
+}
+
+/// Where results go, one group of four for each block.
+#[derive(Debug)]
+pub enum Store<'y> {
+    /// The sums themselves.
+    Sums(&'y mut [[i32; LANES]]),
+    /// Requantized to int8.
+    I8(&'y mut [[i8; LANES]]),
+    /// Requantized to int16.
+    I16(&'y mut [[i16; LANES]]),
+    /// Requantized, without zero point and limits.
+    I32(&'y mut [[i32; LANES]]),
+}
+
+impl Blocks<'_> {
+    /// Bytes of weights per block.
+    pub(super) fn block_len(&self) -> usize {
+        self.pairs.len() * LANES
+    }
+
+    #[inline(always)]
+    pub(super) fn scale(&self, sums: [i32; LANES], multipliers: [i32; LANES]) -> [i32; LANES] {
+        core::array::from_fn(|i| {
+            let value = requantize(sums[i], multipliers[i], self.left_shift);
+            value
+                .wrapping_add(self.zero_point)
+                .max(self.min)
+                .min(self.max)
+        })
+    }
+
+    /// Computes as many blocks as weights, constants and `store` have.
+    pub fn run(&self, store: Store) {
+        #[cfg(attn_dsp)]
+        super::dsp::run(self, store);
+        #[cfg(not(attn_dsp))]
+        super::portable::int::run(self, store);
+    }
+
+    /// Computes `y`, whose last block may be incomplete: results of padding outputs are dropped.
+    pub fn run_to<Y: Activation>(&self, y: &mut [Y]) {
+        let (y, rest) = y.as_chunks_mut();
+        self.run(Y::store(y));
+        if rest.is_empty() {
+            return;
+        }
+        let mut last = [[Y::from_i32(0); LANES]];
+        let tail = Self {
+            weights: self
+                .weights
+                .get(y.len() * self.block_len()..)
+                .unwrap_or(&[]),
+            bias: Constants::Same(self.bias.tail()),
+            multipliers: Constants::Same(self.multipliers.tail()),
+            ..*self
+        };
+        tail.run(Y::store(&mut last));
+        let values = last.as_flattened();
+        rest.iter_mut().zip(values).for_each(|(slot, &y)| *slot = y);
+    }
+}
+
+/// An int16 row times int16 matrix, both in pair order.
+#[derive(Clone, Copy, Debug)]
+pub struct WideBlocks<'w> {
+    /// The row; its length is a multiple of 4.
+    pub pairs: &'w [i16],
+    /// The matrix, `4 * pairs.len()` elements per block of four outputs.
+    pub weights: &'w [i16],
+    /// Sums are shifted right by so many bits; its low 5 bits count.
+    pub shift: u32,
+}
+
+impl WideBlocks<'_> {
+    /// Computes as many blocks as weights and `y` have: the low 32 bits of each sum of 64 bits, shifted.
+    pub fn run(&self, y: &mut [[i32; LANES]]) {
+        #[cfg(attn_dsp)]
+        super::dsp::run_wide(self, y);
+        #[cfg(not(attn_dsp))]
+        super::portable::int::run_wide(self, y);
+    }
+}

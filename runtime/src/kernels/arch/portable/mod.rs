@@ -1,0 +1,5 @@
+//! The definition of every innermost loop, in plain Rust.
+
+#[cfg(attn_half)]
+pub mod half;
+pub mod int;

@@ -1,0 +1,104 @@
+//! Shapes, windows and limits that every encoding shares. No arithmetic on values, no layout of packed weights.
+
+/// Most rows, or pixels of either axis, under a window, between two of its positions, or of padding.
+pub const MAX_ROWS: u32 = 1 << 20;
+/// Inputs of one result of a convolution stay below this.
+pub const MAX_SPAN: usize = 1 << 28;
+/// Most phases of a transposed convolution.
+pub const MAX_PHASES: usize = 64;
+/// Most heads of attention.
+pub const MAX_HEADS: u32 = 64;
+/// Most channels of a head.
+pub const MAX_WIDTH: u32 = 1 << 16;
+/// Elements of a ring tensor: next slot to overwrite, number of slots filled.
+pub const RING_LEN: usize = 2;
+/// Positions of a table, and the end of a stream's counter.
+pub const MAX_POSITIONS: u32 = 1 << 20;
+
+/// How a kernel moves over the rows of its input.
+#[derive(Clone, Copy, Debug)]
+pub struct Window1d {
+    /// Rows under the kernel.
+    pub kernel: usize,
+    /// Rows from one position to the next.
+    pub stride: usize,
+    /// Rows of padding before the first.
+    pub pad_before: usize,
+    /// What padding holds: the input's zero point.
+    pub pad_value: i32,
+}
+
+/// An image `[height, width, channels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'x, X> {
+    /// All values, row by row, pixel by pixel.
+    pub values: &'x [X],
+    /// Pixels in a row.
+    pub width: usize,
+    /// Values in a pixel.
+    pub channels: usize,
+}
+
+impl<'x, X> Image<'x, X> {
+    /// Row `y`, if the image has it: `[width, channels]`.
+    #[inline(always)]
+    pub fn row(&self, y: isize) -> Option<&'x [X]> {
+        let len = self.width * self.channels;
+        let start = usize::try_from(y).ok()?.checked_mul(len)?;
+        self.values.get(start..start.checked_add(len)?)
+    }
+}
+
+/// How a kernel moves over an image; pairs are (vertical, horizontal).
+#[derive(Clone, Copy, Debug)]
+pub struct Window2d {
+    /// Pixels under the kernel.
+    pub kernel: [usize; 2],
+    /// Pixels from one position to the next.
+    pub stride: [usize; 2],
+    /// Pixels of padding above and to the left of the image.
+    pub pad: [usize; 2],
+    /// What padding holds: the input's zero point.
+    pub pad_value: i32,
+}
+
+impl Window2d {
+    /// Row and column of the image at which the kernel starts for a result.
+    pub(super) fn start(&self, row: usize, column: usize) -> [isize; 2] {
+        let at = |position: usize, stride: usize, pad: usize| {
+            (position.wrapping_mul(stride) as isize).wrapping_sub(pad as isize)
+        };
+        let ([down, right], [above, left]) = (self.stride, self.pad);
+        [at(row, down, above), at(column, right, left)]
+    }
+}
+
+/// Shape of an attention window.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Number of heads.
+    pub heads: usize,
+    /// Heads of keys and values, a divisor of `heads`: adjacent heads of queries share one.
+    pub key_heads: usize,
+    /// Channels per head.
+    pub head_dim: usize,
+    /// Keys and values that the window holds.
+    pub slots: usize,
+}
+
+impl Shape {
+    /// Length of the keys of all heads, each a matrix `[slots, head_dim]` whose length `packed_len` gives.
+    pub fn keys_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
+        packed_len(self.slots, self.head_dim).saturating_mul(self.key_heads)
+    }
+
+    /// Length of the values of all heads, each a matrix `[head_dim, slots]` whose length `packed_len` gives.
+    pub fn values_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
+        packed_len(self.head_dim, self.slots).saturating_mul(self.key_heads)
+    }
+
+    /// Words of a mask for one query, a bit for each slot.
+    pub const fn mask_words(&self) -> usize {
+        self.slots.div_ceil(u32::BITS as usize)
+    }
+}

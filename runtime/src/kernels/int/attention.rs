@@ -1,0 +1,540 @@
+//! Softmax attention over a window of keys and values, in O(window) scratch.
+//!
+//! Keys and values are both int8 or both int16. They stand *packed* as the weights of a linear layer do (see
+//! [`super::dot`]): per head the keys are a matrix `[slots, d]`, the values a matrix `[d, slots]`. Scores are then one
+//! matrix product with the query and the context one with the softmax weights. Slots can be filled in any order: integer
+//! sums do not depend on it, so a ring gives the same bytes as a window in order of time.
+
+use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
+use super::requantize::Activation;
+use super::softmax::{ScoreMultiplier, masked_row_weights, row_weights};
+use crate::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
+use crate::kernels::geometry::Shape;
+
+/// Most keys and values in a window: sums of Q15 weights then have 30 bits.
+pub const MAX_SLOTS: usize = 1 << 15;
+
+impl Shape {
+    /// int32 scratch of [`attend`]: scores of one row.
+    pub const fn scores_len(&self) -> usize {
+        pairs_len(self.slots)
+    }
+
+    /// int16 scratch of [`attend`]: the query of one head and the weights of one row in pair order.
+    pub const fn pairs_len(&self) -> usize {
+        pairs_len(self.head_dim) + pairs_len(self.slots)
+    }
+}
+
+/// Element type of keys and values: where they stand in a window, and the two products with them.
+pub trait KeyValue: Copy {
+    /// Where the element of output `o` for input `i` stands in a packed matrix of `k` inputs.
+    fn index(o: usize, i: usize, k: usize) -> usize;
+
+    /// Dot products of a query in pair order with packed keys, shifted right.
+    fn scores(query: &[i16], keys: &[Self], shift: u32, scores: &mut [[i32; LANES]]);
+
+    /// The mean of packed values with these weights (in pair order, Q15, `total` is their sum and at least 32767).
+    /// The weights may be changed.
+    fn context(
+        weights: &mut [i16],
+        total: u32,
+        values: &[Self],
+        zero_point: i32,
+        context: &mut [i16],
+    );
+}
+
+/// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
+pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [K]) {
+    let d = shape.head_dim.max(1);
+    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
+    for (keys, key) in heads.zip(key.chunks_exact(d)) {
+        for (i, &k) in key.iter().enumerate() {
+            if let Some(place) = keys.get_mut(K::index(slot, i, d)) {
+                *place = k;
+            }
+        }
+    }
+}
+
+/// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
+pub fn push_value<K: KeyValue>(value: &[K], slot: usize, shape: &Shape, values: &mut [K]) {
+    let d = shape.head_dim.max(1);
+    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
+    for (values, value) in heads.zip(value.chunks_exact(d)) {
+        for (i, &v) in value.iter().enumerate() {
+            if let Some(place) = values.get_mut(K::index(i, slot, shape.slots)) {
+                *place = v;
+            }
+        }
+    }
+}
+
+/// Zero points and score factor of [`attend`].
+#[derive(Clone, Copy, Debug)]
+pub struct Scaling {
+    /// From a score to the exponent: query scale * key scale * 2^score_shift * attention scale; see
+    /// [`super::softmax`].
+    pub score_multiplier: ScoreMultiplier,
+    /// int16 keys: scores are the sums shifted right by so many bits, 0 to 31. Not looked at for int8.
+    pub score_shift: u32,
+    /// Zero point of the query.
+    pub query_zero_point: i32,
+    /// int8 values: their zero point. The keys' needs none: it shifts all scores of a row alike.
+    pub value_zero_point: i32,
+}
+
+/// Which slots a query sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'m> {
+    /// The first ones.
+    pub first: usize,
+    /// Of those only slots whose bit is set: bit `slot % 32` of word `slot / 32`.
+    pub bits: Option<&'m [u32]>,
+}
+
+/// Bits that the context has below the step of int8 values:
+/// `context = 128 * (weighted mean of values - zero_point)`. int16 values need none.
+pub const CONTEXT_FRACTION_BITS: u32 = 7;
+
+/// One query row `[heads * head_dim]` over the slots that it sees. The context is int16: with 1/128 of the scale of int8
+/// values, so that averaging costs no resolution, with that of int16 values. Where nothing is seen the context is 0.
+#[allow(clippy::too_many_arguments)] // three operands, two scratch buffers, result
+pub fn attend<Q: Activation, K: KeyValue>(
+    query: &[Q],
+    keys: &[K],
+    values: &[K],
+    seen: Seen,
+    shape: &Shape,
+    scaling: &Scaling,
+    scores: &mut [i32],
+    pairs: &mut [i16],
+    context: &mut [i16],
+) {
+    let d = shape.head_dim.max(1);
+    let (key_len, value_len) = (packed_len(shape.slots, d), packed_len(d, shape.slots));
+    let (Some(scores), Some((query_pairs, rest))) = (
+        scores.get_mut(..shape.scores_len()),
+        pairs.split_at_mut_checked(pairs_len(d)),
+    ) else {
+        return;
+    };
+    let Some(weight_pairs) = rest.get_mut(..pairs_len(shape.slots)) else {
+        return;
+    };
+    let shared = shape.heads / shape.key_heads.max(1);
+    let heads = keys
+        .chunks_exact(key_len.max(1))
+        .zip(values.chunks_exact(value_len.max(1)))
+        .flat_map(|head| core::iter::repeat_n(head, shared));
+    for ((keys, values), (query, context)) in
+        heads.zip(query.chunks_exact(d).zip(context.chunks_exact_mut(d)))
+    {
+        to_pairs(query, scaling.query_zero_point, query_pairs);
+        // Only blocks of slots that hold something are scored.
+        let used = seen.first.min(shape.slots);
+        let scored = used.next_multiple_of(LANES) * query_pairs.len();
+        let scored = keys.get(..scored).unwrap_or(&[]);
+        K::scores(
+            query_pairs,
+            scored,
+            scaling.score_shift,
+            scores.as_chunks_mut().0,
+        );
+        let used = scores.get(..used).unwrap_or(&[]);
+        let total = match seen.bits {
+            None => row_weights(used, scaling.score_multiplier, weight_pairs),
+            Some(bits) => masked_row_weights(used, bits, scaling.score_multiplier, weight_pairs),
+        };
+        if total == 0 {
+            context.fill(0);
+        } else {
+            K::context(
+                weight_pairs,
+                total,
+                values,
+                scaling.value_zero_point,
+                context,
+            );
+        }
+    }
+}
+
+/// Number of bits of `x`.
+const fn bits(x: u32) -> u32 {
+    u32::BITS - x.leading_zeros()
+}
+
+impl KeyValue for i8 {
+    fn index(o: usize, i: usize, k: usize) -> usize {
+        packed_index(o, i, k)
+    }
+
+    fn scores(query: &[i16], keys: &[Self], _: u32, scores: &mut [[i32; LANES]]) {
+        let blocks = Blocks {
+            pairs: query,
+            weights: keys,
+            bias: Constants::Same([0; LANES]),
+            multipliers: Constants::Same([0; LANES]),
+            left_shift: 0,
+            zero_point: 0,
+            min: 0,
+            max: 0,
+        };
+        blocks.run(Store::Sums(scores));
+    }
+
+    fn context(
+        weights: &mut [i16],
+        total: u32,
+        values: &[Self],
+        zero_point: i32,
+        context: &mut [i16],
+    ) {
+        // Weights that add up to less than 2^24 keep the sums within 32 bits. Those of 511 slots always do.
+        let excess = bits(total).saturating_sub(24);
+        let total = if excess == 0 {
+            total
+        } else {
+            shortened(weights, excess)
+        };
+        let blocks = Blocks {
+            pairs: weights,
+            weights: values,
+            bias: Constants::Same([0; LANES]),
+            multipliers: Constants::Same([reciprocal(total); LANES]),
+            left_shift: 0,
+            zero_point: (zero_point << CONTEXT_FRACTION_BITS).wrapping_neg(),
+            min: i16::MIN.into(),
+            max: i16::MAX.into(),
+        };
+        blocks.run_to(context);
+    }
+}
+
+/// Drops the lowest `excess` bits of all weights; gives their new sum.
+fn shortened(weights: &mut [i16], excess: u32) -> u32 {
+    weights.iter_mut().fold(0, |sum: u32, w| {
+        *w >>= excess & 15;
+        sum.wrapping_add(*w as u32)
+    })
+}
+
+/// `2^32 * 128 / total`, rounded; at most 2^24 because the largest weight is 32767.
+fn reciprocal(total: u32) -> i32 {
+    let total = u64::from(total.max(32767));
+    (((1u64 << (32 + CONTEXT_FRACTION_BITS)) + total / 2) / total) as i32
+}
+
+/// Bits below the point of the reciprocal that int16 values are multiplied with, before the sums' shift.
+const WIDE_RECIPROCAL_BITS: u32 = 45;
+
+impl KeyValue for i16 {
+    fn index(o: usize, i: usize, k: usize) -> usize {
+        packed_index(o, pair_index(i), k)
+    }
+
+    fn scores(query: &[i16], keys: &[Self], shift: u32, scores: &mut [[i32; LANES]]) {
+        let blocks = WideBlocks {
+            pairs: query,
+            weights: keys,
+            shift,
+        };
+        blocks.run(scores);
+    }
+
+    fn context(weights: &mut [i16], total: u32, values: &[Self], _: i32, context: &mut [i16]) {
+        // The sums have at most 15 bits more than their total: shifted, the total has 16.
+        let shift = bits(total).saturating_sub(16);
+        let total = u64::from(total.max(32767));
+        let reciprocal = (((1u64 << (WIDE_RECIPROCAL_BITS + shift)) + total / 2) / total) as i64;
+        const BLOCKS: usize = 4;
+        let mut sums = [[0; LANES]; BLOCKS];
+        let some = values.chunks((BLOCKS * LANES * weights.len()).max(1));
+        for (context, values) in context.chunks_mut(BLOCKS * LANES).zip(some) {
+            WideBlocks {
+                pairs: weights,
+                weights: values,
+                shift,
+            }
+            .run(&mut sums);
+            for (y, &sum) in context.iter_mut().zip(sums.as_flattened()) {
+                let product = i64::from(sum) * i64::from(reciprocal as i32);
+                let value = (product + (1 << (WIDE_RECIPROCAL_BITS - 1))) >> WIDE_RECIPROCAL_BITS;
+                *y = value.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::int::softmax::score_multiplier;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const SHAPE: Shape = Shape {
+        heads: 2,
+        key_heads: 2,
+        head_dim: 6,
+        slots: 13,
+    };
+    const WIDTH: usize = 12;
+
+    /// Numbers of one type: a window, the steps of its scores and what the context counts in.
+    struct Case<K> {
+        shape: Shape,
+        rows: Vec<(usize, Vec<K>, Vec<K>)>,
+        score_step: f64,
+        score_shift: u32,
+        value_zero_point: i32,
+    }
+
+    impl<K: KeyValue + Default + Into<f64>> Case<K> {
+        fn run(&self, query: &[K], seen: Seen) -> Vec<i16>
+        where
+            K: Activation,
+        {
+            let shape = &self.shape;
+            let mut keys = vec![K::default(); shape.keys_len(packed_len)];
+            let mut values = vec![K::default(); shape.values_len(packed_len)];
+            for (slot, key, value) in &self.rows {
+                push_key(key, *slot, shape, &mut keys);
+                push_value(value, *slot, shape, &mut values);
+            }
+            let step = self.score_step * f64::from(self.score_shift).exp2();
+            let scaling = Scaling {
+                score_multiplier: score_multiplier(step as f32),
+                score_shift: self.score_shift,
+                query_zero_point: 0,
+                value_zero_point: self.value_zero_point,
+            };
+            let mut context = vec![0; shape.heads * shape.head_dim];
+            let (mut scores, mut pairs) = (vec![0; shape.scores_len()], vec![0; shape.pairs_len()]);
+            attend(
+                query,
+                &keys,
+                &values,
+                seen,
+                shape,
+                &scaling,
+                &mut scores,
+                &mut pairs,
+                &mut context,
+            );
+            context
+        }
+
+        /// The mean of the values, less their zero point, over the slots that `sees` lets through.
+        fn exact(&self, query: &[K], sees: impl Fn(usize) -> bool) -> Vec<f64> {
+            let d = self.shape.head_dim;
+            let channel = |c: usize| {
+                let head = c / d * d..(c / d + 1) * d;
+                let score = |key: &[K]| {
+                    let dot = head.clone().map(|i| query[i].into() * key[i].into());
+                    dot.sum::<f64>() * self.score_step
+                };
+                let seen = || self.rows.iter().filter(|row| sees(row.0));
+                let highest = seen()
+                    .map(|(_, key, _)| score(key))
+                    .fold(f64::MIN, f64::max);
+                let weight = |key: &[K]| (score(key) - highest).exp();
+                let value = |v: &[K]| v[c].into() - f64::from(self.value_zero_point);
+                let sum: f64 = seen().map(|(_, k, v)| weight(k) * value(v)).sum();
+                sum / seen().map(|(_, k, _)| weight(k)).sum::<f64>()
+            };
+            (0..self.shape.heads * d).map(channel).collect()
+        }
+    }
+
+    impl From<Vec<(usize, Vec<i8>, Vec<i8>)>> for Case<i8> {
+        fn from(rows: Vec<(usize, Vec<i8>, Vec<i8>)>) -> Self {
+            Case {
+                shape: SHAPE,
+                rows,
+                score_step: 0.002,
+                score_shift: 0,
+                value_zero_point: -7,
+            }
+        }
+    }
+
+    impl From<Vec<(usize, Vec<i16>, Vec<i16>)>> for Case<i16> {
+        fn from(rows: Vec<(usize, Vec<i16>, Vec<i16>)>) -> Self {
+            Case {
+                shape: SHAPE,
+                rows,
+                score_step: 3e-8,
+                score_shift: 12,
+                value_zero_point: 0,
+            }
+        }
+    }
+
+    const ALL: Seen = Seen {
+        first: usize::MAX,
+        bits: None,
+    };
+
+    fn first(first: usize) -> Seen<'static> {
+        Seen { first, bits: None }
+    }
+
+    fn row<K: Arbitrary>() -> impl Strategy<Value = Vec<K>> {
+        proptest::collection::vec(any::<K>(), WIDTH)
+    }
+
+    /// The same rows with the window starting at `turn` and at 0.
+    fn turned<K: Clone>(rows: &[(Vec<K>, Vec<K>)], turn: usize) -> Vec<(usize, Vec<K>, Vec<K>)> {
+        let place = |(i, (k, v)): (usize, &(Vec<K>, Vec<K>))| {
+            ((i + turn) % rows.len(), k.clone(), v.clone())
+        };
+        rows.iter().enumerate().map(place).collect()
+    }
+
+    /// One head of keys and values for three heads of queries gives what three copies of it give.
+    #[test]
+    fn shared_heads_equal_repeated_ones() {
+        let shape = |key_heads| Shape {
+            heads: 6,
+            key_heads,
+            head_dim: 3,
+            slots: 4,
+        };
+        let query: Vec<i8> = (0..18i32).map(|i| (i * 91 % 256 - 128) as i8).collect();
+        let row = |slot: usize, step: i32| {
+            (0..6).map(move |i| ((i + 1) * (slot as i32 + 2) * step % 256 - 128) as i8)
+        };
+        let rows = |times: usize| {
+            let repeated = |row: Vec<i8>| -> Vec<i8> {
+                let heads = row.chunks_exact(3);
+                heads.flat_map(|head| head.repeat(times)).collect()
+            };
+            let place = |slot| {
+                let (key, value) = (row(slot, 37).collect(), row(slot, 53).collect());
+                (slot, repeated(key), repeated(value))
+            };
+            (0..4).map(place).collect::<Vec<_>>()
+        };
+        let shared = Case {
+            shape: shape(2),
+            ..Case::from(rows(1))
+        };
+        let repeated = Case {
+            shape: shape(6),
+            ..Case::from(rows(3))
+        };
+        assert_eq!(shared.run(&query, ALL), repeated.run(&query, ALL));
+    }
+
+    proptest! {
+        #[test]
+        fn attention_is_close_to_double_precision_and_blind_to_slot_order(
+            query in row::<i8>(),
+            rows in proptest::collection::vec((row::<i8>(), row::<i8>()), 1..13),
+            turn in 0usize..13,
+        ) {
+            let case = Case::<i8>::from(turned(&rows, 0));
+            let context = case.run(&query, first(rows.len()));
+            prop_assert_eq!(&context, &Case::<i8>::from(turned(&rows, turn)).run(&query, first(rows.len())));
+            for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
+                // 0.1 % of the largest value, 255 * 128
+                prop_assert!((f64::from(*got) - 128.0 * exact).abs() < 33.0, "{} for {}", got, 128.0 * exact);
+            }
+        }
+
+        #[test]
+        fn attention_over_int16_is_as_close_and_as_blind(
+            query in row::<i16>(),
+            rows in proptest::collection::vec((row::<i16>(), row::<i16>()), 1..13),
+            turn in 0usize..13,
+        ) {
+            let case = Case::<i16>::from(turned(&rows, 0));
+            let context = case.run(&query, first(rows.len()));
+            prop_assert_eq!(&context, &Case::<i16>::from(turned(&rows, turn)).run(&query, first(rows.len())));
+            for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
+                // 0.05 % of the largest value
+                prop_assert!((f64::from(*got) - exact).abs() < 17.0, "{} for {}", got, exact);
+            }
+        }
+
+        #[test]
+        fn a_mask_hides_slots(
+            query in row::<i8>(),
+            rows in proptest::collection::vec((row::<i8>(), row::<i8>()), 13),
+            mask in 0u32..1 << 13,
+        ) {
+            let case = Case::<i8>::from(turned(&rows, 0));
+            let context = case.run(&query, Seen { bits: Some(&[mask]), ..ALL });
+            for (got, exact) in context.iter().zip(case.exact(&query, |slot| mask >> slot & 1 == 1)) {
+                let exact = if mask == 0 { 0.0 } else { 128.0 * exact };
+                prop_assert!((f64::from(*got) - exact).abs() < 33.0, "{} for {}", got, exact);
+            }
+        }
+    }
+
+    /// Long windows, in the worst case for the sums: nearly equal weights, values at their limits.
+    #[test]
+    fn long_windows_stay_close_to_double_precision() {
+        for slots in [511, 512, 513, 1024, 4095, MAX_SLOTS] {
+            let shape = Shape {
+                heads: 1,
+                key_heads: 1,
+                head_dim: 4,
+                slots,
+            };
+            let narrow = Case::<i8> {
+                shape,
+                rows: (0..slots)
+                    .map(|i| {
+                        (
+                            i,
+                            vec![(i % 5) as i8; 4],
+                            vec![127, -128, 127 - (i % 2) as i8, 0],
+                        )
+                    })
+                    .collect(),
+                score_step: 0.002,
+                score_shift: 0,
+                value_zero_point: 0,
+            };
+            let query = [1i8, -1, 2, 0];
+            let got = narrow.run(&query, ALL);
+            for (got, exact) in got.iter().zip(narrow.exact(&query, |_| true)) {
+                assert!(
+                    (f64::from(*got) - 128.0 * exact).abs() < 8.0,
+                    "{slots} slots: {got} for {}",
+                    128.0 * exact
+                );
+            }
+            let wide = Case::<i16> {
+                shape,
+                rows: (0..slots)
+                    .map(|i| (i, vec![(i % 5) as i16; 4], vec![32767, -32768, i as i16, 0]))
+                    .collect(),
+                score_step: 0.002,
+                score_shift: 0,
+                value_zero_point: 0,
+            };
+            let query = [1i16, -1, 2, 0];
+            let got = wide.run(&query, ALL);
+            for (got, exact) in got.iter().zip(wide.exact(&query, |_| true)) {
+                assert!(
+                    (f64::from(*got) - exact).abs() < 4.0,
+                    "{slots} slots: {got} for {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_window_gives_zero() {
+        let empty = Case::<i8>::from(vec![]);
+        assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
+        let empty = Case::<i16>::from(vec![]);
+        assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
+    }
+}

@@ -1,0 +1,403 @@
+//! Convolution over images, channels last: full, depthwise, transposed. Pooling is in [`super::pool`].
+
+use super::conv::{CHANNELS, add_products, products};
+use super::dot::{packed_len, pairs_len, to_pairs};
+use super::linear::{Matrix, matvec};
+use super::requantize::{Activation, Output};
+use crate::kernels::geometry::{Image, Window2d};
+
+impl Window2d {
+    /// Values in pair order of one kernel row over `channels`.
+    const fn row_pairs(&self, channels: usize) -> usize {
+        pairs_len(self.kernel[1] * channels)
+    }
+
+    /// Inputs of one result: kernel rows over `channels`, each padded to a multiple of 4. The packed weights are
+    /// `[out, span]`.
+    pub const fn span(&self, channels: usize) -> usize {
+        self.kernel[0] * self.row_pairs(channels)
+    }
+
+    /// int16 elements of scratch: the values under the kernel, and one kernel row.
+    pub const fn scratch_len(&self, channels: usize) -> usize {
+        self.span(channels) + self.row_pairs(channels)
+    }
+}
+
+/// Full convolution: weights `[out, span]`, `y: [rows, y_width, out]`, `scratch` of at least `window.scratch_len(c)`.
+pub fn conv2d<X: Activation, Y: Activation>(
+    x: &Image<X>,
+    window: &Window2d,
+    matrix: &Matrix,
+    output: &Output,
+    scratch: &mut [i16],
+    y: &mut [Y],
+    y_width: usize,
+) {
+    let out = output.multipliers.len().max(1);
+    let Some((pairs, edge)) = scratch.split_at_mut_checked(window.span(x.channels)) else {
+        return;
+    };
+    for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
+        for (column, y) in y.chunks_exact_mut(out).enumerate() {
+            gather(x, window, window.start(row, column), edge, pairs);
+            matvec(pairs, matrix, output, y);
+        }
+    }
+}
+
+/// Transposed convolution. Results whose row and column leave the same remainders by `stride` (their *phase*) are a plain
+/// convolution by the same part of the kernel: `window.kernel` is the size of a part, there are `stride[0] * stride[1]`
+/// of them in `matrix` and `output`, one behind the other, and `window.pad` is what the full result loses above and to
+/// the left.
+pub fn conv_transpose2d<X: Activation, Y: Activation>(
+    x: &Image<X>,
+    window: &Window2d,
+    matrix: &Matrix,
+    output: &Output,
+    scratch: &mut [i16],
+    y: &mut [Y],
+    [y_width, out]: [usize; 2],
+) {
+    let span = window.span(x.channels);
+    let Some((pairs, edge)) = scratch.split_at_mut_checked(span) else {
+        return;
+    };
+    let ([down, right], [above, left]) = (window.stride.map(|n| n.max(1)), window.pad);
+    let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
+    for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
+        let (from_row, phase_row) = ((row + above) / down, (row + above) % down);
+        for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
+            let (from_column, phase_column) = ((column + left) / right, (column + left) % right);
+            let start = [
+                first(from_row, window.kernel[0]),
+                first(from_column, window.kernel[1]),
+            ];
+            gather(x, window, start, edge, pairs);
+            let phase = phase_row * right + phase_column;
+            let part = Matrix {
+                weights: tail(matrix.weights, phase * packed_len(out, span)),
+                bias: part(matrix.bias, phase, out),
+            };
+            let output = Output {
+                multipliers: self::part(output.multipliers, phase, out),
+                ..*output
+            };
+            matvec(pairs, &part, &output, y);
+        }
+    }
+}
+
+fn tail<T>(values: &[T], start: usize) -> &[T] {
+    values.get(start..).unwrap_or(&[])
+}
+
+fn part(values: &[i32], phase: usize, out: usize) -> &[i32] {
+    values.get(phase * out..(phase + 1) * out).unwrap_or(&[])
+}
+
+/// Puts what lies under the kernel into pair order, kernel row by kernel row; `edge` holds one kernel row. What a kernel
+/// row is padded with meets weights of 0.
+fn gather<X: Activation>(
+    x: &Image<X>,
+    window: &Window2d,
+    [top, left]: [isize; 2],
+    edge: &mut [i16],
+    pairs: &mut [i16],
+) {
+    let (c, len) = (x.channels, window.kernel[1] * x.channels);
+    let Some(edge) = edge.get_mut(..len) else {
+        return;
+    };
+    let start = left.wrapping_mul(c as isize);
+    let taps = pairs.chunks_exact_mut(window.row_pairs(c).max(1));
+    for (tap, pairs) in taps.enumerate() {
+        let Some(row) = x.row(top.wrapping_add(tap as isize)) else {
+            pairs.fill(window.pad_value as i16);
+            continue;
+        };
+        let inside = usize::try_from(start)
+            .ok()
+            .and_then(|start| row.get(start..start.checked_add(len)?));
+        if let Some(inside) = inside {
+            to_pairs(inside, 0, pairs);
+            continue;
+        }
+        // The kernel reaches over the left or right edge: `skip` values of padding come first.
+        edge.fill(window.pad_value as i16);
+        let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
+        let from = usize::try_from(start).unwrap_or(0);
+        let slots = edge.get_mut(skip..).unwrap_or(&mut []);
+        let values = row.get(from..).unwrap_or(&[]);
+        for (slot, &value) in slots.iter_mut().zip(values) {
+            *slot = value.into() as i16;
+        }
+        to_pairs(edge, 0, pairs);
+    }
+}
+
+/// Depthwise convolution: weights `[kernel height, kernel width, c]` (not packed), `y: [rows, y_width, c]`.
+pub fn depthwise_conv2d<X: Activation, Y: Activation>(
+    x: &Image<X>,
+    window: &Window2d,
+    matrix: &Matrix,
+    output: &Output,
+    y: &mut [Y],
+    y_width: usize,
+) {
+    let c = x.channels.max(1);
+    for (row, y) in y.chunks_exact_mut((y_width * c).max(1)).enumerate() {
+        for (column, y) in y.chunks_exact_mut(c).enumerate() {
+            let start = window.start(row, column);
+            for (block, y) in y.chunks_mut(CHANNELS).enumerate() {
+                depthwise_block(x, window, start, matrix, output, block * CHANNELS, y);
+            }
+        }
+    }
+}
+
+/// Channels `at ..` of one result.
+fn depthwise_block<X: Activation, Y: Activation>(
+    x: &Image<X>,
+    window: &Window2d,
+    [top, left]: [isize; 2],
+    matrix: &Matrix,
+    output: &Output,
+    at: usize,
+    y: &mut [Y],
+) {
+    let mut sums = [0; CHANNELS];
+    let biases = tail(matrix.bias, at);
+    sums.iter_mut()
+        .zip(biases)
+        .for_each(|(sum, &bias)| *sum = bias);
+    let [height, width] = window.kernel;
+    for down in 0..height {
+        let row = x.row(top.wrapping_add(down as isize));
+        for right in 0..width {
+            let weights = tail(matrix.weights, (down * width + right) * x.channels + at);
+            let values = row.and_then(|row| {
+                let column = usize::try_from(left.wrapping_add(right as isize)).ok()?;
+                let start = column.checked_mul(x.channels)?.checked_add(at)?;
+                row.get(start..start.checked_add(y.len())?)
+            });
+            match (values, values.and_then(|values| values.first_chunk())) {
+                (_, Some(values)) => add_products(&mut sums, weights, values),
+                (Some(values), None) => products(&mut sums, weights, values.iter()),
+                (None, _) => products(&mut sums, weights, [window.pad_value; CHANNELS].iter()),
+            }
+        }
+    }
+    let multipliers = tail(output.multipliers, at);
+    for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
+        *slot = Y::from_i32(output.apply(sum, multiplier));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::int::dot::packed_index;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    const HALF: u32 = 1 << 31;
+
+    /// An image and a kernel over it, with weights for `out` outputs as `[out][kernel height][kernel width][c]`.
+    #[derive(Debug)]
+    struct Case {
+        size: [usize; 2],
+        c: usize,
+        out: usize,
+        window: Window2d,
+        x: Vec<i16>,
+        weights: Vec<i8>,
+    }
+
+    impl Case {
+        fn pixel(&self, y: isize, x: isize, channel: usize) -> i32 {
+            let [height, width] = self.size.map(|n| n as isize);
+            if (0..height).contains(&y) && (0..width).contains(&x) {
+                self.x[(y * width + x) as usize * self.c + channel].into()
+            } else {
+                self.window.pad_value
+            }
+        }
+
+        fn weight(&self, out: usize, tap: [usize; 2], channel: usize, channels: usize) -> i32 {
+            let [height, width] = self.window.kernel;
+            self.weights[((out * height + tap[0]) * width + tap[1]) * channels + channel].into()
+        }
+
+        fn taps(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
+            let [height, width] = self.window.kernel;
+            (0..height).flat_map(move |y| (0..width).map(move |x| [y, x]))
+        }
+
+        fn results(&self) -> [usize; 2] {
+            core::array::from_fn(|axis| {
+                let padded = self.size[axis] + 2 * self.window.pad[axis];
+                1 + (padded - self.window.kernel[axis]) / self.window.stride[axis]
+            })
+        }
+
+        fn image(&self) -> Image<'_, i16> {
+            Image {
+                values: &self.x,
+                width: self.size[1],
+                channels: self.c,
+            }
+        }
+
+        /// Weights packed with every kernel row padded, `weights[o][tap][channel]` by `value`.
+        fn packed(&self, value: impl Fn(usize, [usize; 2], usize) -> i32) -> Vec<i8> {
+            let span = self.window.span(self.c);
+            let mut packed = vec![0; packed_len(self.out, span)];
+            for o in 0..self.out {
+                for [down, right] in self.taps() {
+                    for channel in 0..self.c {
+                        let at = down * pairs_len(self.window.kernel[1] * self.c)
+                            + right * self.c
+                            + channel;
+                        packed[packed_index(o, at, span)] = value(o, [down, right], channel) as i8;
+                    }
+                }
+            }
+            packed
+        }
+    }
+
+    fn case() -> impl Strategy<Value = Case> {
+        let pair = |range: core::ops::Range<usize>| [range.clone(), range];
+        (
+            pair(1..7),
+            1usize..10,
+            1usize..6,
+            pair(1..4),
+            pair(1..3),
+            pair(0..2),
+            -9i32..9,
+        )
+            .prop_filter("the kernel fits", |(size, _, _, kernel, _, pad, _)| {
+                (0..2).all(|i| kernel[i] <= size[i] + 2 * pad[i])
+            })
+            .prop_flat_map(|(size, c, out, kernel, stride, pad, pad_value)| {
+                let window = Window2d {
+                    kernel,
+                    stride,
+                    pad,
+                    pad_value,
+                };
+                let x = proptest::collection::vec(-3000i16..3000, size[0] * size[1] * c);
+                let weights =
+                    proptest::collection::vec(any::<i8>(), out.max(c) * kernel[0] * kernel[1] * c);
+                (x, weights).prop_map(move |(x, weights)| Case {
+                    size,
+                    c,
+                    out,
+                    window,
+                    x,
+                    weights,
+                })
+            })
+    }
+
+    fn output(multipliers: &[i32]) -> Output<'_> {
+        Output {
+            multipliers,
+            left_shift: 0,
+            zero_point: 3,
+            min: i16::MIN.into(),
+            max: i16::MAX.into(),
+        }
+    }
+
+    /// What `output` makes of a sum: a sixteenth of it, rounded.
+    fn finished(sum: i32) -> i16 {
+        (((i64::from(sum) * (1 << 28) + i64::from(HALF)) >> 32) + 3).clamp(-32768, 32767) as i16
+    }
+
+    proptest! {
+        #[test]
+        fn a_convolution_equals_plain_sums(case in case()) {
+            let ([rows, columns], out) = (case.results(), case.out);
+            let (bias, multipliers): (Vec<i32>, _) = ((0..out as i32).map(|o| o * 100).collect(), vec![1 << 28; out]);
+            let packed = case.packed(|o, tap, channel| case.weight(o, tap, channel, case.c));
+            let matrix = Matrix { weights: &packed, bias: &bias };
+            let mut y = vec![0i16; rows * columns * out];
+            let mut scratch = vec![77; case.window.scratch_len(case.c)];
+            conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, columns);
+            for (i, &got) in y.iter().enumerate() {
+                let (row, column, o) = (i / out / columns, i / out % columns, i % out);
+                let [top, left] = case.window.start(row, column);
+                let sum = case.taps().flat_map(|tap| (0..case.c).map(move |channel| (tap, channel)))
+                    .map(|(tap, channel)| {
+                        let x = case.pixel(top + tap[0] as isize, left + tap[1] as isize, channel);
+                        x * case.weight(o, tap, channel, case.c)
+                    })
+                    .sum::<i32>();
+                prop_assert_eq!(got, finished(sum + bias[o]), "element {}", i);
+            }
+        }
+
+        #[test]
+        fn a_depthwise_convolution_equals_plain_sums(case in case()) {
+            let ([rows, columns], c) = (case.results(), case.c);
+            let (bias, multipliers) = (vec![50; c], vec![1 << 28; c]);
+            let matrix = Matrix { weights: &case.weights, bias: &bias };
+            let mut y = vec![0i16; rows * columns * c];
+            depthwise_conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut y, columns);
+            for (i, &got) in y.iter().enumerate() {
+                let (row, column, channel) = (i / c / columns, i / c % columns, i % c);
+                let [top, left] = case.window.start(row, column);
+                let sum = case.taps().map(|tap| {
+                    let x = case.pixel(top + tap[0] as isize, left + tap[1] as isize, channel);
+                    x * case.weight(0, tap, channel, c)
+                }).sum::<i32>();
+                prop_assert_eq!(got, finished(sum + 50), "element {}", i);
+            }
+        }
+
+        /// Against the definition: every input pixel adds its multiple of the kernel to the result.
+        #[test]
+        fn a_transposed_convolution_equals_spread_kernels(mut case in case()) {
+            case.window.pad_value = 0;
+            let (kernel, stride, out, c) = (case.window.kernel, case.window.stride, case.out, case.c);
+            // The full kernel is `stride` times the part; tap `t` of phase `p` is kernel row `p + stride * (taps - 1 - t)`.
+            let full = [kernel[0] * stride[0], kernel[1] * stride[1]];
+            let weight = |o: usize, y: usize, x: usize, channel: usize| {
+                ((o * 31 + y * 17 + x * 7 + channel * 3) % 251) as i32 - 125
+            };
+            let mut packed = Vec::new();
+            for (down, right) in (0..stride[0]).flat_map(|d| (0..stride[1]).map(move |r| (d, r))) {
+                packed.extend(case.packed(|o, tap, channel| {
+                    let y = down + stride[0] * (kernel[0] - 1 - tap[0]);
+                    weight(o, y, right + stride[1] * (kernel[1] - 1 - tap[1]), channel)
+                }));
+            }
+            let phases = stride[0] * stride[1];
+            let (bias, multipliers) = (vec![-9; phases * out], vec![1 << 28; phases * out]);
+            let size: [usize; 2] = core::array::from_fn(|i| {
+                ((case.size[i] - 1) * stride[i] + full[i]).saturating_sub(case.window.pad[i]).max(1)
+            });
+            let mut sums = vec![-9i32; size[0] * size[1] * out];
+            for (at, &x) in case.x.iter().enumerate() {
+                let (row, column, channel) = (at / c / case.size[1], at / c % case.size[1], at % c);
+                for (y, x_, o) in (0..full[0]).flat_map(|y| (0..full[1]).flat_map(move |x| (0..out).map(move |o| (y, x, o)))) {
+                    let to_row = (row * stride[0] + y).checked_sub(case.window.pad[0]).filter(|&r| r < size[0]);
+                    let to_column = (column * stride[1] + x_).checked_sub(case.window.pad[1]).filter(|&r| r < size[1]);
+                    if let (Some(r), Some(k)) = (to_row, to_column) {
+                        sums[(r * size[1] + k) * out + o] += i32::from(x) * weight(o, y, x_, channel);
+                    }
+                }
+            }
+            let matrix = Matrix { weights: &packed, bias: &bias };
+            let mut y = vec![0i16; sums.len()];
+            let mut scratch = vec![77; case.window.scratch_len(c)];
+            conv_transpose2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, [size[1], out]);
+            let expected: Vec<i16> = sums.into_iter().map(finished).collect();
+            prop_assert_eq!(y, expected);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The arithmetic on int8 and int16 activations with int8 weights: pure functions on slices, a file for each family.
+
+pub mod additive;
+pub mod attention;
+pub mod conv;
+pub mod conv2d;
+pub mod dot;
+pub mod elementwise;
+pub mod embedding;
+pub mod gates;
+pub mod gru;
+pub mod layer_norm;
+pub mod linear;
+pub mod lstm;
+pub mod pool;
+pub mod requantize;
+pub mod rotary;
+pub mod softmax;
+pub mod tanh;
+pub mod top_k;
+pub mod weighted_rows;
+
+mod tables {
+    include!(concat!(env!("OUT_DIR"), "/math_tables.rs"));
+}

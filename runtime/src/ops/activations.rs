@@ -1,0 +1,83 @@
+//! What most operators demand of the tensors that hold activations, and of the limits of their results.
+
+use super::{OpError, OpView, require};
+use crate::format::DType;
+
+/// First input and output of an operator that takes int8 and int16 alike.
+pub(super) fn check_activations(op: &OpView) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let known = x.dtype() != DType::I32 && y.dtype() != DType::I32;
+    require(known, OpError::WrongType)
+}
+
+/// Results must fit the output's type.
+pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpError> {
+    let (low, high): (i32, i32) = match dtype {
+        DType::I8 => (i8::MIN.into(), i8::MAX.into()),
+        DType::I16 => (i16::MIN.into(), i16::MAX.into()),
+        DType::I32 | DType::F16 => return Err(OpError::WrongType),
+    };
+    require(low <= min && min <= max && max <= high, OpError::BadParams)
+}
+
+/// The same in half precision. Scratch is int32 in the file and f32 in use.
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::{DType, OpError, OpView, require};
+    use crate::f16;
+    use crate::format::TensorRecord;
+    use crate::kernels::half::{Clamp, LANES, MAX};
+
+    /// `inputs` float16 inputs and one float16 output that shares no bytes with them.
+    pub(in crate::ops) fn check_tensors(op: &OpView, inputs: usize) -> Result<(), OpError> {
+        let y = op.output()?;
+        let complete = op.input_count() == inputs && op.output_at(1).is_err();
+        require(complete, OpError::MissingTensor)?;
+        check_half(y)?;
+        for slot in 0..inputs {
+            let x = op.input(slot)?;
+            check_half(x)?;
+            op.require_disjoint(&[x, y])?;
+        }
+        Ok(())
+    }
+
+    /// The same, and every input has the length of the output.
+    pub(in crate::ops) fn check_same(op: &OpView, inputs: usize) -> Result<(), OpError> {
+        check_tensors(op, inputs)?;
+        for slot in 0..inputs {
+            let same = op.input(slot)?.len() == op.output()?.len();
+            require(same, OpError::WrongShape)?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_half(tensor: &TensorRecord) -> Result<(), OpError> {
+        require(tensor.dtype() == DType::F16, OpError::WrongType)
+    }
+
+    /// Limits of an operator's results: finite halves.
+    pub(in crate::ops) fn clamp(min: f32, max: f32) -> Result<Clamp, OpError> {
+        // Written so that a NaN is refused, too.
+        require(-MAX <= min && min <= max && max <= MAX, OpError::BadParams)?;
+        Ok(Clamp { min, max })
+    }
+
+    /// `groups` groups of packed weights at byte `offset`, which must be a multiple of 4.
+    pub(in crate::ops) fn packed<'a>(
+        op: &OpView<'a>,
+        offset: u32,
+        groups: usize,
+    ) -> Result<&'a [[f16; LANES]], OpError> {
+        require(offset.is_multiple_of(4), OpError::BadParams)?;
+        op.weights(offset, groups)
+    }
+
+    /// Scratch of `len` f32.
+    pub(in crate::ops) fn scratch<'a>(
+        op: &OpView<'a>,
+        len: usize,
+    ) -> Result<&'a TensorRecord, OpError> {
+        op.scratch(DType::I32, len)
+    }
+}

@@ -1,0 +1,249 @@
+//! Add, Mul, AddConstant. Add and Mul take two inputs of the output's length; AddConstant takes one, and with a counter adds
+//! the rows that belong to its position on a stream. No scratch.
+
+use super::activations::{check_activations, check_clamp};
+use super::arena::{self, Values, by_width};
+use super::rescale::RequantizeParams;
+use super::state::{check_position, next_position};
+use super::{OpError, OpView, require};
+use crate::format::{DType, TensorRecord};
+use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::int::elementwise::{ConstantSum, Sum, add, add_constant, mul};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Parameters of Add. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddParams {
+    /// For each input: input scale / output scale * 2^16.
+    pub factors: [i32; 2],
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of AddConstant. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AddConstantParams {
+    /// int32 in the weights section, `[positions, channels]`: constant / output scale * 2^16.
+    pub constant: u32,
+    /// Rows of the constant, 1 to 2^20: those of the input, or with a counter (state int32 `[1]`, input 1) at least as many.
+    /// The first row of the input then stands at the counter, which moves on; behind the last position it stays there.
+    pub positions: u32,
+    /// Input scale / output scale * 2^16.
+    pub factor: i32,
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of Mul: the multiplier is the product of both input scales / output scale * 2^(32 - left_shift).
+pub type MulParams = RequantizeParams;
+
+/// Two inputs and an output of the same length, of either width, all apart.
+fn check_pair(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    require(b.dtype() != DType::I32, OpError::WrongType)?;
+    let same = a.len() == y.len() && b.len() == y.len() && op.input_count() == 2;
+    require(same, OpError::WrongShape)?;
+    op.require_disjoint(&[a, b, y])
+}
+
+pub(super) fn check_add(op: &OpView) -> Result<(), OpError> {
+    check_pair(op)?;
+    let params = op.params::<AddParams>()?;
+    check_clamp(op.output()?.dtype(), params.min, params.max)
+}
+
+pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let params = op.params::<AddParams>()?;
+    let sum = Sum {
+        inputs: [
+            (a.zero_point, params.factors[0]),
+            (b.zero_point, params.factors[1]),
+        ],
+        zero_point: y.zero_point,
+        min: params.min,
+        max: params.max,
+    };
+    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
+    let (a, b) = (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?);
+    let y = arena::values(y_bytes, y)?;
+    by_width!(a, b, y => add(a, b, &sum, y));
+    Ok(())
+}
+
+pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
+    check_pair(op)?;
+    op.params::<MulParams>()?.check(op.output()?)
+}
+
+pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let by = op.params::<MulParams>()?.rescale(a, y);
+    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
+    let (zero, b_zero) = (a.zero_point, b.zero_point);
+    let (a, b) = (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?);
+    let y = arena::values(y_bytes, y)?;
+    by_width!(a, b, y => mul((a, zero), (b, b_zero), &by, y));
+    Ok(())
+}
+
+impl AddConstantParams {
+    fn sum<'a>(
+        &self,
+        op: &OpView<'a>,
+        x: &TensorRecord,
+        y: &TensorRecord,
+        first: usize,
+    ) -> Result<ConstantSum<'a>, OpError> {
+        Ok(ConstantSum {
+            input_zero_point: x.zero_point,
+            factor: self.factor,
+            constant: positioned(op, self.constant, self.positions, first)?,
+            zero_point: y.zero_point,
+            min: self.min,
+            max: self.max,
+        })
+    }
+}
+
+/// The constant of AddConstant, `[positions, channels]` at `offset` of the weights section, from the row on that belongs to
+/// position `first`.
+fn positioned<'a, T: FromBytes + Immutable + KnownLayout>(
+    op: &OpView<'a>,
+    offset: u32,
+    positions: u32,
+    first: usize,
+) -> Result<&'a [T], OpError> {
+    let (x, positions) = (op.input(0)?, positions as usize);
+    let in_range = (1..=MAX_POSITIONS as usize).contains(&positions);
+    require(in_range, OpError::BadParams)?;
+    let fits = match op.input_count() {
+        1 => x.rows() == positions,
+        _ => x.rows() <= positions,
+    };
+    require(fits, OpError::WrongShape)?;
+    let len = positions.checked_mul(x.channels());
+    let all = op.weights(offset, len.ok_or(OpError::BadParams)?)?;
+    let first = first.min(positions - x.rows());
+    all.get(first * x.channels()..).ok_or(OpError::WrongShape)
+}
+
+pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    op.require_disjoint(&[x, y])?;
+    check_position(op)?;
+    require(x.len() == y.len(), OpError::WrongShape)?;
+    let params = op.params::<AddConstantParams>()?;
+    check_clamp(y.dtype(), params.min, params.max)?;
+    params.sum(op, x, y, 0).map(drop)
+}
+
+pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let first = next_position(op, arena)?;
+    let sum = op.params::<AddConstantParams>()?.sum(op, x, y, first)?;
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => add_constant(x, &sum, y));
+    Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_half, check_same, clamp};
+    use super::{OpError, OpView, arena, check_position, next_position, positioned, require};
+    use crate::f16;
+    use crate::kernels::half::elementwise::{add, mul};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Add in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct AddHalfParams {
+        /// Smallest result, at least -65504.
+        pub min: f32,
+        /// Largest result, at most 65504.
+        pub max: f32,
+    }
+
+    /// Parameters of AddConstant in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct AddConstantHalfParams {
+        /// float16 in the weights section, `[positions, channels]`.
+        pub constant: u32,
+        /// Rows of the constant, as in [`AddConstantParams`](crate::ops::AddConstantParams).
+        pub positions: u32,
+        /// Smallest result, at least -65504.
+        pub min: f32,
+        /// Largest result, at most 65504.
+        pub max: f32,
+    }
+
+    /// Parameters of Mul in half precision.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct MulHalfParams {
+        /// Factor on the product; finite.
+        pub factor: f32,
+    }
+
+    pub(in crate::ops) fn check_add(op: &OpView) -> Result<(), OpError> {
+        check_same(op, 2)?;
+        op.require_disjoint(&[op.input(0)?, op.input(1)?])?;
+        let params = op.params::<AddHalfParams>()?;
+        clamp(params.min, params.max).map(drop)
+    }
+
+    pub(in crate::ops) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<AddHalfParams>()?;
+        let clamp = clamp(params.min, params.max)?;
+        let [a, b, y] = op.tensors(arena, [op.input(0)?, op.input(1)?, op.output()?])?;
+        add(arena::typed(a)?, arena::typed(b)?, clamp, arena::typed(y)?);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        check_half(x)?;
+        check_half(y)?;
+        op.require_disjoint(&[x, y])?;
+        check_position(op)?;
+        require(x.len() == y.len(), OpError::WrongShape)?;
+        let params = op.params::<AddConstantHalfParams>()?;
+        clamp(params.min, params.max)?;
+        positioned::<f16>(op, params.constant, params.positions, 0).map(drop)
+    }
+
+    pub(in crate::ops) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let params = op.params::<AddConstantHalfParams>()?;
+        let clamp = clamp(params.min, params.max)?;
+        let first = next_position(op, arena)?;
+        let constant = positioned(op, params.constant, params.positions, first)?;
+        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        add(arena::typed(x)?, constant, clamp, arena::typed(y)?);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_mul(op: &OpView) -> Result<(), OpError> {
+        check_same(op, 2)?;
+        op.require_disjoint(&[op.input(0)?, op.input(1)?])?;
+        let finite = op.params::<MulHalfParams>()?.factor.is_finite();
+        require(finite, OpError::BadParams)
+    }
+
+    pub(in crate::ops) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let factor = op.params::<MulHalfParams>()?.factor;
+        let [a, b, y] = op.tensors(arena, [op.input(0)?, op.input(1)?, op.output()?])?;
+        mul(arena::typed(a)?, arena::typed(b)?, factor, arena::typed(y)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! PushKeyValue: packs rows of keys and values `[n, key_heads * head_dim]` (inputs 0 and 1) into an attention window.
+//! Streaming: into the state tensors keys, values and ring (inputs 2 to 4), overwriting the oldest. Over a whole window: into
+//! two outputs, from the first slot on. Integer: keys and values are both int8 or both int16. Half: both half.
+//!
+//! The shape of the window and the ring are here, too: [`super::attention`] reads what this operator writes.
+
+use super::attention::AttentionParams;
+use super::{ALL, OpError, OpView, arena, require};
+use crate::format::{DType, Storage, TensorRecord};
+use crate::kernels::geometry::{MAX_HEADS, MAX_WIDTH, RING_LEN, Shape};
+use crate::kernels::int::attention::{KeyValue, push_key, push_value};
+use crate::kernels::int::dot::packed_len;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The shape of a window of at most `max_slots`.
+pub(super) fn shape(
+    [heads, key_heads, head_dim, slots]: [u32; 4],
+    max_slots: usize,
+) -> Result<Shape, OpError> {
+    let in_range = |n: u32, max: u32| (1..=max).contains(&n);
+    let valid = in_range(heads, MAX_HEADS)
+        && in_range(key_heads, heads)
+        && heads.is_multiple_of(key_heads)
+        && in_range(head_dim, MAX_WIDTH)
+        && in_range(slots, max_slots as u32);
+    require(valid, OpError::BadParams)?;
+    Ok(Shape {
+        heads: heads as usize,
+        key_heads: key_heads as usize,
+        head_dim: head_dim as usize,
+        slots: slots as usize,
+    })
+}
+
+/// The ring of a streamed window: next slot, slots filled.
+pub(super) fn check_ring(ring: &TensorRecord) -> Result<(), OpError> {
+    let stored = ring.dtype() == DType::I32 && ring.storage() == Storage::State;
+    require(stored, OpError::WrongStorage)?;
+    let fits = ring.len() == RING_LEN && ring.zero_point == 0;
+    require(fits, OpError::WrongShape)
+}
+
+/// The two numbers of the ring in input `slot`, in range.
+pub(super) fn ring(
+    op: &OpView,
+    slot: usize,
+    shape: &Shape,
+    arena: &mut [u8],
+) -> Result<[usize; 2], OpError> {
+    let [ring] = op.tensors(arena, [op.input(slot)?])?;
+    let [next, filled] = arena::typed::<i32>(ring)? else {
+        return Err(OpError::WrongShape);
+    };
+    let slots = shape.slots as i32;
+    Ok([
+        (*next).min(slots - 1).max(0) as usize,
+        (*filled).min(slots).max(0) as usize,
+    ])
+}
+
+/// `rows` must hold `heads` heads.
+pub(super) fn check_width(heads: usize, shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
+    let width = heads.checked_mul(shape.head_dim);
+    require(width == Some(rows.channels()), OpError::WrongShape)
+}
+
+/// Packed keys and values, `lens` elements each; both int8 or both int16.
+pub(super) fn check_window(
+    shape: &Shape,
+    keys: &TensorRecord,
+    values: &TensorRecord,
+) -> Result<(), OpError> {
+    check_types(keys, values)?;
+    let fits =
+        keys.len() == shape.keys_len(packed_len) && values.len() == shape.values_len(packed_len);
+    require(fits, OpError::WrongShape)
+}
+
+fn check_types(keys: &TensorRecord, values: &TensorRecord) -> Result<(), OpError> {
+    let known = keys.dtype() == DType::I8 || (ALL && keys.dtype() == DType::I16);
+    require(known && keys.dtype() == values.dtype(), OpError::WrongType)
+}
+
+/// The window that is written: keys and values.
+fn window<'a>(op: &OpView<'a>) -> Result<[&'a TensorRecord; 2], OpError> {
+    Ok(if op.input_count() == 2 {
+        [op.output()?, op.output_at(1)?]
+    } else {
+        [op.input(2)?, op.input(3)?]
+    })
+}
+
+/// Shapes and places of all tensors, whatever the types of keys and values.
+fn check_rows(op: &OpView, shape: &Shape) -> Result<(), OpError> {
+    let (key, value, [keys, values]) = (op.input(0)?, op.input(1)?, window(op)?);
+    check_width(shape.key_heads, shape, key)?;
+    check_width(shape.key_heads, shape, value)?;
+    let fits = key.rows() == value.rows() && key.rows() <= shape.slots;
+    require(fits, OpError::WrongShape)?;
+    require(keys.dtype() == key.dtype(), OpError::WrongType)?;
+    if op.input_count() == 2 {
+        require(key.rows() == shape.slots, OpError::WrongShape)?;
+        op.require_disjoint(&[key, keys, values])?;
+        return op.require_disjoint(&[value, keys, values]);
+    }
+    let kept = keys.storage() == Storage::State && values.storage() == Storage::State;
+    require(kept, OpError::WrongStorage)?;
+    let ring = op.input(4)?;
+    op.require_disjoint(&[key, keys, values, ring])?;
+    op.require_disjoint(&[value, keys, values, ring])?;
+    check_ring(ring)
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    let shape = op.params::<AttentionParams>()?.shape()?;
+    check_types(op.input(0)?, op.input(1)?)?;
+    check_rows(op, &shape)?;
+    let [keys, values] = window(op)?;
+    check_window(&shape, keys, values)
+}
+
+/// The slot of the first row that is pushed. A ring moves on; a whole window is cleared.
+fn begin(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpError> {
+    if op.input_count() == 2 {
+        let [keys, values] = op.tensors(arena, window(op)?)?;
+        keys.fill(0);
+        values.fill(0);
+        return Ok(0);
+    }
+    let rows = op.rows(op.input(0)?);
+    let [first, filled] = ring(op, 4, shape, arena)?;
+    let [bytes] = op.tensors(arena, [op.input(4)?])?;
+    let [next, count] = arena::typed::<i32>(bytes)? else {
+        return Err(OpError::WrongShape);
+    };
+    *next = ((first + rows) % shape.slots.max(1)) as i32;
+    *count = (filled + rows).min(shape.slots) as i32;
+    Ok(first)
+}
+
+pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let shape = op.params::<AttentionParams>()?.shape()?;
+    let first = begin(op, &shape, arena)?;
+    if op.input(0)?.dtype() == DType::I16 && ALL {
+        push::<i16>(op, &shape, first, arena)
+    } else {
+        push::<i8>(op, &shape, first, arena)
+    }
+}
+
+/// Packs the rows of both inputs, from slot `first` on and around.
+fn push<K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout>(
+    op: &OpView,
+    shape: &Shape,
+    first: usize,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
+    let (width, [keys, values]) = ((shape.key_heads * shape.head_dim).max(1), window(op)?);
+    let slots = (first..shape.slots).chain(0..first);
+    // One tensor can be both key and value: each is borrowed by itself.
+    let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
+    let keys = arena::typed::<K>(keys)?;
+    for (slot, key) in (slots.clone()).zip(arena::typed::<K>(key)?.chunks_exact(width)) {
+        push_key(key, slot, shape, keys);
+    }
+    let [value, values] = op.tensors(arena, [op.input(1)?, values])?;
+    let values = arena::typed::<K>(values)?;
+    for (slot, value) in slots.zip(arena::typed::<K>(value)?.chunks_exact(width)) {
+        push_value(value, slot, shape, values);
+    }
+    Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_half;
+    use super::super::attention::half::AttentionHalfParams;
+    use super::{OpError, OpView, Shape, TensorRecord, arena, begin, check_rows, require, window};
+    use crate::f16;
+    use crate::kernels::half::attention::{push_key, push_value};
+    use crate::kernels::half::{LANES, packed_len};
+
+    pub(in crate::ops) fn check_window(
+        shape: &Shape,
+        keys: &TensorRecord,
+        values: &TensorRecord,
+    ) -> Result<(), OpError> {
+        check_half(keys)?;
+        check_half(values)?;
+        let holds =
+            |tensor: &TensorRecord, groups: usize| Some(tensor.len()) == groups.checked_mul(LANES);
+        let fits =
+            holds(keys, shape.keys_len(packed_len)) && holds(values, shape.values_len(packed_len));
+        require(fits, OpError::WrongShape)
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        let shape = op.params::<AttentionHalfParams>()?.shape()?;
+        check_half(op.input(1)?)?;
+        check_rows(op, &shape)?;
+        let [keys, values] = window(op)?;
+        check_window(&shape, keys, values)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let shape = op.params::<AttentionHalfParams>()?.shape()?;
+        let (first, [keys, values]) = (begin(op, &shape, arena)?, window(op)?);
+        let width = (shape.key_heads * shape.head_dim).max(1);
+        let slots = (first..shape.slots).chain(0..first);
+        // One tensor can be both key and value: each is borrowed by itself.
+        let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
+        let keys = arena::typed(keys)?;
+        for (slot, key) in (slots.clone()).zip(arena::typed::<f16>(key)?.chunks_exact(width)) {
+            push_key(key, slot, &shape, keys);
+        }
+        let [value, values] = op.tensors(arena, [op.input(1)?, values])?;
+        let values = arena::typed(values)?;
+        for (slot, value) in slots.zip(arena::typed::<f16>(value)?.chunks_exact(width)) {
+            push_value(value, slot, &shape, values);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Lut: a function of one value, through a table; input and output have the same length. Integer: int8 to int8 through 256
+//! entries, or int16 to int16 through an interpolated table. Half: parabolas between equally spaced knots. May run in place.
+
+use super::activations::check_activations;
+use super::{ALL, OpError, OpView, arena, in_place, require};
+use crate::format::DType;
+use crate::kernels::int::elementwise::{interpolate, lut};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const TABLE_LEN: usize = 256;
+
+/// Parameters of Lut from int8 to int8.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LutParams {
+    /// int8 `[256]` in the weights section; entry 0 is the result for -128.
+    pub table: u32,
+}
+
+/// Parameters of Lut from int16 to int16.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct WideLutParams {
+    /// int16 `[2^(16 - step_bits) + 1]` in the weights section: the results for -32768, `2^step_bits` more and so on, the
+    /// last for 32768. Between them results are interpolated linearly.
+    pub table: u32,
+    /// 0 to 15.
+    pub step_bits: u32,
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(
+        x.dtype() == y.dtype() && (ALL || x.dtype() == DType::I8),
+        OpError::WrongType,
+    )?;
+    require(
+        x.len() == y.len() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    if x.dtype() == DType::I16 {
+        return wide_table(op).map(drop);
+    }
+    op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)
+        .map(drop)
+}
+
+/// Table and bits of a step of a Lut over int16.
+fn wide_table<'a>(op: &OpView<'a>) -> Result<(&'a [i16], u32), OpError> {
+    let params = op.params::<WideLutParams>()?;
+    require(params.step_bits < 16, OpError::BadParams)?;
+    let entries = (1usize << (16 - params.step_bits)) + 1;
+    Ok((op.weights(params.table, entries)?, params.step_bits))
+}
+
+/// The output, which holds a copy of the input.
+fn copied<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<&'t mut [u8], OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    if !in_place(x, y) {
+        let [x, y] = op.tensors(arena, [x, y])?;
+        arena::copy(x, y);
+    }
+    let [bytes] = op.tensors(arena, [y])?;
+    Ok(bytes)
+}
+
+pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let bytes = copied(op, arena)?;
+    if op.output()?.dtype() == DType::I16 && ALL {
+        let (table, step_bits) = wide_table(op)?;
+        interpolate(table, step_bits, arena::typed(bytes)?);
+    } else {
+        let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
+        lut(table, arena::typed(bytes)?);
+    }
+    Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::check_half;
+    use super::{OpError, OpView, arena, copied, require};
+    use crate::kernels::half::function::{Table, apply};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+    /// Parameters of Lut in half precision: a function as parabolas between equally spaced knots, see
+    /// [`crate::kernels::half::function::Table`].
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    pub struct LutHalfParams {
+        /// f32 `[negative + positive, 3]` in the weights section: from 0 downwards, then from 0 upwards.
+        pub table: u32,
+        /// Parabolas below 0, 1 to 2^16.
+        pub negative: u32,
+        /// Parabolas above 0, 1 to 2^16.
+        pub positive: u32,
+        /// 1 / the distance of knots: finite, above 0.
+        pub inverse_step: f32,
+    }
+
+    const MAX_PARABOLAS: u32 = 1 << 16;
+
+    impl LutHalfParams {
+        fn table<'a>(&self, op: &OpView<'a>) -> Result<Table<'a>, OpError> {
+            let in_range = |n: u32| (1..=MAX_PARABOLAS).contains(&n);
+            let valid = in_range(self.negative) && in_range(self.positive);
+            let scaled = self.inverse_step.is_finite() && self.inverse_step > 0.0;
+            require(valid && scaled, OpError::BadParams)?;
+            let count = (self.negative + self.positive) as usize;
+            let (negative, positive) = op
+                .weights(self.table, count)?
+                .split_at_checked(self.negative as usize)
+                .ok_or(OpError::BadParams)?;
+            Ok(Table {
+                inverse_step: self.inverse_step,
+                negative,
+                positive,
+            })
+        }
+    }
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        check_half(x)?;
+        check_half(y)?;
+        require(
+            x.len() == y.len() && op.input_count() == 1,
+            OpError::WrongShape,
+        )?;
+        op.params::<LutHalfParams>()?.table(op).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let table = op.params::<LutHalfParams>()?.table(op)?;
+        apply(&table, arena::typed(copied(op, arena)?)?);
+        Ok(())
+    }
+}

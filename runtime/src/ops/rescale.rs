@@ -1,0 +1,179 @@
+//! Requantize, Concat, MeanRows: values on another scale. Requantize takes one input, Concat any number with equal rows, joined
+//! along channels, MeanRows `[rows, c]` to `[c]`. In half precision there is no scale: Requantize copies. No scratch.
+
+use super::activations::{check_activations, check_clamp};
+use super::arena::{self, Values, by_width};
+use super::{OpError, OpView, require};
+use crate::format::{DType, TensorRecord};
+use crate::kernels::int::elementwise::{Rescale, join, mean_rows, rescale};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Parameters of Requantize, and of each input of Concat. Zero points are the tensors'.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RequantizeParams {
+    /// Input scale / output scale * 2^(32 - left_shift).
+    pub multiplier: i32,
+    /// 0 to 15.
+    pub left_shift: u32,
+    /// Smallest result.
+    pub min: i32,
+    /// Largest result.
+    pub max: i32,
+}
+
+/// Parameters of Concat: one for each input.
+pub type ConcatParams = [RequantizeParams];
+
+/// Parameters of MeanRows: the multiplier also divides by the number of rows.
+pub type MeanRowsParams = RequantizeParams;
+
+impl RequantizeParams {
+    pub(super) fn check(&self, y: &TensorRecord) -> Result<(), OpError> {
+        require(self.left_shift <= 15, OpError::BadParams)?;
+        check_clamp(y.dtype(), self.min, self.max)
+    }
+
+    pub(super) fn rescale(&self, x: &TensorRecord, y: &TensorRecord) -> Rescale {
+        Rescale {
+            input_zero_point: x.zero_point,
+            multiplier: self.multiplier,
+            left_shift: self.left_shift,
+            zero_point: y.zero_point,
+            min: self.min,
+            max: self.max,
+        }
+    }
+}
+
+pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    require(
+        x.len() == y.len() && op.input_count() == 1,
+        OpError::WrongShape,
+    )?;
+    op.require_disjoint(&[x, y])?;
+    op.params::<RequantizeParams>()?.check(y)
+}
+
+pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let by = op.params::<RequantizeParams>()?.rescale(x, y);
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => rescale(x, &by, y));
+    Ok(())
+}
+
+pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let y = op.output()?;
+    let params = op.params::<ConcatParams>()?;
+    require(params.len() == op.input_count(), OpError::BadParams)?;
+    let mut channels = 0usize;
+    for (slot, params) in params.iter().enumerate() {
+        let x = op.input(slot)?;
+        require(x.dtype() != DType::I32, OpError::WrongType)?;
+        require(x.rows() == y.rows(), OpError::WrongShape)?;
+        op.require_disjoint(&[x, y])?;
+        params.check(y)?;
+        channels = channels.saturating_add(x.channels());
+    }
+    require(channels == y.channels(), OpError::WrongShape)
+}
+
+pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let y = op.output()?;
+    let mut at = 0;
+    for (slot, params) in op.params::<ConcatParams>()?.iter().enumerate() {
+        let x = op.input(slot)?;
+        let by = params.rescale(x, y);
+        let (channels, row_len) = (x.channels(), y.channels());
+        let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+        let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+        by_width!(x, y => join(x, channels, &by, y, row_len, at));
+        at += channels;
+    }
+    Ok(())
+}
+
+/// Rows of int16 whose sum stays within 32 bits.
+const MAX_MEAN_ROWS: usize = 1 << 15;
+
+pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
+    check_activations(op)?;
+    let (x, y) = (op.input(0)?, op.output()?);
+    op.require_disjoint(&[x, y])?;
+    let fits = x.channels() == y.len() && x.rows() <= MAX_MEAN_ROWS && op.input_count() == 1;
+    require(fits, OpError::WrongShape)?;
+    op.params::<MeanRowsParams>()?.check(y)
+}
+
+pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let by = op.params::<MeanRowsParams>()?.rescale(x, y);
+    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    by_width!(x, y => mean_rows(x, &by, y));
+    Ok(())
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_same, check_tensors};
+    use super::{OpError, OpView, arena, require};
+    use crate::f16;
+    use crate::kernels::half::elementwise::{join, mean_rows};
+
+    /// Requantize has no scale to change here: it copies.
+    pub(in crate::ops) fn check_copy(op: &OpView) -> Result<(), OpError> {
+        check_same(op, 1)?;
+        op.params::<[u8; 0]>().map(drop)
+    }
+
+    pub(in crate::ops) fn run_copy(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        arena::copy(x, y);
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_concat(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, op.input_count())?;
+        let y = op.output()?;
+        let mut channels = 0usize;
+        for slot in 0..op.input_count() {
+            let x = op.input(slot)?;
+            require(x.rows() == y.rows(), OpError::WrongShape)?;
+            channels = channels.saturating_add(x.channels());
+        }
+        require(channels == y.channels(), OpError::WrongShape)?;
+        op.params::<[u8; 0]>().map(drop)
+    }
+
+    pub(in crate::ops) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let y = op.output()?;
+        let mut at = 0;
+        for slot in 0..op.input_count() {
+            let x = op.input(slot)?;
+            let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+            let (values, joined) = (arena::typed::<f16>(x_bytes)?, arena::typed(y_bytes)?);
+            join(values, x.channels(), joined, y.channels(), at);
+            at += x.channels();
+        }
+        Ok(())
+    }
+
+    pub(in crate::ops) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 1)?;
+        let (x, y) = (op.input(0)?, op.output()?);
+        require(x.channels() == y.len(), OpError::WrongShape)?;
+        op.params::<[u8; 0]>().map(drop)
+    }
+
+    pub(in crate::ops) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
+        mean_rows(arena::typed(x)?, arena::typed(y)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,259 @@
+//! One operator of a model as its family sees it: tensors, parameters, weights, scratch, and the checks that every
+//! operator needs. No operator is named here.
+
+use super::ALL;
+use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
+use crate::model::Model;
+use core::fmt;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+/// Why an operator cannot run.
+///
+/// One byte without data: an operator makes about ten such checks, all of them in the flash of a chip, and
+/// [`ModelError::BadOp`](crate::ModelError::BadOp) says which operator it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum OpError {
+    /// The code is none of [`OpKind`], or one that this runtime was built without.
+    UnknownKind,
+    /// A tensor that the operator needs is not named, or the number names none.
+    MissingTensor,
+    /// A tensor's element type is not one that the operator takes in this place.
+    WrongType,
+    /// Shapes do not fit each other or the parameters.
+    WrongShape,
+    /// A tensor that must be (or must not be) state is not (or is).
+    WrongStorage,
+    /// The scratch tensor is missing or too small.
+    ScratchTooSmall,
+    /// Parameters have another length than the operator's, or hold a value out of range.
+    BadParams,
+    /// Weights, biases, multipliers or a table lie outside the weights section or are misaligned.
+    WeightsOutOfBounds,
+    /// Tensors overlap that must not.
+    Overlap,
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownKind => {
+                "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
+            }
+            Self::MissingTensor => "a tensor that it needs is missing",
+            Self::WrongType => "a tensor has the wrong element type",
+            Self::WrongShape => "shapes do not fit each other or the parameters",
+            Self::WrongStorage => "a tensor is state where it must not be, or is not where it must",
+            Self::ScratchTooSmall => "the scratch tensor is missing or too small",
+            Self::BadParams => "its parameters are of the wrong length or out of range",
+            Self::WeightsOutOfBounds => "its weights lie outside the weights section",
+            Self::Overlap => "its tensors overlap",
+        })
+    }
+}
+
+impl core::error::Error for OpError {}
+
+/// One operator of a model, with access to what its record points to.
+#[derive(Clone, Copy)]
+pub(crate) struct OpView<'a> {
+    model: Model<'a>,
+    record: &'a OpRecord,
+    /// Length of the sequence that is processed; see [`crate::format::RowRule`].
+    length: usize,
+}
+
+impl<'a> OpView<'a> {
+    pub(crate) fn new(model: Model<'a>, record: &'a OpRecord, length: usize) -> Self {
+        Self {
+            model,
+            record,
+            length,
+        }
+    }
+
+    /// True when the operator reads or writes a float16 tensor. Then all its tensors are float16, except counters, rings
+    /// and token numbers.
+    #[cfg(attn_half)]
+    pub(super) fn is_half(&self) -> bool {
+        let mut tensors = self.record.inputs().chain(self.record.outputs());
+        tensors.any(|id| {
+            self.model
+                .tensor(id)
+                .is_some_and(|t| t.dtype() == DType::F16)
+        })
+    }
+
+    pub(super) fn kind(&self) -> Result<OpKind, OpError> {
+        self.record.kind().ok_or(OpError::UnknownKind)
+    }
+
+    pub(super) fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
+        let id = self
+            .record
+            .inputs()
+            .nth(slot)
+            .ok_or(OpError::MissingTensor)?;
+        self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    pub(super) fn input_count(&self) -> usize {
+        self.record.inputs().count()
+    }
+
+    pub(super) fn output(&self) -> Result<&'a TensorRecord, OpError> {
+        self.output_at(0)
+    }
+
+    pub(super) fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
+        let id = self
+            .record
+            .outputs()
+            .nth(slot)
+            .ok_or(OpError::MissingTensor)?;
+        self.model.tensor(id).ok_or(OpError::MissingTensor)
+    }
+
+    /// The bytes of several tensors at once, valid rows only. They must not overlap.
+    pub(super) fn tensors<'t, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[&'t mut [u8]; N], OpError> {
+        let active = |tensor: &TensorRecord| {
+            if ALL {
+                self.model.active_range(tensor, self.length)
+            } else {
+                tensor.range()
+            }
+        };
+        arena
+            .get_disjoint_mut(records.map(active))
+            .map_err(|_| OpError::Overlap)
+    }
+
+    /// Valid rows of `tensor` in this run.
+    pub(super) fn rows(&self, tensor: &TensorRecord) -> usize {
+        if ALL {
+            self.model.active_rows(tensor, self.length)
+        } else {
+            tensor.rows()
+        }
+    }
+
+    /// Valid rows out of `all` under row rule `rule` (0 = all).
+    pub(super) fn active(&self, rule: u32, all: usize) -> usize {
+        let rule = match rule {
+            0 => None,
+            number => self.model.row_rule(number as usize),
+        };
+        rule.map_or(all, |rule| rule.rows(self.length).min(all))
+    }
+
+    /// A row rule named in parameters must exist and give `all` rows at the greatest length.
+    pub(super) fn check_rows_rule(&self, rule: u32, all: usize) -> Result<(), OpError> {
+        let rows = match rule {
+            0 => Some(all),
+            number => self
+                .model
+                .row_rule(number as usize)
+                .map(|rule| rule.rows(self.model.max_length())),
+        };
+        require(rows == Some(all), OpError::BadParams)
+    }
+
+    pub(super) fn require_disjoint(&self, tensors: &[&TensorRecord]) -> Result<(), OpError> {
+        let mut rest = tensors;
+        while let Some((first, others)) = rest.split_first() {
+            require(
+                !others.iter().any(|other| overlap(first, other)),
+                OpError::Overlap,
+            )?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The scratch tensor, which must hold at least `elements` of `dtype` at every length of the sequence.
+    pub(super) fn scratch(
+        &self,
+        dtype: DType,
+        elements: usize,
+    ) -> Result<&'a TensorRecord, OpError> {
+        let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
+        let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
+        if scratch.storage() != Storage::Arena
+            || scratch.dtype() != dtype
+            || scratch.rows_rule != 0
+            || scratch.len() < elements
+        {
+            return Err(OpError::ScratchTooSmall);
+        }
+        Ok(scratch)
+    }
+
+    pub(super) fn params<P: FromBytes + Immutable + KnownLayout + ?Sized>(
+        &self,
+    ) -> Result<&'a P, OpError> {
+        let bytes = self
+            .model
+            .params(self.record.params, self.record.params_len)
+            .ok_or(OpError::BadParams)?;
+        P::ref_from_bytes(bytes).map_err(|_| OpError::BadParams)
+    }
+
+    /// `len` values of type `T` at byte `offset` of the weights section.
+    pub(super) fn weights<T: FromBytes + Immutable + KnownLayout>(
+        &self,
+        offset: u32,
+        len: usize,
+    ) -> Result<&'a [T], OpError> {
+        self.model
+            .weights(offset, len)
+            .ok_or(OpError::WeightsOutOfBounds)
+    }
+
+    /// Outputs and scratch share no bytes with each other or with an input. Exception: an output may cover an arena input
+    /// exactly (in place); each operator checks whether it can do that.
+    pub(super) fn check_overlap(&self) -> Result<(), OpError> {
+        let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
+        let written = || {
+            self.record
+                .outputs()
+                .map(|id| (id, true))
+                .chain(self.record.scratch().map(|id| (id, false)))
+        };
+        for (at, (id, is_output)) in written().enumerate() {
+            let this = tensor(id)?;
+            for input in self.record.inputs() {
+                let other = tensor(input)?;
+                let in_place =
+                    is_output && this.range() == other.range() && other.storage() == Storage::Arena;
+                if overlap(this, other) && !in_place {
+                    return Err(OpError::Overlap);
+                }
+            }
+            for (other, _) in written().skip(at + 1) {
+                if overlap(this, tensor(other)?) {
+                    return Err(OpError::Overlap);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// True when both tensors name exactly the same bytes.
+pub(super) fn in_place(a: &TensorRecord, b: &TensorRecord) -> bool {
+    a.offset == b.offset && a.byte_len() == b.byte_len()
+}
+
+pub(super) fn overlap(a: &TensorRecord, b: &TensorRecord) -> bool {
+    let (a, b) = (a.range(), b.range());
+    a.start < b.end && b.start < a.end
+}
+
+pub(super) fn require(condition: bool, error: OpError) -> Result<(), OpError> {
+    if condition { Ok(()) } else { Err(error) }
+}
