@@ -4,9 +4,9 @@ use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
-use attn_host_tests::emulator::Core;
-use attn_host_tests::identity;
-use attn_host_tests::systems::count;
+use attn_lab::emulator::Core;
+use attn_lab::identity;
+use attn_lab::systems::count;
 use attn_test_support::systems::{PRECISIONS, SYSTEMS, System, system};
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,8 @@
 //! The same bytes everywhere: what the emulated cores compute equals what this computer computes.
 
-use attn_host_tests::emulator::{Core, Emulator};
-use attn_host_tests::images::Image;
-use attn_host_tests::{identity, model, recording, workspace};
+use attn_lab::emulator::{Core, Emulator};
+use attn_lab::images::Image;
+use attn_lab::{identity, model, recording, workspace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::path::Path;
 use std::sync::OnceLock;

@@ -1,11 +1,12 @@
 //! Decoding on the emulated Cortex-M4: the same tokens, scores and attention weights as here, byte for byte, and the
 //! application that prints them.
 
-use attn_host_tests::checks;
-use attn_host_tests::decoding::{Input, Search, check, decode};
-use attn_host_tests::elf::Image as Elf;
-use attn_host_tests::emulator::Core;
-use attn_host_tests::images::Image;
+use attn_lab::boards::{App, BOARDS};
+use attn_lab::checks;
+use attn_lab::decoding::{Input, Search, check, decode};
+use attn_lab::elf::Image as Elf;
+use attn_lab::emulator::Core;
+use attn_lab::images::Image;
 use attn_test_support::decoder_model::{MAX_TOKENS, Output, Variant, decoder_file};
 use std::path::PathBuf;
 
@@ -46,7 +47,7 @@ fn the_application_prints_what_is_decoded_here() {
         ..Variant::default()
     };
     let folder = tempfile::tempdir().unwrap();
-    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();
     let searches = [
         (Search::Greedy, decode::Search::Greedy),
@@ -88,9 +89,9 @@ fn the_application_prints_what_is_decoded_here() {
 
 #[test]
 fn the_application_continues_a_text_as_it_is_continued_here() {
+    use attn_app::trace::{TEMPERATURE, TOP};
     use attn_converter::decode::{Chance, Decoder};
     use attn_converter::runner::ModelFile;
-    use attn_firmware::trace::{TEMPERATURE, TOP};
 
     let variant = Variant {
         seed: 5,
@@ -99,7 +100,7 @@ fn the_application_continues_a_text_as_it_is_continued_here() {
         ..Variant::default()
     };
     let folder = tempfile::tempdir().unwrap();
-    let image = Image::QemuDecode(&saved(&folder, variant)).build().unwrap();
+    let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();
     let chance = |seed| Chance {
         temperature: TEMPERATURE,
@@ -129,11 +130,14 @@ fn the_application_continues_a_text_as_it_is_continued_here() {
 }
 
 #[test]
-fn the_board_links_the_decoder_without_an_allocator() {
+fn every_board_links_the_decoder_without_an_allocator() {
     let folder = tempfile::tempdir().unwrap();
     let model = saved(&folder, Variant::default());
-    let image = Elf::read(&Image::Nano33BleDecode(&model).build().unwrap()).unwrap();
-    assert!(image.symbols.len() > 50);
-    assert_eq!(checks::allocators(&image), [""; 0]);
-    assert!(checks::count_smlad(&image.code) >= 8);
+    for board in BOARDS {
+        let path = Image::App(board, App::Decode, &model).build().unwrap();
+        let image = Elf::read(&path).unwrap();
+        assert!(image.symbols.len() > 50, "{board:?}");
+        assert_eq!(checks::allocators(&image), [""; 0], "{board:?}");
+        assert!(checks::count_smlad(&image.code) >= 8, "{board:?}");
+    }
 }

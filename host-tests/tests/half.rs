@@ -1,8 +1,8 @@
 //! The floating-point unit's half-precision kernels give the same bits as the portable ones, on every emulated core, and
 //! cost little more than their products. Whole models are compared with this computer in `attention.rs`.
 
-use attn_host_tests::emulator::{Core, Emulator};
-use attn_host_tests::images::Image;
+use attn_lab::emulator::{Core, Emulator};
+use attn_lab::images::Image;
 
 #[test]
 fn the_floating_point_unit_and_portable_kernels_agree_on_every_core() {

@@ -1,8 +1,8 @@
 //! On every emulated core, the DSP body of the inner loop gives the same bits as the portable one; and on the M4 the
 //! kernels take fewer cycles than the same shapes in CMSIS-NN.
 
-use attn_host_tests::emulator::{Core, Emulator, Run};
-use attn_host_tests::images::Image;
+use attn_lab::emulator::{Core, Emulator, Run};
+use attn_lab::images::Image;
 
 /// Estimated cycles of CMSIS-NN (July 2026, GCC 12.2 -O3, DSP path), counted by the same rules on the same emulated core
 /// (`m4cycles/README.md`): the fastest of its kernels for each shape; attention is scores, softmax and context.

@@ -13,7 +13,7 @@ use attn_converter::lower::Form;
 use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use attn_converter::runner::AlignedBytes;
+use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};

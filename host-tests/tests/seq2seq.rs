@@ -1,7 +1,7 @@
 //! Greedy decoding and beam search against a search that keeps nothing: every hypothesis is made anew from the start,
 //! every candidate is looked at.
 
-use attn_converter::runner::AlignedBytes;
+use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::beam_len;
 use attn_runtime::kernels::int::softmax::score_multiplier;
 use attn_runtime::kernels::int::top_k::top_k;

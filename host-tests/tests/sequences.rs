@@ -4,9 +4,9 @@
 use attn_converter::files::write_bytes;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
-use attn_host_tests::decoding::check;
-use attn_host_tests::decoding_cost::count;
-use attn_host_tests::emulator::Core;
+use attn_lab::decoding::check;
+use attn_lab::decoding_cost::count;
+use attn_lab::emulator::Core;
 use attn_test_support::sequences::{SEQUENCES, converted, fixtures};
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use crate::readme::{self, with_table};
 use crate::{TaskResult, decode, demo};
-use attn_host_tests::{recording, workspace};
+use attn_lab::{recording, workspace};
 
 /// Names of the tables' places in the README.
 const SPOTTING: &str = "cost";

@@ -1,9 +1,9 @@
 //! `cargo xtask demo g2p WORD`, `cargo xtask demo digits` and `cargo xtask demo llama TEXT`: tokens from the emulated Cortex-M4, and what they cost.
 
 use crate::{TaskResult, setup};
-use attn_host_tests::decoding::{Decoded, Input};
-use attn_host_tests::decoding_cost::{DecodingCost, measure};
-use attn_host_tests::{model, recording, workspace};
+use attn_lab::decoding::{Decoded, Input};
+use attn_lab::decoding_cost::{DecodingCost, measure};
+use attn_lab::{model, recording, workspace};
 use std::path::{Path, PathBuf};
 
 /// Word that the README shows.

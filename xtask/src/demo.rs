@@ -1,11 +1,12 @@
 //! `cargo xtask demo`: from the ONNX file to keywords heard on the emulated Cortex-M4, and what that costs.
 
 use crate::{TaskResult, setup};
-use attn_host_tests::cost::{self, Cost};
-use attn_host_tests::demo::{Comparison, Played, events_table, play, truth};
-use attn_host_tests::images::Image;
-use attn_host_tests::model::{self, Converted};
-use attn_host_tests::{recording, workspace};
+use attn_lab::cost::{self, Cost};
+use attn_lab::demo::{Comparison, Played, events_table, play, truth};
+use attn_lab::emulator::{Core, Emulator};
+use attn_lab::images::Image;
+use attn_lab::model::{self, Converted};
+use attn_lab::{recording, workspace};
 use attn_runtime::audio::SAMPLE_RATE;
 use std::path::Path;
 
@@ -30,10 +31,10 @@ pub fn model() -> Result<Converted, Box<dyn std::error::Error>> {
 pub fn show(pcm: &[i16]) -> Result<Shown, Box<dyn std::error::Error>> {
     let model = model()?.path;
     println!("building the firmware for the emulated Cortex-M4");
-    let image = Image::QemuM4(&model).build()?;
+    let image = Image::keyword(&model).build()?;
     let seconds = pcm.len() as f64 / f64::from(SAMPLE_RATE);
     println!("playing {seconds:.1} s of sound to it");
-    let played = play(&image, pcm, true)?;
+    let played = play(&Emulator::new(Core::M4).counting(), &image, pcm)?;
     let cost = cost::measure(&model, &image, &played, pcm)?;
     Ok(Shown { played, cost })
 }

@@ -2,7 +2,7 @@
 //! what, is in `host-tests`.
 
 use crate::TaskResult;
-use attn_host_tests::{digests, model};
+use attn_lab::{digests, model};
 
 /// Compares with the committed list, or writes it.
 pub fn run(record: bool) -> TaskResult {

@@ -1,7 +1,7 @@
 //! Generated tables in README.md: each has a place between two marks, is written there, and checked for staleness.
 
 use crate::TaskResult;
-use attn_host_tests::workspace;
+use attn_lab::workspace;
 use std::path::{Path, PathBuf};
 
 /// Rows that hold what the other rows leave of the sum: their differences are those of the others, and large beside them.

@@ -3,7 +3,7 @@
 
 mod apt;
 
-use attn_host_tests::tools;
+use attn_lab::tools;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use thiserror::Error;

@@ -2,7 +2,7 @@
 //! process of its own: the tasks do not link the converter.
 
 use crate::{TaskResult, readme, setup};
-use attn_host_tests::workspace;
+use attn_lab::workspace;
 use std::process::{Command, Stdio};
 
 /// Name of the tables' place in the README.

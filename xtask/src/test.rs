@@ -1,7 +1,10 @@
 //! `cargo xtask test`: every check and every test, one after the other; counts them at the end.
 
 use crate::{TaskResult, cost, demo, setup, systems};
-use attn_host_tests::workspace;
+use attn_lab::boards::{App, BOARDS};
+use attn_lab::emulator::Core;
+use attn_lab::images::IMAGES;
+use attn_lab::workspace;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -137,38 +140,32 @@ pub fn run() -> TaskResult {
     Ok(())
 }
 
+/// Lints what is built for chips: every application on every board, and the test images.
 fn clippy_boards(tally: &mut Tally, model: &Path) {
     let model = model.display().to_string();
-    let boards = [
-        ("qemu,spotter,fp16", "thumbv7em-none-eabihf"),
-        ("an505,fp16", "thumbv8m.main-none-eabihf"),
-        ("nano33ble", "thumbv7em-none-eabihf"),
-        ("qemu,decoder", "thumbv7em-none-eabihf"),
-        ("nano33ble_decode", "thumbv7em-none-eabihf"),
-    ];
-    for (features, target) in boards {
+    let mut lint = |package: &str, feature: &str, target: &str| {
         let clippy = [
             "clippy",
             "--quiet",
             "-p",
-            "attn-firmware",
+            package,
+            "--bins",
             "--profile",
             "firmware",
         ];
-        let board = [
-            "--lib",
-            "--bins",
-            "--features",
-            features,
-            "--target",
-            target,
-        ];
-        let what = format!("clippy of firmware for {features}");
-        tally.cargo(
-            &what,
-            &[&clippy[..], &board, &DENY].concat(),
-            &[("ATTN_MODEL", &model)],
-        );
+        let built = ["--features", feature, "--target", target];
+        let what = format!("clippy of {package} with {feature} for {target}");
+        let arguments = [&clippy[..], &built, &DENY].concat();
+        tally.cargo(&what, &arguments, &[("ATTN_MODEL", &model)]);
+    };
+    for board in BOARDS {
+        for app in App::ALL {
+            lint(board.name, app.name(), board.target);
+        }
+    }
+    let [package, feature] = IMAGES;
+    for core in [Core::M4, Core::M33] {
+        lint(package, feature, core.board().target);
     }
 }
 

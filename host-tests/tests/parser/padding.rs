@@ -1,7 +1,7 @@
 //! ClearRows: the rows of a sequence stay, those of its padding become 0.0, in every type.
 
 use super::parse_error;
-use attn_converter::runner::AlignedBytes;
+use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Model, ModelError, Session, f16};

@@ -4,7 +4,7 @@
 //! the build folder and used from there. The system then stays as it is.
 
 use super::{Done, SetupError, output, say_and_run};
-use attn_host_tests::tools;
+use attn_lab::tools;
 use std::path::Path;
 use std::process::Command;
 

@@ -1,0 +1,18 @@
+//! What the emulated boards share: `host` reads files and prints by semihosting, `bench` marks what is counted, `stack` measures
+//! the stack, `led` is the machine's LED, `keyword` and `decode` are the programs around the applications. It is empty on the
+//! computer that builds it. A board (`firmware/boards/`) adds its memory map and its LED's address.
+#![no_std]
+#![deny(missing_docs)]
+
+#[cfg(target_os = "none")]
+pub mod bench;
+#[cfg(all(target_os = "none", feature = "decode"))]
+pub mod decode;
+#[cfg(target_os = "none")]
+pub mod host;
+#[cfg(all(target_os = "none", feature = "keyword"))]
+pub mod keyword;
+#[cfg(target_os = "none")]
+pub mod led;
+#[cfg(target_os = "none")]
+pub mod stack;

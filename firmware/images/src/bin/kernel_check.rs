@@ -1,0 +1,338 @@
+//! Checks on the chip that the DSP body of the inner loop gives the same bits as the portable one, over random cases
+//! and extremes. Ends with status 0, or 1 after printing the first case that differs. Then runs kernels on shapes that
+//! others have measured too, each as a region for the instruction counter. `host-tests/tests/kernels.rs` starts it in
+//! the emulator.
+#![no_std]
+#![no_main]
+
+use attn_emulated::bench::region;
+use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
+use attn_runtime::kernels::arch::{dsp, portable::int as portable};
+use attn_runtime::kernels::geometry::{Shape, Window1d};
+use attn_runtime::kernels::int::attention::{Scaling, Seen, attend};
+use attn_runtime::kernels::int::conv::{conv1d, depthwise_conv1d};
+use attn_runtime::kernels::int::dot::{LANES, packed_len, pairs_len};
+use attn_runtime::kernels::int::linear::{Matrix, linear};
+use attn_runtime::kernels::int::requantize::Output;
+use attn_runtime::kernels::int::softmax::score_multiplier;
+use core::hint::black_box;
+use core::panic::PanicInfo;
+use semihosting::{println, process};
+use static_cell::ConstStaticCell;
+
+const CASES: usize = 6000;
+const WIDE_CASES: usize = 2000;
+/// Longest row, in values.
+const MAX_ROW: usize = 208;
+const MAX_BLOCKS: usize = 5;
+const OUTPUTS: usize = MAX_BLOCKS * LANES;
+
+/// xorshift32 (Marsaglia 2003): small, and the same cases in every run.
+struct Random(u32);
+
+impl Random {
+    fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.next() as usize % n
+    }
+
+    /// A value of any size, or one of two `extremes`.
+    fn value(&mut self, extremes: Option<[i32; 2]>) -> i32 {
+        let size = self.next() & 31;
+        match extremes {
+            Some([low, high]) => [low, high, 0, -1][self.below(4)],
+            None => self.next() as i32 >> size,
+        }
+    }
+}
+
+/// Operands of all cases; a case takes a part of them. Rows and weights start at a word: elsewhere the DSP body leaves
+/// the work to the portable one, and there would be nothing to compare.
+#[repr(C, align(4))]
+struct Data {
+    pairs: [i16; MAX_ROW + 2],
+    weights: [i8; MAX_ROW * OUTPUTS + 4],
+    wide: [i16; MAX_ROW * OUTPUTS + 4],
+    bias: [i32; OUTPUTS],
+    multipliers: [i32; OUTPUTS],
+}
+
+impl Data {
+    const EMPTY: Self = Self {
+        pairs: [0; MAX_ROW + 2],
+        weights: [0; MAX_ROW * OUTPUTS + 4],
+        wide: [0; MAX_ROW * OUTPUTS + 4],
+        bias: [0; OUTPUTS],
+        multipliers: [0; OUTPUTS],
+    };
+
+    /// New data; each operand is random or consists of its type's extremes.
+    fn fill(&mut self, random: &mut Random) {
+        let kind = random.next();
+        let extremes = |bit: u32, low, high| (kind >> bit & 1 == 1).then_some([low, high]);
+        let (i8s, i16s) = (
+            [i8::MIN, i8::MAX].map(i32::from),
+            [i16::MIN, i16::MAX].map(i32::from),
+        );
+        for x in &mut self.pairs {
+            *x = random.value(extremes(0, i16s[0], i16s[1])) as i16;
+        }
+        for w in &mut self.weights {
+            *w = random.value(extremes(1, i8s[0], i8s[1])) as i8;
+        }
+        for w in &mut self.wide {
+            *w = random.value(extremes(4, i16s[0], i16s[1])) as i16;
+        }
+        for b in &mut self.bias {
+            *b = random.value(extremes(2, i32::MIN, i32::MAX));
+        }
+        for m in &mut self.multipliers {
+            *m = random.value(extremes(3, i32::MIN, i32::MAX));
+        }
+    }
+
+    /// A case. Most rows are whole groups that start at a word, as the inner loop wants them, some are neither.
+    fn case(&self, random: &mut Random) -> Blocks<'_> {
+        let mut row = LANES * random.below(MAX_ROW / LANES + 1);
+        let (mut x_skew, mut w_skew) = (0, 0);
+        if random.below(8) == 0 {
+            (row, x_skew, w_skew) = (random.below(MAX_ROW + 1), random.below(2), random.below(4));
+        }
+        let weights = row * LANES * random.below(MAX_BLOCKS + 1);
+        let (a, b) = (random.value(None), random.value(None));
+        Blocks {
+            pairs: &self.pairs[x_skew..x_skew + row],
+            weights: &self.weights[w_skew..w_skew + weights],
+            bias: constants(&self.bias, random),
+            multipliers: constants(&self.multipliers, random),
+            left_shift: random.next() % 32,
+            zero_point: random.value(None),
+            min: a.min(b),
+            max: a.max(b),
+        }
+    }
+
+    /// The same for int16 times int16.
+    fn wide_case(&self, random: &mut Random) -> WideBlocks<'_> {
+        let narrow = self.case(random);
+        let (row, skew) = (narrow.pairs.len(), random.below(8) / 7);
+        let weights = row * LANES * random.below(MAX_BLOCKS + 1);
+        WideBlocks {
+            pairs: narrow.pairs,
+            weights: &self.wide[skew..skew + weights],
+            shift: narrow.left_shift,
+        }
+    }
+}
+
+fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> {
+    match random.below(4) {
+        0 => Constants::Same([all[0], all[1], all[2], all[3]]),
+        1 => Constants::Each(&all[..random.below(OUTPUTS + 1)]),
+        _ => Constants::Each(all),
+    }
+}
+
+/// Runs both bodies into buffers with the same old contents, so that what one leaves alone the other must too.
+fn bodies_agree<Y: Copy + PartialEq>(
+    blocks: &Blocks,
+    old: Y,
+    room: usize,
+    store: impl Fn(&mut [[Y; LANES]]) -> Store<'_>,
+) -> bool {
+    let (mut expected, mut found) = ([[old; LANES]; MAX_BLOCKS], [[old; LANES]; MAX_BLOCKS]);
+    portable::run(blocks, store(&mut expected[..room]));
+    dsp::run(blocks, store(&mut found[..room]));
+    expected == found
+}
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    let mut random = Random(0x2545_f491);
+    let mut data = Data::EMPTY;
+    let starts = [
+        data.pairs.as_ptr() as usize,
+        data.weights.as_ptr() as usize,
+        data.wide.as_ptr() as usize,
+    ];
+    assert!(starts.iter().all(|start| start.is_multiple_of(4)));
+    for case in 0..CASES {
+        if case % 8 == 0 {
+            data.fill(&mut random);
+        }
+        let (blocks, room) = (data.case(&mut random), random.below(MAX_BLOCKS + 1));
+        let agree = match case % 4 {
+            0 => bodies_agree(&blocks, 0x55i8, room, |y| Store::I8(y)),
+            1 => bodies_agree(&blocks, 0x55i16, room, |y| Store::I16(y)),
+            2 => bodies_agree(&blocks, 0x55i32, room, |y| Store::I32(y)),
+            _ => bodies_agree(&blocks, 0x55i32, room, |y| Store::Sums(y)),
+        };
+        if !agree {
+            println!(
+                "case {}: the DSP body differs from the portable one: {:?}",
+                case, blocks
+            );
+            process::exit(1);
+        }
+    }
+    for case in 0..WIDE_CASES {
+        if case % 8 == 0 {
+            data.fill(&mut random);
+        }
+        let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
+        let (mut expected, mut found) = ([[0x55; LANES]; MAX_BLOCKS], [[0x55; LANES]; MAX_BLOCKS]);
+        portable::run_wide(&blocks, &mut expected[..room]);
+        dsp::run_wide(&blocks, &mut found[..room]);
+        if expected != found {
+            println!(
+                "wide case {}: the DSP body differs from the portable one: {:?}",
+                case, blocks
+            );
+            process::exit(1);
+        }
+    }
+    println!(
+        "{} cases: the DSP body equals the portable one",
+        CASES + WIDE_CASES
+    );
+    measure(&mut random);
+    process::exit(0)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    println!("{info}");
+    process::exit(1)
+}
+
+/// Operands of the measured kernels: any numbers, for the count does not depend on them.
+#[repr(C, align(4))]
+struct Memory {
+    weights: [i8; packed_len(768, 256)],
+    x: [i8; 98 * 256],
+    y: [i8; 98 * 256],
+    context: [i16; 64],
+    scores: [i32; 100],
+    pairs: [i16; 512],
+}
+
+static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory {
+    weights: [0; packed_len(768, 256)],
+    x: [0; 98 * 256],
+    y: [0; 98 * 256],
+    context: [0; 64],
+    scores: [0; 100],
+    pairs: [0; 512],
+});
+const BIAS: [i32; 768] = [1000; 768];
+const MULTIPLIERS: [i32; 768] = [1 << 22; 768];
+
+fn output(channels: usize) -> Output<'static> {
+    Output {
+        multipliers: &MULTIPLIERS[..channels],
+        left_shift: 3,
+        zero_point: 4,
+        min: -128,
+        max: 127,
+    }
+}
+
+/// The shapes that `PEERS` in `host-tests/tests/kernels.rs` names.
+fn measure(random: &mut Random) {
+    let memory = MEMORY.take();
+    memory.weights.fill_with(|| random.next() as i8);
+    memory.x.fill_with(|| random.next() as i8);
+    for (rows, k, out) in [
+        (98, 64, 64),
+        (98, 64, 192),
+        (98, 64, 256),
+        (98, 256, 64),
+        (1, 256, 768),
+    ] {
+        let matrix = Matrix {
+            weights: &memory.weights[..packed_len(out, k)],
+            bias: &BIAS[..out],
+        };
+        let (x, y) = (
+            black_box(&memory.x[..rows * k]),
+            &mut memory.y[..rows * out],
+        );
+        region(format_args!("linear {rows}x{k}->{out}"), || {
+            linear(x, k, &matrix, &output(out), &mut memory.pairs, black_box(y));
+        });
+    }
+    let matrix = |len: usize| Matrix {
+        weights: &memory.weights[..len],
+        bias: &BIAS[..64],
+    };
+    let window = |kernel: usize| Window1d {
+        kernel,
+        stride: 1,
+        pad_before: kernel / 2,
+        pad_value: -3,
+    };
+    region("convolution 3, 40->64, 98 rows", || {
+        let (x, y) = (black_box(&memory.x[..98 * 40]), &mut memory.y[..98 * 64]);
+        let matrix = matrix(packed_len(64, 3 * 40));
+        conv1d(
+            x,
+            40,
+            &window(3),
+            &matrix,
+            &output(64),
+            &mut memory.pairs,
+            black_box(y),
+        );
+    });
+    region("depthwise 9, 64 channels, 98 rows", || {
+        let (x, y) = (black_box(&memory.x[..98 * 64]), &mut memory.y[..98 * 64]);
+        depthwise_conv1d(
+            x,
+            64,
+            &window(9),
+            &matrix(9 * 64),
+            &output(64),
+            black_box(y),
+        );
+    });
+    let shape = Shape {
+        heads: 1,
+        key_heads: 1,
+        head_dim: 64,
+        slots: 98,
+    };
+    let scaling = Scaling {
+        score_multiplier: score_multiplier(1e-4),
+        score_shift: 0,
+        query_zero_point: 3,
+        value_zero_point: -3,
+    };
+    let (keys, values) = memory.weights.split_at(shape.keys_len(packed_len));
+    let values = &values[..shape.values_len(packed_len)];
+    let pairs = &mut memory.pairs[..pairs_len(64) + pairs_len(98)];
+    region("attention 98x64, one head", || {
+        for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {
+            let context = black_box(&mut memory.context);
+            attend(
+                query,
+                keys,
+                values,
+                Seen {
+                    first: 98,
+                    bits: None,
+                },
+                &shape,
+                &scaling,
+                &mut memory.scores,
+                pairs,
+                context,
+            );
+        }
+    });
+}

@@ -1,0 +1,128 @@
+//! Every board, for whatever builds, checks or runs images: one line for each folder under `firmware/boards/`.
+
+use crate::error::{LabError, io};
+use crate::workspace;
+use std::path::PathBuf;
+
+/// The boards. A line is all that a new folder needs here.
+pub const BOARDS: [Board; 3] = [
+    Board::new("mps2-an386", "thumbv7em-none-eabihf"),
+    Board::new("mps2-an505", "thumbv8m.main-none-eabihf"),
+    Board::new("nano33ble", "thumbv7em-none-eabihf"),
+];
+
+/// A board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Its folder under `firmware/boards/`, the name of the package there, and the start of its images' names.
+    pub name: &'static str,
+    /// The compiler's name of the target.
+    pub target: &'static str,
+}
+
+/// An application that a board has an image of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum App {
+    /// Keyword spotting.
+    Keyword,
+    /// Decoding.
+    Decode,
+}
+
+impl App {
+    /// Every application.
+    pub const ALL: [Self; 2] = [Self::Keyword, Self::Decode];
+
+    /// The board's feature, and the end of the image's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keyword => "keyword",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+impl Board {
+    const fn new(name: &'static str, target: &'static str) -> Self {
+        Self { name, target }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> PathBuf {
+        workspace::root().join("firmware/boards").join(self.name)
+    }
+
+    /// Bytes of flash and of RAM that its memory map grants.
+    ///
+    /// # Errors
+    /// [`LabError::Io`], [`LabError::BadMap`].
+    pub fn memory(&self) -> Result<[u64; 2], LabError> {
+        let path = self.folder().join("memory.x");
+        let map = std::fs::read_to_string(&path).map_err(io(&path))?;
+        let len = |region: &str| {
+            let line = map
+                .lines()
+                .find(|line| line.trim_start().starts_with(region));
+            length(line?.split_once("LENGTH =")?.1.trim())
+        };
+        let found = len("FLASH").zip(len("RAM"));
+        found.map(<[u64; 2]>::from).ok_or(LabError::BadMap(path))
+    }
+}
+
+/// Bytes of a length such as `960K`.
+fn length(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.len().checked_sub(1)?);
+    let shift = match unit {
+        "K" => 10,
+        "M" => 20,
+        _ => return None,
+    };
+    Some(number.parse::<u64>().ok()? << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::Core;
+
+    #[test]
+    fn every_folder_has_its_line() {
+        let folder = workspace::root().join("firmware/boards");
+        let entries = std::fs::read_dir(folder).unwrap().flatten();
+        let boards = entries.filter(|entry| entry.path().join("Cargo.toml").exists());
+        let mut found: Vec<_> = boards.map(|board| board.file_name()).collect();
+        found.sort();
+        assert_eq!(found, BOARDS.map(|board| board.name));
+    }
+
+    #[test]
+    fn memory_maps_are_read() {
+        let nano = BOARDS
+            .iter()
+            .find(|board| board.name == "nano33ble")
+            .unwrap();
+        assert_eq!(nano.memory().unwrap(), [960 << 10, 256 << 10]);
+        assert!(BOARDS.iter().all(|board| board.memory().is_ok()));
+    }
+
+    /// Cargo reads its aliases and runners from a file that cannot refer to the table.
+    #[test]
+    fn cargo_s_settings_agree_with_the_table() {
+        let text = std::fs::read_to_string(workspace::root().join(".cargo/config.toml")).unwrap();
+        for (_, package) in text
+            .match_indices("\"--package\", \"")
+            .map(|(at, m)| text[at..].split_at(m.len()))
+        {
+            let name = package.split('"').next().unwrap();
+            assert!(BOARDS.iter().any(|board| board.name == name), "{name}");
+        }
+        for core in [Core::M4, Core::M33] {
+            let runner = text
+                .split("[target.")
+                .find(|part| part.contains(core.board().target))
+                .unwrap();
+            assert!(runner.contains(core.board().name), "{core:?}");
+        }
+    }
+}

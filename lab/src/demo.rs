@@ -1,0 +1,287 @@
+//! The demo: a recording is played to the application on the emulated M4; what it hears is laid beside what was said.
+
+use crate::emulator::{Emulator, EmulatorError, Region};
+use crate::recording::{self, RecordingError};
+use comfy_table::{Table, presets};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How far before and after the end of a word its event may come (as in `training/kws/spot.py`).
+const EARLY_MS: u64 = 500;
+const LATE_MS: u64 = 800;
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Why a demo cannot be played or judged.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The recording.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The emulator.
+    #[error(transparent)]
+    Emulator(#[from] EmulatorError),
+    /// The list of what is said cannot be read.
+    #[error("{path}: {source}")]
+    Truth {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A line of the list of what is said is not `MILLISECONDS,LABEL`.
+    #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+    },
+    /// No room for the emulator's files.
+    #[error("cannot make a temporary folder: {0}")]
+    Folder(std::io::Error),
+    /// The application printed something else than expected.
+    #[error("cannot read what the application printed: {0}")]
+    BadOutput(String),
+}
+
+/// A keyword at a time: said, or heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Milliseconds since the start of the recording: end of the word, or the event's time.
+    pub time_ms: u64,
+    /// The keyword.
+    pub label: String,
+    /// Averaged posterior in percent; 0 for a word that was said.
+    pub percent: u32,
+}
+
+/// What the application did with a recording.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// Keywords heard.
+    pub heard: Vec<Word>,
+    /// Most bytes of stack in use.
+    pub stack: u64,
+    /// One region per hop, if instructions were counted.
+    pub hops: Vec<Region>,
+    /// How often the LED went on.
+    pub lit: usize,
+}
+
+/// Plays 16 kHz mono samples to `image`, the keyword application of the emulator's board.
+///
+/// # Errors
+/// [`DemoError`].
+pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, DemoError> {
+    let folder = tempfile::tempdir().map_err(DemoError::Folder)?;
+    recording::write(&folder.path().join("recording.wav"), pcm)?;
+    let emulator = emulator.clone().timeout(TIMEOUT);
+    let run = emulator.run(image, &["recording.wav"], folder.path())?;
+    let mut played = Played {
+        heard: Vec::new(),
+        stack: 0,
+        hops: run.regions,
+        lit: run.lit,
+    };
+    for line in run.output.lines() {
+        read_line(line, &mut played).ok_or_else(|| DemoError::BadOutput(line.into()))?;
+    }
+    Ok(played)
+}
+
+/// Lines are `event MILLISECONDS LABEL PERCENT` and, at the end, `stack BYTES`.
+fn read_line(line: &str, played: &mut Played) -> Option<()> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        ["event", time, label, percent] => played.heard.push(Word {
+            time_ms: time.parse().ok()?,
+            label: (*label).into(),
+            percent: percent.parse().ok()?,
+        }),
+        ["stack", bytes] => played.stack = bytes.parse().ok()?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Reads what is said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
+///
+/// # Errors
+/// [`DemoError::Truth`], [`DemoError::BadTruth`].
+pub fn truth(path: &Path) -> Result<Vec<Word>, DemoError> {
+    let text = std::fs::read_to_string(path).map_err(|source| DemoError::Truth {
+        path: path.into(),
+        source,
+    })?;
+    // The first line names the columns.
+    let lines = text.lines().enumerate().skip(1);
+    lines
+        .map(|(at, line)| {
+            read_word(line).ok_or_else(|| DemoError::BadTruth {
+                path: path.into(),
+                line: at + 1,
+            })
+        })
+        .collect()
+}
+
+fn read_word(line: &str) -> Option<Word> {
+    let (time, label) = line.split_once(',')?;
+    Some(Word {
+        time_ms: time.parse().ok()?,
+        label: label.into(),
+        percent: 0,
+    })
+}
+
+/// What was said beside what was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Pairs in the order of time. A word without an event was missed, an event without a word is false.
+    pub rows: Vec<(Option<Word>, Option<Word>)>,
+}
+
+impl Comparison {
+    /// Pairs each word with the first event of its label that comes in time.
+    pub fn new(said: &[Word], heard: &[Word]) -> Self {
+        let mut left: Vec<&Word> = heard.iter().collect();
+        let mut rows: Vec<(Option<Word>, Option<Word>)> = Vec::new();
+        for word in said {
+            let in_time = word.time_ms.saturating_sub(EARLY_MS)..=word.time_ms + LATE_MS;
+            let hit = left
+                .iter()
+                .position(|event| event.label == word.label && in_time.contains(&event.time_ms));
+            rows.push((Some(word.clone()), hit.map(|at| left.remove(at).clone())));
+        }
+        rows.extend(left.into_iter().map(|event| (None, Some(event.clone()))));
+        rows.sort_by_key(|(said, heard)| said.as_ref().or(heard.as_ref()).map(|w| w.time_ms));
+        Self { rows }
+    }
+
+    /// Words that were said and not heard.
+    pub fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| row.1.is_none()).count()
+    }
+
+    /// Words that were heard and not said.
+    pub fn falsely_heard(&self) -> usize {
+        self.rows.iter().filter(|row| row.0.is_none()).count()
+    }
+
+    /// The rows as a table for the terminal.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_BORDERS_ONLY);
+        table.set_header(["said", "until", "heard", "at", "confidence", ""]);
+        for (said, heard) in &self.rows {
+            let [label, until] = cells(said.as_ref());
+            let [event, at] = cells(heard.as_ref());
+            let percent = heard
+                .as_ref()
+                .map_or(String::new(), |w| format!("{} %", w.percent));
+            let verdict = match (said, heard) {
+                (Some(_), None) => "missed",
+                (None, Some(_)) => "not said",
+                _ => "ok",
+            };
+            table.add_row([label, until, event, at, percent, verdict.into()]);
+        }
+        table
+    }
+}
+
+/// Events alone, where nobody knows what was said.
+pub fn events_table(heard: &[Word]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["heard", "at", "confidence"]);
+    for word in heard {
+        let [label, at] = cells(Some(word));
+        table.add_row([label, at, format!("{} %", word.percent)]);
+    }
+    table
+}
+
+fn cells(word: Option<&Word>) -> [String; 2] {
+    word.map_or_else(Default::default, |word| {
+        let seconds = word.time_ms as f64 / 1000.0;
+        [word.label.clone(), format!("{seconds:.2} s")]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(time_ms: u64, label: &str) -> Word {
+        Word {
+            time_ms,
+            label: label.into(),
+            percent: 0,
+        }
+    }
+
+    #[test]
+    fn words_are_paired_with_events_in_time() {
+        let said = [
+            word(1000, "alexa"),
+            word(5000, "jarvis"),
+            word(9000, "alexa"),
+        ];
+        let heard = [
+            word(900, "alexa"),
+            word(1700, "alexa"),
+            word(4400, "jarvis"),
+            word(9100, "alexa"),
+        ];
+        let comparison = Comparison::new(&said, &heard);
+        assert_eq!((comparison.missed(), comparison.falsely_heard()), (1, 2));
+        let labels = |row: &(Option<Word>, Option<Word>)| {
+            (
+                row.0.as_ref().map(|w| w.time_ms),
+                row.1.as_ref().map(|w| w.time_ms),
+            )
+        };
+        let rows: Vec<_> = comparison.rows.iter().map(labels).collect();
+        assert_eq!(
+            rows,
+            [
+                (Some(1000), Some(900)),
+                (None, Some(1700)),
+                (None, Some(4400)),
+                (Some(5000), None),
+                (Some(9000), Some(9100)),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_said_is_read_line_by_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("truth.csv");
+        std::fs::write(&path, "time_ms,label\n1000,alexa\n").unwrap();
+        assert_eq!(truth(&path).unwrap(), [word(1000, "alexa")]);
+        std::fs::write(&path, "time_ms,label\n1000,alexa\nsoon,jarvis\n").unwrap();
+        assert!(matches!(
+            truth(&path),
+            Err(DemoError::BadTruth { line: 3, .. })
+        ));
+    }
+
+    #[test]
+    fn what_the_application_prints_is_understood() {
+        let mut played = Played {
+            heard: vec![],
+            stack: 0,
+            hops: vec![],
+            lit: 0,
+        };
+        assert!(read_line("event 3692 alexa 65", &mut played).is_some());
+        assert!(read_line("stack 1234", &mut played).is_some());
+        assert!(read_line("hello", &mut played).is_none());
+        assert_eq!(played.heard[0].label, "alexa");
+        assert_eq!((played.heard[0].percent, played.stack), (65, 1234));
+    }
+}

@@ -1,0 +1,331 @@
+//! Running an image on an emulated core, with arguments and files, and counting its instructions.
+//!
+//! The image talks by semihosting: its files are those of the folder in which it runs, its exit status is the
+//! emulator's. It never runs longer than [`Emulator::timeout`].
+
+use crate::boards::{BOARDS, Board};
+use crate::elf::{ElfError, Image};
+use crate::plugin::{self, PluginError};
+use crate::tools;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+const QEMU: &str = "qemu-system-arm";
+/// Marks around what is counted (`firmware/emulated/src/bench.rs`).
+const MARKS: [&str; 2] = ["bench_begin", "bench_end"];
+
+/// A core that can be emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Core {
+    /// Cortex-M4 with FPU: machine mps2-an386.
+    M4,
+    /// Cortex-M7: machine mps2-an500.
+    M7,
+    /// Cortex-M33: machine mps2-an505.
+    M33,
+}
+
+impl Core {
+    /// Every core.
+    pub const ALL: [Self; 3] = [Self::M4, Self::M7, Self::M33];
+
+    /// The board whose images run on it.
+    pub fn board(self) -> Board {
+        match self {
+            Self::M4 | Self::M7 => BOARDS[0],
+            Self::M33 => BOARDS[1],
+        }
+    }
+
+    fn machine(self) -> [&'static str; 4] {
+        match self {
+            Self::M4 => ["-machine", "mps2-an386", "-cpu", "cortex-m4"],
+            Self::M7 => ["-machine", "mps2-an500", "-cpu", "cortex-m7"],
+            Self::M33 => ["-machine", "mps2-an505", "-cpu", "cortex-m33"],
+        }
+    }
+}
+
+/// Why an image did not run to its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EmulatorError {
+    /// The emulator cannot be started.
+    #[error("cannot start {QEMU}: `cargo xtask setup` installs it: {0}")]
+    NoQemu(std::io::Error),
+    /// It ran for too long and was stopped.
+    #[error("the image ran longer than {seconds} s; it printed:\n{output}")]
+    TimedOut {
+        /// Seconds that it was given.
+        seconds: u64,
+        /// What it printed.
+        output: String,
+    },
+    /// It ended with another status than 0.
+    #[error("the image failed ({status}); it printed:\n{output}")]
+    Failed {
+        /// How the emulator ended.
+        status: ExitStatus,
+        /// What it printed.
+        output: String,
+    },
+    /// An argument cannot be passed on.
+    #[error("argument `{0}`: it must not be empty or hold a space")]
+    BadArgument(String),
+    /// The emulator's files cannot be written or read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The instruction counter cannot be built.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The image cannot be read.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// The image has no marks, so nothing can be counted.
+    #[error("{0}: nothing to count, bench_begin and bench_end are missing")]
+    NoMarks(PathBuf),
+    /// The counter wrote something else than expected.
+    #[error("cannot read what the instruction counter wrote: {0}")]
+    BadCount(String),
+}
+
+/// What was executed between two marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Name that the image gave; empty if none.
+    pub name: String,
+    /// Instructions executed: exact.
+    pub instructions: u64,
+    /// Cycles estimated for a Cortex-M4 (`m4cycles/README.md`).
+    pub cycles: u64,
+}
+
+/// What a run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What the image printed.
+    pub output: String,
+    /// What was counted, in the order of execution; empty without counting.
+    pub regions: Vec<Region>,
+    /// How often the machine's first user LED was switched on.
+    pub lit: usize,
+}
+
+/// An emulated machine.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    core: Core,
+    timeout: Duration,
+    counting: bool,
+}
+
+impl Emulator {
+    /// A machine with this core; images may run for two minutes.
+    pub fn new(core: Core) -> Self {
+        Self {
+            core,
+            timeout: Duration::from_secs(120),
+            counting: false,
+        }
+    }
+
+    /// The core.
+    pub fn core(&self) -> Core {
+        self.core
+    }
+
+    /// Lets images run for this long.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Counts instructions between marks.
+    pub fn counting(self) -> Self {
+        Self {
+            counting: true,
+            ..self
+        }
+    }
+
+    /// Runs `image` in `folder`, where it finds and leaves its files, until it ends with status 0.
+    ///
+    /// # Errors
+    /// [`EmulatorError`], with what the image printed.
+    pub fn run(
+        &self,
+        image: &Path,
+        arguments: &[&str],
+        folder: &Path,
+    ) -> Result<Run, EmulatorError> {
+        let io = |path: PathBuf| move |source| EmulatorError::Io { path, source };
+        let notes = tempfile::tempdir().map_err(io(std::env::temp_dir()))?;
+        let (printed, counted) = (notes.path().join("output"), notes.path().join("counts"));
+        let leds = notes.path().join("leds");
+        let output = File::create(&printed).map_err(io(printed.clone()))?;
+        let errors = output.try_clone().map_err(io(printed.clone()))?;
+        let mut qemu = self.command(image, arguments, &counted)?;
+        qemu.args(["-d", "trace:led_change_intensity", "-D"])
+            .arg(&leds);
+        qemu.current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors);
+        let status = self.wait(qemu)?;
+        let bytes = std::fs::read(&printed).map_err(io(printed.clone()))?;
+        let output = String::from_utf8_lossy(&bytes).into_owned();
+        match status {
+            None => Err(EmulatorError::TimedOut {
+                seconds: self.timeout.as_secs(),
+                output,
+            }),
+            Some(status) if !status.success() => Err(EmulatorError::Failed { status, output }),
+            Some(_) => {
+                let regions = if self.counting {
+                    let counts = std::fs::read_to_string(&counted).map_err(io(counted))?;
+                    regions(&counts, &output)?
+                } else {
+                    Vec::new()
+                };
+                // No file, no switching.
+                let lit = std::fs::read_to_string(leds).map_or(0, |text| times_lit(&text));
+                Ok(Run {
+                    output,
+                    regions,
+                    lit,
+                })
+            }
+        }
+    }
+
+    fn command(
+        &self,
+        image: &Path,
+        arguments: &[&str],
+        counted: &Path,
+    ) -> Result<Command, EmulatorError> {
+        let mut semihosting = String::from("enable=on,target=native");
+        for argument in arguments {
+            if argument.is_empty() || argument.contains(char::is_whitespace) {
+                return Err(EmulatorError::BadArgument((*argument).into()));
+            }
+            // A comma ends an option of QEMU, two stand for one.
+            semihosting += &format!(",arg={}", argument.replace(',', ",,"));
+        }
+        let mut qemu = Command::new(qemu_command());
+        qemu.args(self.core.machine())
+            .args(["-nographic", "-monitor", "none", "-serial", "null"])
+            .args(["-semihosting-config", &semihosting]);
+        if self.counting {
+            let elf = Image::read(image)?;
+            let [begin, end] = MARKS.map(|mark| elf.address(mark));
+            let (Some(begin), Some(end)) = (begin, end) else {
+                return Err(EmulatorError::NoMarks(image.into()));
+            };
+            let plugin = plugin::build()?;
+            qemu.arg("-plugin").arg(format!(
+                "{},start={begin:#x},stop={end:#x},out={}",
+                plugin.display(),
+                counted.display()
+            ));
+        }
+        qemu.arg("-kernel").arg(image);
+        Ok(qemu)
+    }
+
+    fn wait(&self, mut qemu: Command) -> Result<Option<ExitStatus>, EmulatorError> {
+        let start = Instant::now();
+        let mut child = qemu.spawn().map_err(EmulatorError::NoQemu)?;
+        loop {
+            if let Some(status) = child.try_wait().map_err(EmulatorError::NoQemu)? {
+                return Ok(Some(status));
+            }
+            if start.elapsed() > self.timeout {
+                // It may have ended by itself just now; either way it is gone after this.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The emulator: found once, since looking means starting it.
+fn qemu_command() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| tools::command(QEMU).unwrap_or(QEMU.into()))
+}
+
+/// How often user LED 0 goes on in QEMU's trace of LEDs.
+fn times_lit(trace: &str) -> usize {
+    let on = |line: &&str| line.contains("'USERLED0'") && line.ends_with("-> 100%");
+    trace.lines().filter(on).count()
+}
+
+/// The counter's lines `region I insns N cyc_flat N cyc_trm N ...`, with the names that the image printed.
+fn regions(counts: &str, output: &str) -> Result<Vec<Region>, EmulatorError> {
+    let mut names = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("@region "));
+    let lines = counts.lines().filter(|line| line.starts_with("region "));
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let value = |key: &str| {
+                let at = words.iter().position(|word| *word == key)?;
+                words.get(at + 1)?.parse().ok()
+            };
+            let region = value("insns").zip(value("cyc_trm"));
+            let (instructions, cycles) =
+                region.ok_or_else(|| EmulatorError::BadCount(line.into()))?;
+            Ok(Region {
+                name: names.next().unwrap_or_default().into(),
+                instructions,
+                cycles,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_get_their_names_in_order() {
+        let counts = "region 0 insns 12 cyc_flat 20 cyc_trm 18 unaligned_extra 0 taken 1 dp 12\n\
+                      region 1 insns 3 cyc_flat 4 cyc_trm 5\ntotal_insns 99\n";
+        let found = regions(counts, "hello\n@region a b\n@region c\n").unwrap();
+        let region = |name: &str, instructions, cycles| Region {
+            name: name.into(),
+            instructions,
+            cycles,
+        };
+        assert_eq!(found, [region("a b", 12, 18), region("c", 3, 5)]);
+        assert!(regions("region 0 insns x\n", "").is_err());
+    }
+
+    #[test]
+    fn switching_the_led_on_is_counted() {
+        let trace = "led_change_intensity LED desc:'USERLED0' color:green intensity 0% -> 100%\n\
+                     led_change_intensity LED desc:'SCC LED0' color:green intensity 0% -> 100%\n\
+                     led_change_intensity LED desc:'USERLED0' color:green intensity 100% -> 0%\n";
+        assert_eq!(times_lit(trace), 1);
+    }
+
+    #[test]
+    fn arguments_that_the_command_line_cannot_carry_are_refused() {
+        let emulator = Emulator::new(Core::M4);
+        let error = emulator.run(Path::new("none"), &["two words"], Path::new("."));
+        assert!(matches!(error, Err(EmulatorError::BadArgument(_))));
+    }
+}

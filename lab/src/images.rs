@@ -1,0 +1,151 @@
+//! Firmware images, built with Cargo.
+
+use crate::boards::{App, Board};
+use crate::emulator::Core;
+use crate::workspace;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use thiserror::Error;
+
+/// Package of the test images, and the feature that they need.
+pub const IMAGES: [&str; 2] = ["attn-images", "chip"];
+
+/// Why an image cannot be built.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Cargo cannot be started.
+    #[error("cannot start cargo: {0}")]
+    NoCargo(std::io::Error),
+    /// The build failed.
+    #[error(
+        "building {bin} failed (is its target installed? `cargo xtask setup` sees to that):\n{log}"
+    )]
+    Failed {
+        /// The image.
+        bin: String,
+        /// What the compiler says.
+        log: String,
+    },
+}
+
+/// An image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image<'m> {
+    /// A board's image of an application, with this model in it.
+    App(Board, App, &'m Path),
+    /// The test image for an emulated core.
+    Runner(Core),
+    /// Compares the DSP body of the inner loop with the portable one.
+    KernelCheck(Core),
+    /// Compares half precision on the floating-point unit with the portable body.
+    HalfCheck(Core),
+    /// The runtime's public functions and nothing else: no panic may be linked.
+    Panics,
+}
+
+impl<'m> Image<'m> {
+    /// Keyword spotting on the emulated Cortex-M4, with this model in it.
+    pub fn keyword(model: &'m Path) -> Self {
+        Self::App(Core::M4.board(), App::Keyword, model)
+    }
+
+    /// Decoding on the emulated Cortex-M4, with this model in it.
+    pub fn decode(model: &'m Path) -> Self {
+        Self::App(Core::M4.board(), App::Decode, model)
+    }
+
+    fn bin(&self) -> String {
+        match self {
+            Self::App(board, app, _) => return format!("{}-{}", board.name, app.name()),
+            Self::Runner(_) => "emu_runner",
+            Self::KernelCheck(_) => "kernel_check",
+            Self::HalfCheck(_) => "half_check",
+            Self::Panics => "no_panic",
+        }
+        .into()
+    }
+
+    /// Package and feature.
+    fn package(&self) -> [&'static str; 2] {
+        match self {
+            Self::App(board, app, _) => [board.name, app.name()],
+            Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) | Self::Panics => IMAGES,
+        }
+    }
+
+    fn target(&self) -> &'static str {
+        match self {
+            Self::App(board, ..) => board.target,
+            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => {
+                core.board().target
+            }
+            Self::Panics => Core::M4.board().target,
+        }
+    }
+
+    /// Builds the image and returns where it is. Test images are asked for before each of their many runs: Cargo sees to each
+    /// once.
+    ///
+    /// # Errors
+    /// [`BuildError`], with the compiler's words.
+    pub fn build(&self) -> Result<PathBuf, BuildError> {
+        static RUNNERS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
+        let Self::Runner(core) = self else {
+            return self.compile();
+        };
+        // A panic elsewhere leaves the map whole.
+        let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = runners.get(core.board().target) {
+            return Ok(path.clone());
+        }
+        let path = self.compile()?;
+        runners.insert(core.board().target, path.clone());
+        Ok(path)
+    }
+
+    fn compile(&self) -> Result<PathBuf, BuildError> {
+        let [package, feature] = self.package();
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo
+            .current_dir(workspace::root())
+            .args(["build", "--quiet", "--profile", "firmware", "-p", package])
+            .args(["--bin", &self.bin(), "--features", feature])
+            .args(["--target", self.target()])
+            .args(["--message-format", "json-render-diagnostics"])
+            .stdin(Stdio::null());
+        if let Self::KernelCheck(_) | Self::HalfCheck(_) = self {
+            // Generic kernels are compiled with the image: as the runtime is, not for size.
+            cargo.args(["--config", "profile.firmware.opt-level=3"]);
+        }
+        if let Self::App(_, _, model) = self {
+            cargo.env("ATTN_MODEL", model);
+        }
+        let output = cargo.output().map_err(BuildError::NoCargo)?;
+        let failed = || BuildError::Failed {
+            bin: self.bin(),
+            log: String::from_utf8_lossy(&output.stderr).into_owned(),
+        };
+        if !output.status.success() {
+            return Err(failed());
+        }
+        executable(&output.stdout).ok_or_else(failed)
+    }
+}
+
+/// The last executable that Cargo says it built.
+pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
+    let lines = messages.split(|&byte| byte == b'\n');
+    lines
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok()?.executable)
+        .next_back()
+}
+
+/// What of Cargo's messages is of interest.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}

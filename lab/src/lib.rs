@@ -1,0 +1,28 @@
+//! The laboratory: builds firmware images, runs them on emulated cores, counts what they execute, compares what they compute with
+//! this computer. Tests, `cargo xtask` and commands use it; it does not convert models itself but calls the command `attn`.
+#![deny(missing_docs)]
+
+pub mod boards;
+pub mod workspace;
+
+pub mod elf;
+pub mod images;
+pub mod model;
+pub mod plugin;
+pub mod tools;
+
+pub mod emulator;
+pub mod error;
+
+pub mod aligned;
+mod runner;
+
+pub mod checks;
+pub mod cost;
+pub mod decoding;
+pub mod decoding_cost;
+pub mod demo;
+pub mod digests;
+pub mod identity;
+pub mod recording;
+pub mod systems;
