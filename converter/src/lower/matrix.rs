@@ -96,13 +96,13 @@ impl Lowering<'_> {
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
-    pub(super) fn convolved(&mut self, node: &Node, kernel: usize) -> TensorId {
+    pub(super) fn convolved(&mut self, node: &Node, reach: usize) -> TensorId {
         let x = self.tensor(node.inputs[0]);
-        if self.form == Form::Window || kernel == 1 {
+        if self.form == Form::Window || reach == 1 {
             return x;
         }
         let name = format!("{}.history", self.graph.values[node.inputs[0].0].name);
-        let dims = [kernel, self.channels(node.inputs[0])];
+        let dims = [reach, self.channels(node.inputs[0])];
         let history = self
             .program
             .tensor(&name, &dims, self.quant(x), Place::State);
@@ -135,7 +135,7 @@ impl Lowering<'_> {
     pub(super) fn conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
-        let x = self.convolved(node, kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let weights = self.matrix(node, &rows(weight), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
@@ -160,7 +160,7 @@ impl Lowering<'_> {
         op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let x = self.convolved(node, op.window.kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let by_channel = weight.clone().reversed_axes();
         let weights = self.matrix(node, &rows(&by_channel), bias, x)?;

@@ -96,7 +96,7 @@ impl Op {
 }
 
 /// How a window moves over an image; pairs are (vertical, horizontal), in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
     /// Size of the window.
     pub kernel: [usize; 2],
@@ -120,6 +120,16 @@ impl Window {
         }
     }
 
+    /// Rows and columns of the image from the first under the kernel to the last.
+    pub fn reach(&self) -> [usize; 2] {
+        self.kernel
+    }
+
+    /// Rows and columns from the start of the kernel to one of its taps.
+    pub fn offset(&self, tap: [usize; 2]) -> [usize; 2] {
+        tap
+    }
+
     /// True when every result is that of one pixel and every pixel has one.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::over([1; 2])
@@ -127,7 +137,7 @@ impl Window {
 }
 
 /// How a kernel moves over rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window1d {
     /// Rows under the kernel.
     pub kernel: usize,
@@ -144,6 +154,16 @@ impl Window1d {
         stride: 1,
         padding: (0, 0),
     };
+
+    /// Rows from the first under the kernel to the last.
+    pub fn reach(&self) -> usize {
+        self.kernel
+    }
+
+    /// Rows from the start of the kernel to each of its taps.
+    pub fn offsets(&self) -> impl Iterator<Item = usize> + use<> {
+        0..self.kernel
+    }
 
     /// True when every result is that of one row and every row has one.
     pub fn is_pointwise(&self) -> bool {

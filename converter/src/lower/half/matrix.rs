@@ -64,7 +64,7 @@ impl Lowering<'_> {
     pub(super) fn half_conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
-        let x = self.convolved(node, kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
         let params = self.half_window(matrix, op.window);
@@ -86,7 +86,7 @@ impl Lowering<'_> {
         op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let x = self.convolved(node, op.window.kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&halves(node, weight.iter())?, bias, clamp);
         let params = self.half_window(matrix, op.window);
