@@ -25,6 +25,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// What the caller reads.
     pub outputs: Vec<ValueId>,
+    /// Names of the outputs in the ONNX model, in the same order.
+    pub output_names: Vec<String>,
     /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities, and rows of them.
     pub tokens: BTreeSet<ValueId>,
     /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.

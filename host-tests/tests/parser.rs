@@ -3,6 +3,8 @@
 
 #[path = "parser/decode.rs"]
 mod decode;
+#[path = "parser/growth.rs"]
+mod growth;
 #[path = "parser/half.rs"]
 mod half;
 #[path = "parser/padding.rs"]
@@ -18,7 +20,7 @@ use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
-use attn_test_support::tiny_model::{Builder, C, sealed, tiny_model};
+use attn_test_support::tiny_model::{Builder, C, RESCALE, sealed, tiny_model};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -282,8 +284,8 @@ fn each_broken_rule_has_its_error() {
     assert_eq!(parse_error(&file[..79]), ModelError::TooShort { len: 79 });
     assert_eq!(broken(&|file| file[0] = b'a'), ModelError::BadMagic);
     assert_eq!(
-        broken(&|file| file[4] = 2),
-        ModelError::UnsupportedVersion { found: 2 }
+        broken(&|file| file[4] = 3),
+        ModelError::UnsupportedVersion { found: 3 }
     );
     assert_eq!(
         broken(&|file| file[6] = 1),
@@ -297,7 +299,7 @@ fn each_broken_rule_has_its_error() {
         }
     );
     assert_eq!(
-        broken(&put(tensors + 32, 0x10000)),
+        broken(&put(tensors + 40, 0x10000)),
         ModelError::BadString { offset: 0x10000 }
     );
     assert_eq!(
@@ -309,15 +311,15 @@ fn each_broken_rule_has_its_error() {
         bad_tensor(TensorError::BadShape)
     );
     assert_eq!(
-        broken(&put(tensors + 20, 2)),
+        broken(&put(tensors + 28, 2)),
         bad_tensor(TensorError::OutOfArena)
     );
     assert_eq!(
-        broken(&put(tensors + 24, f32::NAN.to_bits())),
+        broken(&put(tensors + 32, f32::NAN.to_bits())),
         bad_tensor(TensorError::BadQuantization)
     );
     assert_eq!(
-        broken(&put(tensors + 28, 200)),
+        broken(&put(tensors + 36, 200)),
         bad_tensor(TensorError::BadQuantization)
     );
     assert_eq!(
@@ -332,7 +334,18 @@ fn each_broken_rule_has_its_error() {
         broken(&|file| file[ops + 2] = 200),
         bad_op(0, OpError::MissingTensor)
     );
-    assert_eq!(broken(&put(ops + 28, 4)), bad_op(0, OpError::BadParams));
+    assert_eq!(
+        broken(&|file| file[ops + 18] = 9),
+        bad_op(0, OpError::UnknownEncoding)
+    );
+    assert_eq!(
+        broken(&|file| file[ops + 18] = 1),
+        bad_op(0, OpError::WrongEncoding)
+    );
+    assert_eq!(
+        broken(&put(ops + 24, u32::MAX - 3)),
+        bad_op(0, OpError::BadParams)
+    );
     assert_eq!(
         broken(&put(entries + 8, 0)),
         ModelError::BadEntry { entry: 0 }
@@ -342,7 +355,7 @@ fn each_broken_rule_has_its_error() {
         ModelError::BadEntry { entry: 0 }
     );
     assert_eq!(
-        broken(&put(entries + 44 + 4, 0)),
+        broken(&put(entries + 108 + 4, 0)),
         ModelError::BadEntry { entry: 1 }
     );
     assert_eq!(

@@ -9,7 +9,7 @@ use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::int::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams};
+use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams, Window1dParams};
 use ndarray::ArrayD;
 
 /// Rows `[out, …]` of a matrix, each flat.
@@ -134,13 +134,13 @@ impl Lowering<'_> {
         } else {
             (0, 0)
         };
-        Conv1dParams {
-            matrix,
+        let window = Window1dParams {
             kernel: kernel as u32,
             stride: stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
-        }
+        };
+        Conv1dParams { matrix, window }
     }
 
     pub(super) fn conv1d(

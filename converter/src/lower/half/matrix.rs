@@ -8,7 +8,7 @@ use crate::graph::{Clamp, Node};
 use crate::program::TensorId;
 use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind};
-use attn_runtime::ops::{Conv1dHalfParams, LinearHalfParams};
+use attn_runtime::ops::{Conv1dHalfParams, LinearHalfParams, Window1dParams};
 use ndarray::ArrayD;
 
 impl Lowering<'_> {
@@ -64,13 +64,13 @@ impl Lowering<'_> {
             Form::Window => padding,
             Form::Stream => (0, 0),
         };
-        Conv1dHalfParams {
-            matrix,
+        let window = Window1dParams {
             kernel: kernel as u32,
             stride: stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
-        }
+        };
+        Conv1dHalfParams { matrix, window }
     }
 
     pub(super) fn half_conv1d(
