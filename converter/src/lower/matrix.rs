@@ -9,7 +9,7 @@ use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::int::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams};
+use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams, Window1dParams};
 use ndarray::ArrayD;
 
 /// Rows `[out, …]` of a matrix, each flat.
@@ -117,14 +117,13 @@ impl Lowering<'_> {
         history
     }
 
-    fn window(&self, matrix: LinearParams, window: Window1d) -> Conv1dParams {
-        let (before, after) = if self.form == Form::Window {
-            window.padding
-        } else {
-            (0, 0)
+    /// A kernel's way over rows; over the history of a stream without padding.
+    pub(super) fn window(&self, window: Window1d) -> Window1dParams {
+        let (before, after) = match self.form {
+            Form::Window => window.padding,
+            Form::Stream => (0, 0),
         };
-        Conv1dParams {
-            matrix,
+        Window1dParams {
             kernel: window.kernel as u32,
             stride: window.stride as u32,
             pad_before: before as u32,
@@ -139,7 +138,8 @@ impl Lowering<'_> {
         let y = self.add_value(node.output);
         let weights = self.matrix(node, &rows(weight), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
-        let params = self.window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dParams { matrix, window };
         let scratch = self
             .program
             .scratch(&node.name, DType::I16, pairs_len(kernel * channels));
@@ -165,7 +165,8 @@ impl Lowering<'_> {
         let by_channel = weight.clone().reversed_axes();
         let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.transposed(), x, y, clamp)?;
-        let params = self.window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dParams { matrix, window };
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,

@@ -26,7 +26,7 @@ const HALVED: Window2dParams = Window2dParams {
 fn image(b: &mut Builder, [h, w, c]: [usize; 3]) -> u16 {
     let id = halves(b, h * w, c);
     let record = &mut b.tensors[id as usize];
-    (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1]);
+    (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1, 1, 1]);
     id
 }
 

@@ -37,7 +37,7 @@ fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
 }
 
 pub(super) fn check_max(op: &OpView) -> Result<(), OpError> {
-    check(op, op.params::<MaxPool2dParams>()?)?;
+    check(op, &op.params::<MaxPool2dParams>()?)?;
     let same = op.input(0)?.dtype() == op.output()?.dtype();
     require(same, OpError::WrongType)
 }

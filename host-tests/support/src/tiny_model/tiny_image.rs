@@ -26,7 +26,7 @@ impl Builder {
     fn image(&mut self, dtype: DType, [h, w, c]: [usize; 3]) -> u16 {
         let id = self.tensor(Storage::Arena, dtype, h * w, c);
         let record = &mut self.tensors[id as usize];
-        (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1]);
+        (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1, 1, 1]);
         id
     }
 
