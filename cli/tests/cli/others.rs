@@ -87,6 +87,11 @@ fn a_mean_over_pixels_is_one_whatever_the_order_of_its_axes() {
 }
 
 #[test]
+fn a_dilated_convolution_is_what_onnxruntime_makes_of_it() {
+    holds("k04_dilated_conv1d");
+}
+
+#[test]
 fn a_symbolic_batch_axis_is_taken_as_one_and_said() {
     holds("k05_dynamic_batch");
     let folder = Folder::new();

@@ -98,6 +98,7 @@ mod tests {
         let window = |kernel, padding| Window1d {
             kernel,
             stride: 2,
+            dilation: 1,
             padding,
         };
         let once = convolved(Some(ALL), window(3, (1, 1))).unwrap();

@@ -128,6 +128,7 @@ impl Lowering<'_> {
             stride: window.stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
+            gap: window.dilation as u32 - 1,
         }
     }
 

@@ -241,6 +241,7 @@ mod tests {
         let rows = Rows::Sequence(Window1d {
             kernel: 2,
             stride: 2,
+            dilation: 1,
             padding: (1, 0),
         });
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];

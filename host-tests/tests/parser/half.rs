@@ -108,6 +108,7 @@ fn step(b: &mut Builder, [history, h, h2, c, keys, values, ring]: [u16; 7]) {
             stride: 1,
             pad_before: 0,
             pad_after: 0,
+            gap: 0,
         },
     };
     let wide = op(b, OpKind::Conv1d, &[history], row, 3 * C, &conv);

@@ -22,6 +22,8 @@ pub struct Window1d {
     pub kernel: usize,
     /// Rows from one position to the next.
     pub stride: usize,
+    /// Rows from one tap of the kernel to the next.
+    pub dilation: usize,
     /// Rows of padding before the first.
     pub pad_before: usize,
     /// What padding holds: the input's zero point.

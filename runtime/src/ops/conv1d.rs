@@ -19,10 +19,12 @@ pub struct Window1dParams {
     pub kernel: u32,
     /// Rows from one position to the next.
     pub stride: u32,
-    /// Rows of padding before the input, at most `kernel`.
+    /// Rows of padding before the input, no more than from the first tap to the last.
     pub pad_before: u32,
-    /// Rows of padding behind the input, at most `kernel`.
+    /// Rows of padding behind the input, likewise.
     pub pad_after: u32,
+    /// Rows left out between two taps of the kernel: its dilation less 1.
+    pub gap: u32,
 }
 
 /// Parameters of Conv1d. Weights are packed `[out, kernel * c]`.
@@ -46,18 +48,17 @@ impl Window1dParams {
             stride,
             pad_before: before,
             pad_after: after,
+            gap,
         } = *self;
-        let small = [kernel, stride, before, after]
-            .iter()
-            .all(|&n| n <= MAX_ROWS);
-        let padded = before <= kernel && after <= kernel;
-        require(
-            small && padded && kernel > 0 && stride > 0,
-            OpError::BadParams,
-        )?;
+        let small = [kernel, stride, gap].iter().all(|&n| n <= MAX_ROWS);
+        require(small && kernel > 0 && stride > 0, OpError::BadParams)?;
+        // Rows from the first tap to the last, both counted.
+        let reach = 1 + u64::from(kernel - 1) * u64::from(gap + 1);
+        let padded = u64::from(before) <= reach && u64::from(after) <= reach;
+        require(reach <= MAX_ROWS.into() && padded, OpError::BadParams)?;
         let rows = x.rows().saturating_add((before + after) as usize);
         let steps = rows
-            .checked_sub(kernel as usize)
+            .checked_sub(reach as usize)
             .and_then(|steps| steps.checked_div(stride as usize));
         require(steps.map(|n| n + 1) == Some(y.rows()), OpError::WrongShape)
     }
@@ -74,6 +75,7 @@ impl Window1dParams {
         Window1d {
             kernel: self.kernel as usize,
             stride: self.stride as usize,
+            dilation: self.gap as usize + 1,
             pad_before: self.pad_before as usize,
             pad_value: x.zero_point,
         }

@@ -143,6 +143,8 @@ pub struct Window1d {
     pub kernel: usize,
     /// From one position to the next, in rows.
     pub stride: usize,
+    /// From one tap of the kernel to the next, in rows.
+    pub dilation: usize,
     /// Zero rows before and after the input.
     pub padding: (usize, usize),
 }
@@ -152,17 +154,21 @@ impl Window1d {
     pub const POINTWISE: Self = Self {
         kernel: 1,
         stride: 1,
+        dilation: 1,
         padding: (0, 0),
     };
 
     /// Rows from the first under the kernel to the last.
     pub fn reach(&self) -> usize {
-        self.kernel
+        self.kernel.saturating_sub(1) * self.dilation + 1
     }
 
     /// Rows from the start of the kernel to each of its taps.
     pub fn offsets(&self) -> impl Iterator<Item = usize> + use<> {
-        0..self.kernel
+        (0..self.kernel).map({
+            let dilation = self.dilation;
+            move |tap| tap * dilation
+        })
     }
 
     /// True when every result is that of one row and every row has one.

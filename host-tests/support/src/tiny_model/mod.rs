@@ -463,6 +463,7 @@ fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
             stride: 1,
             pad_before: 0,
             pad_after: 0,
+            gap: 0,
         },
     };
     b.op(OpKind::Conv1d, &[history], &[conv], Some(scratch), &params);
