@@ -84,6 +84,15 @@ fn dilated_convolutions_over_time_are_close_to_float() {
 }
 
 #[test]
+fn dilated_convolutions_over_images_are_close_to_float() {
+    for exporter in ["dynamo", "torchscript"] {
+        // Depthwise by strides, and full ones in blocks.
+        holds(&format!("vision/separable2d_{exporter}.onnx"), 2);
+        holds(&format!("vision/cbam_cnn_{exporter}.onnx"), 3);
+    }
+}
+
+#[test]
 fn on_a_stream_they_give_the_bits_of_the_window() {
     for exporter in ["dynamo", "torchscript"] {
         let folder = Folder::new();

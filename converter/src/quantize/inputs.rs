@@ -254,6 +254,7 @@ mod tests {
         let rows = Rows::Image(Window {
             kernel: [2, 2],
             stride: [1, 2],
+            dilation: [1, 1],
             pad_before: [0, 1],
             pad_after: [0, 0],
         });

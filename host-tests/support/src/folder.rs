@@ -164,7 +164,8 @@ pub fn change_floats(graph: &mut pb::GraphProto, len: usize, change: impl FnOnce
     tensor.raw_data = floats.into_iter().flat_map(f32::to_le_bytes).collect();
 }
 
-/// Dilates all convolutions with a kernel, and pads as much more in front as they then reach back.
+/// Dilates all convolutions with a kernel, and pads so much more that results keep their size: over time in front, over images half of it
+/// on either side.
 pub fn dilate(graph: &mut pb::GraphProto, dilation: i64) {
     for node in graph.node.iter_mut().filter(|node| node.op_type == "Conv") {
         let ints = |name: &str| {
@@ -176,7 +177,10 @@ pub fn dilate(graph: &mut pb::GraphProto, dilation: i64) {
             ["kernel_shape", "pads", "dilations"].map(|name| ints(name).unwrap());
         for axis in 0..node.attribute[kernel].ints.len() {
             let more = (node.attribute[kernel].ints[axis] - 1) * (dilation - 1);
-            node.attribute[pads].ints[axis] += more;
+            let axes = node.attribute[kernel].ints.len();
+            let behind = if axes == 1 { 0 } else { more / 2 };
+            node.attribute[pads].ints[axis] += more - behind;
+            node.attribute[pads].ints[axes + axis] += behind;
             node.attribute[dilations].ints[axis] = if more > 0 { dilation } else { 1 };
         }
     }

@@ -32,6 +32,7 @@ fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
     op.require_disjoint(&[x, y])?;
     window.check(x, y)?;
     window.check_padding()?;
+    window.check_dense()?;
     let same = x.channels() == y.channels() && op.input_count() == 1;
     require(same, OpError::WrongShape)
 }
@@ -89,6 +90,7 @@ pub(super) mod half {
         let window = op.params::<Window2dParams>()?;
         window.check(x, y)?;
         window.check_padding()?;
+        window.check_dense()?;
         require(x.channels() == y.channels(), OpError::WrongShape)
     }
 

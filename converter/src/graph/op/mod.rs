@@ -102,6 +102,8 @@ pub struct Window {
     pub kernel: [usize; 2],
     /// From one position to the next.
     pub stride: [usize; 2],
+    /// From one tap of the window to the next.
+    pub dilation: [usize; 2],
     /// Padding above and to the left.
     pub pad_before: [usize; 2],
     /// Padding below and to the right.
@@ -115,6 +117,7 @@ impl Window {
         Self {
             kernel,
             stride: [1; 2],
+            dilation: [1; 2],
             pad_before: none,
             pad_after: none,
         }
@@ -122,12 +125,13 @@ impl Window {
 
     /// Rows and columns of the image from the first under the kernel to the last.
     pub fn reach(&self) -> [usize; 2] {
-        self.kernel
+        let reach = |axis: usize| self.kernel[axis].saturating_sub(1) * self.dilation[axis] + 1;
+        [reach(0), reach(1)]
     }
 
     /// Rows and columns from the start of the kernel to one of its taps.
-    pub fn offset(&self, tap: [usize; 2]) -> [usize; 2] {
-        tap
+    pub fn offset(&self, [down, right]: [usize; 2]) -> [usize; 2] {
+        [down * self.dilation[0], right * self.dilation[1]]
     }
 
     /// True when every result is that of one pixel and every pixel has one.

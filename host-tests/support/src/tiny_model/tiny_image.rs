@@ -12,6 +12,7 @@ const SAME: Window2dParams = Window2dParams {
     stride: [1, 1],
     pad_before: [1, 1],
     pad_after: [1, 1],
+    gap: [0, 0],
 };
 /// From 4 x 5 to 2 x 3.
 const HALVED: Window2dParams = Window2dParams {
@@ -19,6 +20,7 @@ const HALVED: Window2dParams = Window2dParams {
     stride: [2, 2],
     pad_before: [0, 0],
     pad_after: [0, 1],
+    gap: [0, 0],
 };
 
 impl Builder {
@@ -86,6 +88,7 @@ pub fn image(b: &mut Builder, first: usize) {
         stride: [2, 2],
         pad_before: [1, 0],
         pad_after: [0, 0],
+        gap: [0, 0],
     };
     let (params, scratch) = b.convolution(part, 4);
     b.op(
