@@ -3,6 +3,7 @@
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::{ConvertError, Setting};
 use attn_converter::quantize::Precision;
+use attn_runtime::kws::SpotterError;
 use clap::ValueEnum;
 use thiserror::Error;
 
@@ -24,8 +25,12 @@ impl FlagError {
     }
 }
 
-/// The library's error as the user of the command should read it.
+/// The libraries' errors as the user of the command should read them.
 pub fn explained(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+    let error = match error.downcast::<SpotterError>() {
+        Ok(error) => return remedied(*error).into(),
+        Err(error) => error,
+    };
     match error.downcast::<ConvertError>() {
         Ok(error) => match *error {
             ConvertError::Setting { setting, reason } => FlagError {
@@ -37,6 +42,18 @@ pub fn explained(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error
         },
         Err(error) => error,
     }
+}
+
+/// What is wrong with a keyword spotter, and the flags of `attn convert` that mend it.
+fn remedied(error: SpotterError) -> String {
+    let flags = match error {
+        SpotterError::NoAudio => "--audio-hop",
+        SpotterError::NoSpotter => "--smoothing and --threshold",
+        SpotterError::BadLabelCount { .. } => "--labels",
+        SpotterError::BadSmoothing { .. } => "--smoothing",
+        _ => return error.to_string(),
+    };
+    format!("{error} (attn convert {flags})")
 }
 
 fn flag(setting: Setting) -> &'static str {

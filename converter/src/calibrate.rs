@@ -2,11 +2,8 @@
 //!
 //! How ranges become scales is for [`crate::quantize`].
 
-use crate::dataset::Dataset;
-use crate::error::ConvertError;
-use crate::graph::{Graph, Op, Value};
-use crate::progress::{Phase, Progress, Step};
-use crate::reference::{Reference, Values, to_f32};
+use crate::graph::{Graph, Op, Value, op};
+use crate::reference::{Values, to_f32};
 use ndarray::ArrayD;
 use std::sync::OnceLock;
 
@@ -111,36 +108,6 @@ impl Distribution {
     }
 }
 
-/// Distribution of every value of `graph` over the samples of `data`; `seen` is shown the elements of all values in
-/// each.
-///
-/// # Errors
-/// [`ConvertError::Reference`] when the float model does not run.
-pub fn calibrate(
-    graph: &Graph,
-    reference: &Reference,
-    data: &Dataset,
-    progress: Progress,
-    mut seen: impl FnMut(usize, &[Elements]),
-) -> Result<Vec<Distribution>, ConvertError> {
-    let mut distributions = vec![Distribution::default(); graph.values.len()];
-    for index in 0..data.len() {
-        let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
-        let values = reference.run(&inputs)?;
-        let all = elements(graph, &values);
-        for (elements, distribution) in all.iter().zip(&mut distributions) {
-            distribution.add(&elements.values, KEPT / data.len().max(1));
-        }
-        seen(index, &all);
-        progress(Step {
-            phase: Phase::Calibrate,
-            done: index + 1,
-            total: data.len(),
-        });
-    }
-    Ok(distributions)
-}
-
 /// The elements of a value in a float run.
 #[derive(Clone, Debug, Default)]
 pub struct Elements {
@@ -159,7 +126,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
         .map(|value| as_they_are(value, values).unwrap_or_default())
         .collect();
     for node in &graph.nodes {
-        if let Op::Linear { weight, bias, .. } = &node.op
+        if let Op::Linear(op::Linear { weight, bias, .. }) = &node.op
             && graph.values[node.output.0].source.is_none()
         {
             let k = weight.shape()[1].max(1);
@@ -180,7 +147,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
                 in_order: input.in_order,
             };
         }
-        if let Op::Sequence = node.op
+        if let Op::Sequence(op::Sequence) = node.op
             && graph.values[node.output.0].source.is_none()
         {
             all[node.output.0] = all[node.inputs[0].0].clone();

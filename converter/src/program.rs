@@ -155,6 +155,13 @@ impl Program {
         at as u32
     }
 
+    /// Bytes that all tensors would take without sharing.
+    pub fn unshared_len(&self) -> usize {
+        let tensors = 0..self.tensors.len();
+        let own = tensors.filter(|&id| self.base(id).0 == id);
+        own.map(|id| self.tensors[id].byte_len()).sum()
+    }
+
     /// The tensor whose bytes `id` stands in, and the offset there.
     pub fn base(&self, id: TensorId) -> (TensorId, usize) {
         match self.tensors[id].place {

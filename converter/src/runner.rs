@@ -109,7 +109,7 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
 }
 
 /// The real values in a tensor's bytes.
-pub fn reals(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
+pub fn dequantize(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
     let quant = quant(tensor);
     let real = |q: i32| quant.dequantize(q);
     let pairs = || bytes.as_chunks::<2>().0.iter();
@@ -221,7 +221,7 @@ pub fn output(session: &Session, entry: usize, index: usize) -> Result<Vec<f32>,
         DType::I32 => session.output::<i32>(entry, index)?.as_bytes(),
         DType::F16 => session.output::<f16>(entry, index)?.as_bytes(),
     };
-    Ok(reals(record, bytes))
+    Ok(dequantize(record, bytes))
 }
 
 const _: () = assert!(align_of::<u128>() >= attn_runtime::format::FILE_ALIGN);

@@ -2,12 +2,11 @@
 //! in `systems.rs`.
 
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Conversion, Options, convert};
-use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
-use attn_converter::graph::Op;
+use attn_converter::graph::{Op, op};
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
@@ -24,8 +23,7 @@ fn an_encoder_layer_is_a_handful_of_operators() {
     let conversion = layer
         .convert("torchscript", Precision::Int8, Form::Window)
         .unwrap();
-    let names: Vec<_> = conversion
-        .graph
+    let names: Vec<_> = conversion.graphs[0]
         .nodes
         .iter()
         .map(|node| node.op.name())
@@ -113,9 +111,16 @@ fn masked(
         precision,
         range: RangeMethod::Mse,
         mixed: false,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
-    let conversion = convert(model.as_ref(), &data, &options, &silent)?;
+    let conversion = convert(
+        Source::Model {
+            onnx: model.as_ref(),
+            calibration: &data,
+        },
+        &options,
+        &silent,
+    )?;
     let reference = Reference::load(model.as_ref())?;
     let output = &reference.graph().output[0].name;
     let float = |x: &ArrayD<f32>| {
@@ -177,7 +182,8 @@ fn a_row_whose_mask_hides_every_key_gives_zero() {
     let hide = |mask: &mut [f32]| mask[16 * 3..16 * 4].fill(f32::NEG_INFINITY);
     for precision in [Precision::Int8, Precision::Int16x8] {
         let (conversion, float) = masked(precision, &hide, &inputs).unwrap();
-        let Some(Op::Linear { bias, .. }) = conversion.graph.nodes.last().map(|node| &node.op)
+        let Some(Op::Linear(op::Linear { bias, .. })) =
+            conversion.graphs[0].nodes.last().map(|node| &node.op)
         else {
             panic!("the output projection is last");
         };
@@ -232,9 +238,16 @@ fn refused(name: &str, change: impl FnOnce(&mut tract_onnx::pb::GraphProto)) -> 
         precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: false,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
-    let result = convert(model.as_ref(), &data, &options, &silent);
+    let result = convert(
+        Source::Model {
+            onnx: model.as_ref(),
+            calibration: &data,
+        },
+        &options,
+        &silent,
+    );
     match result {
         Ok(_) => panic!("{name}: the model is wrong"),
         Err(error) => error.to_string(),

@@ -1,14 +1,13 @@
 //! Decoders that attend to their own past, exported over a whole sequence of tokens and run one token at a time: against PyTorch's
 //! own logits, against themselves without the past kept, and in a beam.
 
-use attn_converter::bundle::convert::{Options, convert_recomputing};
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::progress::silent;
+use attn_converter::pipeline::Options;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::Session;
 use attn_runtime::seq2seq::{Beam, Greedy};
-use attn_test_support::sequences::{Recorded, SEQUENCES, Sequence};
+use attn_test_support::sequences::{Recorded, SEQUENCES, Sequence, convert_bundle};
 
 fn systems() -> impl Iterator<Item = &'static Sequence> {
     SEQUENCES.iter().filter(|sequence| sequence.transformer)
@@ -79,9 +78,11 @@ fn keeping_the_past_gives_the_bits_of_full_recomputation() {
                 let options = Options {
                     precision,
                     range: RangeMethod::Mse,
+                    keep_past: false,
+                    ..Options::default()
                 };
                 let manifest = system.manifest(exporter);
-                let whole = convert_recomputing(&manifest, &options, &silent);
+                let whole = convert_bundle(&manifest, &options);
                 let kept = system.convert(exporter, precision).unwrap();
                 assert_eq!(
                     logits(&kept, &recorded, false),

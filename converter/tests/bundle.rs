@@ -1,10 +1,10 @@
 //! What a bundle's manifest and calibration data must not be, and what is said about it.
 
-use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::files::{read_array, write_npz};
-use attn_converter::progress::silent;
+use attn_converter::pipeline::Options;
 use attn_converter::quantize::Precision;
+use attn_test_support::sequences::convert_bundle;
 use ndarray::{Array1, Array2};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +31,9 @@ fn refused(system: &str, change: impl Fn(&str) -> String) -> String {
     let options = Options {
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
+        ..Options::default()
     };
-    let result = convert(&manifest, &options, &silent);
+    let result = convert_bundle(&manifest, &options);
     result.expect_err("the bundle is wrong").to_string()
 }
 

@@ -1,11 +1,11 @@
 //! Steps that hand out their best tokens in place of a row of logits.
 
-use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};
-use attn_converter::progress::silent;
+use attn_converter::pipeline::Options;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::ModelFile;
+use attn_test_support::sequences::convert_bundle;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -18,6 +18,7 @@ fn options(precision: Precision) -> Options {
     Options {
         precision,
         range: RangeMethod::MinMax,
+        ..Options::default()
     }
 }
 
@@ -49,7 +50,7 @@ fn has_top_k(file: &ModelFile) -> bool {
 fn candidates_decode_as_logits_do() {
     let convert = |line: &str| {
         let (_folder, manifest) = with_line("additive", line);
-        convert(&manifest, &options(Precision::Int8), &silent).unwrap()
+        convert_bundle(&manifest, &options(Precision::Int8)).unwrap()
     };
     let (fused, plain) = (convert("candidates = 4"), convert(""));
     assert!(has_top_k(&fused) && !has_top_k(&plain));
@@ -68,7 +69,7 @@ fn candidates_decode_as_logits_do() {
 #[test]
 fn half_precision_hands_out_candidates_too() {
     let (_folder, manifest) = with_line("plain_gru", "candidates = 4");
-    let half = convert(&manifest, &options(Precision::Fp16), &silent).unwrap();
+    let half = convert_bundle(&manifest, &options(Precision::Fp16)).unwrap();
     assert!(has_top_k(&half));
     let input = Input::Symbols(vec![3, 5, 7, 9]);
     let search = Search::Beam {
@@ -83,7 +84,7 @@ fn half_precision_hands_out_candidates_too() {
 fn candidates_that_cannot_be_are_refused() {
     for count in [0, 17] {
         let (_folder, manifest) = with_line("additive", &format!("candidates = {count}"));
-        let error = convert(&manifest, &options(Precision::Int8), &silent).unwrap_err();
+        let error = convert_bundle(&manifest, &options(Precision::Int8)).unwrap_err();
         let message = error.to_string();
         let expected = format!("candidates = {count}: 1 to 16");
         assert!(message.contains(&expected), "{message}");

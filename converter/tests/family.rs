@@ -1,9 +1,9 @@
 //! The wider attention family (training/attention/{transformers,llama,pooling}.py): the operators that come of it, streams,
 //! what is refused. How close every system stays to PyTorch is in `systems.rs`.
 
-use attn_converter::convert::Conversion;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::Conversion;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
@@ -12,7 +12,7 @@ use attn_test_support::systems::system;
 use ndarray::{ArrayD, Axis, IxDyn};
 
 fn operators(conversion: &Conversion) -> Vec<&'static str> {
-    let nodes = conversion.graph.nodes.iter();
+    let nodes = conversion.graphs[0].nodes.iter();
     nodes.map(|node| node.op.name()).collect()
 }
 
@@ -52,17 +52,16 @@ fn rotary_positions_are_one_operator_in_both_layouts() {
 /// Heads of queries that share keys and values: those are projected, packed and kept once.
 #[test]
 fn grouped_queries_share_keys_and_values() {
-    use attn_converter::graph::Op;
+    use attn_converter::graph::{Op, op};
     for (name, shared) in [("grouped_query", 2), ("grouped_interleave", 1)] {
         let conversion = converted(name, Form::Window);
-        let found = conversion
-            .graph
+        let found = conversion.graphs[0]
             .nodes
             .iter()
             .find_map(|node| match node.op {
-                Op::Attention {
+                Op::Attention(op::Attention {
                     heads, key_heads, ..
-                } => Some((heads, key_heads)),
+                }) => Some((heads, key_heads)),
                 _ => None,
             });
         assert_eq!(found, Some((4, shared)), "{name}");

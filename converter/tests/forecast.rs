@@ -1,10 +1,9 @@
 //! The trained forecaster (training/forecast): yearly sunspot numbers, one year ahead and rolling on its own forecasts.
 
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Options, convert};
-use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
@@ -47,10 +46,18 @@ fn int8_forecasts_are_as_good_as_float_ones() {
         precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: true,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
     let (onnx, calibration) = (model("forecast.onnx"), model("forecast_calibration.npz"));
-    let conversion = convert(&onnx, &calibration, &options, &silent).unwrap();
+    let conversion = convert(
+        Source::Model {
+            onnx: &onnx,
+            calibration: &calibration,
+        },
+        &options,
+        &silent,
+    )
+    .unwrap();
     let file = conversion.file.model();
     let mut arena = AlignedBytes::zeroed(file.arena_len());
     let mut session = Session::new(file, arena.as_mut_slice()).unwrap();

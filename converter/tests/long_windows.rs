@@ -3,7 +3,7 @@
 
 use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
-use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId};
+use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
 use attn_converter::lower::{Form, lower};
 use attn_converter::plan::plan;
 use attn_converter::quantize::{self, Choices, Scheme};
@@ -95,18 +95,20 @@ impl Block {
             output: ValueId(output),
             second: None,
         };
-        let linear = |weight: &Array2<f32>| Op::Linear {
-            weight: ArrayD::from(weight.clone().into_dyn()),
-            bias: vec![0.0; WIDTH],
-            clamp: Clamp::NONE,
+        let linear = |weight: &Array2<f32>| {
+            Op::Linear(op::Linear {
+                weight: ArrayD::from(weight.clone().into_dyn()),
+                bias: vec![0.0; WIDTH],
+                clamp: Clamp::NONE,
+            })
         };
-        let attention = Op::Attention {
+        let attention = Op::Attention(op::Attention {
             heads: HEADS,
             key_heads: HEADS,
             scale: 1.0 / ((WIDTH / HEADS) as f32).sqrt(),
             causal: self.causal,
             visible: None,
-        };
+        });
         let [q, k, v, y] = self.weights.each_ref().map(linear);
         Graph {
             values: NAMES.map(value).into(),

@@ -1,12 +1,11 @@
 //! Padding masks in bundles: what becomes of them, how padded sentences are decoded, and every use that is refused. How close
 //! masked systems come to PyTorch is in `seq2seq.rs`.
 
-use attn_converter::bundle::convert::{Options, convert};
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};
 use attn_converter::error::ConvertError;
 use attn_converter::files::write_npz;
-use attn_converter::progress::silent;
+use attn_converter::pipeline::Options;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{AlignedBytes, ModelFile};
 use attn_runtime::format::{NONE, OpKind};
@@ -15,6 +14,7 @@ use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::Greedy;
 use attn_runtime::{Element, Model, Session};
 use attn_test_support::folder::Folder;
+use attn_test_support::sequences::convert_bundle;
 use ndarray::{Array1, Array2, Array3};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
@@ -30,8 +30,9 @@ fn converted(manifest: &Path) -> Result<ModelFile, ConvertError> {
     let options = Options {
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
+        ..Options::default()
     };
-    convert(manifest, &options, &silent)
+    convert_bundle(manifest, &options)
 }
 
 fn file_of(system: &str) -> ModelFile {

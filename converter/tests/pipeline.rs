@@ -2,10 +2,10 @@
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
-use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes};
@@ -43,11 +43,20 @@ fn options(form: Form) -> Options {
         range: RangeMethod::Mse,
         mixed: false,
         metadata,
+        ..Options::default()
     }
 }
 
 fn converted(onnx: &str, calibration: &Path, form: Form) -> Conversion {
-    convert(&fixture(onnx), calibration, &options(form), &silent).unwrap()
+    convert(
+        Source::Model {
+            onnx: &fixture(onnx),
+            calibration: calibration,
+        },
+        &options(form),
+        &silent,
+    )
+    .unwrap()
 }
 
 /// Features of seeded noise that rises and falls: `[frames, 40]`.
@@ -210,7 +219,15 @@ fn mixed_precision_pays_where_it_is_chosen() {
         mixed: true,
         ..options(Form::Window)
     };
-    let conversion = convert(&fixture("kws_random_dynamo.onnx"), &data, &mixed, &silent).unwrap();
+    let conversion = convert(
+        Source::Model {
+            onnx: &fixture("kws_random_dynamo.onnx"),
+            calibration: &data,
+        },
+        &mixed,
+        &silent,
+    )
+    .unwrap();
     assert!(!conversion.widened.is_empty());
     assert!(conversion.widened.iter().all(|wide| wide.gain_db >= 0.5));
 }

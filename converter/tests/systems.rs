@@ -25,7 +25,7 @@ fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
                 below.push(format!("{name} {precision:?}: {db:?} dB, floor {floor}"));
             }
             let operators = files.each_ref().map(|file| {
-                let nodes = file.graph.nodes.iter();
+                let nodes = file.graphs[0].nodes.iter();
                 nodes.map(|node| node.op.name()).collect::<Vec<_>>()
             });
             assert_eq!(operators[0], operators[1], "{name}");

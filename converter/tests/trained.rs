@@ -1,19 +1,18 @@
 //! Trained transformers (training/kwt, training/llama) from both exporters, held against what PyTorch recorded.
 
 use attn_converter::bundle::Manifest;
-use attn_converter::bundle::convert::{self as bundle, Options as BundleOptions};
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::dataset::Dataset;
-use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
 use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
+use attn_test_support::sequences::convert_bundle;
 use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
@@ -33,10 +32,17 @@ fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion
         precision,
         range: RangeMethod::Mse,
         mixed: true,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
-    convert(onnx, &model(calibration), &options, &silent)
-        .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()))
+    convert(
+        Source::Model {
+            onnx,
+            calibration: &model(calibration),
+        },
+        &options,
+        &silent,
+    )
+    .unwrap_or_else(|e| panic!("{}: {e}", onnx.display()))
 }
 
 /// How close a converted model's `logits` are to the recorded ones: SQNR in dB, and the share of rows of `width` in which the
@@ -130,11 +136,12 @@ fn the_character_model_holds_its_logits_one_character_at_a_time() {
     for ((precision, floor, agreement), manifest) in
         (floors.iter()).flat_map(|floor| manifests.iter().map(move |manifest| (floor, manifest)))
     {
-        let options = BundleOptions {
+        let options = Options {
             precision: *precision,
             range: RangeMethod::Mse,
+            ..Options::default()
         };
-        let file = bundle::convert(manifest, &options, &silent).unwrap();
+        let file = convert_bundle(manifest, &options).unwrap();
         let model = file.model();
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice()).unwrap();

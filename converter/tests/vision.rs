@@ -3,10 +3,9 @@
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
-use attn_converter::convert::{Conversion, Options, convert};
-use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_test_support::folder::Folder;
@@ -31,13 +30,20 @@ fn converted(
         precision,
         range: RangeMethod::Mse,
         mixed: true,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
-    convert(onnx, calibration.as_ref(), &options, &silent)
+    convert(
+        Source::Model {
+            onnx: onnx,
+            calibration: calibration.as_ref(),
+        },
+        &options,
+        &silent,
+    )
 }
 
 fn operators(conversion: &Conversion) -> Vec<&str> {
-    let nodes = conversion.graph.nodes.iter();
+    let nodes = conversion.graphs[0].nodes.iter();
     nodes.map(|node| node.op.name()).collect()
 }
 
@@ -224,10 +230,18 @@ fn an_image_cannot_be_streamed() {
         precision: Precision::Int8,
         range: RangeMethod::Mse,
         mixed: false,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
     let onnx = system("upsample").onnx("dynamo");
-    let error = convert(&onnx, data.as_ref(), &options, &silent).unwrap_err();
+    let error = convert(
+        Source::Model {
+            onnx: &onnx,
+            calibration: data.as_ref(),
+        },
+        &options,
+        &silent,
+    )
+    .unwrap_err();
     let message = error.to_string();
     assert!(
         message.contains("(ConvTranspose2d)") && message.contains("whole image"),

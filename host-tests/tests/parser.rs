@@ -9,9 +9,8 @@ mod half;
 mod padding;
 
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Options, convert};
-use attn_converter::emit::Metadata;
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_lab::aligned::AlignedBytes;
@@ -225,14 +224,13 @@ fn converted() -> Vec<u8> {
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
         mixed: false,
-        metadata: Metadata::default(),
+        ..Options::default()
     };
-    let conversion = convert(
-        &root.join("fixtures/kws_random_dynamo.onnx"),
-        &root.join("../models/kws_calibration.npz"),
-        &options,
-        &silent,
-    );
+    let source = Source::Model {
+        onnx: &root.join("fixtures/kws_random_dynamo.onnx"),
+        calibration: &root.join("../models/kws_calibration.npz"),
+    };
+    let conversion = convert(source, &options, &silent);
     conversion
         .expect("the fixture converts")
         .file

@@ -168,8 +168,11 @@ fn jobs() -> Outcome<Vec<Job>> {
             }
         }
     }
-    // The longest first: the last job does not leave the others' workers idle.
-    jobs.sort_by_key(|job| std::fs::metadata(root.join(&job.arguments[1])).map_or(0, |m| m.len()));
+    // The longest first (they are taken from the end): the last one does not leave other workers idle.
+    jobs.sort_by_key(|job| {
+        let len = std::fs::metadata(root.join(&job.arguments[1])).map_or(0, |m| m.len());
+        (job.arguments[1].ends_with(".toml"), len)
+    });
     Ok(jobs)
 }
 

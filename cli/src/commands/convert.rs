@@ -4,11 +4,11 @@ use super::bundle::Bundle;
 use super::{CommandResult, check_output};
 use crate::bars::Bars;
 use crate::flags::{Dtype, FlagError, Range};
-use attn_converter::bundle::{self, Manifest};
-use attn_converter::convert::{Conversion, Options, convert};
+use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
-use attn_converter::files;
+use attn_converter::files::{self, FileError};
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{AudioMeta, SpotterMeta};
 use clap::Args;
@@ -98,12 +98,13 @@ impl Convert {
             range: self.range.into(),
             mixed: !self.no_mixed,
             metadata: self.metadata()?,
+            ..Options::default()
         };
-        let bars = Bars::default();
-        let conversion = convert(model, calibration, &options, &|step| bars.show(step))?;
-        files::write_bytes(&self.output, conversion.file.bytes())?;
-        self.print(&conversion);
-        Ok(())
+        let source = Source::Model {
+            onnx: model,
+            calibration,
+        };
+        self.finish(source, &options)
     }
 
     /// Several models, described by a manifest or by flags.
@@ -112,11 +113,7 @@ impl Convert {
             let found = given.iter().find(|(_, given)| *given);
             found.map_or(Ok(()), |&(flag, _)| Err(FlagError::new(flag, reason)))
         };
-        let never = [
-            ("--stream", self.stream),
-            ("--labels", self.labels.is_some()),
-        ];
-        refused(&never, "a bundle is not streamed and has no classes")?;
+        refused(&[("--stream", self.stream)], "a bundle is not streamed")?;
         let manifest = match path {
             None => self
                 .bundle
@@ -131,44 +128,34 @@ impl Convert {
             }
         };
         check_output(&self.output, manifest.files())?;
-        let options = bundle::convert::Options {
+        let options = Options {
             precision: self.dtype.into(),
             range: self.range.into(),
+            metadata: Metadata {
+                labels: self.labels()?,
+                ..Metadata::default()
+            },
+            ..Options::default()
         };
+        self.finish(Source::Bundle(&manifest), &options)
+    }
+
+    /// Converts, writes the file and says what is in it.
+    fn finish(&self, source: Source, options: &Options) -> CommandResult {
         let bars = Bars::default();
-        let show = |step| bars.show(step);
-        let file = bundle::convert::convert_manifest(&manifest, &options, &show)?;
-        files::write_bytes(&self.output, file.bytes())?;
-        let model = file.model();
-        if self.json {
-            let result = json!({
-                "file": self.output, "bytes": file.bytes().len(), "weights": model.weights_len(),
-                "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
-                "entries": model.entries().iter().map(|entry| model.name(entry.name)).collect::<Vec<_>>(),
-            });
-            println!("{result:#}");
-            return Ok(());
-        }
-        println!(
-            "{}: {} bytes, of which weights {}; arena {} bytes (state {}); {} operators in {} entry points",
-            self.output.display(),
-            file.bytes().len(),
-            model.weights_len(),
-            model.arena_len(),
-            model.state_len(),
-            model.ops().len(),
-            model.entries().len()
-        );
+        let conversion = convert(source, options, &|step| bars.show(step))?;
+        files::write_bytes(&self.output, conversion.file.bytes())?;
+        self.print(&conversion);
         Ok(())
     }
 
+    fn labels(&self) -> Result<Vec<String>, FileError> {
+        let lines = self.labels.as_deref().map(files::read_lines);
+        Ok(lines.transpose()?.unwrap_or_default())
+    }
+
     fn metadata(&self) -> Result<Metadata, Box<dyn std::error::Error>> {
-        let labels = self
-            .labels
-            .as_deref()
-            .map(files::read_lines)
-            .transpose()?
-            .unwrap_or_default();
+        let labels = self.labels()?;
         let audio = self.audio_hop.map(|hop| AudioMeta {
             sample_rate: SAMPLE_RATE,
             frame_len: FRAME_LEN as u32,
@@ -215,18 +202,20 @@ impl Convert {
 
     fn print(&self, conversion: &Conversion) {
         let model = conversion.file.model();
+        let bytes = conversion.file.bytes().len();
         let widened = conversion.widened.iter().map(|wide| {
-            let name = &conversion.graph.values[wide.value.0].name;
+            let name = &conversion.graphs[0].values[wide.value.0].name;
             (name, wide.gain_db)
         });
+        let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
             let widened: Vec<_> = widened
                 .map(|(name, gain)| json!({"value": name, "gain_db": gain}))
                 .collect();
             let result = json!({
-                "file": self.output, "bytes": conversion.file.bytes().len(), "weights": model.weights_len(),
+                "file": self.output, "bytes": bytes, "weights": model.weights_len(),
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
-                "int16": widened, "batch": conversion.batch,
+                "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
             });
             println!("{result:#}");
             return;
@@ -238,14 +227,14 @@ impl Convert {
             println!("int16: {name} (+{gain:.1} dB at the outputs)");
         }
         println!(
-            "{}: {} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators",
+            "{}: {bytes} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators in {} entry point(s)",
             self.output.display(),
-            conversion.file.bytes().len(),
             model.weights_len(),
             model.arena_len(),
             model.state_len(),
             conversion.unshared_len,
-            model.ops().len()
+            model.ops().len(),
+            entries.count()
         );
     }
 }

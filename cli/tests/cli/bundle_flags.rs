@@ -301,7 +301,11 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
     };
     refused(&with(&["bundle.toml"]), &["cannot be used with", "--entry"]);
     refused(&with(&["--stream"]), &["--stream", "not streamed"]);
-    refused(&with(&["--labels", "x.txt"]), &["--labels", "no classes"]);
+    let few = folder.write("few.txt", b"a\nb\nc\n");
+    refused(
+        &with(&["--labels", &few]),
+        &["--labels", "3 labels for 30 classes"],
+    );
     let alone = [
         "convert",
         "x.onnx",
@@ -321,4 +325,18 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
         &output,
     ];
     refused(&twice.map(String::from), &["--calibrate", "manifest"]);
+}
+
+#[test]
+fn a_bundle_may_name_its_classes() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let names: Vec<String> = (0..30).map(|class| format!("class{class}")).collect();
+    let labels = folder.write("labels.txt", names.join("\n").as_bytes());
+    let mut all = flags("additive", &output);
+    all.extend(["--labels".into(), labels]);
+    converted(&all, &output);
+    let shown = attn(&["inspect", &output]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert!(text.contains("labels: class0, class1"), "{text}");
 }

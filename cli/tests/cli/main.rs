@@ -1,6 +1,7 @@
 //! The command `attn` as a user meets it: what it prints, and every mistake that can be made.
 
 mod bundle_flags;
+mod comparing;
 mod decode;
 mod mistakes;
 mod others;

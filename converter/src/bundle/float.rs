@@ -3,14 +3,14 @@
 use super::Manifest;
 use super::samples::Sample;
 use crate::error::ConvertError;
+use crate::graph::stream::{self, Rows};
+use crate::graph::variable_length;
 use crate::graph::{Graph, ValueId};
 use crate::import::{PaddingMask, import_masked};
 use crate::reference::{Input, Reference, Values, to_f32};
-use crate::rows;
-use crate::stream::{self, Rows};
 use attn_runtime::format::RowRule;
 use ndarray::{Array1, ArrayD};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -139,7 +139,7 @@ impl<'m> Bundle<'m> {
         let longest = self.manifest.max_length;
         for part in 0..self.paths.len() {
             // A model whose dynamic axis is that of a shared value has as many rows as its writer gave it.
-            let mut rule = rows::ALL;
+            let mut rule = variable_length::ALL;
             for state in self.states.iter().filter(|state| state.to.part == part) {
                 for from in state.from.iter().filter(|from| from.part < part) {
                     let graph = &self.graphs[from.part];
@@ -165,7 +165,7 @@ impl<'m> Bundle<'m> {
                 .zip(&graph.inputs)
                 .filter_map(varying)
                 .collect();
-            rows::follow(&mut graph, &inputs)?;
+            variable_length::follow(&mut graph, &inputs)?;
             if !inputs.is_empty() {
                 self.max_length = longest.unwrap_or(0);
             }
@@ -313,6 +313,13 @@ impl<'m> Bundle<'m> {
             self.names[part],
             names.join(", ")
         ))
+    }
+
+    /// Names of the symbolic batch axes of all models, which were taken as 1.
+    pub fn batch(&self) -> Vec<String> {
+        let all = self.loaded.values().flat_map(|model| model.batch());
+        let names: BTreeSet<&String> = all.collect();
+        names.into_iter().cloned().collect()
     }
 
     fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {

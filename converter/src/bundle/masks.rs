@@ -3,10 +3,10 @@
 use super::Manifest;
 use super::float::{Bundle, Place, State};
 use crate::error::ConvertError;
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::{Graph, Op, ValueId, op};
+use crate::graph::{padding, variable_length};
 use crate::import::PaddingMask;
 use crate::reference::{Input, input_names};
-use crate::{narrow, rows};
 use attn_runtime::format::{NONE, RowRule};
 use ndarray::{ArrayD, Axis, IxDyn, concatenate};
 use std::collections::BTreeMap;
@@ -176,7 +176,7 @@ impl Bundle<'_> {
     /// Takes the computation of padding that nobody reads out of all parts, back through what they hand to each other.
     ///
     /// # Errors
-    /// Those of [`rows::follow`] and of [`Self::pad`].
+    /// Those of [`variable_length::follow`] and of [`Self::pad`].
     pub(super) fn narrow(&mut self) -> Result<(), ConvertError> {
         if self.mask.is_none() {
             return Ok(());
@@ -184,12 +184,12 @@ impl Bundle<'_> {
         self.pad()?;
         for part in (0..self.graphs.len()).rev() {
             self.narrow_results(part);
-            narrow::narrow(&mut self.graphs[part]);
+            padding::eliminate(&mut self.graphs[part]);
         }
         for part in 0..self.graphs.len() {
             let varying = self.varying_inputs(part);
-            rows::follow(&mut self.graphs[part], &varying)?;
-            narrow::write_out_causal(&mut self.graphs[part]);
+            variable_length::follow(&mut self.graphs[part], &varying)?;
+            padding::write_out_causal(&mut self.graphs[part]);
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Bundle<'_> {
             return false;
         };
         let reader = self.input(to.part, &to.value);
-        let in_part = narrow::inputs_in_part(&self.graphs[to.part]);
+        let in_part = padding::inputs_in_part(&self.graphs[to.part]);
         from.part < to.part && reader.is_some_and(|id| in_part.contains(&id))
     }
 
@@ -237,9 +237,9 @@ impl Bundle<'_> {
             let rule = match self.states.iter().find(given).map(|state| &state.from[..]) {
                 _ if self.is_token(part, &input.name) => None,
                 _ if input.dynamic.is_some() => Some(self.rules[part]),
-                None => narrow::inputs_in_part(graph)
+                None => padding::inputs_in_part(graph)
                     .contains(&id)
-                    .then_some(rows::ALL),
+                    .then_some(variable_length::ALL),
                 Some([from]) if from.part < part => {
                     let value = self.output(from.part, &from.value);
                     value.and_then(|id| self.graphs[from.part].varying.get(&id).copied())
@@ -285,7 +285,7 @@ impl Bundle<'_> {
 /// Rows of the table that the symbols are looked up in.
 fn table(graph: &Graph) -> Option<usize> {
     graph.nodes.iter().find_map(|node| match &node.op {
-        Op::Embedding { table } => table.shape().first().copied(),
+        Op::Embedding(op::Embedding { table }) => table.shape().first().copied(),
         _ => None,
     })
 }

@@ -1,13 +1,13 @@
 //! Bundles: several ONNX models, what passes between them, and a vocabulary become one file.
 //!
-//! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`],
-//! [`convert`] makes the file.
+//! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`]. Conversion
+//! is that of any model, in [`crate::pipeline`].
 
-mod candidates;
-pub mod convert;
+pub(crate) mod candidates;
 pub mod float;
 mod masks;
 pub mod samples;
+mod wiring;
 
 use crate::error::ConvertError;
 use crate::files::{FileError, read_names};

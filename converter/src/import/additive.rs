@@ -9,7 +9,7 @@ use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Op, ValueId};
+use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, Slice};
 
 /// `f(row + rows)`, the row added to each of the rows; `f` is tanh or nothing, and `v` may be multiplied in already.
@@ -99,11 +99,11 @@ impl Importer<'_> {
     ) -> Result<ValueId, ConvertError> {
         let input = self.row_operand(node, x)?;
         let (out, rows) = (weight.shape()[0], self.graph.values[input.0].rows());
-        let op = Op::Linear {
+        let op = Op::Linear(op::Linear {
             weight: weight * x.factor,
             bias: vec![0.0; out],
             clamp: Clamp::NONE,
-        };
+        });
         Ok(self.add_inner(
             &format!("{}.{name}", node.name),
             op,
@@ -156,7 +156,7 @@ impl Importer<'_> {
             .iter_mut()
             .find(|other| other.output == sum.row);
         match producer.map(|producer| &mut producer.op) {
-            Some(Op::Linear { bias: own, .. }) if own.len() == bias.len() => {
+            Some(Op::Linear(op::Linear { bias: own, .. })) if own.len() == bias.len() => {
                 own.iter_mut().zip(bias).for_each(|(own, b)| *own += b);
             }
             _ => return Err(form()),

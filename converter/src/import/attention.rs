@@ -8,7 +8,7 @@ use super::node::OnnxNode;
 use super::view::{self, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Node, Op, ValueId};
+use crate::graph::{Node, Op, ValueId, op};
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice};
 
 /// The first product of an attention.
@@ -195,7 +195,7 @@ impl Importer<'_> {
         let output = self.add_value_at(name, &[queries, heads * d], view.positions());
         self.graph.nodes.push(Node {
             name: name.clone(),
-            op: Op::Constant { values },
+            op: Op::Constant(op::Constant { values }),
             inputs: vec![],
             output,
             second: None,
@@ -280,17 +280,17 @@ impl Importer<'_> {
         let values = self.joined_heads(v.base, values).ok_or_else(not_values)?;
         let [keys, values] = self.keys_and_values(node, &scores, values)?;
         let op = match &scores.additive {
-            None => Op::Attention {
+            None => Op::Attention(op::Attention {
                 heads,
                 scale: scores.scale,
                 causal: scores.causal,
                 visible: scores.visible.clone(),
                 key_heads: scores.key_heads,
-            },
-            Some(Additive { v, tanh }) => Op::AdditiveAttention {
+            }),
+            Some(Additive { v, tanh }) => Op::AdditiveAttention(op::AdditiveAttention {
                 v: v.iter().map(|v| v * scores.scale).collect(),
                 tanh: *tanh,
-            },
+            }),
         };
         // Result [.., heads, queries, d] read off rows of heads * d channels.
         let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {

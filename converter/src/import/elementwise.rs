@@ -8,7 +8,7 @@ use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::function::{Binary, Function, Unary};
-use crate::graph::{Clamp, Node, Op};
+use crate::graph::{Clamp, Node, Op, op};
 use ndarray::{ArrayD, IxDyn};
 
 /// Of masked scores: what was lowered by 10000 has still no weight.
@@ -31,7 +31,7 @@ impl Importer<'_> {
             ..view.clone()
         };
         let output = self.add_value_at(name, &dims, result.positions());
-        let op = Op::Activation(function);
+        let op = Op::Activation(op::Activation(function));
         self.graph.nodes.push(Node {
             name: name.into(),
             op,
@@ -239,7 +239,13 @@ impl Importer<'_> {
             base: self.next_value(),
             ..a
         };
-        self.add_node_as(node, Op::Add { clamp: Clamp::NONE }, inputs, &dims, view);
+        self.add_node_as(
+            node,
+            Op::Add(op::Add { clamp: Clamp::NONE }),
+            inputs,
+            &dims,
+            view,
+        );
         Ok(())
     }
 
@@ -282,11 +288,11 @@ impl Importer<'_> {
         let name = node.inputs[input].clone();
         let channels = self.graph.values[view.base.0].channels();
         let per_channel = constant.len() == channels && view.shape().last() == Some(&channels);
-        if let Some(Op::Linear {
+        if let Some(Op::Linear(op::Linear {
             bias,
             clamp: Clamp::NONE,
             ..
-        }) = self
+        })) = self
             .sole_producer(view.base, &name)
             .map(|producer| &mut producer.op)
             && per_channel
@@ -322,10 +328,10 @@ impl Importer<'_> {
             base: self.next_value(),
             ..view
         };
-        let op = Op::AddConstant {
+        let op = Op::AddConstant(op::AddConstant {
             constant: physical,
             clamp: Clamp::NONE,
-        };
+        });
         self.add_node_as(node, op, inputs, &dims, result);
         Ok(())
     }
@@ -429,9 +435,9 @@ impl Importer<'_> {
             return Err(node.form("only tensors of the same shape and layout can be multiplied, or a tensor by one factor for each channel or each row"));
         }
         let (dims, inputs) = (value.dims.clone(), vec![a.base, b.base]);
-        let op = Op::Mul {
+        let op = Op::Mul(op::Mul {
             factor: a.factor * b.factor,
-        };
+        });
         let view = View {
             base: self.next_value(),
             factor: 1.0,
@@ -499,16 +505,16 @@ impl Importer<'_> {
             .sole_producer(view.base, &name)
             .map(|producer| &mut producer.op)
         {
-            Some(Op::LayerNorm { gamma, beta, .. }) => {
+            Some(Op::LayerNorm(op::LayerNorm { gamma, beta, .. })) => {
                 for ((gamma, beta), &c) in gamma.iter_mut().zip(beta).zip(constant) {
                     (*gamma, *beta) = (*gamma * c, *beta * c);
                 }
             }
-            Some(Op::Linear {
+            Some(Op::Linear(op::Linear {
                 weight,
                 bias,
                 clamp: Clamp::NONE,
-            }) => {
+            })) => {
                 for ((mut row, bias), &c) in weight.outer_iter_mut().zip(bias).zip(constant) {
                     row *= c;
                     *bias *= c;
@@ -539,14 +545,14 @@ impl Importer<'_> {
                 .sole_producer(view.base, &name)
                 .map(|producer| &mut producer.op);
             if let Some(
-                Op::Linear { clamp, .. }
-                | Op::Conv1d { clamp, .. }
-                | Op::DepthwiseConv1d { clamp, .. }
-                | Op::Conv2d { clamp, .. }
-                | Op::DepthwiseConv2d { clamp, .. }
-                | Op::ConvTranspose2d { clamp, .. }
-                | Op::Add { clamp }
-                | Op::AddConstant { clamp, .. },
+                Op::Linear(op::Linear { clamp, .. })
+                | Op::Conv1d(op::Conv1d { clamp, .. })
+                | Op::DepthwiseConv1d(op::DepthwiseConv1d { clamp, .. })
+                | Op::Conv2d(op::Conv2d { clamp, .. })
+                | Op::DepthwiseConv2d(op::DepthwiseConv2d { clamp, .. })
+                | Op::ConvTranspose2d(op::ConvTranspose2d { clamp, .. })
+                | Op::Add(op::Add { clamp })
+                | Op::AddConstant(op::AddConstant { clamp, .. }),
             ) = producer
             {
                 *clamp = Clamp {

@@ -8,7 +8,7 @@ use super::nodes::normalize;
 use super::view::{PADDING, View, is_run};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node, Op, Value, ValueId, Window};
+use crate::graph::{Clamp, Node, Op, Value, ValueId, Window, Window1d, op};
 use ndarray::{Array3, ArrayD, IxDyn, Slice};
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ impl Importer<'_> {
         });
         self.graph.nodes.push(Node {
             name,
-            op: Op::Reshape,
+            op: Op::Reshape(op::Reshape),
             inputs: vec![value],
             output,
             second: None,
@@ -200,23 +200,25 @@ impl Importer<'_> {
         let [h, w] = self.result_size(node);
         let clamp = Clamp::NONE;
         let op = match node.int("group", 1) as usize {
-            1 if window.is_pointwise() => Op::Linear {
+            1 if window.is_pointwise() => Op::Linear(op::Linear {
                 weight: flat(weight, &[out, per_group]),
                 bias,
                 clamp,
-            },
-            1 => Op::Conv2d {
+            }),
+            1 => Op::Conv2d(op::Conv2d {
                 weight: reordered(weight, &[0, 2, 3, 1]),
                 bias,
                 window,
                 clamp,
-            },
-            groups if groups == c && per_group == 1 && out == c => Op::DepthwiseConv2d {
-                weight: reordered(flat(weight, &[c, height, width]), &[1, 2, 0]),
-                bias,
-                window,
-                clamp,
-            },
+            }),
+            groups if groups == c && per_group == 1 && out == c => {
+                Op::DepthwiseConv2d(op::DepthwiseConv2d {
+                    weight: reordered(flat(weight, &[c, height, width]), &[1, 2, 0]),
+                    bias,
+                    window,
+                    clamp,
+                })
+            }
             groups => {
                 return Err(node.form(format!(
                     "{groups} groups from {c} to {out} channels; use 1 group, or as many as channels in and out (depthwise)"
@@ -252,13 +254,13 @@ impl Importer<'_> {
                 node.form("zeros around the input of a transposed convolution; leave them out")
             );
         }
-        let op = Op::ConvTranspose2d {
+        let op = Op::ConvTranspose2d(op::ConvTranspose2d {
             weight: reordered(flat(weight * x.factor, &shape), &[1, 2, 3, 0]),
             bias,
             stride: pair(node.ints("strides").unwrap_or(&[]), 1),
             crop: pair(crop(node.ints("pads").unwrap_or(&[])), 0),
             clamp: Clamp::NONE,
-        };
+        });
         let [h, w] = self.result_size(node);
         self.add_image(node, op, vec![image.value], [h, w, out]);
         Ok(())
@@ -302,9 +304,9 @@ impl Importer<'_> {
         }
         let [h, w] = self.result_size(node);
         let op = if max {
-            Op::MaxPool2d { window }
+            Op::MaxPool2d(op::MaxPool2d { window })
         } else if x.factor == 1.0 {
-            Op::AveragePool2d { window }
+            Op::AveragePool2d(op::AveragePool2d { window })
         } else {
             return Err(node.form("a scaled tensor; put the factor into the layer before it"));
         };
@@ -324,11 +326,11 @@ impl Importer<'_> {
     fn pool_pixels(&mut self, node: &OnnxNode, image: &Image, max: bool) {
         let [h, w, c] = image.size;
         let op = if max {
-            Op::MaxPool2d {
+            Op::MaxPool2d(op::MaxPool2d {
                 window: Window::over([h, w]),
-            }
+            })
         } else {
-            Op::MeanRows
+            Op::MeanRows(op::MeanRows)
         };
         self.add_image(node, op, vec![image.value], [1, 1, c]);
     }
@@ -389,15 +391,15 @@ impl Importer<'_> {
         let shape = self.shape_of(&node.output);
         let view = View::whole(self.next_value(), &shape);
         if !max {
-            self.add_node(node, Op::MeanRows, vec![rows], &shape, view);
+            self.add_node(node, Op::MeanRows(op::MeanRows), vec![rows], &shape, view);
             return;
         }
         let value = &self.graph.values[rows.0];
         let (count, channels) = (value.rows(), value.channels());
         let image = self.shaped(rows, &[count, 1, channels]);
-        let op = Op::MaxPool2d {
+        let op = Op::MaxPool2d(op::MaxPool2d {
             window: Window::over([count, 1]),
-        };
+        });
         let view = View {
             base: self.next_value(),
             ..view
@@ -412,9 +414,9 @@ impl Importer<'_> {
             *last = 1;
         }
         let op = if max {
-            Op::MaxChannels
+            Op::MaxChannels(op::MaxChannels)
         } else {
-            Op::MeanChannels
+            Op::MeanChannels(op::MeanChannels)
         };
         let view = View::whole(self.next_value(), &self.shape_of(&node.output));
         self.add_node_as(node, op, vec![rows], &dims, view);
@@ -436,7 +438,7 @@ impl Importer<'_> {
             return Err(node.unsupported());
         };
         let channels = sizes.iter().map(|[_, _, c]| c).sum();
-        self.add_image(node, Op::Concat, inputs, [h, w, channels]);
+        self.add_image(node, Op::Concat(op::Concat), inputs, [h, w, channels]);
         Ok(())
     }
 
@@ -470,10 +472,10 @@ impl Importer<'_> {
             if !per_row && !per_channel {
                 continue;
             }
-            let op = Op::Gate {
+            let op = Op::Gate(op::Gate {
                 per_row,
                 factor: x.factor * gate.factor,
-            };
+            });
             let (dims, inputs) = (value.dims.clone(), vec![x.base, gate.base]);
             let view = View {
                 base: self.next_value(),
@@ -499,14 +501,13 @@ impl Importer<'_> {
             _ => self.row_operand(node, &x)?,
         };
         let weight: Vec<f32> = factor.iter().map(|f| f * x.factor).collect();
-        let op = Op::DepthwiseConv1d {
+        let op = Op::DepthwiseConv1d(op::DepthwiseConv1d {
             weight: ArrayD::from_shape_vec(IxDyn(&[1, weight.len()]), weight)
                 .expect("one factor for each channel"),
             bias: summand,
-            stride: 1,
-            padding: (0, 0),
+            window: Window1d::POINTWISE,
             clamp: Clamp::NONE,
-        };
+        });
         let dims = self.graph.values[rows.0].dims.clone();
         let view = View {
             base: self.next_value(),

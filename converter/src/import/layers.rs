@@ -5,7 +5,7 @@ use super::Importer;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Op};
+use crate::graph::{Clamp, Op, Window1d, op};
 use ndarray::Ix3;
 
 impl Importer<'_> {
@@ -38,6 +38,11 @@ impl Importer<'_> {
         padding.0 += pads.first().map_or(0, |&n| n.max(0) as usize);
         padding.1 += pads.get(1).map_or(0, |&n| n.max(0) as usize);
         let stride = list("strides") as usize;
+        let window = Window1d {
+            kernel,
+            stride,
+            padding,
+        };
         let weight = weight * x.factor;
         let group = node.int("group", 1) as usize;
         let op = if group == 1 {
@@ -47,25 +52,23 @@ impl Importer<'_> {
                 .as_standard_layout()
                 .into_owned()
                 .into_dyn();
-            Op::Conv1d {
+            Op::Conv1d(op::Conv1d {
                 weight,
                 bias,
-                stride,
-                padding,
+                window,
                 clamp: Clamp::NONE,
-            }
+            })
         } else if group == channels && per_group == 1 && out == channels {
             let weight = weight
                 .into_shape_with_order((out, kernel))
                 .expect("one input channel per group");
             let weight = weight.t().as_standard_layout().into_owned().into_dyn();
-            Op::DepthwiseConv1d {
+            Op::DepthwiseConv1d(op::DepthwiseConv1d {
                 weight,
                 bias,
-                stride,
-                padding,
+                window,
                 clamp: Clamp::NONE,
-            }
+            })
         } else {
             return Err(node.form(format!(
                 "{group} groups; use 1 group, or as many as channels (depthwise)"
@@ -163,43 +166,43 @@ impl Importer<'_> {
             .map(|producer| &mut producer.op);
         let (weight, bias, clamp, axis) = match op {
             Some(
-                Op::Conv1d {
+                Op::Conv1d(op::Conv1d {
                     weight,
                     bias,
                     clamp,
                     ..
-                }
-                | Op::Linear {
+                })
+                | Op::Linear(op::Linear {
                     weight,
                     bias,
                     clamp,
-                }
-                | Op::Conv2d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                }
-                | Op::ConvTranspose2d {
+                })
+                | Op::Conv2d(op::Conv2d {
                     weight,
                     bias,
                     clamp,
                     ..
-                },
+                })
+                | Op::ConvTranspose2d(op::ConvTranspose2d {
+                    weight,
+                    bias,
+                    clamp,
+                    ..
+                }),
             ) => (weight, bias, clamp, 0),
             Some(
-                Op::DepthwiseConv1d {
+                Op::DepthwiseConv1d(op::DepthwiseConv1d {
                     weight,
                     bias,
                     clamp,
                     ..
-                }
-                | Op::DepthwiseConv2d {
+                })
+                | Op::DepthwiseConv2d(op::DepthwiseConv2d {
                     weight,
                     bias,
                     clamp,
                     ..
-                },
+                }),
             ) => {
                 let last = weight.ndim() - 1;
                 (weight, bias, clamp, last)

@@ -10,7 +10,7 @@ use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Op, ValueId};
+use crate::graph::{Op, ValueId, op};
 use crate::reference::Input;
 use ndarray::{ArrayD, IxDyn};
 
@@ -445,7 +445,13 @@ impl Importer<'_> {
             base: self.next_value(),
             ..view
         };
-        self.add_node_as(node, Op::ClearRows, vec![sequence], &dims, result);
+        self.add_node_as(
+            node,
+            Op::ClearRows(op::ClearRows),
+            vec![sequence],
+            &dims,
+            result,
+        );
         Ok(())
     }
 
@@ -463,7 +469,8 @@ impl Importer<'_> {
             )));
         }
         let mut nodes = self.graph.nodes.iter();
-        let made = nodes.find(|node| matches!(node.op, Op::Sequence) && node.inputs == [base]);
+        let made = nodes
+            .find(|node| matches!(node.op, Op::Sequence(op::Sequence)) && node.inputs == [base]);
         Ok(match made.map(|node| node.output) {
             Some(output) => output,
             None => self.graph.add_sequence(base),

@@ -278,7 +278,7 @@ impl<'r> Importer<'r> {
         }
         let Graph { nodes, outputs, .. } = &mut self.graph;
         for node in nodes.iter_mut() {
-            let weighs = matches!(node.op, Op::Attention { .. } | Op::AdditiveAttention { .. });
+            let weighs = matches!(node.op, Op::Attention(_) | Op::AdditiveAttention(_));
             node.second = node
                 .second
                 .filter(|second| !weighs || outputs.contains(second));

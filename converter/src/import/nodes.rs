@@ -5,7 +5,7 @@ use super::terms::Terms;
 use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Op, ValueId};
+use crate::graph::{Clamp, Op, ValueId, op};
 use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Slice};
 
@@ -229,7 +229,7 @@ impl Importer<'_> {
         let dims = [tokens.position.len(), channels];
         self.add_node(
             node,
-            Op::Embedding { table },
+            Op::Embedding(op::Embedding { table }),
             vec![tokens.base],
             &dims,
             view,
@@ -303,11 +303,11 @@ impl Importer<'_> {
         *shape
             .last_mut()
             .expect("a linear layer's input has an axis") = out;
-        let op = Op::Linear {
+        let op = Op::Linear(op::Linear {
             weight: weight * x.factor,
             bias,
             clamp: Clamp::NONE,
-        };
+        });
         let view = View::whole(self.next_value(), &shape);
         self.add_node(node, op, vec![rows], &shape, view);
         Ok(())
@@ -366,7 +366,7 @@ impl Importer<'_> {
                 let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
                 let weights = self.graph.producer(a.base).map(|producer| &producer.op);
                 match weights {
-                    Some(Op::Softmax) => self.weigh(node, &a, &b),
+                    Some(Op::Softmax(op::Softmax)) => self.weigh(node, &a, &b),
                     _ => self.scores(node, a, b),
                 }
             }
@@ -433,8 +433,8 @@ impl Importer<'_> {
         let along_rows =
             !along_channels && shape[..axis].iter().all(|&n| n == 1) && axis + 2 == shape.len();
         let op = match (along_channels, along_rows) {
-            (true, _) => Op::Concat,
-            (_, true) => Op::ConcatRows,
+            (true, _) => Op::Concat(op::Concat),
+            (_, true) => Op::ConcatRows(op::ConcatRows),
             _ => {
                 return Err(node.form(
                     "tensors can be joined along channels (the last axis) or rows [.., rows, channels] only",
@@ -458,7 +458,13 @@ impl Importer<'_> {
         }
         let shape = self.shape_of(&node.output);
         let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::Concat, inputs, &[shape.iter().product()], view);
+        self.add_node(
+            node,
+            Op::Concat(op::Concat),
+            inputs,
+            &[shape.iter().product()],
+            view,
+        );
         Ok(())
     }
 
@@ -553,7 +559,7 @@ impl Importer<'_> {
                 let rows = self.row_operand(node, &along)?;
                 let dims = along.shape().to_vec();
                 let view = View::whole(self.next_value(), &dims).transposed(&order);
-                self.add_node(node, Op::Softmax, vec![rows], &dims, view);
+                self.add_node(node, Op::Softmax(op::Softmax), vec![rows], &dims, view);
                 Ok(())
             }
         }

@@ -8,7 +8,7 @@ use super::view::View;
 use super::{Importer, Item};
 use crate::error::ConvertError;
 use crate::function::{Binary, Function};
-use crate::graph::Op;
+use crate::graph::{Op, op};
 use ndarray::ArrayD;
 
 /// The mean over channels of the square of a tensor, on its way to becoming a factor.
@@ -53,12 +53,12 @@ impl Importer<'_> {
         self.add_norm(
             node,
             x,
-            Op::LayerNorm {
+            Op::LayerNorm(op::LayerNorm {
                 gamma,
                 beta,
                 epsilon,
                 centre,
-            },
+            }),
         )
     }
 
@@ -163,12 +163,12 @@ impl Importer<'_> {
         self.add_norm(
             node,
             x,
-            Op::LayerNorm {
+            Op::LayerNorm(op::LayerNorm {
                 gamma,
                 beta,
                 epsilon: mean.epsilon,
                 centre: false,
-            },
+            }),
         )?;
         Ok(true)
     }

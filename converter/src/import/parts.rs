@@ -2,7 +2,7 @@
 
 use super::Importer;
 use super::view::{self, View};
-use crate::graph::{Node, Op, Source, Value, ValueId};
+use crate::graph::{Node, Op, Source, Value, ValueId, op};
 use ndarray::{Axis, Slice};
 
 impl Importer<'_> {
@@ -74,11 +74,11 @@ impl Importer<'_> {
         let Node {
             name,
             op:
-                Op::Linear {
+                Op::Linear(op::Linear {
                     weight,
                     bias,
                     clamp,
-                },
+                }),
             inputs,
             ..
         } = self.graph.producer(base)?.clone()
@@ -86,13 +86,13 @@ impl Importer<'_> {
             return None;
         };
         let part = first..first + channels;
-        let op = Op::Linear {
+        let op = Op::Linear(op::Linear {
             weight: weight
                 .slice_axis(Axis(0), Slice::from(part.clone()))
                 .to_owned(),
             bias: bias[part.clone()].to_vec(),
             clamp,
-        };
+        });
         let value = &self.graph.values[base.0];
         let kept = |&p: &u32| {
             if p != view::PADDING && inside(p) {
@@ -134,7 +134,7 @@ impl Importer<'_> {
         channels: usize,
     ) -> Option<ValueId> {
         let node = self.graph.producer(base)?;
-        if !matches!(node.op, Op::Concat) {
+        if !matches!(node.op, Op::Concat(op::Concat)) {
             return None;
         }
         let mut at = 0;
@@ -183,7 +183,7 @@ impl Importer<'_> {
         });
         Node {
             name,
-            op: Op::SelectRows { start, rows },
+            op: Op::SelectRows(op::SelectRows { start, rows }),
             inputs: vec![base],
             output,
             second: None,

@@ -4,7 +4,7 @@ use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Node, Op, ValueId};
+use crate::graph::{Node, Op, ValueId, op};
 use ndarray::{ArrayD, Axis};
 
 /// ONNX inputs of a recurrent node.
@@ -120,21 +120,21 @@ impl Importer<'_> {
         let (bias_w, bias_r) = bias.split_at(gates * hidden);
         let (bias_w, bias_r) = (bias_w.to_vec(), bias_r.to_vec());
         let op = if node.op == "GRU" {
-            Op::Gru {
+            Op::Gru(op::Gru {
                 w,
                 r,
                 bias_w,
                 bias_r,
                 reverse,
-            }
+            })
         } else {
-            Op::Lstm {
+            Op::Lstm(op::Lstm {
                 w,
                 r,
                 bias_w,
                 bias_r,
                 reverse,
-            }
+            })
         };
         let state = self.first_state(node, FIRST_STATE, number)?;
         let cell = self.first_state(node, FIRST_CELL, number)?;
@@ -234,7 +234,7 @@ impl Importer<'_> {
         let inputs: Vec<ValueId> = parts.iter().map(|part| part.output).collect();
         let dims = [shape[0], shape.iter().skip(1).product()];
         let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::Concat, inputs, &dims, view);
+        self.add_node(node, Op::Concat(op::Concat), inputs, &dims, view);
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl Importer<'_> {
                 let output = self.add_part(name, name, &[len], (0..len as u32).collect());
                 self.graph.nodes.push(Node {
                     name: format!("{}.{name}", node.name),
-                    op: Op::Concat,
+                    op: Op::Concat(op::Concat),
                     inputs: rows,
                     output,
                     second: None,

@@ -8,7 +8,7 @@ use super::nodes::normalize;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Op, ValueId};
+use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// A product of two tensors that broadcast to one shape, waiting for its sum.
@@ -211,11 +211,11 @@ impl Importer<'_> {
                 )
                 .expect("one weight for each channel of each output");
                 let bias = vec![0.0; outs];
-                let op = Op::Linear {
+                let op = Op::Linear(op::Linear {
                     weight,
                     bias,
                     clamp: Clamp::NONE,
-                };
+                });
                 let view = View::whole(self.next_value(), &shape);
                 self.add_node(node, op, vec![base], &[rows, outs], view);
                 return Ok(());
@@ -248,7 +248,13 @@ impl Importer<'_> {
     fn weighted_rows(&mut self, node: &OnnxNode, weights: ValueId, rows: ValueId, dims: &[usize]) {
         let shape = self.shape_of(&node.output);
         let view = View::whole(self.next_value(), &shape);
-        self.add_node(node, Op::WeightedRows, vec![weights, rows], dims, view);
+        self.add_node(
+            node,
+            Op::WeightedRows(op::WeightedRows),
+            vec![weights, rows],
+            dims,
+            view,
+        );
     }
 
     /// A product of two tensors whose left side is weights `[.., q, t]` and whose right side rows `[.., t, c]`.

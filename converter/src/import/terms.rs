@@ -9,7 +9,7 @@ use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use crate::error::ConvertError;
 use crate::function::Function;
-use crate::graph::{Clamp, Node, Op, Rotation, ValueId};
+use crate::graph::{Clamp, Node, Op, ValueId, Window1d, op};
 use ndarray::{ArrayD, IxDyn};
 
 /// An element of the base value and its factor.
@@ -173,7 +173,7 @@ fn turns(terms: &Terms, len: usize) -> Option<(Vec<Turn>, Vec<u32>)> {
 }
 
 /// The rotation that turns rows of `channels` values so; heads are the shortest block that repeats along a row.
-fn rotation(turns: &[Turn], channels: usize) -> Option<Rotation> {
+fn rotation(turns: &[Turn], channels: usize) -> Option<op::Rotary> {
     let offset = |at: usize| i64::from(turns[at].partner) - at as i64;
     let repeats = |d: &usize| {
         channels.is_multiple_of(*d)
@@ -205,7 +205,7 @@ fn rotation(turns: &[Turn], channels: usize) -> Option<Rotation> {
         let turn = turns[row * channels + place(i)];
         [turn.cos, turn.sin]
     };
-    Some(Rotation {
+    Some(op::Rotary {
         head_dim,
         pairs,
         interleaved,
@@ -233,13 +233,12 @@ impl Importer<'_> {
         } else if let Some((factors, own)) = factors(terms, value.len(), channels) {
             let weight = ArrayD::from_shape_vec(IxDyn(&[1, channels]), factors)
                 .expect("one factor for each channel");
-            let op = Op::DepthwiseConv1d {
+            let op = Op::DepthwiseConv1d(op::DepthwiseConv1d {
                 weight,
                 bias: vec![0.0; channels],
-                stride: 1,
-                padding: (0, 0),
+                window: Window1d::POINTWISE,
                 clamp: Clamp::NONE,
-            };
+            });
             (op, own)
         } else {
             return Err(node.form(
@@ -309,7 +308,7 @@ mod tests {
         }
     }
 
-    fn recognised(terms: &Terms) -> Option<Rotation> {
+    fn recognised(terms: &Terms) -> Option<op::Rotary> {
         let (turns, own) = turns(terms, ROWS * WIDTH)?;
         assert!(super::super::view::is_run(&own, 0));
         rotation(&turns, WIDTH)

@@ -3,7 +3,7 @@
 use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
-use crate::graph::{Node, Op, Source, Value, ValueId};
+use crate::graph::{Node, Op, Source, Value, ValueId, op};
 
 impl Importer<'_> {
     /// A value whose physical order is the ONNX order, unit axes dropped.
@@ -104,7 +104,7 @@ impl Importer<'_> {
         let output = self.add_value(name, shape, shape);
         self.graph.nodes.push(Node {
             name: name.into(),
-            op: Op::Constant { values },
+            op: Op::Constant(op::Constant { values }),
             inputs: vec![],
             output,
             second: None,

@@ -2,7 +2,7 @@
 
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::Node;
+use crate::graph::{Node, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use attn_runtime::format::{DType, OpKind};
@@ -28,12 +28,10 @@ impl Lowering<'_> {
     pub(super) fn attention(
         &mut self,
         node: &Node,
-        heads: usize,
-        key_heads: usize,
-        scale: f32,
-        causal: bool,
-        visible: Option<&[bool]>,
+        op: &op::Attention,
     ) -> Result<(), ConvertError> {
+        let (heads, key_heads) = (op.heads, op.key_heads);
+        let (scale, causal, visible) = (op.scale, op.causal, op.visible.as_deref());
         let [key, value] = [node.inputs[1], node.inputs[2]];
         let shape = self.attention_shape(node, heads, key_heads)?;
         let wide = self.scheme.all_int16(&[key, value]);

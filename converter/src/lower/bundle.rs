@@ -6,7 +6,7 @@
 
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::{Graph, Node, Op, ValueId, op};
 use crate::program::{Place, Program, TensorId};
 use crate::quantize::Scheme;
 use attn_runtime::format::OpKind;
@@ -233,9 +233,10 @@ impl Lowering<'_> {
             if there(&node.inputs) {
                 self.node(node)?;
             } else if let Node {
-                op: Op::Attention {
-                    heads, key_heads, ..
-                },
+                op:
+                    Op::Attention(op::Attention {
+                        heads, key_heads, ..
+                    }),
                 inputs,
                 ..
             } = node

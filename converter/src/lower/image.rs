@@ -3,7 +3,7 @@
 use super::Lowering;
 use super::matrix::{limits, rows};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node, Window};
+use crate::graph::{Clamp, Node, Window, op};
 use crate::program::TensorId;
 use crate::quantize::weights::{mean, product};
 use attn_runtime::format::{DType, OpKind};
@@ -119,14 +119,8 @@ impl Lowering<'_> {
         self.program.scratch(&node.name, DType::I16, len)
     }
 
-    pub(super) fn conv2d(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        window: &Window,
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn conv2d(&mut self, node: &Node, op: &op::Conv2d) -> Result<(), ConvertError> {
+        let (weight, bias, window, clamp) = (&op.weight, &op.bias, &op.window, op.clamp);
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let weights = self.matrix(node, &kernel_rows(&four(weight)), bias, x)?;
         let params = Conv2dParams {
@@ -148,11 +142,9 @@ impl Lowering<'_> {
     pub(super) fn depthwise_conv2d(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        window: &Window,
-        clamp: Clamp,
+        op: &op::DepthwiseConv2d,
     ) -> Result<(), ConvertError> {
+        let (weight, bias, window, clamp) = (&op.weight, &op.bias, &op.window, op.clamp);
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let by_channel = weight.clone().permuted_axes(vec![2, 0, 1]);
         let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
@@ -174,12 +166,10 @@ impl Lowering<'_> {
     pub(super) fn conv_transpose2d(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: [usize; 2],
-        crop: [usize; 2],
-        clamp: Clamp,
+        op: &op::ConvTranspose2d,
     ) -> Result<(), ConvertError> {
+        let (weight, bias, stride, crop, clamp) =
+            (&op.weight, &op.bias, op.stride, op.crop, op.clamp);
         let parts = Parts::new(node, &four(weight), stride, crop)?;
         let (phases, out) = (parts.kernels.len(), bias.len());
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));

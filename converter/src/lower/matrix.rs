@@ -2,7 +2,7 @@
 
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node};
+use crate::graph::{Clamp, Node, Window1d, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
@@ -51,7 +51,7 @@ impl Lowering<'_> {
             rows.iter().map(Vec::as_slice),
             bias,
             self.quant(x),
-            self.scheme.rounding(node, side),
+            self.scheme.rounding(self.graph, node, side),
         )
     }
 
@@ -77,13 +77,8 @@ impl Lowering<'_> {
         })
     }
 
-    pub(super) fn linear(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn linear(&mut self, node: &Node, op: &op::Linear) -> Result<(), ConvertError> {
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let weights = self.matrix(node, &rows(weight), bias, x)?;
         let params = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
@@ -122,42 +117,29 @@ impl Lowering<'_> {
         history
     }
 
-    fn window(
-        &self,
-        matrix: LinearParams,
-        kernel: usize,
-        stride: usize,
-        padding: (usize, usize),
-    ) -> Conv1dParams {
+    fn window(&self, matrix: LinearParams, window: Window1d) -> Conv1dParams {
         let (before, after) = if self.form == Form::Window {
-            padding
+            window.padding
         } else {
             (0, 0)
         };
         Conv1dParams {
             matrix,
-            kernel: kernel as u32,
-            stride: stride as u32,
+            kernel: window.kernel as u32,
+            stride: window.stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
         }
     }
 
-    pub(super) fn conv1d(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: usize,
-        padding: (usize, usize),
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
-        let (kernel, channels) = (weight.shape()[1], weight.shape()[2]);
+    pub(super) fn conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
+        let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
         let x = self.convolved(node, kernel);
         let y = self.add_value(node.output);
         let weights = self.matrix(node, &rows(weight), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
-        let params = self.window(matrix, kernel, stride, padding);
+        let params = self.window(matrix, op.window);
         let scratch = self
             .program
             .scratch(&node.name, DType::I16, pairs_len(kernel * channels));
@@ -175,19 +157,15 @@ impl Lowering<'_> {
     pub(super) fn depthwise_conv1d(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: usize,
-        padding: (usize, usize),
-        clamp: Clamp,
+        op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
-        let kernel = weight.shape()[0];
-        let x = self.convolved(node, kernel);
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
+        let x = self.convolved(node, op.window.kernel);
         let y = self.add_value(node.output);
         let by_channel = weight.clone().reversed_axes();
         let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.transposed(), x, y, clamp)?;
-        let params = self.window(matrix, kernel, stride, padding);
+        let params = self.window(matrix, op.window);
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,
@@ -207,7 +185,7 @@ impl Lowering<'_> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let out = self.quant(y);
         let rows = rows(table);
-        let rounding = self.scheme.rounding(node, Side::Input);
+        let rounding = self.scheme.rounding(self.graph, node, Side::Input);
         let slices = rows.iter().map(Vec::as_slice);
         let (stored, multipliers) = weights::table(&node.name, slices, out.scale, rounding)?;
         let (min, max) = out.limits();

@@ -19,12 +19,11 @@ mod table;
 pub use bundle::{Link, Part, lower_bundle};
 
 use crate::error::ConvertError;
+use crate::graph::stream;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::program::{Entry, Operator, Place, Program, TensorId};
 use crate::quantize::{Quant, Scheme};
-use crate::stream;
 use attn_runtime::format::{DType, MAX_ENTRY_IO, OpKind};
-use recurrent::Layer;
 use std::collections::HashMap;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -97,123 +96,37 @@ impl Lowering<'_> {
             return self.half_node(node);
         }
         match &node.op {
-            Op::Linear {
-                weight,
-                bias,
-                clamp,
-            } => self.linear(node, weight, bias, *clamp),
-            Op::Conv1d {
-                weight,
-                bias,
-                stride,
-                padding,
-                clamp,
-            } => self.conv1d(node, weight, bias, *stride, *padding, *clamp),
-            Op::DepthwiseConv1d {
-                weight,
-                bias,
-                stride,
-                padding,
-                clamp,
-            } => self.depthwise_conv1d(node, weight, bias, *stride, *padding, *clamp),
-            Op::Gru {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            } => self.gru(
-                node,
-                &Layer {
-                    w,
-                    r,
-                    bias_w,
-                    bias_r,
-                    reverse: *reverse,
-                },
-            ),
-            Op::Lstm {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            } => self.lstm(
-                node,
-                &Layer {
-                    w,
-                    r,
-                    bias_w,
-                    bias_r,
-                    reverse: *reverse,
-                },
-            ),
-            Op::Attention {
-                heads,
-                scale,
-                causal,
-                visible,
-                key_heads,
-            } => self.attention(
-                node,
-                *heads,
-                *key_heads,
-                *scale,
-                *causal,
-                visible.as_deref(),
-            ),
-            Op::AdditiveAttention { v, tanh } => self.additive_attention(node, v, *tanh),
-            Op::Activation(function) => self.activation(node, function),
-            Op::Add { clamp } => self.add(node, *clamp),
-            Op::SelectRows { start, .. } => self.select_rows(node, *start),
-            Op::Reshape | Op::Sequence => {
-                self.reshape(node);
-                Ok(())
-            }
-            Op::ClearRows => {
-                self.clear_rows(node);
-                Ok(())
-            }
-            Op::AddConstant { constant, clamp } => self.add_constant(node, constant, *clamp),
-            Op::LayerNorm {
-                gamma,
-                beta,
-                epsilon,
-                centre,
-            } => self.layer_norm(node, gamma, beta, *epsilon, *centre),
-            Op::Mul { factor } => self.mul(node, *factor),
-            Op::MeanRows => self.mean_rows(node),
-            Op::Concat => self.concat(node),
-            Op::Embedding { table } => self.embedding(node, table),
-            Op::ConcatRows => self.concat_rows(node),
-            Op::Constant { values } => self.constant(node, values),
-            Op::Rotary(rotation) => self.rotary(node, rotation),
-            Op::WeightedRows => self.weighted_rows(node),
-            Op::Softmax => self.softmax(node),
-            Op::Conv2d {
-                weight,
-                bias,
-                window,
-                clamp,
-            } => self.conv2d(node, weight, bias, window, *clamp),
-            Op::DepthwiseConv2d {
-                weight,
-                bias,
-                window,
-                clamp,
-            } => self.depthwise_conv2d(node, weight, bias, window, *clamp),
-            Op::ConvTranspose2d {
-                weight,
-                bias,
-                stride,
-                crop,
-                clamp,
-            } => self.conv_transpose2d(node, weight, bias, *stride, *crop, *clamp),
-            Op::MaxPool2d { window } => self.max_pool2d(node, window),
-            Op::AveragePool2d { window } => self.average_pool2d(node, window),
-            Op::MaxChannels => self.max_channels(node),
-            Op::MeanChannels => self.mean_channels(node),
-            Op::Gate { per_row, factor } => self.gate(node, *per_row, *factor),
+            Op::Linear(op) => self.linear(node, op),
+            Op::Conv1d(op) => self.conv1d(node, op),
+            Op::DepthwiseConv1d(op) => self.depthwise_conv1d(node, op),
+            Op::Gru(op) => self.gru(node, &op.into()),
+            Op::Lstm(op) => self.lstm(node, &op.into()),
+            Op::Attention(op) => self.attention(node, op),
+            Op::AdditiveAttention(op) => self.additive_attention(node, &op.v, op.tanh),
+            Op::Activation(op) => self.activation(node, &op.0),
+            Op::Add(op) => self.add(node, op.clamp),
+            Op::SelectRows(op) => self.select_rows(node, op.start),
+            Op::Reshape(_) | Op::Sequence(_) => self.reshape(node),
+            Op::ClearRows(_) => self.clear_rows(node),
+            Op::AddConstant(op) => self.add_constant(node, &op.constant, op.clamp),
+            Op::LayerNorm(op) => self.layer_norm(node, op),
+            Op::Mul(op) => self.mul(node, op.factor),
+            Op::MeanRows(_) => self.mean_rows(node),
+            Op::Concat(_) => self.concat(node),
+            Op::Embedding(op) => self.embedding(node, &op.table),
+            Op::ConcatRows(_) => self.concat_rows(node),
+            Op::Constant(op) => self.constant(node, &op.values),
+            Op::Rotary(op) => self.rotary(node, op),
+            Op::WeightedRows(_) => self.weighted_rows(node),
+            Op::Softmax(_) => self.softmax(node),
+            Op::Conv2d(op) => self.conv2d(node, op),
+            Op::DepthwiseConv2d(op) => self.depthwise_conv2d(node, op),
+            Op::ConvTranspose2d(op) => self.conv_transpose2d(node, op),
+            Op::MaxPool2d(op) => self.max_pool2d(node, &op.window),
+            Op::AveragePool2d(op) => self.average_pool2d(node, &op.window),
+            Op::MaxChannels(_) => self.max_channels(node),
+            Op::MeanChannels(_) => self.mean_channels(node),
+            Op::Gate(op) => self.gate(node, op.per_row, op.factor),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::error::ConvertError;
-use crate::graph::Node;
+use crate::graph::{Node, op};
 use attn_runtime::format::OpKind;
 use attn_runtime::kernels::int::layer_norm::{BIAS_BITS, MAX_CHANNELS, MAX_MULTIPLIER_BITS};
 use attn_runtime::ops::LayerNormParams;
@@ -14,11 +14,9 @@ impl Lowering<'_> {
     pub(super) fn layer_norm(
         &mut self,
         node: &Node,
-        gamma: &[f32],
-        beta: &[f32],
-        epsilon: f32,
-        centre: bool,
+        op: &op::LayerNorm,
     ) -> Result<(), ConvertError> {
+        let (gamma, beta, epsilon, centre) = (&op.gamma, &op.beta, op.epsilon, op.centre);
         let limit = |reason: String| ConvertError::Limit {
             node: node.name.clone(),
             reason,

@@ -3,7 +3,7 @@
 use super::matrix::rows;
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{Node, ValueId};
+use crate::graph::{Node, ValueId, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
@@ -27,6 +27,30 @@ pub(super) struct Layer<'n> {
     pub bias_w: &'n [f32],
     pub bias_r: &'n [f32],
     pub reverse: bool,
+}
+
+impl<'n> From<&'n op::Gru> for Layer<'n> {
+    fn from(op: &'n op::Gru) -> Self {
+        Self {
+            w: &op.w,
+            r: &op.r,
+            bias_w: &op.bias_w,
+            bias_r: &op.bias_r,
+            reverse: op.reverse,
+        }
+    }
+}
+
+impl<'n> From<&'n op::Lstm> for Layer<'n> {
+    fn from(op: &'n op::Lstm) -> Self {
+        Self {
+            w: &op.w,
+            r: &op.r,
+            bias_w: &op.bias_w,
+            bias_r: &op.bias_r,
+            reverse: op.reverse,
+        }
+    }
 }
 
 /// What both kinds of layer need in the program.

@@ -2,7 +2,7 @@
 
 use super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{Node, Op, Rotation, ValueId};
+use crate::graph::{Node, Op, ValueId, op};
 use crate::program::Place;
 use crate::quantize::Quant;
 use crate::quantize::weights::{turned, weighted};
@@ -46,7 +46,7 @@ impl Lowering<'_> {
     }
 
     /// Rows of zero in the place of padding.
-    pub(super) fn clear_rows(&mut self, node: &Node) {
+    pub(super) fn clear_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let params = [0u8; 0];
         self.op(
@@ -57,13 +57,15 @@ impl Lowering<'_> {
             None,
             &params,
         );
+        Ok(())
     }
 
     /// The same bytes under other dimensions, or the first rows of them.
-    pub(super) fn reshape(&mut self, node: &Node) {
+    pub(super) fn reshape(&mut self, node: &Node) -> Result<(), ConvertError> {
         let tensor = self.tensor(node.inputs[0]);
         let y = self.add_value(node.output);
         self.program.tensors[y].place = Place::Within { tensor, offset: 0 };
+        Ok(())
     }
 
     pub(super) fn weighted_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
@@ -97,8 +99,8 @@ impl Lowering<'_> {
         let channels = self.channels(weights);
         match self.graph.producer(weights).map(|producer| &producer.op) {
             // Each is rounded to the nearest of 32767 parts of 1.
-            Some(Op::Softmax) => 32767 + channels as i64,
-            Some(Op::Constant { values }) => {
+            Some(Op::Softmax(op::Softmax)) => 32767 + channels as i64,
+            Some(Op::Constant(op::Constant { values })) => {
                 let sum = |row: &[f32]| {
                     row.iter()
                         .map(|&w| i64::from(quant.quantize(w)).abs())
@@ -110,7 +112,11 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn rotary(&mut self, node: &Node, rotation: &Rotation) -> Result<(), ConvertError> {
+    pub(super) fn rotary(
+        &mut self,
+        node: &Node,
+        rotation: &op::Rotary,
+    ) -> Result<(), ConvertError> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let (multiplier, left_shift) = turned(&node.name, self.quant(x), self.quant(y).scale)?;
         let (min, max) = self.quant(y).limits();

@@ -5,7 +5,8 @@
 
 use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
-use crate::graph::{Graph, Node, Op, ValueId, Window};
+use crate::graph::facts::Weighted;
+use crate::graph::{Graph, Node, ValueId};
 use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -49,53 +50,30 @@ enum Rows {
 
 impl Rows {
     /// The value that the matrix on this side of a node is multiplied with, and how; `None` for operators without one.
-    fn of(node: &Node, side: Side) -> Option<(ValueId, Self)> {
-        let rows = match (&node.op, side) {
-            (Op::Linear { .. } | Op::Gru { .. } | Op::Lstm { .. }, Side::Input) => Self::Plain,
-            (Op::Gru { reverse, .. } | Op::Lstm { reverse, .. }, Side::State) => {
-                let previous = Self::Previous {
-                    reverse: *reverse,
-                    first: node.inputs.get(1).copied(),
-                };
-                return Some((node.output, previous));
+    fn of(graph: &Graph, node: &Node, side: Side) -> Option<(ValueId, Self)> {
+        let rows = match (graph.facts(node).weighted, side) {
+            (Weighted::Rows | Weighted::Recurrent { .. }, Side::Input) => Self::Plain,
+            (Weighted::Recurrent { reverse }, Side::State) => {
+                let first = node.inputs.get(1).copied();
+                return Some((node.output, Self::Previous { reverse, first }));
             }
-            (
-                Op::Conv1d {
-                    weight,
-                    stride,
-                    padding,
-                    ..
-                },
-                Side::Input,
-            ) => Self::Sequence {
-                kernel: weight.shape()[1],
-                stride: *stride,
-                padding: *padding,
+            (Weighted::Window(window), Side::Input) => Self::Sequence {
+                kernel: window.kernel,
+                stride: window.stride,
+                padding: window.padding,
             },
-            (Op::Conv2d { window, .. }, Side::Input) => Self::image(window),
-            // All phases read the same pixels.
-            (Op::ConvTranspose2d { weight, stride, .. }, Side::Input) => {
-                let part = [0, 1].map(|axis| weight.shape()[1 + axis].div_ceil(stride[axis]));
-                let around = part.map(|size| size.saturating_sub(1));
-                Self::Image {
-                    kernel: part,
-                    stride: [1; 2],
-                    before: around,
-                    after: around,
-                }
+            (Weighted::Image(window), Side::Input) => Self::Image {
+                kernel: window.kernel,
+                stride: window.stride,
+                before: window.pad_before,
+                after: window.pad_after,
+            },
+            (Weighted::None, _)
+            | (Weighted::Rows | Weighted::Window(_) | Weighted::Image(_), Side::State) => {
+                return None;
             }
-            _ => return None,
         };
         Some((node.inputs[0], rows))
-    }
-
-    fn image(window: &Window) -> Self {
-        Self::Image {
-            kernel: window.kernel,
-            stride: window.stride,
-            before: window.pad_before,
-            after: window.pad_after,
-        }
     }
 
     /// Length of a row of a value with so many channels.
@@ -221,7 +199,8 @@ impl Inputs {
     /// Moments of nothing yet.
     pub fn new(graph: &Graph) -> Self {
         let sides = [Side::Input, Side::State];
-        let all = (graph.nodes.iter()).flat_map(|node| sides.map(|side| Rows::of(node, side)));
+        let all =
+            (graph.nodes.iter()).flat_map(|node| sides.map(|side| Rows::of(graph, node, side)));
         let len = |&(value, rows): &(ValueId, Rows)| rows.len(graph.values[value.0].channels());
         let moments = (all.flatten())
             .filter(|key| len(key) <= MOST_INPUTS)
@@ -249,8 +228,8 @@ impl Inputs {
     }
 
     /// What the matrix on one side of a node is multiplied with, where that is known.
-    pub fn of(&self, node: &Node, side: Side) -> Option<&Moments> {
-        self.moments.get(&Rows::of(node, side)?)
+    pub fn of(&self, graph: &Graph, node: &Node, side: Side) -> Option<&Moments> {
+        self.moments.get(&Rows::of(graph, node, side)?)
     }
 }
 

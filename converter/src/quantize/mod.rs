@@ -12,7 +12,8 @@ pub mod steps;
 pub mod weights;
 
 use crate::calibrate::{Distribution, RangeMethod};
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::facts::{Held, Rows, Second};
+use crate::graph::{Graph, Node, ValueId};
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
 use inputs::{Inputs, Side};
@@ -42,11 +43,7 @@ pub enum Precision {
 }
 
 /// How the state of a recurrent layer is held.
-pub const STATE: Quant = Quant {
-    dtype: DType::I16,
-    scale: STATE_SCALE,
-    zero_point: 0,
-};
+pub const STATE: Quant = Quant::scaled_int16(STATE_SCALE);
 
 /// How a value is held in integers: `real = scale * (q - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,6 +74,15 @@ impl Quant {
     /// int16 over `[-limit, limit]`.
     pub fn int16(limit: f32) -> Self {
         let scale = if limit > 0.0 { limit / 32767.0 } else { 1.0 };
+        Self {
+            dtype: DType::I16,
+            scale,
+            zero_point: 0,
+        }
+    }
+
+    /// int16 with this real value of one step.
+    pub const fn scaled_int16(scale: f32) -> Self {
         Self {
             dtype: DType::I16,
             scale,
@@ -189,59 +195,49 @@ impl Scheme {
             scheme.held[input.0] = quant;
         }
         for node in &graph.nodes {
-            let int16 = |scale| Quant {
-                dtype: DType::I16,
-                scale,
-                zero_point: 0,
-            };
-            let fixed = match &node.op {
-                Op::Gru { .. } | Op::Lstm { .. } => Some(int16(STATE_SCALE)),
-                Op::Softmax => Some(int16(PROBABILITY_SCALE)),
-                Op::SelectRows { .. }
-                | Op::Reshape
-                | Op::Sequence
-                | Op::ClearRows
-                | Op::MaxPool2d { .. }
-                | Op::MaxChannels => Some(scheme.of(node.inputs[0])),
-                Op::Attention { .. } => Some(if scheme.all_int16(&node.inputs[1..]) {
-                    scheme.of(node.inputs[2])
-                } else {
-                    let fraction =
-                        1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS;
-                    int16(scheme.int8_of(node.inputs[2]).scale / fraction as f32)
-                }),
-                Op::AdditiveAttention { .. } => Some(context(scheme.of(node.inputs[2]))),
-                // A table maps int8 to int8 or int16 to int16.
-                Op::Activation(_) if !scheme.all_int16(&node.inputs) => {
-                    Some(scheme.narrow[node.output.0])
-                }
-                Op::WeightedRows => {
-                    let weights = node.inputs[0];
-                    if let Some(Op::Constant { values }) = graph.producer(weights).map(|p| &p.op) {
-                        // Their sum has 15 bits, so that products with int16 fit 32.
-                        let channels = graph.values[weights.0].channels();
-                        let sum = |row: &[f32]| row.iter().map(|w| w.abs()).sum::<f32>();
-                        let limit = values.chunks(channels).map(sum).fold(0.0, f32::max);
-                        scheme.held[weights.0] = Quant::int16(limit);
-                    }
-                    None
-                }
-                _ => None,
-            };
-            if let Some(fixed) = fixed {
-                scheme.held[node.output.0] = fixed;
-            }
-            match (&node.op, node.second) {
-                (Op::Lstm { .. }, Some(cell)) => {
-                    scheme.held[cell.0] = cell_of(&distributions[cell.0]);
-                }
-                (Op::Attention { .. } | Op::AdditiveAttention { .. }, Some(weights)) => {
-                    scheme.held[weights.0] = int16(PROBABILITY_SCALE);
-                }
-                _ => {}
-            }
+            scheme.hold(graph, node, distributions);
         }
         scheme
+    }
+
+    /// Decides how the results of a node are held: those of its inputs are known.
+    fn hold(&mut self, graph: &Graph, node: &Node, distributions: &[Distribution]) {
+        let facts = graph.facts(node);
+        let fixed = match facts.held {
+            Held::Free | Held::Plain => None,
+            Held::FreeBySums => {
+                let weights = node.inputs[0];
+                if let Some(values) = graph.constant(weights) {
+                    // Their sum has 15 bits, so that products with int16 fit 32.
+                    let channels = graph.values[weights.0].channels();
+                    let sum = |row: &[f32]| row.iter().map(|w| w.abs()).sum::<f32>();
+                    let limit = values.chunks(channels).map(sum).fold(0.0, f32::max);
+                    self.held[weights.0] = Quant::int16(limit);
+                }
+                None
+            }
+            Held::AsInput => Some(self.of(node.inputs[0])),
+            Held::State => Some(STATE),
+            Held::Probability => Some(Quant::scaled_int16(PROBABILITY_SCALE)),
+            // A table maps int8 to int8 or int16 to int16.
+            Held::Table if self.all_int16(&node.inputs) => None,
+            Held::Table => Some(self.narrow[node.output.0]),
+            Held::Window if self.all_int16(&node.inputs[1..]) => Some(self.of(node.inputs[2])),
+            Held::Window => Some(mean_of(self.int8_of(node.inputs[2]))),
+            Held::Mean => Some(mean_of(self.of(node.inputs[2]))),
+        };
+        if let Some(fixed) = fixed {
+            self.held[node.output.0] = fixed;
+        }
+        if let Some(second) = node.second {
+            match facts.second {
+                Second::None => {}
+                Second::Cell => self.held[second.0] = cell_of(&distributions[second.0]),
+                Second::Weights => {
+                    self.held[second.0] = Quant::scaled_int16(PROBABILITY_SCALE);
+                }
+            }
+        }
     }
 
     /// Everything in half precision but numbers of tokens.
@@ -288,8 +284,8 @@ impl Scheme {
     }
 
     /// How the matrix on one side of a node is rounded.
-    pub fn rounding(&self, node: &Node, side: Side) -> Rounding<'_> {
-        let moments = self.inputs.of(node, side);
+    pub fn rounding(&self, graph: &Graph, node: &Node, side: Side) -> Rounding<'_> {
+        let moments = self.inputs.of(graph, node, side);
         match moments.and_then(|moments| moments.compensation()) {
             Some(compensation) => Rounding::Compensated(compensation),
             None if self.fine => Rounding::BestScale,
@@ -337,16 +333,12 @@ impl Scheme {
 }
 
 /// How the mean of values held so is held.
-fn context(values: Quant) -> Quant {
+fn mean_of(values: Quant) -> Quant {
     let steps = match values.dtype {
         DType::I8 => (1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS) as f32,
         _ => 1.0,
     };
-    Quant {
-        dtype: DType::I16,
-        scale: values.scale / steps,
-        zero_point: 0,
-    }
+    Quant::scaled_int16(values.scale / steps)
 }
 
 /// How the cell of an LSTM with this distribution is held.
@@ -384,9 +376,9 @@ pub struct Group {
 pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for node in graph.nodes.iter().filter(|_| !audio) {
-        let mut values: BTreeSet<ValueId> = match &node.op {
-            Op::Attention { .. } => node.inputs[1..].iter().copied().collect(),
-            Op::Activation(_) => [node.inputs[0], node.output].into(),
+        let mut values: BTreeSet<ValueId> = match graph.facts(node).held {
+            Held::Window => node.inputs[1..].iter().copied().collect(),
+            Held::Table => [node.inputs[0], node.output].into(),
             _ => continue,
         };
         // What shares a value is one group.
@@ -414,46 +406,51 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
 
 /// The values whose width is free, each by itself.
 fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
-    let free = |op: &Op| {
-        matches!(
-            op,
-            Op::Linear { .. }
-                | Op::Conv1d { .. }
-                | Op::DepthwiseConv1d { .. }
-                | Op::Add { .. }
-                | Op::Concat
-                | Op::AddConstant { .. }
-                | Op::LayerNorm { .. }
-                | Op::MeanRows
-                | Op::Mul { .. }
-                | Op::Embedding { .. }
-                | Op::Rotary(_)
-                | Op::ConcatRows
-                | Op::WeightedRows
-                | Op::Conv2d { .. }
-                | Op::DepthwiseConv2d { .. }
-                | Op::ConvTranspose2d { .. }
-                | Op::AveragePool2d { .. }
-                | Op::MeanChannels
-                | Op::Gate { .. }
-        )
-    };
-    let produced = graph
-        .nodes
-        .iter()
-        .filter(|node| free(&node.op))
-        .map(|node| node.output);
+    let held = |node: &Node| graph.facts(node).held;
+    let free = |node: &&Node| matches!(held(node), Held::Free | Held::FreeBySums);
+    let produced = graph.nodes.iter().filter(free).map(|node| node.output);
     let inputs = graph.inputs.iter().copied();
     let inputs = inputs.filter(|input| !audio && !graph.tokens.contains(input));
     let mut values: BTreeSet<ValueId> = produced.chain(inputs).collect();
     for node in &graph.nodes {
-        match &node.op {
-            Op::Attention { .. } => values.retain(|id| !node.inputs[1..].contains(id)),
-            Op::Activation(_) => values.retain(|id| !node.inputs.contains(id)),
+        match held(node) {
+            Held::Window => values.retain(|id| !node.inputs[1..].contains(id)),
+            Held::Table => values.retain(|id| !node.inputs.contains(id)),
             _ => {}
         }
     }
     values
+}
+
+/// Keys and values of attention, and what they are a part of.
+pub fn windows(graph: &Graph) -> BTreeSet<ValueId> {
+    let windows = graph.nodes.iter();
+    let windows = windows.filter(|node| graph.facts(node).held == Held::Window);
+    let read = windows.flat_map(|node| node.inputs[1..].iter().copied());
+    let whole = |id| graph.whole_sequence(id).unwrap_or(id);
+    read.flat_map(|id| [id, whole(id)]).collect()
+}
+
+/// How a state that a model changes itself is held: as the recurrent layer that starts from it holds it, else in int16.
+pub fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> Option<Quant> {
+    let rows = |node: &Node| graph.facts(node).rows;
+    let selected = graph.nodes.iter().filter(|node| {
+        node.inputs.first() == Some(&input) && matches!(rows(node), Rows::Select { .. })
+    });
+    let mut parts: Vec<ValueId> = selected.map(|node| node.output).collect();
+    parts.push(input);
+    let starts = |slot: usize| {
+        graph.nodes.iter().any(|node| {
+            let first = node.inputs.get(slot);
+            matches!(rows(node), Rows::Recurrent { .. })
+                && first.is_some_and(|id| parts.contains(id))
+        })
+    };
+    match (starts(1), starts(2)) {
+        (true, _) => Some(STATE),
+        (_, true) => Some(cell_of(&distributions[input.0])),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! The encoder-decoders and language models that have fixtures (training/seq2seq), converted, and how close they stay to what
 //! PyTorch recorded. What tests and tables ask of them is not here.
 
-use attn_converter::bundle::convert::{Options, convert};
+use attn_converter::bundle::Manifest;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
+use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
@@ -102,8 +103,15 @@ pub fn converted(manifest: &Path, precision: Precision) -> Result<ModelFile, Con
     let options = Options {
         precision,
         range: RangeMethod::Mse,
+        ..Options::default()
     };
-    convert(manifest, &options, &silent)
+    convert_bundle(manifest, &options)
+}
+
+/// Converts a manifest with these options.
+pub fn convert_bundle(path: &Path, options: &Options) -> Result<ModelFile, ConvertError> {
+    let manifest = Manifest::load(path)?;
+    Ok(convert(Source::Bundle(&manifest), options, &silent)?.file)
 }
 
 impl Sequence {

@@ -2,12 +2,11 @@
 //! recorded. What tests and tables ask of them is not here.
 
 use attn_converter::calibrate::RangeMethod;
-use attn_converter::convert::{Conversion, Options, convert};
 use attn_converter::dataset::Dataset;
-use attn_converter::emit::Metadata;
 use attn_converter::error::ConvertError;
 use attn_converter::files::{read_array, write_npz};
 use attn_converter::lower::Form;
+use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
@@ -198,9 +197,16 @@ impl System {
             precision,
             range: RangeMethod::Mse,
             mixed: true,
-            metadata: Metadata::default(),
+            ..Options::default()
         };
-        convert(&onnx, &data, &options, &silent)
+        convert(
+            Source::Model {
+                onnx: &onnx,
+                calibration: &data,
+            },
+            &options,
+            &silent,
+        )
     }
 
     /// SQNR in dB of a whole-window model against the outputs that PyTorch recorded.

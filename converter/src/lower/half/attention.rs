@@ -3,7 +3,7 @@
 use super::super::attention::{Window, mask_words};
 use super::super::{Form, Lowering};
 use crate::error::ConvertError;
-use crate::graph::Node;
+use crate::graph::{Node, op};
 use crate::program::Place;
 use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
@@ -15,11 +15,10 @@ impl Lowering<'_> {
     pub(super) fn half_attention(
         &mut self,
         node: &Node,
-        [heads, key_heads]: [usize; 2],
-        scale: f32,
-        causal: bool,
-        visible: Option<&[bool]>,
+        op: &op::Attention,
     ) -> Result<(), ConvertError> {
+        let (heads, key_heads) = (op.heads, op.key_heads);
+        let (scale, causal, visible) = (op.scale, op.causal, op.visible.as_deref());
         let query = self.tensor(node.inputs[0]);
         let shape = self.half_shape(node, [heads, key_heads])?;
         let rows_rule = match self.graph.varying.get(&node.inputs[1]) {

@@ -5,7 +5,7 @@ use super::function::fit;
 use super::{halves, limits};
 use crate::error::ConvertError;
 use crate::function::Function;
-use crate::graph::{Clamp, Node};
+use crate::graph::{Clamp, Node, op};
 use crate::program::{Place, TensorId};
 use attn_runtime::format::OpKind;
 use attn_runtime::ops::{
@@ -119,11 +119,9 @@ impl Lowering<'_> {
     pub(super) fn half_layer_norm(
         &mut self,
         node: &Node,
-        gamma: &[f32],
-        beta: &[f32],
-        epsilon: f32,
-        centre: bool,
+        op: &op::LayerNorm,
     ) -> Result<(), ConvertError> {
+        let (gamma, beta, epsilon, centre) = (&op.gamma, &op.beta, op.epsilon, op.centre);
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let params = LayerNormHalfParams {
             gamma: self.program.weights(gamma),

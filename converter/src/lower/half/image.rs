@@ -5,21 +5,14 @@ use super::super::image::{Parts, four, window_params};
 use super::super::matrix::rows;
 use super::{halves, pack};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node, Window};
+use crate::graph::{Node, Window, op};
 use attn_runtime::f16;
 use attn_runtime::format::OpKind;
 use attn_runtime::ops::{Conv2dHalfParams, GateHalfParams};
-use ndarray::ArrayD;
 
 impl Lowering<'_> {
-    pub(super) fn half_conv2d(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        window: &Window,
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn half_conv2d(&mut self, node: &Node, op: &op::Conv2d) -> Result<(), ConvertError> {
+        let (weight, bias, window, clamp) = (&op.weight, &op.bias, &op.window, op.clamp);
         let packed = pack(node, &rows(weight))?;
         let params = Conv2dHalfParams {
             matrix: self.half_matrix(&packed, bias, clamp),
@@ -32,11 +25,9 @@ impl Lowering<'_> {
     pub(super) fn half_depthwise_conv2d(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        window: &Window,
-        clamp: Clamp,
+        op: &op::DepthwiseConv2d,
     ) -> Result<(), ConvertError> {
+        let (weight, bias, window, clamp) = (&op.weight, &op.bias, &op.window, op.clamp);
         let weights = halves(node, weight.iter())?;
         let params = Conv2dHalfParams {
             matrix: self.half_matrix(&weights, bias, clamp),
@@ -49,12 +40,10 @@ impl Lowering<'_> {
     pub(super) fn half_conv_transpose2d(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: [usize; 2],
-        crop: [usize; 2],
-        clamp: Clamp,
+        op: &op::ConvTranspose2d,
     ) -> Result<(), ConvertError> {
+        let (weight, bias, stride, crop, clamp) =
+            (&op.weight, &op.bias, op.stride, op.crop, op.clamp);
         let parts = Parts::new(node, &four(weight), stride, crop)?;
         let mut packed: Vec<f16> = Vec::new();
         for kernel in &parts.kernels {

@@ -4,12 +4,11 @@ use super::super::matrix::rows;
 use super::super::{Form, Lowering};
 use super::{halves, limits, pack};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node};
+use crate::graph::{Clamp, Node, Window1d, op};
 use crate::program::TensorId;
 use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::ops::{Conv1dHalfParams, LinearHalfParams};
-use ndarray::ArrayD;
 
 impl Lowering<'_> {
     /// Scratch of `len` f32.
@@ -32,13 +31,8 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn half_linear(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn half_linear(&mut self, node: &Node, op: &op::Linear) -> Result<(), ConvertError> {
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let params = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
         let scratch = self.half_scratch(node, self.channels(node.inputs[0]));
@@ -53,40 +47,27 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn half_window(
-        &self,
-        matrix: LinearHalfParams,
-        kernel: usize,
-        stride: usize,
-        padding: (usize, usize),
-    ) -> Conv1dHalfParams {
+    fn half_window(&self, matrix: LinearHalfParams, window: Window1d) -> Conv1dHalfParams {
         let (before, after) = match self.form {
-            Form::Window => padding,
+            Form::Window => window.padding,
             Form::Stream => (0, 0),
         };
         Conv1dHalfParams {
             matrix,
-            kernel: kernel as u32,
-            stride: stride as u32,
+            kernel: window.kernel as u32,
+            stride: window.stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
         }
     }
 
-    pub(super) fn half_conv1d(
-        &mut self,
-        node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: usize,
-        padding: (usize, usize),
-        clamp: Clamp,
-    ) -> Result<(), ConvertError> {
-        let (kernel, channels) = (weight.shape()[1], weight.shape()[2]);
+    pub(super) fn half_conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
+        let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
         let x = self.convolved(node, kernel);
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
-        let params = self.half_window(matrix, kernel, stride, padding);
+        let params = self.half_window(matrix, op.window);
         let scratch = self.half_scratch(node, kernel * channels);
         self.op(
             &node.name,
@@ -102,17 +83,13 @@ impl Lowering<'_> {
     pub(super) fn half_depthwise(
         &mut self,
         node: &Node,
-        weight: &ArrayD<f32>,
-        bias: &[f32],
-        stride: usize,
-        padding: (usize, usize),
-        clamp: Clamp,
+        op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
-        let kernel = weight.shape()[0];
-        let x = self.convolved(node, kernel);
+        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
+        let x = self.convolved(node, op.window.kernel);
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&halves(node, weight.iter())?, bias, clamp);
-        let params = self.half_window(matrix, kernel, stride, padding);
+        let params = self.half_window(matrix, op.window);
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,

@@ -11,7 +11,6 @@ mod recurrent;
 mod rows;
 
 use super::Lowering;
-use super::recurrent::Layer;
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Node, Op};
 use attn_runtime::f16;
@@ -21,119 +20,37 @@ use attn_runtime::kernels::half::{LANES, MAX, packed_index, packed_len};
 impl Lowering<'_> {
     pub(super) fn half_node(&mut self, node: &Node) -> Result<(), ConvertError> {
         match &node.op {
-            Op::Linear {
-                weight,
-                bias,
-                clamp,
-            } => self.half_linear(node, weight, bias, *clamp),
-            Op::Conv1d {
-                weight,
-                bias,
-                stride,
-                padding,
-                clamp,
-            } => self.half_conv1d(node, weight, bias, *stride, *padding, *clamp),
-            Op::DepthwiseConv1d {
-                weight,
-                bias,
-                stride,
-                padding,
-                clamp,
-            } => self.half_depthwise(node, weight, bias, *stride, *padding, *clamp),
-            Op::Gru {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            } => self.half_gru(
-                node,
-                &Layer {
-                    w,
-                    r,
-                    bias_w,
-                    bias_r,
-                    reverse: *reverse,
-                },
-            ),
-            Op::Lstm {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            } => self.half_lstm(
-                node,
-                &Layer {
-                    w,
-                    r,
-                    bias_w,
-                    bias_r,
-                    reverse: *reverse,
-                },
-            ),
-            Op::Attention {
-                heads,
-                scale,
-                causal,
-                visible,
-                key_heads,
-            } => {
-                let visible = visible.as_deref();
-                self.half_attention(node, [*heads, *key_heads], *scale, *causal, visible)
-            }
-            Op::Activation(function) => self.half_activation(node, function),
-            Op::Add { clamp } => self.half_add(node, *clamp),
-            Op::SelectRows { start, .. } => self.select_rows(node, *start),
-            Op::AddConstant { constant, clamp } => self.half_add_constant(node, constant, *clamp),
-            Op::LayerNorm {
-                gamma,
-                beta,
-                epsilon,
-                centre,
-            } => self.half_layer_norm(node, gamma, beta, *epsilon, *centre),
-            Op::Mul { factor } => self.half_mul(node, *factor),
-            Op::MeanRows => self.half_plain(node, OpKind::MeanRows),
-            Op::Concat => self.concat(node),
-            Op::Conv2d {
-                weight,
-                bias,
-                window,
-                clamp,
-            } => self.half_conv2d(node, weight, bias, window, *clamp),
-            Op::DepthwiseConv2d {
-                weight,
-                bias,
-                window,
-                clamp,
-            } => self.half_depthwise_conv2d(node, weight, bias, window, *clamp),
-            Op::ConvTranspose2d {
-                weight,
-                bias,
-                stride,
-                crop,
-                clamp,
-            } => self.half_conv_transpose2d(node, weight, bias, *stride, *crop, *clamp),
-            Op::MaxPool2d { window } => self.half_pool(node, OpKind::MaxPool2d, window),
-            Op::AveragePool2d { window } => self.half_pool(node, OpKind::AveragePool2d, window),
-            Op::MaxChannels => self.half_plain(node, OpKind::MaxChannels),
-            Op::MeanChannels => self.half_plain(node, OpKind::MeanChannels),
-            Op::Gate { per_row, factor } => self.half_gate(node, *per_row, *factor),
-            Op::Reshape | Op::Sequence => {
-                self.reshape(node);
-                Ok(())
-            }
-            Op::ClearRows => {
-                self.clear_rows(node);
-                Ok(())
-            }
-            Op::ConcatRows => self.concat_rows(node),
-            Op::Constant { values } => self.half_constant(node, values),
-            Op::Rotary(rotation) => self.half_rotary(node, rotation),
-            Op::WeightedRows => self.half_weighted_rows(node),
-            Op::AdditiveAttention { v, tanh } => self.half_additive_attention(node, v, *tanh),
-            Op::Embedding { table } => self.half_embedding(node, table),
-            Op::Softmax => self.half_plain(node, OpKind::Softmax),
+            Op::Linear(op) => self.half_linear(node, op),
+            Op::Conv1d(op) => self.half_conv1d(node, op),
+            Op::DepthwiseConv1d(op) => self.half_depthwise(node, op),
+            Op::Gru(op) => self.half_gru(node, &op.into()),
+            Op::Lstm(op) => self.half_lstm(node, &op.into()),
+            Op::Attention(op) => self.half_attention(node, op),
+            Op::AdditiveAttention(op) => self.half_additive_attention(node, &op.v, op.tanh),
+            Op::Activation(op) => self.half_activation(node, &op.0),
+            Op::Add(op) => self.half_add(node, op.clamp),
+            Op::SelectRows(op) => self.select_rows(node, op.start),
+            Op::Reshape(_) | Op::Sequence(_) => self.reshape(node),
+            Op::ClearRows(_) => self.clear_rows(node),
+            Op::AddConstant(op) => self.half_add_constant(node, &op.constant, op.clamp),
+            Op::LayerNorm(op) => self.half_layer_norm(node, op),
+            Op::Mul(op) => self.half_mul(node, op.factor),
+            Op::MeanRows(_) => self.half_plain(node, OpKind::MeanRows),
+            Op::Concat(_) => self.concat(node),
+            Op::Embedding(op) => self.half_embedding(node, &op.table),
+            Op::ConcatRows(_) => self.concat_rows(node),
+            Op::Constant(op) => self.half_constant(node, &op.values),
+            Op::Rotary(op) => self.half_rotary(node, op),
+            Op::WeightedRows(_) => self.half_weighted_rows(node),
+            Op::Softmax(_) => self.half_plain(node, OpKind::Softmax),
+            Op::Conv2d(op) => self.half_conv2d(node, op),
+            Op::DepthwiseConv2d(op) => self.half_depthwise_conv2d(node, op),
+            Op::ConvTranspose2d(op) => self.half_conv_transpose2d(node, op),
+            Op::MaxPool2d(op) => self.half_pool(node, OpKind::MaxPool2d, &op.window),
+            Op::AveragePool2d(op) => self.half_pool(node, OpKind::AveragePool2d, &op.window),
+            Op::MaxChannels(_) => self.half_plain(node, OpKind::MaxChannels),
+            Op::MeanChannels(_) => self.half_plain(node, OpKind::MeanChannels),
+            Op::Gate(op) => self.half_gate(node, op.per_row, op.factor),
         }
     }
 }

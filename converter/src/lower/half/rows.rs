@@ -3,7 +3,7 @@
 use super::super::{Form, Lowering};
 use super::halves;
 use crate::error::ConvertError;
-use crate::graph::{Node, Rotation};
+use crate::graph::{Node, op};
 use attn_runtime::format::OpKind;
 use attn_runtime::ops::{ConstantParams, RotaryHalfParams};
 
@@ -23,7 +23,7 @@ impl Lowering<'_> {
     pub(super) fn half_rotary(
         &mut self,
         node: &Node,
-        rotation: &Rotation,
+        rotation: &op::Rotary,
     ) -> Result<(), ConvertError> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let table = halves(node, rotation.table.iter().flatten())?;

@@ -1,13 +1,15 @@
-//! Padding that nobody looks at: what is read only through [`Op::Sequence`] need not be computed for the padding either.
+//! Padding elimination: what is read only through the sequence's rows need not be computed for the padding either.
 //!
-//! `Sequence` is moved towards the inputs, over every operator whose rows depend on the same rows of its inputs, or on those
-//! before them. [`crate::rows`] then finds that what lies behind it varies with the length of the sequence.
+//! The nodes that take the sequence's rows ([`Rows::Valid`]) move towards the inputs, over every operator whose rows come from the same
+//! rows of its inputs, or from those before them. [`super::variable_length`] then finds that what lies behind them varies with the length
+//! of the sequence.
 
-use crate::graph::{Graph, Node, Op, ValueId};
+use super::facts::Rows;
+use super::{Graph, Node, ValueId};
 use std::collections::BTreeSet;
 
-/// Moves every [`Op::Sequence`] as far towards the inputs as it goes.
-pub fn narrow(graph: &mut Graph) {
+/// Moves every [`Rows::Valid`] as far towards the inputs as it goes.
+pub fn eliminate(graph: &mut Graph) {
     let mut at = graph.nodes.len();
     while let Some(before) = at.checked_sub(1) {
         at = before;
@@ -15,7 +17,7 @@ pub fn narrow(graph: &mut Graph) {
         if !in_part(graph, node.output) {
             continue;
         }
-        if matches!(node.op, Op::ClearRows) {
+        if graph.facts(&node).rows == Rows::Cleared {
             // What is cleared is not looked at.
             bypass(graph, node.output, node.inputs[0]);
         } else if let Some(inputs) = by_row(graph, &node) {
@@ -36,13 +38,13 @@ pub fn inputs_in_part(graph: &Graph) -> BTreeSet<ValueId> {
     inputs.filter(|&input| in_part(graph, input)).collect()
 }
 
-/// True for a value of which only rows of the sequence are read: through [`Op::Sequence`], and maybe the first by itself.
+/// True for a value of which only rows of the sequence are read: through [`Rows::Valid`], and maybe the first by itself.
 fn in_part(graph: &Graph, value: ValueId) -> bool {
     let (mut narrowed, mut all) = (false, false);
     for node in readers(graph, value) {
-        match node.op {
-            Op::Sequence => narrowed = true,
-            Op::SelectRows { start: 0, rows: 1 } => {}
+        match graph.facts(node).rows {
+            Rows::Valid => narrowed = true,
+            Rows::Select { start: 0, rows: 1 } => {}
             _ => all = true,
         }
     }
@@ -54,15 +56,16 @@ fn readers(graph: &Graph, value: ValueId) -> impl Iterator<Item = &Node> {
     nodes.filter(move |node| node.inputs.contains(&value))
 }
 
-/// Whoever read the sequence's rows of `value`, or its first, reads `instead`.
+/// Readers of the sequence's rows of `value`, or of its first row, read `instead`.
 fn bypass(graph: &mut Graph, value: ValueId, instead: ValueId) {
-    let is_sequence = |node: &&Node| matches!(node.op, Op::Sequence);
-    let narrowed = readers(graph, value).filter(is_sequence);
+    let is_valid = |node: &&Node| graph.facts(node).rows == Rows::Valid;
+    let narrowed = readers(graph, value).filter(is_valid);
     let narrowed: Vec<ValueId> = narrowed.map(|node| node.output).collect();
-    for node in &mut graph.nodes {
-        let first = matches!(node.op, Op::SelectRows { .. });
+    let selects = |node: &Node| matches!(graph.facts(node).rows, Rows::Select { .. });
+    let selects: Vec<bool> = graph.nodes.iter().map(selects).collect();
+    for (node, selects) in graph.nodes.iter_mut().zip(selects) {
         for id in &mut node.inputs {
-            if narrowed.contains(id) || (first && *id == value) {
+            if narrowed.contains(id) || (selects && *id == value) {
                 *id = instead;
             }
         }
@@ -74,58 +77,42 @@ fn bypass(graph: &mut Graph, value: ValueId, instead: ValueId) {
     }
 }
 
-/// How many of its inputs, the first ones, a node reads row by row: row `i` of its result comes of their rows up to `i`.
+/// How many of its inputs, the first ones, a node reads row by row: row `i` of its result comes from their rows up to `i`.
 /// `None` when rows depend on others, or when their number must be known.
 fn by_row(graph: &Graph, node: &Node) -> Option<usize> {
     let rows = |id: ValueId| graph.values[id.0].rows();
-    let all = node.inputs.len();
-    let count = match &node.op {
-        Op::Linear { .. }
-        | Op::Activation(_)
-        | Op::Add { .. }
-        | Op::Mul { .. }
-        | Op::AddConstant { .. }
-        | Op::LayerNorm { .. }
-        | Op::Concat
-        | Op::Softmax
-        | Op::Embedding { .. } => all,
-        Op::Conv1d {
-            weight,
-            stride: 1,
-            padding: (0, 0),
-            ..
-        } if weight.shape()[1] == 1 => all,
-        Op::DepthwiseConv1d {
-            weight,
-            stride: 1,
-            padding: (0, 0),
-            ..
-        } if weight.shape()[0] == 1 => all,
-        Op::Gru { reverse: false, .. } | Op::Lstm { reverse: false, .. }
-            if node.second.is_none() =>
+    let (all, facts) = (node.inputs.len(), graph.facts(node));
+    let count = match facts.rows {
+        Rows::Each if facts.shortens => all,
+        Rows::Window(window) if window.is_pointwise() => all,
+        Rows::Recurrent { reverse: false } if node.second.is_none() => 1,
+        // Which keys a query sees by a causal mask is counted from the last query and the last key.
+        Rows::Queries { causal, .. }
+            if !causal || graph.whole_sequence(node.inputs[1]).is_some() =>
         {
             1
         }
-        // Which keys a query sees by a causal mask is counted from the last query and the last key.
-        Op::Attention { causal, .. } if !causal || is_sequence(graph, node.inputs[1]) => 1,
-        _ => return None,
+        Rows::Each
+        | Rows::Window(_)
+        | Rows::Recurrent { .. }
+        | Rows::Queries { .. }
+        | Rows::Select { .. }
+        | Rows::Valid
+        | Rows::Cleared
+        | Rows::Constant
+        | Rows::All { .. } => return None,
     };
     let own = node.inputs[..count].iter();
     let same = own.copied().all(|input| rows(input) == rows(node.output));
     (same && rows(node.output) > 1).then_some(count)
 }
 
-fn is_sequence(graph: &Graph, value: ValueId) -> bool {
-    let producer = graph.producer(value);
-    producer.is_some_and(|node| matches!(node.op, Op::Sequence))
-}
-
 /// The sequence's rows of `value`, made before node `at`, whose new place is written there.
 fn sequence_before(graph: &mut Graph, at: &mut usize, value: ValueId) -> ValueId {
-    if is_sequence(graph, value) {
+    if graph.whole_sequence(value).is_some() {
         return value;
     }
-    let made = |node: &Node| matches!(node.op, Op::Sequence) && node.inputs == [value];
+    let made = |node: &Node| graph.facts(node).rows == Rows::Valid && node.inputs == [value];
     match graph.nodes.iter().position(made) {
         Some(place) if place < *at => return graph.nodes[place].output,
         Some(place) => {
@@ -143,23 +130,21 @@ fn sequence_before(graph: &mut Graph, at: &mut usize, value: ValueId) -> ValueId
     output
 }
 
-/// Causal masks of attentions over keys of variable number by a fixed number of queries, written out: they cannot be counted
-/// from the last key. To be called when it is known what varies.
+/// Writes causal masks out where a fixed number of queries sees a variable number of keys: they cannot be counted from the last key. To
+/// be called when it is known what varies.
 pub fn write_out_causal(graph: &mut Graph) {
-    let (values, varying) = (&graph.values, &graph.varying);
-    for node in &mut graph.nodes {
-        let varies = |slot: usize| varying.contains_key(&node.inputs[slot]);
-        if let Op::Attention {
-            causal, visible, ..
-        } = &mut node.op
-            && *causal
+    for at in 0..graph.nodes.len() {
+        let node = &graph.nodes[at];
+        let varies = |slot: usize| {
+            let input = node.inputs.get(slot);
+            input.is_some_and(|input| graph.varying.contains_key(input))
+        };
+        if let Rows::Queries { causal: true, .. } = graph.facts(node).rows
             && varies(1)
             && !varies(0)
         {
-            let [queries, keys] = [0, 1].map(|slot| values[node.inputs[slot].0].rows());
-            let ahead = |at: usize| at % keys > at / keys + keys - queries.min(keys);
-            *visible = Some((0..queries * keys).map(|at| !ahead(at)).collect());
-            *causal = false;
+            let [queries, keys] = [0, 1].map(|slot| graph.values[node.inputs[slot].0].rows());
+            graph.nodes[at].op.write_out_causal(queries, keys);
         }
     }
 }
@@ -167,8 +152,8 @@ pub fn write_out_causal(graph: &mut Graph) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Clamp, Value};
-    use crate::rows;
+    use crate::graph::variable_length;
+    use crate::graph::{Clamp, Op, Value, Window1d, op};
     use ndarray::{ArrayD, IxDyn};
     use std::collections::BTreeMap;
 
@@ -196,21 +181,21 @@ mod tests {
     }
 
     fn linear() -> Op {
-        Op::Linear {
+        Op::Linear(op::Linear {
             weight: ArrayD::zeros(IxDyn(&[2, 2])),
             bias: vec![0.0; 2],
             clamp: Clamp::NONE,
-        }
+        })
     }
 
     fn attention(causal: bool) -> Op {
-        Op::Attention {
+        Op::Attention(op::Attention {
             heads: 1,
             scale: 1.0,
             causal,
             visible: None,
             key_heads: 1,
-        }
+        })
     }
 
     /// Self-attention over padding that is hidden, behind a layer.
@@ -232,10 +217,10 @@ mod tests {
     }
 
     fn follow(graph: &mut Graph) {
-        narrow(graph);
-        let rule = |id| (id, rows::ALL);
+        eliminate(graph);
+        let rule = |id| (id, variable_length::ALL);
         let inputs: BTreeMap<_, _> = inputs_in_part(graph).into_iter().map(rule).collect();
-        rows::follow(graph, &inputs).unwrap();
+        variable_length::follow(graph, &inputs).unwrap();
         write_out_causal(graph);
     }
 
@@ -251,7 +236,7 @@ mod tests {
             graph
                 .nodes
                 .iter()
-                .filter(|n| matches!(n.op, Op::Sequence))
+                .filter(|n| matches!(n.op, Op::Sequence(op::Sequence)))
                 .count(),
             1
         );
@@ -262,7 +247,12 @@ mod tests {
         for causal in [false, true] {
             let (mut graph, y) = encoder(causal);
             let cleared = graph.add_sequence(y);
-            let cleared = add(&mut graph, Op::ClearRows, &[cleared], &[ROWS, 2]);
+            let cleared = add(
+                &mut graph,
+                Op::ClearRows(op::ClearRows),
+                &[cleared],
+                &[ROWS, 2],
+            );
             let y = add(&mut graph, linear(), &[cleared], &[ROWS, 2]);
             let y = graph.add_sequence(y);
             graph.outputs.push(y);
@@ -274,15 +264,15 @@ mod tests {
                     "{}",
                     node.name
                 );
-                assert!(!matches!(node.op, Op::ClearRows));
+                assert!(!matches!(node.op, Op::ClearRows(op::ClearRows)));
             }
             let visible = |node: &Node| {
                 matches!(
                     &node.op,
-                    Op::Attention {
+                    Op::Attention(op::Attention {
                         visible: Some(_),
                         ..
-                    }
+                    })
                 )
             };
             assert!(!graph.nodes.iter().any(visible));
@@ -295,11 +285,11 @@ mod tests {
         graph.outputs.push(y);
         follow(&mut graph);
         let seen = graph.nodes.iter().find_map(|node| match &node.op {
-            Op::Attention {
+            Op::Attention(op::Attention {
                 causal: false,
                 visible: Some(visible),
                 ..
-            } => Some(visible.clone()),
+            }) => Some(visible.clone()),
             _ => None,
         });
         let expected: Vec<bool> = (0..ROWS * ROWS).map(|at| at % ROWS <= at / ROWS).collect();
@@ -308,20 +298,23 @@ mod tests {
 
     #[test]
     fn operators_that_mix_rows_see_all_of_them() {
-        let reverse = Op::Gru {
+        let reverse = Op::Gru(op::Gru {
             w: ArrayD::zeros(IxDyn(&[6, 2])),
             r: ArrayD::zeros(IxDyn(&[6, 2])),
             bias_w: vec![0.0; 6],
             bias_r: vec![0.0; 6],
             reverse: true,
-        };
-        let convolution = Op::DepthwiseConv1d {
+        });
+        let convolution = Op::DepthwiseConv1d(op::DepthwiseConv1d {
             weight: ArrayD::zeros(IxDyn(&[3, 2])),
             bias: vec![0.0; 2],
-            stride: 1,
-            padding: (1, 1),
+            window: Window1d {
+                kernel: 3,
+                stride: 1,
+                padding: (1, 1),
+            },
             clamp: Clamp::NONE,
-        };
+        });
         for op in [reverse, convolution] {
             let mut graph = Graph::default();
             let input = value(&mut graph, &[ROWS, 2]);

@@ -1,10 +1,11 @@
-//! Rows of variable number: which values have as many rows as the sequence at hand asks for, and how many.
+//! Variable length: which values have a row for each row of the sequence at hand, and how many rows that are.
 //!
 //! A model is imported for sequences of the greatest length. Here the axis that varies is followed from the inputs through
 //! the operators; what shorter sequences mean at run time is in [`attn_runtime::format::RowRule`].
 
+use super::facts::{Rows, Second};
+use super::{Graph, Node, ValueId, Window1d};
 use crate::error::ConvertError;
-use crate::graph::{Graph, Node, Op, ValueId};
 use attn_runtime::format::RowRule;
 use std::collections::BTreeMap;
 
@@ -25,8 +26,8 @@ pub fn follow(graph: &mut Graph, inputs: &BTreeMap<ValueId, RowRule>) -> Result<
         if let Some(rule) = rule {
             varying.insert(node.output, rule);
         }
-        if let (Op::Attention { .. } | Op::AdditiveAttention { .. }, Some(weights)) =
-            (&node.op, node.second)
+        if graph.facts(node).second == Second::Weights
+            && let Some(weights) = node.second
             && let Some(&rule) = varying.get(&node.inputs[1])
         {
             varying.insert(weights, rule);
@@ -36,39 +37,34 @@ pub fn follow(graph: &mut Graph, inputs: &BTreeMap<ValueId, RowRule>) -> Result<
     Ok(())
 }
 
+/// The rule for the rows of a node's result.
 fn after(
     graph: &Graph,
     node: &Node,
     varying: &BTreeMap<ValueId, RowRule>,
 ) -> Result<Option<RowRule>, String> {
     let of = |id: &ValueId| varying.get(id).copied();
-    match node.op {
-        Op::Sequence => return Ok(node.inputs.first().and_then(of).or(Some(ALL))),
-        Op::ClearRows => return Ok(None),
-        _ => {}
-    }
-    if node.inputs.iter().all(|id| of(id).is_none()) {
-        return Ok(None);
-    }
-    let first = node.inputs.first().and_then(of);
-    match &node.op {
-        Op::Conv1d {
-            weight,
-            stride,
-            padding,
-            ..
-        } => convolved(first, weight.shape()[1], *stride, *padding),
-        Op::DepthwiseConv1d {
-            weight,
-            stride,
-            padding,
-            ..
-        } => convolved(first, weight.shape()[0], *stride, *padding),
-        Op::Attention { .. } => Ok(first),
-        Op::AdditiveAttention { .. } => Ok(None),
-        Op::SelectRows { start, rows } => {
+    let (facts, first) = (graph.facts(node), node.inputs.first().and_then(of));
+    let varies = node.inputs.iter().any(|id| of(id).is_some());
+    match facts.rows {
+        Rows::Valid => Ok(first.or(Some(ALL))),
+        Rows::Cleared => Ok(None),
+        _ if !varies => Ok(None),
+        _ if !facts.shortens => Err(format!(
+            "{} over a sequence of variable length: pool with attention or take the last row, or export with fixed shapes",
+            node.op.name()
+        )),
+        Rows::Each => match node.inputs.iter().all(|id| of(id) == first) {
+            true => Ok(first),
+            false => Err(
+                "it joins a sequence of variable length with rows of fixed or other number".into(),
+            ),
+        },
+        Rows::Window(window) => convolved(first, window),
+        Rows::Recurrent { .. } | Rows::Queries { .. } => Ok(first),
+        Rows::Select { start, rows } => {
             let all = graph.values[node.inputs[0].0].rows();
-            match (*rows, *start == 0, start + rows == all) {
+            match (rows, start == 0, start + rows == all) {
                 (1, true, _) | (1, _, true) => Ok(None),
                 _ => Err(
                     "of a sequence of variable length only the first or the last row can be taken"
@@ -76,43 +72,18 @@ fn after(
                 ),
             }
         }
-        Op::Linear { .. }
-        | Op::Gru { .. }
-        | Op::Lstm { .. }
-        | Op::Activation(_)
-        | Op::Add { .. }
-        | Op::Mul { .. }
-        | Op::AddConstant { .. }
-        | Op::LayerNorm { .. }
-        | Op::Concat
-        | Op::Softmax
-        | Op::Embedding { .. } => {
-            let same = |id: &ValueId| {
-                of(id) == first || matches!(node.op, Op::Gru { .. } | Op::Lstm { .. })
-            };
-            match node.inputs.iter().all(same) {
-                true => Ok(first),
-                false => Err(
-                    "it joins a sequence of variable length with rows of fixed or other number"
-                        .into(),
-                ),
-            }
-        }
-        _ => Err(format!(
-            "{} over a sequence of variable length: pool with attention or take the last row, or export with fixed shapes",
-            node.op.name()
-        )),
+        Rows::Constant | Rows::All { .. } => Ok(None),
     }
 }
 
 /// `(rows + before + after - kernel) / stride + 1`, of rows that are themselves `(length + add) / divisor`.
-fn convolved(
-    rows: Option<RowRule>,
-    kernel: usize,
-    stride: usize,
-    padding: (usize, usize),
-) -> Result<Option<RowRule>, String> {
+fn convolved(rows: Option<RowRule>, window: Window1d) -> Result<Option<RowRule>, String> {
     let Some(rows) = rows else { return Ok(None) };
+    let Window1d {
+        kernel,
+        stride,
+        padding,
+    } = window;
     let more = (padding.0 + padding.1 + stride) as i64 - kernel as i64;
     let add = i64::from(rows.add) + more * i64::from(rows.divisor);
     let divisor = u64::from(rows.divisor) * stride as u64;
@@ -128,8 +99,13 @@ mod tests {
 
     #[test]
     fn rows_behind_strided_convolutions_are_those_of_the_shapes() {
-        let once = convolved(Some(ALL), 3, 2, (1, 1)).unwrap();
-        let twice = convolved(once, 5, 2, (2, 0)).unwrap().unwrap();
+        let window = |kernel, padding| Window1d {
+            kernel,
+            stride: 2,
+            padding,
+        };
+        let once = convolved(Some(ALL), window(3, (1, 1))).unwrap();
+        let twice = convolved(once, window(5, (2, 0))).unwrap().unwrap();
         for length in 8..60usize {
             let rows = (length + 2 - 3) / 2 + 1;
             let rows = (rows + 2 - 5) / 2 + 1;

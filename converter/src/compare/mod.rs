@@ -2,10 +2,14 @@
 //!
 //! The float side is run by tract on the original ONNX file, the integer side by the runtime on the `.attn` file.
 
+mod bundle;
+
+pub use bundle::compare_bundle;
+
 use crate::calibrate::physical;
 use crate::dataset::Dataset;
 use crate::error::ConvertError;
-use crate::graph::{Graph, Op, ValueId};
+use crate::graph::{Graph, Op, ValueId, op};
 use crate::import::import;
 use crate::progress::{Phase, Progress, Step};
 use crate::reference::{Reference, Values};
@@ -113,11 +117,12 @@ impl<'g> Comparer<'g> {
             .collect();
         let (mut layers, mut tensors, mut values) = (Vec::new(), HashMap::new(), Vec::new());
         // Selected rows and other shapes are no computation: their values are those of the tensor they stand in.
-        for node in graph
-            .nodes
-            .iter()
-            .filter(|node| !matches!(node.op, Op::SelectRows { .. } | Op::Reshape | Op::Sequence))
-        {
+        for node in graph.nodes.iter().filter(|node| {
+            !matches!(
+                node.op,
+                Op::SelectRows(_) | Op::Reshape(op::Reshape) | Op::Sequence(op::Sequence)
+            )
+        }) {
             let value = &graph.values[node.output.0];
             let Some(&id) = numbers.get(value.name.as_str()) else {
                 continue;
@@ -181,7 +186,7 @@ impl<'g> Comparer<'g> {
             let (tensors, latest) = (&self.tensors, &mut self.latest);
             runner::run_traced(session, 0, |id, bytes| {
                 if let (Some(&(layer, _)), Some(tensor)) = (tensors.get(&id), model.tensor(id)) {
-                    latest[layer] = runner::reals(tensor, bytes);
+                    latest[layer] = runner::dequantize(tensor, bytes);
                 }
             })?;
         }

@@ -1,0 +1,227 @@
+//! The typed graph that a conversion works on: what the model computes, in float, at attention level.
+//!
+//! Import builds it; quantization and lowering read it. Values have the runtime's physical layout: the batch axis (always 1) is gone,
+//! channels are last, rows are time steps or tokens. [`Source`] maps each value back to the ONNX tensor that it came from, so that the
+//! float reference can be compared value by value. Integers live in `quantize`, not here.
+//!
+//! Operators are in [`op`], each with its [`Facts`](facts::Facts). Over facts work [`stream`] (frame by frame), [`variable_length`] and
+//! [`padding`]; none of them names an operator.
+
+pub mod facts;
+pub mod op;
+pub mod padding;
+pub mod stream;
+pub mod variable_length;
+
+pub use op::{Clamp, Op, Window, Window1d};
+
+use attn_runtime::format::RowRule;
+use facts::Rows;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Index of a [`Value`] in [`Graph::values`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// A float model with static shapes, in topological order.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Every tensor that flows between nodes (weights are inside the nodes).
+    pub values: Vec<Value>,
+    /// The operators, each after the producers of its inputs.
+    pub nodes: Vec<Node>,
+    /// What the caller provides.
+    pub inputs: Vec<ValueId>,
+    /// What the caller reads.
+    pub outputs: Vec<ValueId>,
+    /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities, and rows of them.
+    pub tokens: BTreeSet<ValueId>,
+    /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.
+    pub varying: BTreeMap<ValueId, RowRule>,
+}
+
+impl Graph {
+    /// Removes nodes whose results nobody needs.
+    pub fn drop_unused(&mut self) {
+        let mut needed: std::collections::HashSet<ValueId> = self.outputs.iter().copied().collect();
+        for node in self.nodes.iter().rev() {
+            if node.outputs().any(|output| needed.contains(&output)) {
+                needed.extend(&node.inputs);
+            }
+        }
+        self.nodes
+            .retain(|node| node.outputs().any(|output| needed.contains(&output)));
+    }
+
+    /// Adds the node for the rows of `value` that the sequence has, and gives its result.
+    pub fn add_sequence(&mut self, value: ValueId) -> ValueId {
+        let whole = &self.values[value.0];
+        let rows = Value {
+            name: format!("{}[..length]", whole.name),
+            ..whole.clone()
+        };
+        let output = ValueId(self.values.len());
+        if self.tokens.contains(&value) {
+            self.tokens.insert(output);
+        }
+        self.nodes.push(Node {
+            name: rows.name.clone(),
+            op: op::Sequence.into(),
+            inputs: vec![value],
+            output,
+            second: None,
+        });
+        self.values.push(rows);
+        output
+    }
+
+    /// The elements of a value that is always the same.
+    pub fn constant(&self, value: ValueId) -> Option<&[f32]> {
+        let Op::Constant(constant) = &self.producer(value)?.op else {
+            return None;
+        };
+        Some(&constant.values)
+    }
+
+    /// The value of which `value` holds the sequence's rows, if it does.
+    pub fn whole_sequence(&self, value: ValueId) -> Option<ValueId> {
+        let producer = self.producer(value)?;
+        let whole = producer.inputs.first().copied();
+        whole.filter(|_| self.facts(producer).rows == Rows::Valid)
+    }
+
+    /// What is known of a node without knowing its operator.
+    pub fn facts(&self, node: &Node) -> facts::Facts {
+        node.op.facts(self.values[node.output.0].channels())
+    }
+
+    /// The node that computes a value; `None` for an input.
+    pub fn producer(&self, value: ValueId) -> Option<&Node> {
+        self.nodes
+            .iter()
+            .find(|node| node.outputs().any(|output| output == value))
+    }
+}
+
+/// One tensor between nodes.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Name for people: that of the ONNX value.
+    pub name: String,
+    /// Physical dimensions, channels last: `[channels]`, `[rows, channels]` or `[height, width, channels]`.
+    pub dims: Vec<usize>,
+    /// Where the float reference finds it; `None` for a value that exists in no ONNX file.
+    pub source: Option<Source>,
+}
+
+impl Value {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// True when the value holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of the last axis.
+    pub fn channels(&self) -> usize {
+        self.dims.last().copied().unwrap_or(1)
+    }
+
+    /// Number of rows: all axes but the last.
+    pub fn rows(&self) -> usize {
+        self.len() / self.channels().max(1)
+    }
+}
+
+/// The ONNX tensor behind a [`Value`].
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Name of the value in the ONNX graph.
+    pub onnx: String,
+    /// For each element of the ONNX tensor, in its order, the position in the physical layout.
+    pub position: Vec<u32>,
+}
+
+/// One operator.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Name for people: that of the ONNX node that gave it its meaning.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Its inputs, in the order that [`Op`] documents.
+    pub inputs: Vec<ValueId>,
+    /// Its result.
+    pub output: ValueId,
+    /// A second result, where [`Op`] has one and somebody reads it.
+    pub second: Option<ValueId>,
+}
+
+impl Node {
+    /// All results.
+    pub fn outputs(&self) -> impl Iterator<Item = ValueId> {
+        [Some(self.output), self.second].into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sources of the algorithms over facts, without their tests.
+    const ALGORITHMS: [(&str, &str); 9] = [
+        ("graph/stream.rs", include_str!("stream.rs")),
+        (
+            "graph/variable_length.rs",
+            include_str!("variable_length.rs"),
+        ),
+        ("graph/padding.rs", include_str!("padding.rs")),
+        ("quantize/mod.rs", include_str!("../quantize/mod.rs")),
+        ("quantize/inputs.rs", include_str!("../quantize/inputs.rs")),
+        (
+            "quantize/moments.rs",
+            include_str!("../quantize/moments.rs"),
+        ),
+        (
+            "quantize/rounding.rs",
+            include_str!("../quantize/rounding.rs"),
+        ),
+        (
+            "quantize/sensitivity.rs",
+            include_str!("../quantize/sensitivity.rs"),
+        ),
+        (
+            "quantize/weights.rs",
+            include_str!("../quantize/weights.rs"),
+        ),
+    ];
+
+    /// The operators that a source names as `Op::Name` or `op::Name`.
+    fn named(source: &str) -> Vec<&'static str> {
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_named = |name: &&&str| {
+            ["Op::", "op::"].iter().any(|path| {
+                let full = format!("{path}{name}");
+                let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+                code.split(&full).skip(1).any(ends)
+            })
+        };
+        Op::NAMES.iter().filter(is_named).copied().collect()
+    }
+
+    #[test]
+    fn algorithms_over_facts_name_no_operator() {
+        for (file, source) in ALGORITHMS {
+            assert_eq!(
+                named(source),
+                [""; 0],
+                "{file} names operators: ask their facts"
+            );
+        }
+        let sample = "match op { Op::Gru(_) => 1, Op::Conv1d(op::Conv1d { .. }) => 2 }";
+        assert_eq!(named(sample), ["Conv1d", "Gru"]);
+    }
+}

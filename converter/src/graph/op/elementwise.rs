@@ -1,0 +1,199 @@
+//! Element by element, or row by row.
+
+use crate::function::Function;
+use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::op::Clamp;
+use attn_runtime::format::OpKind;
+
+/// Elementwise function.
+#[derive(Clone, Debug)]
+pub struct Activation(pub Function);
+
+impl Operator for Activation {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Lut),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::Table,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Elementwise sum of two inputs of the same shape.
+#[derive(Clone, Debug)]
+pub struct Add {
+    /// Clamp fused behind it.
+    pub clamp: Clamp,
+}
+
+impl Operator for Add {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Add),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Elementwise product of two inputs of the same shape, times a constant.
+#[derive(Clone, Debug)]
+pub struct Mul {
+    /// The constant.
+    pub factor: f32,
+}
+
+impl Operator for Mul {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Mul),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Sum with a constant of the same shape.
+#[derive(Clone, Debug)]
+pub struct AddConstant {
+    /// In the order of the input.
+    pub constant: Vec<f32>,
+    /// Clamp fused behind it.
+    pub clamp: Clamp,
+}
+
+impl Operator for AddConstant {
+    fn facts(&self, channels: usize) -> Facts {
+        let mut rows = self.constant.chunks(channels.max(1));
+        let first = rows.next();
+        let positions = match rows.any(|row| Some(row) != first) {
+            true => Positions::Listed,
+            false => Positions::None,
+        };
+        Facts {
+            kind: Kind::Runtime(OpKind::AddConstant),
+            rows: Rows::Each,
+            positions,
+            shortens: true,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Normalisation of every row: `(x - mean) / sqrt(variance + epsilon) * gamma + beta`.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    /// `[channels]`
+    pub gamma: Vec<f32>,
+    /// `[channels]`
+    pub beta: Vec<f32>,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Subtract the mean; without, the mean square takes the variance's place (RmsNorm).
+    pub centre: bool,
+}
+
+impl Operator for LayerNorm {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::LayerNorm),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Softmax over channels.
+#[derive(Clone, Debug)]
+pub struct Softmax;
+
+impl Operator for Softmax {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Softmax),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::Probability,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// `x: [rows, c]` times one factor for each channel, `[c]`, or each row, `[rows]`, times a constant.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The factors are those of rows.
+    pub per_row: bool,
+    /// The constant.
+    pub factor: f32,
+}
+
+impl Operator for Gate {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Gate),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Largest channel of every row: `x: [rows, c]`, result `[rows, 1]`.
+#[derive(Clone, Debug)]
+pub struct MaxChannels;
+
+impl Operator for MaxChannels {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::MaxChannels),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: false,
+            held: Held::AsInput,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Mean over the channels of every row: `x: [rows, c]`, result `[rows, 1]`.
+#[derive(Clone, Debug)]
+pub struct MeanChannels;
+
+impl Operator for MeanChannels {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::MeanChannels),
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}

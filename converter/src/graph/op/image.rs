@@ -1,0 +1,142 @@
+//! Images.
+
+use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::op::{Clamp, Window};
+use attn_runtime::format::OpKind;
+use ndarray::ArrayD;
+
+/// Why none of them works frame by frame.
+const IMAGE: &str = "it works on a whole image: convert the whole window, or convolve over time";
+
+/// Convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    /// `[out, kernel height, kernel width, in]`
+    pub weight: ArrayD<f32>,
+    /// `[out]`
+    pub bias: Vec<f32>,
+    /// The kernel's way over the image.
+    pub window: Window,
+    /// Clamp fused behind it.
+    pub clamp: Clamp,
+}
+
+impl Operator for Conv2d {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::Conv2d),
+            rows: Rows::All { reason: IMAGE },
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::Image(self.window),
+        }
+    }
+}
+
+/// Depthwise convolution over an image; `x: [h, w, c]`, result `[h_out, w_out, c]`.
+#[derive(Clone, Debug)]
+pub struct DepthwiseConv2d {
+    /// `[kernel height, kernel width, channels]`
+    pub weight: ArrayD<f32>,
+    /// `[channels]`
+    pub bias: Vec<f32>,
+    /// The kernel's way over the image.
+    pub window: Window,
+    /// Clamp fused behind it.
+    pub clamp: Clamp,
+}
+
+impl Operator for DepthwiseConv2d {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::DepthwiseConv2d),
+            rows: Rows::All { reason: IMAGE },
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Transposed convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
+#[derive(Clone, Debug)]
+pub struct ConvTranspose2d {
+    /// `[out, kernel height, kernel width, in]`
+    pub weight: ArrayD<f32>,
+    /// `[out]`
+    pub bias: Vec<f32>,
+    /// Pixels of the result from one pixel of the input to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns that the full result loses above and to the left.
+    pub crop: [usize; 2],
+    /// Clamp fused behind it.
+    pub clamp: Clamp,
+}
+
+impl Operator for ConvTranspose2d {
+    fn facts(&self, _channels: usize) -> Facts {
+        // All phases read the same pixels.
+        let part = [0, 1].map(|axis| self.weight.shape()[1 + axis].div_ceil(self.stride[axis]));
+        let around = part.map(|size| size.saturating_sub(1));
+        Facts {
+            kind: Kind::Runtime(OpKind::ConvTranspose2d),
+            rows: Rows::All { reason: IMAGE },
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::Image(Window {
+                kernel: part,
+                stride: [1; 2],
+                pad_before: around,
+                pad_after: around,
+            }),
+        }
+    }
+}
+
+/// Largest value under a window, for each channel; padding does not count. `x: [h, w, c]`.
+#[derive(Clone, Debug)]
+pub struct MaxPool2d {
+    /// The window's way over the image.
+    pub window: Window,
+}
+
+impl Operator for MaxPool2d {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::MaxPool2d),
+            rows: Rows::All { reason: IMAGE },
+            positions: Positions::None,
+            shortens: false,
+            held: Held::AsInput,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
+/// Mean under a window, for each channel; padding counts as 0. `x: [h, w, c]`.
+#[derive(Clone, Debug)]
+pub struct AveragePool2d {
+    /// The window's way over the image.
+    pub window: Window,
+}
+
+impl Operator for AveragePool2d {
+    fn facts(&self, _channels: usize) -> Facts {
+        Facts {
+            kind: Kind::Runtime(OpKind::AveragePool2d),
+            rows: Rows::All { reason: IMAGE },
+            positions: Positions::None,
+            shortens: false,
+            held: Held::Free,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The operators of the graph: one type each, in a file a family, and the one table that lists them.
+
+mod attention;
+mod elementwise;
+mod image;
+mod matrix;
+mod recurrent;
+mod rows;
+
+pub use attention::{AdditiveAttention, Attention, Rotary};
+pub use elementwise::{
+    Activation, Add, AddConstant, Gate, LayerNorm, MaxChannels, MeanChannels, Mul, Softmax,
+};
+pub use image::{AveragePool2d, Conv2d, ConvTranspose2d, DepthwiseConv2d, MaxPool2d};
+pub use matrix::{Conv1d, DepthwiseConv1d, Linear};
+pub use recurrent::{Gru, Lstm};
+pub use rows::{
+    ClearRows, Concat, ConcatRows, Constant, Embedding, MeanRows, Reshape, SelectRows, Sequence,
+    WeightedRows,
+};
+
+use super::facts::{Facts, Operator};
+
+macro_rules! operators {
+    ($($name:ident,)*) => {
+        /// What a node computes. Shapes are those of [`super::Value::dims`].
+        #[derive(Clone, Debug)]
+        pub enum Op {
+            $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
+        }
+
+        $(impl From<$name> for Op {
+            fn from(op: $name) -> Self {
+                Self::$name(op)
+            }
+        })*
+
+        impl Op {
+            /// Names of all operators, as the types are called.
+            pub const NAMES: &[&str] = &[$(stringify!($name),)*];
+
+            /// What algorithms may know of the operator; `channels` are those of its result.
+            pub fn facts(&self, channels: usize) -> Facts {
+                match self {
+                    $(Self::$name(op) => op.facts(channels),)*
+                }
+            }
+        }
+    };
+}
+
+operators! {
+    Linear,
+    Conv1d,
+    DepthwiseConv1d,
+    Gru,
+    Lstm,
+    Attention,
+    AdditiveAttention,
+    Activation,
+    Add,
+    SelectRows,
+    Reshape,
+    Sequence,
+    ClearRows,
+    Mul,
+    AddConstant,
+    LayerNorm,
+    MeanRows,
+    Concat,
+    Embedding,
+    ConcatRows,
+    Constant,
+    Rotary,
+    WeightedRows,
+    Softmax,
+    Conv2d,
+    DepthwiseConv2d,
+    ConvTranspose2d,
+    MaxPool2d,
+    AveragePool2d,
+    MaxChannels,
+    MeanChannels,
+    Gate,
+}
+
+impl Op {
+    /// The operator's name for people: the runtime's, or a more telling one where it has several uses.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Activation(Activation(function)) => function.name(),
+            Self::LayerNorm(LayerNorm { centre: false, .. }) => "RmsNorm",
+            other => other.facts(1).kind.name(),
+        }
+    }
+}
+
+/// How a window moves over an image; pairs are (vertical, horizontal), in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Size of the window.
+    pub kernel: [usize; 2],
+    /// From one position to the next.
+    pub stride: [usize; 2],
+    /// Padding above and to the left.
+    pub pad_before: [usize; 2],
+    /// Padding below and to the right.
+    pub pad_after: [usize; 2],
+}
+
+impl Window {
+    /// One window over a whole image of this height and width.
+    pub fn over(kernel: [usize; 2]) -> Self {
+        let none = [0; 2];
+        Self {
+            kernel,
+            stride: [1; 2],
+            pad_before: none,
+            pad_after: none,
+        }
+    }
+
+    /// True when every result is that of one pixel and every pixel has one.
+    pub fn is_pointwise(&self) -> bool {
+        *self == Self::over([1; 2])
+    }
+}
+
+/// How a kernel moves over rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window1d {
+    /// Rows under the kernel.
+    pub kernel: usize,
+    /// From one position to the next, in rows.
+    pub stride: usize,
+    /// Zero rows before and after the input.
+    pub padding: (usize, usize),
+}
+
+impl Window1d {
+    /// One row, for every row.
+    pub const POINTWISE: Self = Self {
+        kernel: 1,
+        stride: 1,
+        padding: (0, 0),
+    };
+
+    /// True when every result is that of one row and every row has one.
+    pub fn is_pointwise(&self) -> bool {
+        *self == Self::POINTWISE
+    }
+}
+
+/// Range that a result is clamped to: ReLU is `(0, inf)`, ReLU6 `(0, 6)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clamp {
+    /// Lower bound.
+    pub min: f32,
+    /// Upper bound.
+    pub max: f32,
+}
+
+impl Clamp {
+    /// No clamp at all.
+    pub const NONE: Clamp = Clamp {
+        min: f32::NEG_INFINITY,
+        max: f32::INFINITY,
+    };
+    /// ReLU.
+    pub const RELU: Clamp = Clamp {
+        min: 0.0,
+        max: f32::INFINITY,
+    };
+}
