@@ -1,4 +1,4 @@
-//! Prints the tables of attention systems for the README, `cargo xtask systems` runs it: every system converted from both
+//! Prints the tables of docs/results/systems.md, `cargo xtask systems` runs it: every system converted from both
 //! exporters in every precision, against PyTorch's own outputs, and one run on the emulated M4. Arguments: names of
 //! systems to measure; all without.
 

@@ -54,20 +54,36 @@ fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
     );
 }
 
-#[test]
-fn every_system_computes_the_same_bytes_on_every_core() {
+fn same_bytes_on_every_core(system: &System) {
     let folder = tempfile::tempdir().unwrap();
-    for system in &SYSTEMS {
-        for precision in PRECISIONS {
-            let (model, inputs) = converted(system, precision, Form::Window, folder.path());
-            let name = system.name;
-            for core in Core::ALL {
-                let compared = identity::check(core, &model, &inputs)
-                    .unwrap_or_else(|error| panic!("{name} {precision:?}: {error}"));
-                assert_eq!(compared, results(&model, &inputs), "{name} {precision:?}");
-            }
+    for precision in PRECISIONS {
+        let (model, inputs) = converted(system, precision, Form::Window, folder.path());
+        let name = system.name;
+        for core in Core::ALL {
+            let compared = identity::check(core, &model, &inputs)
+                .unwrap_or_else(|error| panic!("{name} {precision:?}: {error}"));
+            assert_eq!(compared, results(&model, &inputs), "{name} {precision:?}");
         }
     }
+}
+
+#[test]
+fn a_system_of_each_kind_computes_the_same_bytes_on_every_core() {
+    for name in [
+        "keyword_transformer",
+        "llama_block",
+        "collaborative",
+        "cbam_cnn",
+        "upsample",
+    ] {
+        same_bytes_on_every_core(&system(name));
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: cargo xtask test --all"]
+fn every_system_computes_the_same_bytes_on_every_core() {
+    SYSTEMS.iter().for_each(same_bytes_on_every_core);
 }
 
 #[test]

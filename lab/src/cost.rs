@@ -247,7 +247,7 @@ impl Cost {
         )
     }
 
-    /// The cost as Markdown, for the README.
+    /// The cost as Markdown, for docs/results/cost.md.
     pub fn markdown(&self) -> String {
         let mut text = String::from("| memory | bytes |\n|---|---:|\n");
         for [what, bytes] in self.memory_rows() {

@@ -259,7 +259,7 @@ impl DecodingCost {
         ]
     }
 
-    /// The cost as Markdown, for the README.
+    /// The cost as Markdown, for docs/results/cost.md.
     pub fn markdown(&self) -> String {
         let mut text = format!("| {} | instructions |\n|---|---:|\n", self.input);
         for [what, instructions] in self.time_rows() {

@@ -1,4 +1,4 @@
-//! The tables of attention systems in the README: what one run of a model costs on the chip, and rows of figures as Markdown.
+//! The tables of docs/results/systems.md: what one run of a model costs on the chip, and rows of figures as Markdown.
 //! Which systems there are, and how close they stay to PyTorch, is measured by `examples/systems.rs`.
 
 use crate::cost::group;

@@ -1,21 +1,23 @@
-//! `cargo xtask cost`: the cost tables in the README, generated, and checked for staleness.
+//! `cargo xtask cost`: the tables of docs/results/cost.md, generated, and checked for staleness.
 
-use crate::readme::{self, with_table};
+use crate::results::{self, with_table};
 use crate::{TaskResult, decode, demo};
 use attn_lab::{recording, workspace};
 
-/// Names of the tables' places in the README.
+/// Names of the tables' places in the page.
 const SPOTTING: &str = "cost";
 const DECODING: &str = "decoding-cost";
+
 /// Measures and writes, or checks what is written.
 pub fn run(check: bool) -> TaskResult {
     let pcm = recording::read(&workspace::demo_recording())?;
     let cost = demo::show(&pcm)?.cost;
     let word = decode::pronounce(decode::WORD)?.markdown();
-    let text = std::fs::read_to_string(readme::path())?;
+    let page = results::page("cost");
+    let text = std::fs::read_to_string(&page)?;
     let text = with_table(&text, SPOTTING, &cost.markdown())?;
     let text = with_table(&text, DECODING, &word)?;
-    readme::update(&text, check, "cost")?;
+    results::update(&page, &text, check, "cost")?;
     match cost.exceeded().as_slice() {
         [] => Ok(()),
         over => Err(over.join("; ").into()),

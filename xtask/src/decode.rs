@@ -6,7 +6,7 @@ use attn_lab::decoding_cost::{DecodingCost, measure};
 use attn_lab::{model, recording, workspace};
 use std::path::{Path, PathBuf};
 
-/// Word that the README shows.
+/// Word that the cost table shows.
 pub const WORD: &str = "tokenize";
 /// Text that is continued where none is given.
 pub const PROMPT: &str = "In the beginning";

@@ -1,10 +1,10 @@
-//! `cargo xtask`: set-up, demo, tests, generated tables. Thin glue; what is measured and how is in `host-tests`.
+//! `cargo xtask`: set-up, demo, tests, generated tables. Thin glue; what is measured and how is in `lab`.
 
 mod cost;
 mod decode;
 mod demo;
 mod digests;
-mod readme;
+mod results;
 mod setup;
 mod systems;
 mod test;
@@ -38,21 +38,25 @@ enum Command {
         #[arg(long)]
         wav: Option<PathBuf>,
     },
-    /// Runs every check and every test
-    Test,
+    /// Runs the checks and tests
+    Test {
+        /// Also those that take long: every model on every emulated core, digests, rows of the tables of systems, real recordings
+        #[arg(long)]
+        all: bool,
+    },
     /// Converts and runs every model and fixture and compares their output bytes with the committed list
     Digests {
         /// Writes the list: for a change that is meant to change bytes
         #[arg(long)]
         record: bool,
     },
-    /// Measures what keyword spotting and decoding cost on the chip and writes it into README.md
+    /// Measures what keyword spotting and decoding cost on the chip and writes docs/results/cost.md
     Cost {
         /// Only says whether what is written is stale
         #[arg(long)]
         check: bool,
     },
-    /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes that into README.md
+    /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
     Systems {
         /// Only says whether what is written is stale, by some of them
         #[arg(long)]
@@ -86,7 +90,7 @@ fn main() -> ExitCode {
             Shown::Digits => decode::digits(wav.as_deref()),
             Shown::Llama => decode::llama(text.as_deref().unwrap_or(decode::PROMPT)),
         },
-        Command::Test => test::run(),
+        Command::Test { all } => test::run(all),
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
         Command::Systems { check } => systems::run(check),

@@ -1,11 +1,11 @@
-//! `cargo xtask systems`: the tables of attention systems in the README. `host-tests/examples/systems.rs` measures, in a
+//! `cargo xtask systems`: the tables of docs/results/systems.md. `host-tests/examples/systems.rs` measures, in a
 //! process of its own: the tasks do not link the converter.
 
-use crate::{TaskResult, readme, setup};
+use crate::{TaskResult, results, setup};
 use attn_lab::workspace;
 use std::process::{Command, Stdio};
 
-/// Name of the tables' place in the README.
+/// Name of the page, and of the tables' place in it.
 const PLACE: &str = "systems";
 /// Systems that stand for all when the tables are checked: measuring every one takes minutes.
 const CHECKED: [&str; 7] = [
@@ -21,13 +21,13 @@ const CHECKED: [&str; 7] = [
 /// Measures and writes, or checks rows of what is written.
 pub fn run(check: bool) -> TaskResult {
     setup::run()?;
-    let text = std::fs::read_to_string(readme::path())?;
+    let page = results::page(PLACE);
     if check {
-        let rows = measured(&CHECKED)?;
-        return readme::check_rows(&text, PLACE, &rows, "systems");
+        return results::check_rows(&page, PLACE, &measured(&CHECKED)?, "systems");
     }
-    let text = readme::with_table(&text, PLACE, &measured(&[])?)?;
-    readme::update(&text, false, "systems")
+    let text = std::fs::read_to_string(&page)?;
+    let text = results::with_table(&text, PLACE, &measured(&[])?)?;
+    results::update(&page, &text, false, "systems")
 }
 
 /// The tables of these systems; of all, if none is named.

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: every check and every test, one after the other; counts them at the end.
+//! `cargo xtask test`: checks and tests, one after the other; counts them at the end. With `--all` also those that take long.
 
-use crate::{TaskResult, cost, demo, setup, systems};
+use crate::{TaskResult, cost, demo, digests, setup, systems};
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::emulator::Core;
 use attn_lab::images::IMAGES;
@@ -38,10 +38,20 @@ impl Tally {
         });
     }
 
-    /// Runs `cargo test`, shows what it prints and adds up its results.
-    fn tests(&mut self) {
+    /// Runs `cargo test`, shows what it prints and adds up its results. Tests that take long are marked as ignored.
+    fn tests(&mut self, all: bool) {
         println!("\n== tests");
-        let arguments = ["test", "--workspace", "--no-fail-fast"];
+        let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+        if all {
+            arguments.extend(["--", "--include-ignored"]);
+            if !workspace::speech().join("manifest.csv").exists() {
+                println!(
+                    "no recordings in {}: not tested on them",
+                    workspace::speech().display()
+                );
+                arguments.extend(["--skip", "real_recordings"]);
+            }
+        }
         let child = cargo(&arguments, &[]).stdout(Stdio::piped()).spawn();
         let Ok(mut child) = child else {
             return self.failed.push("cargo test does not start".into());
@@ -90,8 +100,8 @@ fn results(line: &str) -> Option<(usize, usize)> {
 
 const DENY: [&str; 3] = ["--", "-D", "warnings"];
 
-/// Runs everything; the last line that it prints is `N passed, N failed`.
-pub fn run() -> TaskResult {
+/// Runs the checks and tests, with `all` those that take long, too; the last line that it prints is `N passed, N failed`.
+pub fn run(all: bool) -> TaskResult {
     let mut tally = Tally::default();
     tally.check("set-up", || Ok(setup::run()?));
     tally.cargo("format", &["fmt", "--all", "--check"], &[]);
@@ -105,6 +115,18 @@ pub fn run() -> TaskResult {
         "--document-private-items",
     ];
     tally.cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")]);
+    let bare = [
+        "clippy",
+        "--quiet",
+        "-p",
+        "attn-runtime",
+        "--no-default-features",
+    ];
+    tally.cargo(
+        "runtime without features",
+        &[&bare[..], &DENY].concat(),
+        &[],
+    );
     for target in setup::TARGETS {
         let build = [
             "build",
@@ -126,9 +148,12 @@ pub fn run() -> TaskResult {
     if let Some(model) = model {
         clippy_boards(&mut tally, &model);
     }
-    tally.tests();
-    tally.check("cost table in README.md", || cost::run(true));
-    tally.check("tables of systems in README.md", || systems::run(true));
+    tally.tests(all);
+    tally.check("docs/results/cost.md", || cost::run(true));
+    if all {
+        tally.check("docs/results/systems.md", || systems::run(true));
+        tally.check("digests", || digests::run(false));
+    }
     for failure in &tally.failed {
         println!("failed: {failure}");
     }

@@ -77,6 +77,8 @@ fn reason(error: DecodeError) -> &'static str {
 }
 
 /// Decodes what the command line names with the embedded model, then ends the program.
+// A call that does not return counts as cold: outside of `main`, nothing would be inlined here, and the application be copied.
+#[inline(always)]
 pub fn run() -> ! {
     let Ok(args) = host::command_line() else {
         fail("no command line");

@@ -10,6 +10,7 @@ use crate::stack;
 use attn_app::keyword::embedded;
 use attn_runtime::audio::FRAME_LEN;
 use attn_runtime::kws::Event;
+use semihosting::fs::File;
 use semihosting::process;
 use zerocopy::IntoBytes;
 
@@ -19,11 +20,17 @@ fn report(event: &Event<'_>) {
     host::print(&["event", time.text(), event.label, percent.text()]);
 }
 
+/// The recording that the command line names; the memory of the command line is free again then.
+fn recording() -> Option<(File, usize)> {
+    let args = host::command_line().ok()?;
+    open_recording((&args).into_iter().next()?.ok()?)
+}
+
 /// Plays the recording that the command line names to the embedded model, then ends the program.
+// A call that does not return counts as cold: outside of `main`, nothing would be inlined here, and the application be copied.
+#[inline(always)]
 pub fn run(led: Led) -> ! {
-    let args = host::command_line().ok();
-    let path = args.as_ref().and_then(|args| args.into_iter().next()?.ok());
-    let Some((mut file, mut left)) = path.and_then(open_recording) else {
+    let Some((mut file, mut left)) = recording() else {
         fail("the command line must name a WAV file that can be read");
     };
     let Ok(mut app) = embedded::start(led) else {

@@ -1,4 +1,4 @@
-//! Generated tables in README.md: each has a place between two marks, is written there, and checked for staleness.
+//! Generated tables in docs/results: each is written between two marks of its page, and checked for staleness.
 
 use crate::TaskResult;
 use attn_lab::workspace;
@@ -9,18 +9,21 @@ const RESTS: [&str; 2] = ["| framing", "| · ranking"];
 /// Numbers may differ by this much between machines: paths of source files end up in images.
 const TOLERANCE: f64 = 0.02;
 
-/// Where it is.
-pub fn path() -> PathBuf {
-    workspace::root().join("README.md")
+/// The page of this name.
+pub fn page(name: &str) -> PathBuf {
+    workspace::root()
+        .join("docs/results")
+        .join(name)
+        .with_extension("md")
 }
 
-/// `text` with `table` in the place of this name.
+/// `text` with `table` between the marks of this name.
 pub fn with_table(text: &str, name: &str, table: &str) -> Result<String, String> {
     let (before, _, after) = place(text, name)?;
     Ok(format!("{before}\n{table}{after}"))
 }
 
-/// What stands before, in and behind the place of this name; the marks belong to the first and last.
+/// The text before, between and behind the marks of this name; the marks belong to the first and last.
 fn place<'t>(text: &'t str, name: &str) -> Result<(&'t str, &'t str, &'t str), String> {
     let [begin, end] = ["begin", "end"].map(|edge| format!("<!-- {name}:{edge} -->"));
     let found = text.find(&begin).and_then(|at| {
@@ -28,35 +31,35 @@ fn place<'t>(text: &'t str, name: &str) -> Result<(&'t str, &'t str, &'t str), S
         let to = from + text[from..].find(&end)?;
         Some((&text[..from], &text[from..to], &text[to..]))
     });
-    found.ok_or_else(|| format!("README.md has no place for the table: {begin}, {end}"))
+    found.ok_or_else(|| format!("the page has no place for the table: {begin}, {end}"))
 }
 
-/// Writes `text`, or checks that what is written is the same. `task` makes it.
-pub fn update(text: &str, check: bool, task: &str) -> TaskResult {
-    let path = path();
-    let written = std::fs::read_to_string(&path).unwrap_or_default();
+/// Writes `text` to the page at `path`, or checks that the page says the same. `task` makes it.
+pub fn update(path: &Path, text: &str, check: bool, task: &str) -> TaskResult {
+    let written = std::fs::read_to_string(path).unwrap_or_default();
     if check {
         return if same(&written, text) {
             Ok(())
         } else {
-            Err(stale(&path, task).into())
+            Err(stale(path, task).into())
         };
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let part = tempfile::NamedTempFile::new_in(folder)?;
     std::fs::write(part.path(), text)?;
-    part.persist(&path)?;
+    part.persist(path)?;
     println!("wrote {}", path.display());
     Ok(())
 }
 
-/// Checks that every row of `rows` stands in the place of this name.
-pub fn check_rows(text: &str, name: &str, rows: &str, task: &str) -> TaskResult {
-    let (_, written, _) = place(text, name)?;
+/// Checks that the page at `path` has every row of `rows` between the marks of this name.
+pub fn check_rows(path: &Path, name: &str, rows: &str, task: &str) -> TaskResult {
+    let text = std::fs::read_to_string(path)?;
+    let (_, written, _) = place(&text, name)?;
     match missing(written, rows) {
         None => Ok(()),
-        Some(row) => Err(format!("{}; measured now:\n{row}", stale(&path(), task)).into()),
+        Some(row) => Err(format!("{}; measured now:\n{row}", stale(path, task)).into()),
     }
 }
 
