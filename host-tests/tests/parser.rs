@@ -265,17 +265,6 @@ fn no_replaced_numbers_in_a_converted_file_do_harm() {
 }
 
 #[test]
-fn a_file_of_version_1_must_be_converted_again() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/version1.attn");
-    let error = parse_error(&std::fs::read(path).unwrap());
-    assert_eq!(error, ModelError::UnsupportedVersion { found: 1 });
-    assert!(
-        error.to_string().contains("convert the model again"),
-        "{error}"
-    );
-}
-
-#[test]
 fn each_broken_rule_has_its_error() {
     let broken = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut file = tiny_model();
