@@ -58,6 +58,8 @@ pub fn emit(program: &Program, plan: &Plan, metadata: &Metadata) -> Result<Vec<u
             op_count: entry.ops.len() as u32,
             inputs: ids::<MAX_ENTRY_IO>(&entry.inputs),
             outputs: ids::<MAX_ENTRY_IO>(&entry.outputs),
+            input_names: sections.names(&entry.input_names),
+            output_names: sections.names(&entry.output_names),
         })
         .collect();
     let mut meta = sections.metadata(metadata);
@@ -139,6 +141,10 @@ impl Sections {
         at
     }
 
+    fn names(&mut self, names: &[String]) -> [u32; MAX_ENTRY_IO] {
+        core::array::from_fn(|slot| names.get(slot).map_or(0, |name| self.name(name)))
+    }
+
     fn params(&mut self, bytes: &[u8]) -> (u32, u32) {
         let at = self.params.len();
         self.params.extend_from_slice(bytes);
@@ -187,7 +193,7 @@ impl Sections {
             inputs: ids(&op.inputs),
             outputs: ids(&op.outputs),
             scratch: op.scratch.map_or(NO_TENSOR, |id| id as u16),
-            flags: 0,
+            encoding: op.encoding as u16,
             name: self.name(&op.name),
             params,
             params_len,

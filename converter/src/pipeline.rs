@@ -338,7 +338,7 @@ fn lower(
             let mut graphs = bundle.graphs.clone();
             // What passes from one model to another is no result for the caller.
             for &(part, value) in links.iter().flat_map(|link| &link.from) {
-                graphs[part].outputs.retain(|&output| output != value);
+                graphs[part].drop_output(value);
             }
             let keeps_past = options.keep_past && bundle.stream.is_some();
             let part = |part: usize| Part {

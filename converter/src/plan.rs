@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::program::{Entry, Operator};
     use crate::quantize::Quant;
-    use attn_runtime::format::OpKind;
+    use attn_runtime::format::{Encoding, OpKind};
 
     /// A chain of operators over tensors of the given sizes.
     fn chain(sizes: &[usize]) -> Program {
@@ -167,6 +167,7 @@ mod tests {
             program.ops.push(Operator {
                 name: "op".into(),
                 kind: OpKind::Linear,
+                encoding: Encoding::Int8,
                 inputs: vec![pair[0]],
                 outputs: vec![pair[1]],
                 scratch: None,
@@ -178,6 +179,8 @@ mod tests {
             ops: 0..program.ops.len(),
             inputs: vec![ids[0]],
             outputs: vec![*ids.last().unwrap()],
+            input_names: vec![],
+            output_names: vec![],
         };
         program.entries.push(entry);
         program

@@ -3,7 +3,7 @@
 //! [`crate::lower`] writes it, [`crate::plan`] finds places in the arena, [`crate::emit`] makes the bytes.
 
 use crate::quantize::Quant;
-use attn_runtime::format::{DType, OpKind, RowRule};
+use attn_runtime::format::{DType, Encoding, OpKind, RowRule};
 use zerocopy::{Immutable, IntoBytes};
 
 /// Number of a tensor in [`Program::tensors`].
@@ -56,6 +56,8 @@ pub struct Operator {
     pub name: String,
     /// What it computes.
     pub kind: OpKind,
+    /// How its weights and activations are encoded.
+    pub encoding: Encoding,
     /// Tensors read.
     pub inputs: Vec<TensorId>,
     /// Tensors written.
@@ -77,6 +79,10 @@ pub struct Entry {
     pub inputs: Vec<TensorId>,
     /// Tensors that the caller reads.
     pub outputs: Vec<TensorId>,
+    /// Names of the inputs in the original model.
+    pub input_names: Vec<String>,
+    /// Names of the outputs in the original model; the tensor's name where there is none.
+    pub output_names: Vec<String>,
 }
 
 /// The whole program.

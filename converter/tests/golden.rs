@@ -45,6 +45,7 @@ fn tiny() -> Graph {
         ],
         inputs: vec![ValueId(0)],
         outputs: vec![ValueId(2)],
+        output_names: vec!["result".into()],
         tokens: Default::default(),
         varying: Default::default(),
     }

@@ -51,7 +51,7 @@ fn converted(onnx: &str, calibration: &Path, form: Form) -> Conversion {
     convert(
         Source::Model {
             onnx: &fixture(onnx),
-            calibration: calibration,
+            calibration,
         },
         &options(form),
         &silent,

@@ -34,7 +34,7 @@ fn converted(
     };
     convert(
         Source::Model {
-            onnx: onnx,
+            onnx,
             calibration: calibration.as_ref(),
         },
         &options,

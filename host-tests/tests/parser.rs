@@ -3,6 +3,8 @@
 
 #[path = "parser/decode.rs"]
 mod decode;
+#[path = "parser/growth.rs"]
+mod growth;
 #[path = "parser/half.rs"]
 mod half;
 #[path = "parser/padding.rs"]
@@ -280,8 +282,8 @@ fn each_broken_rule_has_its_error() {
     assert_eq!(parse_error(&file[..79]), ModelError::TooShort { len: 79 });
     assert_eq!(broken(&|file| file[0] = b'a'), ModelError::BadMagic);
     assert_eq!(
-        broken(&|file| file[4] = 2),
-        ModelError::UnsupportedVersion { found: 2 }
+        broken(&|file| file[4] = 3),
+        ModelError::UnsupportedVersion { found: 3 }
     );
     assert_eq!(
         broken(&|file| file[6] = 1),
@@ -295,7 +297,7 @@ fn each_broken_rule_has_its_error() {
         }
     );
     assert_eq!(
-        broken(&put(tensors + 32, 0x10000)),
+        broken(&put(tensors + 40, 0x10000)),
         ModelError::BadString { offset: 0x10000 }
     );
     assert_eq!(
@@ -307,15 +309,15 @@ fn each_broken_rule_has_its_error() {
         bad_tensor(TensorError::BadShape)
     );
     assert_eq!(
-        broken(&put(tensors + 20, 2)),
+        broken(&put(tensors + 28, 2)),
         bad_tensor(TensorError::OutOfArena)
     );
     assert_eq!(
-        broken(&put(tensors + 24, f32::NAN.to_bits())),
+        broken(&put(tensors + 32, f32::NAN.to_bits())),
         bad_tensor(TensorError::BadQuantization)
     );
     assert_eq!(
-        broken(&put(tensors + 28, 200)),
+        broken(&put(tensors + 36, 200)),
         bad_tensor(TensorError::BadQuantization)
     );
     assert_eq!(
@@ -330,7 +332,18 @@ fn each_broken_rule_has_its_error() {
         broken(&|file| file[ops + 2] = 200),
         bad_op(0, OpError::MissingTensor)
     );
-    assert_eq!(broken(&put(ops + 28, 4)), bad_op(0, OpError::BadParams));
+    assert_eq!(
+        broken(&|file| file[ops + 18] = 9),
+        bad_op(0, OpError::UnknownEncoding)
+    );
+    assert_eq!(
+        broken(&|file| file[ops + 18] = 1),
+        bad_op(0, OpError::WrongEncoding)
+    );
+    assert_eq!(
+        broken(&put(ops + 24, u32::MAX - 3)),
+        bad_op(0, OpError::BadParams)
+    );
     assert_eq!(
         broken(&put(entries + 8, 0)),
         ModelError::BadEntry { entry: 0 }
@@ -340,7 +353,7 @@ fn each_broken_rule_has_its_error() {
         ModelError::BadEntry { entry: 0 }
     );
     assert_eq!(
-        broken(&put(entries + 44 + 4, 0)),
+        broken(&put(entries + 108 + 4, 0)),
         ModelError::BadEntry { entry: 1 }
     );
     assert_eq!(

@@ -101,7 +101,7 @@ impl Decoded {
     }
 }
 
-/// Has the application in `image` (built from [`Image::decode`]) decode `input`, counting instructions.
+/// Has the application in `image` (built from [`crate::images::Image::decode`]) decode `input`, counting instructions.
 ///
 /// # Errors
 /// [`LabError`]; [`LabError::Emulator`] with the application's words when it refuses the input.

@@ -55,8 +55,10 @@ impl Inspect {
         print!("{}", decoding(model));
         for entry in model.entries() {
             println!("\nentry point {}", model.name(entry.name));
-            println!("takes {}", named(model, entry.inputs()));
-            println!("gives {}", named(model, entry.outputs()));
+            let inputs = entry.inputs().zip(model.input_names(entry));
+            let outputs = entry.outputs().zip(model.output_names(entry));
+            println!("takes {}", named(model, inputs));
+            println!("gives {}", named(model, outputs));
             println!("{}", operators(model, &model.ops()[entry.ops()]));
         }
         if self.tensors {
@@ -70,7 +72,8 @@ impl Inspect {
 fn decoding(model: Model) -> String {
     let mut text = String::new();
     if model.state_len() > 0 {
-        text += &format!("state: {}\n", named(model, states(model)));
+        let states = states(model).filter_map(|id| Some((id, model.name(model.tensor(id)?.name))));
+        text += &format!("state: {}\n", named(model, states));
     }
     let Some(decode) = model.decode() else {
         return text;
@@ -137,17 +140,16 @@ fn states(model: Model) -> impl Iterator<Item = usize> {
 }
 
 /// Tensors with their names.
-fn named(model: Model, ids: impl Iterator<Item = usize>) -> String {
-    let one = |id: usize| {
+fn named<'n>(model: Model, tensors: impl Iterator<Item = (usize, &'n str)>) -> String {
+    let one = |(id, name): (usize, &str)| {
         let tensor = model.tensor(id)?;
         Some(format!(
-            "{} {} {:?}",
-            model.name(tensor.name),
+            "{name} {} {:?}",
             tensor.dtype().name(),
             tensor.shape()
         ))
     };
-    let all: Vec<String> = ids.filter_map(one).collect();
+    let all: Vec<String> = tensors.filter_map(one).collect();
     match all.is_empty() {
         true => "nothing".into(),
         false => all.join(", "),
@@ -241,6 +243,8 @@ fn to_json(model: Model, len: usize) -> Value {
             json!({
                 "name": model.name(entry.name), "operators": ops(&model.ops()[entry.ops()]),
                 "inputs": entry.inputs().collect::<Vec<_>>(), "outputs": entry.outputs().collect::<Vec<_>>(),
+                "input_names": model.input_names(entry).collect::<Vec<_>>(),
+                "output_names": model.output_names(entry).collect::<Vec<_>>(),
             })
         })
         .collect();

@@ -104,7 +104,6 @@ fn named(
     samples: usize,
     frames: usize,
 ) -> Outputs {
-    let ids = model.entries()[entry].outputs();
     let arrays = rows.into_iter().map(|row| {
         let width = row.len() / (samples * frames).max(1);
         let flat = Array2::from_shape_vec((samples * frames, width), row)
@@ -112,8 +111,6 @@ fn named(
         flat.into_shape_with_order((samples, frames, width))
             .expect("as many elements")
     });
-    let names = ids
-        .filter_map(|id| model.tensor(id))
-        .map(|t| model.name(t.name).to_owned());
-    names.zip(arrays).collect()
+    let names = model.output_names(&model.entries()[entry]);
+    names.map(str::to_owned).zip(arrays).collect()
 }

@@ -87,6 +87,11 @@ fn a_mean_over_pixels_is_one_whatever_the_order_of_its_axes() {
 }
 
 #[test]
+fn a_dilated_convolution_is_what_onnxruntime_makes_of_it() {
+    holds("k04_dilated_conv1d");
+}
+
+#[test]
 fn a_symbolic_batch_axis_is_taken_as_one_and_said() {
     holds("k05_dynamic_batch");
     let folder = Folder::new();
@@ -128,6 +133,30 @@ fn every_input_may_have_a_symbolic_batch_axis_of_its_own_name() {
         });
         assert!(a == b, "{exporter}: a symbolic batch axis changes the file");
     }
+}
+
+#[test]
+fn an_output_that_is_rearranged_keeps_its_name() {
+    let folder = Folder::new();
+    let [onnx, data] = ["k22_output_name_lost.onnx", "k22_output_name_lost.npz"].map(case);
+    let [file, outputs] = ["out.attn", "out.npz"].map(|name| folder.path(name));
+    for arguments in [
+        &["convert", &onnx, "--calibrate", &data, "-o", &file][..],
+        &["run", &file, &data, "-o", &outputs],
+    ] {
+        let result = attn(arguments);
+        assert!(
+            result.status.success(),
+            "{}",
+            String::from_utf8_lossy(&result.stderr)
+        );
+    }
+    let reference = Reference::load(onnx.as_ref()).unwrap();
+    let name = &reference.graph().output[0].name;
+    let y: ArrayD<f32> = read_array::<f32, IxDyn>(outputs.as_ref(), name).unwrap();
+    assert!(!y.is_empty());
+    let shown = String::from_utf8(attn(&["inspect", &file]).stdout).unwrap();
+    assert!(shown.contains(&format!("gives {name} ")), "{shown}");
 }
 
 #[test]

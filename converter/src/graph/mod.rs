@@ -34,6 +34,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// What the caller reads.
     pub outputs: Vec<ValueId>,
+    /// Names of the outputs in the ONNX model, in the same order.
+    pub output_names: Vec<String>,
     /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities, and rows of them.
     pub tokens: BTreeSet<ValueId>,
     /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.
@@ -51,6 +53,14 @@ impl Graph {
         }
         self.nodes
             .retain(|node| node.outputs().any(|output| needed.contains(&output)));
+    }
+
+    /// Takes a value from the outputs.
+    pub fn drop_output(&mut self, value: ValueId) {
+        let kept = |(id, _): &(ValueId, String)| *id != value;
+        let names = std::mem::take(&mut self.output_names);
+        let outputs = std::mem::take(&mut self.outputs).into_iter().zip(names);
+        (self.outputs, self.output_names) = outputs.filter(kept).unzip();
     }
 
     /// Adds the node for the rows of `value` that the sequence has, and gives its result.

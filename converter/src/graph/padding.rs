@@ -311,6 +311,7 @@ mod tests {
             window: Window1d {
                 kernel: 3,
                 stride: 1,
+                dilation: 1,
                 padding: (1, 1),
             },
             clamp: Clamp::NONE,

@@ -164,11 +164,7 @@ fn check_queries(inputs: &[Rows], causal: bool, masked: bool) -> Result<Rows, St
 }
 
 fn check_window(rows: Rows, window: Window1d) -> Result<Rows, String> {
-    let Window1d {
-        kernel,
-        stride,
-        padding: (before, behind),
-    } = window;
+    let (stride, reach, (before, behind)) = (window.stride, window.reach(), window.padding);
     if rows == Rows::Newest {
         return Err("its input must have one row for each frame".into());
     }
@@ -177,10 +173,10 @@ fn check_window(rows: Rows, window: Window1d) -> Result<Rows, String> {
             "stride {stride}: a streamed convolution needs stride 1"
         ));
     }
-    if (before, behind) != (kernel - 1, 0) {
+    if (before, behind) != (reach - 1, 0) {
         return Err(format!(
-            "{before} and {behind} rows of padding: a streamed convolution must be causal, with kernel - 1 = {} rows before and none behind",
-            kernel - 1
+            "{before} and {behind} rows of padding: a streamed convolution must be causal, with {} rows before (all under the kernel but one) and none behind",
+            reach - 1
         ));
     }
     Ok(rows)

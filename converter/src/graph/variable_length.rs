@@ -76,15 +76,11 @@ fn after(
     }
 }
 
-/// `(rows + before + after - kernel) / stride + 1`, of rows that are themselves `(length + add) / divisor`.
+/// `(rows + before + after - reach) / stride + 1`, of rows that are themselves `(length + add) / divisor`.
 fn convolved(rows: Option<RowRule>, window: Window1d) -> Result<Option<RowRule>, String> {
     let Some(rows) = rows else { return Ok(None) };
-    let Window1d {
-        kernel,
-        stride,
-        padding,
-    } = window;
-    let more = (padding.0 + padding.1 + stride) as i64 - kernel as i64;
+    let (stride, padding) = (window.stride, window.padding);
+    let more = (padding.0 + padding.1 + stride) as i64 - window.reach() as i64;
     let add = i64::from(rows.add) + more * i64::from(rows.divisor);
     let divisor = u64::from(rows.divisor) * stride as u64;
     match (i32::try_from(add), u32::try_from(divisor)) {
@@ -102,6 +98,7 @@ mod tests {
         let window = |kernel, padding| Window1d {
             kernel,
             stride: 2,
+            dilation: 1,
             padding,
         };
         let once = convolved(Some(ALL), window(3, (1, 1))).unwrap();

@@ -140,12 +140,22 @@ impl Importer<'_> {
         [2, 3].map(|axis| shape.get(axis).copied().unwrap_or(1))
     }
 
+    /// Pooling and transposed convolutions are not dilated.
+    fn check_dense(&self, node: &OnnxNode) -> Result<(), ConvertError> {
+        let dilations = node.ints("dilations").unwrap_or(&[]);
+        match dilations.iter().any(|&n| n != 1) {
+            true => Err(node.form("dilation; use a larger kernel or a stride")),
+            false => Ok(()),
+        }
+    }
+
     fn check_window(&self, node: &OnnxNode) -> Result<(), ConvertError> {
-        if node
-            .ints("dilations")
-            .is_some_and(|list| list.iter().any(|&n| n != 1))
-        {
-            return Err(node.form("dilation; use a larger kernel or a stride"));
+        let positive = |name| {
+            node.ints(name)
+                .is_none_or(|list| list.iter().all(|&n| n > 0))
+        };
+        if !positive("dilations") || !positive("strides") {
+            return Err(node.form("dilations and strides must be 1 or more"));
         }
         if node.string("auto_pad").is_some_and(|mode| mode != "NOTSET") {
             return Err(node.form("automatic padding; export with explicit pads"));
@@ -177,6 +187,7 @@ impl Importer<'_> {
         Ok(Window {
             kernel,
             stride: pair(node.ints("strides").unwrap_or(&[]), 1),
+            dilation: pair(node.ints("dilations").unwrap_or(&[]), 1),
             pad_before: sum(image.before, pair(before, 0)),
             pad_after: sum(image.after, pair(after, 0)),
         })
@@ -245,6 +256,7 @@ impl Importer<'_> {
             return Err(node.form("a transposed convolution in groups; use 1 group"));
         }
         self.check_window(node)?;
+        self.check_dense(node)?;
         let out = shape[1];
         let bias = self.bias(node, out)?;
         let x = self.view(node, 0)?;
@@ -288,6 +300,7 @@ impl Importer<'_> {
             self.image_operand(node, &x)?
         };
         let kernel = pair(node.ints("kernel_shape").unwrap_or(&[]), 1);
+        self.check_dense(node)?;
         let window = self.window(node, &image, kernel)?;
         let pads = || window.pad_before.iter().chain(&window.pad_after);
         let counts_padding = node.int("count_include_pad", 0) != 0;

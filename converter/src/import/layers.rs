@@ -21,14 +21,11 @@ impl Importer<'_> {
             .into_dimensionality::<Ix3>()
             .map_err(|_| node.unsupported())?;
         let (out, per_group, kernel) = weight.dim();
-        let list = |name| {
+        let list = |name: &str| {
             node.ints(name)
                 .and_then(|list| list.first().copied())
                 .unwrap_or(1)
         };
-        if list("dilations") != 1 {
-            return Err(node.form("dilated convolution; use a longer kernel or a stride"));
-        }
         if node.string("auto_pad").is_some_and(|mode| mode != "NOTSET") {
             return Err(node.form("automatic padding; export with explicit pads"));
         }
@@ -37,10 +34,14 @@ impl Importer<'_> {
         let pads = node.ints("pads").unwrap_or(&[0, 0]);
         padding.0 += pads.first().map_or(0, |&n| n.max(0) as usize);
         padding.1 += pads.get(1).map_or(0, |&n| n.max(0) as usize);
-        let stride = list("strides") as usize;
+        let positive = |name: &str| {
+            let size = usize::try_from(list(name)).ok().filter(|&size| size > 0);
+            size.ok_or_else(|| node.form(format!("{name} must be 1 or more")))
+        };
         let window = Window1d {
             kernel,
-            stride,
+            stride: positive("strides")?,
+            dilation: positive("dilations")?,
             padding,
         };
         let weight = weight * x.factor;

@@ -250,6 +250,7 @@ impl<'r> Importer<'r> {
 
     fn finish(mut self) -> Result<Graph, ConvertError> {
         for output in &self.reference.graph().output {
+            self.graph.output_names.push(output.name.clone());
             if let Some(Item::Weights(scores)) = self.items.get(&output.name)
                 && let Some(softmax) = &scores.weights
                 && let Some(&weights) = self.handed_out.get(softmax)

@@ -66,7 +66,7 @@ const ROWS: &[Row] = &[
     row(
         &["Conv"],
         "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
-        "over time or over an image; one group, or as many as channels; no dilation, no auto_pad",
+        "over time or over an image, dilated or not; one group, or as many as channels; no auto_pad",
         |i, n| i.conv(n),
     ),
     row(

@@ -9,7 +9,7 @@ use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::int::attention::MAX_SLOTS;
 use attn_runtime::kernels::int::dot::packed_len;
-use attn_runtime::ops::AttentionParams;
+use attn_runtime::ops::{AttentionGeometry, AttentionParams};
 
 /// With int16 keys a step of a score is made so large that its multiplier has at least this many bits, and is thereby exact
 /// to 2^-18.
@@ -67,20 +67,22 @@ impl Lowering<'_> {
         let (seen, mask) = match visible {
             Some(visible) => {
                 let words = mask_words(visible, shape.slots);
-                (AttentionParams::MASK, self.program.weights(&words))
+                (AttentionGeometry::MASK, self.program.weights(&words))
             }
             // The newest frame of a stream sees all there is.
-            None if causal && self.form == Form::Window => (AttentionParams::CAUSAL, 0),
-            None => (AttentionParams::ALL, 0),
+            None if causal && self.form == Form::Window => (AttentionGeometry::CAUSAL, 0),
+            None => (AttentionGeometry::ALL, 0),
         };
         let params = AttentionParams {
             score_multiplier: multiplier.round() as u32,
             value_zero_point: v.zero_point,
             score_shift,
-            seen,
-            mask,
-            rows_rule,
-            ..window_params(&shape)
+            window: AttentionGeometry {
+                seen,
+                mask,
+                rows_rule,
+                ..geometry(&shape)
+            },
         };
         let scratch_len = shape.scores_len() + shape.pairs_len() / 2;
         let scratch = self.program.scratch(&node.name, DType::I32, scratch_len);
@@ -199,7 +201,12 @@ impl Lowering<'_> {
             packed(self.quant(v)),
             place,
         );
-        let params = window_params(shape);
+        let params = AttentionParams {
+            score_multiplier: 0,
+            value_zero_point: 0,
+            score_shift: 0,
+            window: geometry(shape),
+        };
         if self.form == Form::Window {
             self.op(
                 &name("push"),
@@ -234,16 +241,14 @@ impl Lowering<'_> {
     }
 }
 
-fn window_params(shape: &Shape) -> AttentionParams {
-    AttentionParams {
+/// A window that every query sees whole.
+pub(super) fn geometry(shape: &Shape) -> AttentionGeometry {
+    AttentionGeometry {
         heads: shape.heads as u32,
         key_heads: shape.key_heads as u32,
         head_dim: shape.head_dim as u32,
         slots: shape.slots as u32,
-        score_multiplier: 0,
-        value_zero_point: 0,
-        score_shift: 0,
-        seen: AttentionParams::ALL,
+        seen: AttentionGeometry::ALL,
         mask: 0,
         rows_rule: 0,
     }

@@ -24,6 +24,7 @@ pub(super) fn window_params(window: &Window) -> Window2dParams {
         stride: numbers(window.stride),
         pad_before: numbers(window.pad_before),
         pad_after: numbers(window.pad_after),
+        gap: numbers(window.dilation.map(|n| n - 1)),
     }
 }
 
@@ -100,6 +101,7 @@ impl Parts {
         let window = Window {
             kernel: part,
             stride,
+            dilation: [1; 2],
             pad_before: crop,
             pad_after: [0; 2],
         };
@@ -112,6 +114,7 @@ impl Lowering<'_> {
         let window = Window2d {
             kernel,
             stride: [1; 2],
+            dilation: [1; 2],
             pad: [0; 2],
             pad_value: 0,
         };

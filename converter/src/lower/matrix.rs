@@ -9,7 +9,7 @@ use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::int::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams};
+use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams, Window1dParams};
 use ndarray::ArrayD;
 
 /// Rows `[out, …]` of a matrix, each flat.
@@ -96,13 +96,13 @@ impl Lowering<'_> {
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
-    pub(super) fn convolved(&mut self, node: &Node, kernel: usize) -> TensorId {
+    pub(super) fn convolved(&mut self, node: &Node, reach: usize) -> TensorId {
         let x = self.tensor(node.inputs[0]);
-        if self.form == Form::Window || kernel == 1 {
+        if self.form == Form::Window || reach == 1 {
             return x;
         }
         let name = format!("{}.history", self.graph.values[node.inputs[0].0].name);
-        let dims = [kernel, self.channels(node.inputs[0])];
+        let dims = [reach, self.channels(node.inputs[0])];
         let history = self
             .program
             .tensor(&name, &dims, self.quant(x), Place::State);
@@ -117,29 +117,30 @@ impl Lowering<'_> {
         history
     }
 
-    fn window(&self, matrix: LinearParams, window: Window1d) -> Conv1dParams {
-        let (before, after) = if self.form == Form::Window {
-            window.padding
-        } else {
-            (0, 0)
+    /// A kernel's way over rows; over the history of a stream without padding.
+    pub(super) fn window(&self, window: Window1d) -> Window1dParams {
+        let (before, after) = match self.form {
+            Form::Window => window.padding,
+            Form::Stream => (0, 0),
         };
-        Conv1dParams {
-            matrix,
+        Window1dParams {
             kernel: window.kernel as u32,
             stride: window.stride as u32,
             pad_before: before as u32,
             pad_after: after as u32,
+            gap: window.dilation as u32 - 1,
         }
     }
 
     pub(super) fn conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
-        let x = self.convolved(node, kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let weights = self.matrix(node, &rows(weight), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
-        let params = self.window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dParams { matrix, window };
         let scratch = self
             .program
             .scratch(&node.name, DType::I16, pairs_len(kernel * channels));
@@ -160,12 +161,13 @@ impl Lowering<'_> {
         op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let x = self.convolved(node, op.window.kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let by_channel = weight.clone().reversed_axes();
         let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
         let matrix = self.linear_params(node, &weights, &weights.transposed(), x, y, clamp)?;
-        let params = self.window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dParams { matrix, window };
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,

@@ -23,7 +23,7 @@ use crate::graph::stream;
 use crate::graph::{Graph, Node, Op, ValueId};
 use crate::program::{Entry, Operator, Place, Program, TensorId};
 use crate::quantize::{Quant, Scheme};
-use attn_runtime::format::{DType, MAX_ENTRY_IO, OpKind};
+use attn_runtime::format::{DType, Encoding, MAX_ENTRY_IO, OpKind};
 use std::collections::HashMap;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -133,6 +133,8 @@ impl Lowering<'_> {
     /// Makes the operators from `first` on an entry point which the caller gives `inputs`.
     fn entry(&mut self, name: &str, first: usize, inputs: &[ValueId]) -> Result<(), ConvertError> {
         let ids = |values: &[ValueId]| values.iter().map(|id| self.tensors[id]).collect::<Vec<_>>();
+        let named = |id: &ValueId| self.graph.values[id.0].name.clone();
+        let input_names = inputs.iter().map(named).collect();
         let (inputs, outputs) = (ids(inputs), ids(&self.graph.outputs));
         for (what, list) in [("inputs", &inputs), ("outputs", &outputs)] {
             if list.len() > MAX_ENTRY_IO {
@@ -148,6 +150,8 @@ impl Lowering<'_> {
             ops: first..self.program.ops.len(),
             inputs,
             outputs,
+            input_names,
+            output_names: self.graph.output_names.clone(),
         });
         Ok(())
     }
@@ -235,9 +239,15 @@ impl Lowering<'_> {
         params: &P,
     ) {
         let params = params.as_bytes().to_vec();
+        let mut touched = inputs.iter().chain(&outputs);
+        let encoding = match touched.any(|&id| self.program.tensors[id].quant.dtype == DType::F16) {
+            true => Encoding::Half,
+            false => Encoding::Int8,
+        };
         self.program.ops.push(Operator {
             name: name.into(),
             kind,
+            encoding,
             inputs,
             outputs,
             scratch,

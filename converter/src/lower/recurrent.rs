@@ -10,7 +10,9 @@ use crate::quantize::inputs::Side;
 use crate::quantize::weights::{Weights, padded, rescale};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::int::dot::pairs_len;
-use attn_runtime::ops::{CellScale, GruParams, LstmParams, RecurrentSide, Start};
+use attn_runtime::ops::{
+    CellScale, GruParams, LstmParams, RecurrentGeometry, RecurrentSide, Start,
+};
 use ndarray::ArrayD;
 
 /// Pre-activations and the cells of a run are Q16.
@@ -60,6 +62,14 @@ struct Parts {
     hidden: usize,
     input: RecurrentSide,
     recurrent: RecurrentSide,
+}
+
+/// How `layer` runs.
+pub(super) fn run(start: Start, layer: &Layer) -> RecurrentGeometry {
+    RecurrentGeometry {
+        start: start as u32,
+        reverse: layer.reverse.into(),
+    }
 }
 
 impl Lowering<'_> {
@@ -155,8 +165,7 @@ impl Lowering<'_> {
         let params = GruParams {
             input: parts.input,
             recurrent: parts.recurrent,
-            start: start as u32,
-            reverse: layer.reverse.into(),
+            run: run(start, layer),
         };
         let len = pairs_len(self.channels(node.inputs[0])) + pairs_len(parts.hidden);
         let scratch = self.program.scratch(&node.name, DType::I16, len);
@@ -195,8 +204,7 @@ impl Lowering<'_> {
         let params = LstmParams {
             input: parts.input,
             recurrent: parts.recurrent,
-            start: start as u32,
-            reverse: layer.reverse.into(),
+            run: run(start, layer),
             cell_in: cell_scale(node, held, Q16)?,
             cell_out: cell_scale(
                 node,

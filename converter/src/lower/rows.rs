@@ -8,7 +8,19 @@ use crate::quantize::Quant;
 use crate::quantize::weights::{turned, weighted};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::int::rotary::TURN_BITS;
-use attn_runtime::ops::{ConstantParams, RequantizeParams, RotaryParams, WeightedRowsParams};
+use attn_runtime::ops::{
+    ConstantParams, RequantizeParams, RotaryGeometry, RotaryParams, WeightedRowsParams,
+};
+
+/// The positions and pairs of `rotation`.
+pub(super) fn turns(rotation: &op::Rotary) -> RotaryGeometry {
+    RotaryGeometry {
+        positions: (rotation.table.len() / rotation.pairs) as u32,
+        head_dim: rotation.head_dim as u32,
+        pairs: rotation.pairs as u32,
+        interleaved: rotation.interleaved.into(),
+    }
+}
 
 impl Lowering<'_> {
     pub(super) fn constant(&mut self, node: &Node, values: &[f32]) -> Result<(), ConvertError> {
@@ -125,10 +137,7 @@ impl Lowering<'_> {
         let table: Vec<i16> = rotation.table.iter().flatten().map(q14).collect();
         let params = RotaryParams {
             table: self.program.weights(&table),
-            positions: (rotation.table.len() / rotation.pairs) as u32,
-            head_dim: rotation.head_dim as u32,
-            pairs: rotation.pairs as u32,
-            interleaved: rotation.interleaved.into(),
+            turns: turns(rotation),
             by: RequantizeParams {
                 multiplier,
                 left_shift,

@@ -6,7 +6,7 @@
 use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
 use crate::graph::facts::Weighted;
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, Node, ValueId, Window, Window1d};
 use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -29,18 +29,9 @@ enum Rows {
     /// As they are.
     Plain,
     /// Adjacent rows under a kernel.
-    Sequence {
-        kernel: usize,
-        stride: usize,
-        padding: (usize, usize),
-    },
+    Sequence(Window1d),
     /// Pixels under a kernel, every kernel row filled up as the runtime has it.
-    Image {
-        kernel: [usize; 2],
-        stride: [usize; 2],
-        before: [usize; 2],
-        after: [usize; 2],
-    },
+    Image(Window),
     /// Results of the row before, the first of them given or zero.
     Previous {
         reverse: bool,
@@ -57,17 +48,8 @@ impl Rows {
                 let first = node.inputs.get(1).copied();
                 return Some((node.output, Self::Previous { reverse, first }));
             }
-            (Weighted::Window(window), Side::Input) => Self::Sequence {
-                kernel: window.kernel,
-                stride: window.stride,
-                padding: window.padding,
-            },
-            (Weighted::Image(window), Side::Input) => Self::Image {
-                kernel: window.kernel,
-                stride: window.stride,
-                before: window.pad_before,
-                after: window.pad_after,
-            },
+            (Weighted::Window(window), Side::Input) => Self::Sequence(window),
+            (Weighted::Image(window), Side::Input) => Self::Image(window),
             (Weighted::None, _)
             | (Weighted::Rows | Weighted::Window(_) | Weighted::Image(_), Side::State) => {
                 return None;
@@ -80,8 +62,8 @@ impl Rows {
     fn len(self, channels: usize) -> usize {
         match self {
             Self::Plain | Self::Previous { .. } => channels,
-            Self::Sequence { kernel, .. } => kernel * channels,
-            Self::Image { kernel, .. } => kernel[0] * pairs_len(kernel[1] * channels),
+            Self::Sequence(window) => window.kernel * channels,
+            Self::Image(Window { kernel, .. }) => kernel[0] * pairs_len(kernel[1] * channels),
         }
     }
 
@@ -94,44 +76,52 @@ impl Rows {
             Self::Plain => {
                 (elements.chunks_exact(channels)).for_each(|row| taken.row(|slot| slot.extend(row)))
             }
-            Self::Sequence {
-                stride, padding, ..
-            } => {
+            Self::Sequence(window) => {
                 let zeros = |rows: usize| vec![0.0; rows * channels];
-                let padded = [zeros(padding.0), elements.clone(), zeros(padding.1)].concat();
-                let windows = padded.windows(k).step_by((stride * channels).max(1));
-                windows.for_each(|row| taken.row(|slot| slot.extend(row)));
-            }
-            Self::Image {
-                kernel,
-                stride,
-                before,
-                after,
-            } if dims.len() == 3 && elements.len() == dims.iter().product::<usize>() => {
-                let places = |axis: usize| {
-                    let size = dims[axis] + before[axis] + after[axis];
-                    (0..(size + 1).saturating_sub(kernel[axis])).step_by(stride[axis].max(1))
-                };
-                for top in places(0) {
-                    for left in places(1) {
-                        let pixels = |slot: &mut Vec<f32>| {
-                            for y in top..top + kernel[0] {
-                                let end = slot.len() + pairs_len(kernel[1] * channels);
-                                for x in left..left + kernel[1] {
-                                    let at = pixel(dims, before, y, x).map(|at| at * channels);
-                                    match at.and_then(|at| elements.get(at..at + channels)) {
-                                        Some(pixel) => slot.extend(pixel),
-                                        None => slot.resize(slot.len() + channels, 0.0),
-                                    }
-                                }
-                                slot.resize(end, 0.0);
-                            }
-                        };
-                        taken.row(pixels);
-                    }
+                let (before, after) = window.padding;
+                let padded = [zeros(before), elements.clone(), zeros(after)].concat();
+                let rows: Vec<&[f32]> = padded.chunks_exact(channels).collect();
+                for start in (0..(rows.len() + 1).saturating_sub(window.reach()))
+                    .step_by(window.stride.max(1))
+                {
+                    let under = |slot: &mut Vec<f32>| {
+                        window
+                            .offsets()
+                            .for_each(|offset| slot.extend(rows[start + offset]));
+                    };
+                    taken.row(under);
                 }
             }
-            Self::Image { .. } => {}
+            Self::Image(window)
+                if dims.len() == 3 && elements.len() == dims.iter().product::<usize>() =>
+            {
+                let (before, after, kernel) = (window.pad_before, window.pad_after, window.kernel);
+                let places = |axis: usize| {
+                    let size = dims[axis] + before[axis] + after[axis];
+                    (0..(size + 1).saturating_sub(window.reach()[axis]))
+                        .step_by(window.stride[axis].max(1))
+                };
+                for (top, left) in places(0).flat_map(|top| places(1).map(move |left| (top, left)))
+                {
+                    let pixels = |slot: &mut Vec<f32>| {
+                        for down in 0..kernel[0] {
+                            let end = slot.len() + pairs_len(kernel[1] * channels);
+                            for right in 0..kernel[1] {
+                                let [y, x] = window.offset([down, right]);
+                                let at = pixel(dims, before, top + y, left + x);
+                                let at = at.map(|at| at * channels);
+                                match at.and_then(|at| elements.get(at..at + channels)) {
+                                    Some(pixel) => slot.extend(pixel),
+                                    None => slot.resize(slot.len() + channels, 0.0),
+                                }
+                            }
+                            slot.resize(end, 0.0);
+                        }
+                    };
+                    taken.row(pixels);
+                }
+            }
+            Self::Image(_) => {}
             Self::Previous { reverse, first } => {
                 let first = first.and_then(|first| all[first.0].values.get(..channels));
                 let first = first.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec);
@@ -248,11 +238,12 @@ mod tests {
 
     #[test]
     fn a_sequence_gives_what_lies_under_the_kernel() {
-        let rows = Rows::Sequence {
+        let rows = Rows::Sequence(Window1d {
             kernel: 2,
             stride: 2,
+            dilation: 1,
             padding: (1, 0),
-        };
+        });
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let expected = [[0.0, 0.0, 1.0, 2.0], [3.0, 4.0, 5.0, 6.0]];
         assert_eq!(taken(rows, &[3, 2], &x), expected);
@@ -260,12 +251,13 @@ mod tests {
 
     #[test]
     fn an_image_gives_kernel_rows_filled_up_to_four() {
-        let rows = Rows::Image {
+        let rows = Rows::Image(Window {
             kernel: [2, 2],
             stride: [1, 2],
-            before: [0, 1],
-            after: [0, 0],
-        };
+            dilation: [1, 1],
+            pad_before: [0, 1],
+            pad_after: [0, 0],
+        });
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let expected = [
             [0.0, 1.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0],

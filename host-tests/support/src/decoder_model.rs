@@ -1,13 +1,15 @@
 //! A small encoder-decoder with random weights, written record by record: a recurrent layer reads symbols and leaves its
 //! state to another, which writes tokens.
 
-use crate::tiny_model::Builder;
+use crate::tiny_model::{Builder, run};
 use attn_runtime::format::{
     DType, DecodeMeta, LengthMeta, MetaKey, NONE, OpKind, RowRule, Storage,
 };
 use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::kernels::int::softmax::score_multiplier;
-use attn_runtime::ops::{EmbeddingParams, GruParams, LinearParams, RecurrentSide, TopKParams};
+use attn_runtime::ops::{
+    EmbeddingParams, GruParams, LinearParams, RecurrentSide, Start, TopKParams,
+};
 use zerocopy::IntoBytes;
 
 /// Input symbols: `a`, `b`, `ab`, `é`, `c` and the end of the input.
@@ -104,8 +106,7 @@ impl Random {
         GruParams {
             input: self.side(b),
             recurrent: self.side(b),
-            start: 0,
-            reverse: 0,
+            run: run(Start::Last, false),
         }
     }
 }

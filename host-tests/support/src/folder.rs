@@ -163,3 +163,25 @@ pub fn change_floats(graph: &mut pb::GraphProto, len: usize, change: impl FnOnce
     change(&mut floats);
     tensor.raw_data = floats.into_iter().flat_map(f32::to_le_bytes).collect();
 }
+
+/// Dilates all convolutions with a kernel, and pads so much more that results keep their size: over time in front, over images half of it
+/// on either side.
+pub fn dilate(graph: &mut pb::GraphProto, dilation: i64) {
+    for node in graph.node.iter_mut().filter(|node| node.op_type == "Conv") {
+        let ints = |name: &str| {
+            node.attribute
+                .iter()
+                .position(|attribute| attribute.name == name)
+        };
+        let [kernel, pads, dilations] =
+            ["kernel_shape", "pads", "dilations"].map(|name| ints(name).unwrap());
+        for axis in 0..node.attribute[kernel].ints.len() {
+            let more = (node.attribute[kernel].ints[axis] - 1) * (dilation - 1);
+            let axes = node.attribute[kernel].ints.len();
+            let behind = if axes == 1 { 0 } else { more / 2 };
+            node.attribute[pads].ints[axis] += more - behind;
+            node.attribute[pads].ints[axes + axis] += behind;
+            node.attribute[dilations].ints[axis] = if more > 0 { dilation } else { 1 };
+        }
+    }
+}

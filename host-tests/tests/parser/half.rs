@@ -4,18 +4,18 @@
 mod half_image;
 
 use super::{nasty, parse_and_run, section};
-use attn_runtime::format::{DType, OpKind, Storage};
+use attn_runtime::format::{DType, OpKind, Storage, TensorRecord};
 use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::half::gates::side_len;
 use attn_runtime::kernels::half::{LANES, packed_len};
 use attn_runtime::ops::{
-    AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionHalfParams,
-    ConstantParams, Conv1dHalfParams, EmbeddingHalfParams, GruHalfParams, LayerNormHalfParams,
-    LinearHalfParams, LutHalfParams, MulHalfParams, OpError, RecurrentHalfSide, RotaryHalfParams,
-    Start, TopKHalfParams,
+    AddConstantHalfParams, AddHalfParams, AdditiveAttentionHalfParams, AttentionGeometry,
+    AttentionHalfParams, ConstantParams, Conv1dHalfParams, EmbeddingHalfParams, GruHalfParams,
+    LayerNormHalfParams, LinearHalfParams, LutHalfParams, MulHalfParams, OpError,
+    RecurrentHalfSide, RotaryGeometry, RotaryHalfParams, Start, TopKHalfParams, Window1dParams,
 };
 use attn_runtime::{ModelError, TensorError};
-use attn_test_support::tiny_model::Builder;
+use attn_test_support::tiny_model::{Builder, geometry, run};
 use proptest::prelude::*;
 
 const C: usize = 4;
@@ -34,14 +34,8 @@ const F16: DType = DType::F16;
 
 fn attention(score_factor: f32, seen: u32) -> AttentionHalfParams {
     AttentionHalfParams {
-        heads: WINDOW.heads as u32,
-        key_heads: WINDOW.key_heads as u32,
-        head_dim: WINDOW.head_dim as u32,
-        slots: WINDOW.slots as u32,
         score_factor,
-        seen,
-        mask: 0,
-        rows_rule: 0,
+        window: geometry(&WINDOW, seen),
     }
 }
 
@@ -62,8 +56,7 @@ fn recurrent(b: &mut Builder, gates: usize, start: Start) -> GruHalfParams {
     GruHalfParams {
         input: side(),
         recurrent: side(),
-        start: start as u32,
-        reverse: u32::from(start == Start::Given),
+        run: run(start, start == Start::Given),
     }
 }
 
@@ -110,10 +103,13 @@ fn step(b: &mut Builder, [history, h, h2, c, keys, values, ring]: [u16; 7]) {
     b.op(OpKind::ShiftRows, &[x, history], &[], None, &[0u8; 0]);
     let mut conv = Conv1dHalfParams {
         matrix: layer(b, C, 3 * C),
-        kernel: 3,
-        stride: 1,
-        pad_before: 0,
-        pad_after: 0,
+        window: Window1dParams {
+            kernel: 3,
+            stride: 1,
+            pad_before: 0,
+            pad_after: 0,
+            gap: 0,
+        },
     };
     let wide = op(b, OpKind::Conv1d, &[history], row, 3 * C, &conv);
     conv.matrix = layer(b, C, 3 * C);
@@ -192,10 +188,12 @@ fn window(b: &mut Builder) {
     let given = recurrent(b, 4, Start::Given);
     let turn = RotaryHalfParams {
         table: b.weights(2 * 2 * ROWS),
-        positions: ROWS as u32,
-        head_dim: 2,
-        pairs: 1,
-        interleaved: 0,
+        turns: RotaryGeometry {
+            positions: ROWS as u32,
+            head_dim: 2,
+            pairs: 1,
+            interleaved: 0,
+        },
     };
     let turned = op(b, OpKind::Rotary, &[states], rows, 0, &turn);
     let data = ConstantParams {
@@ -271,16 +269,13 @@ fn decoder(b: &mut Builder) {
         head_dim: C,
         slots: ROWS,
     };
-    let one = AttentionHalfParams {
-        heads: 1,
-        key_heads: 1,
-        head_dim: C as u32,
-        mask: b.words(1, 5),
-        ..attention(0.3, 2)
-    };
+    let mut one = attention(0.3, AttentionGeometry::MASK);
+    (one.window.heads, one.window.key_heads) = (1, 1);
+    (one.window.head_dim, one.window.mask) = (C as u32, b.words(1, 5));
     let keys = halves(b, 1, LANES * shape.keys_len(packed_len));
     let values = halves(b, 1, LANES * shape.values_len(packed_len));
-    let push = AttentionHalfParams { seen: 0, ..one };
+    let mut push = one;
+    push.window.seen = AttentionGeometry::ALL;
     b.op(
         OpKind::PushKeyValue,
         &[memory, memory],
@@ -357,7 +352,7 @@ fn rules_of_half_precision_have_their_errors() {
         parse_and_run(file).unwrap_err()
     };
     let bad = |op, reason| ModelError::BadOp { op, reason };
-    let scale = tensors + 24;
+    let scale = tensors + core::mem::offset_of!(TensorRecord, scale);
     assert_eq!(
         broken(scale, &0.5f32.to_le_bytes()),
         ModelError::BadTensor {

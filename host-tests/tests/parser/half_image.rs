@@ -13,6 +13,7 @@ const SAME: Window2dParams = Window2dParams {
     stride: [1, 1],
     pad_before: [1, 0],
     pad_after: [1, 1],
+    gap: [0, 0],
 };
 /// From 4 x 5 to 2 x 3.
 const HALVED: Window2dParams = Window2dParams {
@@ -20,13 +21,14 @@ const HALVED: Window2dParams = Window2dParams {
     stride: [2, 2],
     pad_before: [0, 0],
     pad_after: [0, 1],
+    gap: [0, 0],
 };
 
 /// An image behind the last tensor.
 fn image(b: &mut Builder, [h, w, c]: [usize; 3]) -> u16 {
     let id = halves(b, h * w, c);
     let record = &mut b.tensors[id as usize];
-    (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1]);
+    (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1, 1, 1]);
     id
 }
 
@@ -88,6 +90,7 @@ pub fn images(b: &mut Builder) {
         stride: [2, 2],
         pad_before: [1, 0],
         pad_after: [0, 0],
+        gap: [0, 0],
     };
     let upsampled = image(b, [4, 5, C]);
     let (params, wide) = (convolution(b, part, bytes(2), 4), scratch(b, 2 * C));

@@ -67,6 +67,6 @@ fn what_cannot_be_cleared_is_refused() {
     refused(&i16_in_place_of_i8, OpError::WrongType);
     let in_place = |b: &mut Builder| b.tensors[1].offset = b.tensors[0].offset;
     refused(&in_place, OpError::Overlap);
-    refused(&|b| b.ops[0].params_len = 4, OpError::BadParams);
+    refused(&|b| b.ops[0].params_len = u32::MAX, OpError::BadParams);
     refused(&|b| b.ops[0].inputs[1] = 0, OpError::MissingTensor);
 }

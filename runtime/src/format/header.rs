@@ -10,7 +10,7 @@ compile_error!(
 /// First four bytes of every file.
 pub const MAGIC: [u8; 4] = *b"ATTN";
 /// Version of the layout in this module.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Length of [`Header`] in bytes.
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// Alignment in bytes of a file in memory, of its sections and of its arena.

@@ -1,4 +1,4 @@
-//! The `.attn` file, version 1: every record, byte for byte (see `docs/format.md`).
+//! The `.attn` file, version 2: every record, byte for byte (see `docs/format.md`).
 //!
 //! The records are plain little-endian structs read in place from flash; the converter writes these same
 //! types. Here are layouts and bounds-checked access to single records. [`crate::Model::parse`] checks whole files, and
@@ -15,7 +15,7 @@ pub(crate) use decode::beam_memory;
 pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE, beam_len};
 pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
 pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
-pub use op::{EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpRecord};
+pub use op::{Encoding, EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpRecord};
 pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};
 
 /// Most operators in a file. Parsing follows the bytes of the arena through the operators of each entry point, in

@@ -11,6 +11,28 @@ pub const MAX_OP_OUTPUTS: usize = 2;
 /// Most inputs, and most outputs, of one entry point.
 pub const MAX_ENTRY_IO: usize = 8;
 
+/// How an operator's weights and activations are encoded, and with that which parameters it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u16)]
+pub enum Encoding {
+    /// int8 weights, int8 and int16 activations.
+    Int8 = 0,
+    /// IEEE halves, computed in f32.
+    Half = 1,
+}
+
+impl Encoding {
+    /// The encoding with this number in the file.
+    pub const fn from_code(code: u16) -> Option<Self> {
+        match code {
+            0 => Some(Self::Int8),
+            1 => Some(Self::Half),
+            _ => None,
+        }
+    }
+}
+
 /// One operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -23,8 +45,8 @@ pub struct OpRecord {
     pub outputs: [u16; MAX_OP_OUTPUTS],
     /// Scratch tensor, or [`NO_TENSOR`].
     pub scratch: u16,
-    /// Reserved; 0.
-    pub flags: u16,
+    /// [`Encoding`] code.
+    pub encoding: u16,
     /// Offset of the name in the strings section.
     pub name: u32,
     /// Offset of the parameters in the params section; a multiple of 4.
@@ -37,6 +59,11 @@ impl OpRecord {
     /// The operator's kind, if the code is known.
     pub fn kind(&self) -> Option<OpKind> {
         OpKind::from_code(self.kind)
+    }
+
+    /// The operator's encoding, if the code is known.
+    pub fn encoding(&self) -> Option<Encoding> {
+        Encoding::from_code(self.encoding)
     }
 
     /// Numbers of the tensors read.
@@ -69,6 +96,10 @@ pub struct EntryRecord {
     pub inputs: [u16; MAX_ENTRY_IO],
     /// Tensors that the caller reads, [`NO_TENSOR`] where unused.
     pub outputs: [u16; MAX_ENTRY_IO],
+    /// Offsets of the names of the inputs in the strings section, those of the original model; 0: the tensor's name.
+    pub input_names: [u32; MAX_ENTRY_IO],
+    /// The same for the outputs.
+    pub output_names: [u32; MAX_ENTRY_IO],
 }
 
 impl EntryRecord {
@@ -102,7 +133,7 @@ mod tests {
     #[test]
     fn records_have_the_documented_sizes() {
         assert_eq!(size_of::<OpRecord>(), 32);
-        assert_eq!(size_of::<EntryRecord>(), 44);
+        assert_eq!(size_of::<EntryRecord>(), 108);
     }
 
     #[test]

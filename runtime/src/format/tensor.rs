@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Most dimensions that a tensor has.
-pub const MAX_RANK: usize = 4;
+pub const MAX_RANK: usize = 6;
 
 /// Element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub struct TensorRecord {
     pub dtype: u8,
     /// [`Storage`] code.
     pub storage: u8,
-    /// Number of dimensions in use, 1 to 4.
+    /// Number of dimensions in use, 1 to [`MAX_RANK`].
     pub rank: u8,
     /// Number, from 1, of the [`super::RowRule`] that gives the rows in use; 0: all of them.
     pub rows_rule: u8,
@@ -172,13 +172,13 @@ mod tests {
             storage: Storage::State as u8,
             rank: 2,
             rows_rule: 0,
-            dims: [3, 40, 1, 1],
+            dims: [3, 40, 1, 1, 1, 1],
             offset: 16,
             scale: 0.5,
             zero_point: 0,
             name: 7,
         };
-        assert_eq!(size_of::<TensorRecord>(), 36);
+        assert_eq!(size_of::<TensorRecord>(), 44);
         assert_eq!(
             TensorRecord::read_from_bytes(record.as_bytes()).unwrap(),
             record
@@ -194,9 +194,9 @@ mod tests {
         let record = TensorRecord {
             dtype: 1,
             storage: 0,
-            rank: 4,
+            rank: 6,
             rows_rule: 0,
-            dims: [u32::MAX; 4],
+            dims: [u32::MAX; MAX_RANK],
             offset: 0,
             scale: 1.0,
             zero_point: 0,

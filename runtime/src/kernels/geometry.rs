@@ -22,6 +22,8 @@ pub struct Window1d {
     pub kernel: usize,
     /// Rows from one position to the next.
     pub stride: usize,
+    /// Rows from one tap of the kernel to the next.
+    pub dilation: usize,
     /// Rows of padding before the first.
     pub pad_before: usize,
     /// What padding holds: the input's zero point.
@@ -56,6 +58,8 @@ pub struct Window2d {
     pub kernel: [usize; 2],
     /// Pixels from one position to the next.
     pub stride: [usize; 2],
+    /// Pixels from one tap of the kernel to the next.
+    pub dilation: [usize; 2],
     /// Pixels of padding above and to the left of the image.
     pub pad: [usize; 2],
     /// What padding holds: the input's zero point.
@@ -70,6 +74,17 @@ impl Window2d {
         };
         let ([down, right], [above, left]) = (self.stride, self.pad);
         [at(row, down, above), at(column, right, left)]
+    }
+
+    /// Row (axis 0) or column (axis 1) of the image under a tap, where the kernel starts at `start`.
+    #[inline(always)]
+    pub(super) fn under(&self, axis: usize, start: isize, tap: usize) -> isize {
+        let dilation = if axis == 0 {
+            self.dilation[0]
+        } else {
+            self.dilation[1]
+        };
+        start.wrapping_add(tap.wrapping_mul(dilation) as isize)
     }
 }
 

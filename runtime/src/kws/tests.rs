@@ -48,7 +48,7 @@ fn tensor(dtype: DType, len: usize, offset: usize, scale: f32) -> TensorRecord {
         storage: 0,
         rank: 2,
         rows_rule: 0,
-        dims: [1, len as u32, 1, 1],
+        dims: [1, len as u32, 1, 1, 1, 1],
         offset: offset as u32,
         scale,
         zero_point: 0,

@@ -155,7 +155,10 @@ impl Model<'_> {
                 return Err(bad);
             }
             free = entry.ops().end;
-            self.check_name(entry.name)?;
+            let names = entry.input_names.iter().chain(&entry.output_names);
+            for &name in names.chain([&entry.name]) {
+                self.check_name(name)?;
+            }
             self.check_flow(entry, ops)?;
         }
         Ok(())

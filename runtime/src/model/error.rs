@@ -23,9 +23,9 @@ pub enum ModelError {
         /// Version in the file.
         found: u16,
     },
-    /// Flags that this runtime does not know.
+    /// Incompatible features that this runtime does not know.
     UnknownFlags {
-        /// Flags in the file.
+        /// Bits in the header.
         found: u16,
     },
     /// The header states another length than the file has.
@@ -133,7 +133,7 @@ impl fmt::Display for Limited {
 pub enum TensorError {
     /// Unknown element type or storage.
     UnknownCode,
-    /// Rank outside 1 to 4, a zero dimension, or a size that overflows.
+    /// Rank outside 1 to 6, a zero dimension, or a size that overflows.
     BadShape,
     /// Not inside its part of the arena, or not at a multiple of 4.
     OutOfArena,
@@ -171,7 +171,8 @@ impl fmt::Display for ModelError {
             }
             Self::UnknownFlags { found } => write!(
                 f,
-                "unknown flags {found:#06x}: use a runtime at least as new as the converter"
+                "it needs feature {} of the format, which this runtime lacks: use one at least as new as the converter",
+                found.trailing_zeros()
             ),
             Self::WrongLength { stated, actual } => {
                 write!(
@@ -234,7 +235,7 @@ impl fmt::Display for TensorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnknownCode => "unknown element type or storage",
-            Self::BadShape => "rank outside 1 to 4, a zero dimension or a size that overflows",
+            Self::BadShape => "rank outside 1 to 6, a zero dimension or a size that overflows",
             Self::OutOfArena => "outside its part of the arena or not at a multiple of 4",
             Self::BadRowRule => "its rule for rows does not exist or does not fit its shape",
             Self::BadQuantization => {

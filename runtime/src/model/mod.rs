@@ -10,8 +10,9 @@ mod error;
 pub use error::{Limited, ModelError, TensorError};
 
 use crate::format::{
-    self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_NAME_LEN,
-    MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord, VERSION,
+    self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_ENTRY_IO,
+    MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord,
+    VERSION,
 };
 use crate::ops::OpView;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -93,6 +94,29 @@ impl<'a> Model<'a> {
     /// The name at `offset` in the strings section, as tensor, operator and entry records give it.
     pub fn name(&self, offset: u32) -> &'a str {
         string_at(self.strings, offset).unwrap_or("")
+    }
+
+    /// Names of an entry point's inputs, as the original model has them.
+    pub fn input_names(&self, entry: &EntryRecord) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.io_names(entry.inputs, entry.input_names)
+    }
+
+    /// Names of an entry point's outputs, as the original model has them.
+    pub fn output_names(&self, entry: &EntryRecord) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.io_names(entry.outputs, entry.output_names)
+    }
+
+    fn io_names(
+        &self,
+        tensors: [u16; MAX_ENTRY_IO],
+        names: [u32; MAX_ENTRY_IO],
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        let model = *self;
+        let pairs = tensors.into_iter().zip(names);
+        pairs.map_while(move |(id, name)| {
+            let tensor = model.tensor(id.into())?;
+            Some(model.name(if name == 0 { tensor.name } else { name }))
+        })
     }
 
     /// Class names, in the order of the logits.

@@ -10,7 +10,7 @@
 
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
-use super::key_value::{self, check_ring, check_width, check_window, ring};
+use super::key_value::{check_ring, check_width, check_window, ring};
 use super::{ALL, OpError, OpView, require};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
@@ -20,36 +20,50 @@ use crate::kernels::int::dot::{pair_index, pairs_len};
 use crate::kernels::int::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Parameters of Attention and of PushKeyValue.
+/// The window of Attention and of PushKeyValue and what queries see of it, in every encoding. PushKeyValue has 0 in `seen`,
+/// `mask` and `rows_rule`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct AttentionParams {
+pub struct AttentionGeometry {
     /// Number of heads.
     pub heads: u32,
+    /// Heads of keys and values, a divisor of `heads`; adjacent heads of queries share one.
+    pub key_heads: u32,
     /// Channels per head.
     pub head_dim: u32,
-    /// Keys and values in the window, at most [`MAX_SLOTS`].
+    /// Keys and values in the window.
     pub slots: u32,
-    /// From a score to the exponent of 2, Q32; see [`crate::kernels::int::softmax`]. 0 in PushKeyValue.
-    pub score_multiplier: u32,
-    /// Zero point of int8 values; 0 for int16 and in PushKeyValue.
-    pub value_zero_point: i32,
-    /// Right shift of the scores of int16 keys, 0 to 31; 0 for int8 and in PushKeyValue.
-    pub score_shift: u32,
-    /// Which slots a query sees: one of [`AttentionParams::ALL`], [`AttentionParams::CAUSAL`] and
-    /// [`AttentionParams::MASK`].
+    /// Which slots a query sees: [`Self::ALL`], [`Self::CAUSAL`] or [`Self::MASK`].
     pub seen: u32,
     /// With `MASK`, u32 in the weights section, `ceil(slots / 32)` for each query: bit `slot % 32` of word `slot / 32` is
     /// set where the query sees the slot. 0 otherwise.
     pub mask: u32,
-    /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
-    /// 0 on a stream and in PushKeyValue.
+    /// Number of the [`crate::format::RowRule`] that gives the filled slots of a window; 0: all of them. 0 on a stream.
     pub rows_rule: u32,
-    /// Heads of keys and values, a divisor of `heads`; adjacent heads of queries share one.
-    pub key_heads: u32,
+}
+
+/// Parameters of Attention and of PushKeyValue, which has 0 in all fields but the window.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AttentionParams {
+    /// From a score to the exponent of 2, Q32; see [`crate::kernels::int::softmax`].
+    pub score_multiplier: u32,
+    /// Zero point of int8 values; 0 for int16.
+    pub value_zero_point: i32,
+    /// Right shift of the scores of int16 keys, 0 to 31; 0 for int8.
+    pub score_shift: u32,
+    /// Shape and params.window.
+    pub window: AttentionGeometry,
 }
 
 impl AttentionParams {
+    pub(super) fn shape(&self) -> Result<Shape, OpError> {
+        require(self.score_shift < u32::BITS, OpError::BadParams)?;
+        self.window.shape(MAX_SLOTS)
+    }
+}
+
+impl AttentionGeometry {
     /// Every query sees every slot.
     pub const ALL: u32 = 0;
     /// Of `rows` queries, query `i` sees the first `slots - rows + 1 + i` slots, which may be none.
@@ -57,29 +71,6 @@ impl AttentionParams {
     /// The bits at `mask` say which.
     pub const MASK: u32 = 2;
 
-    pub(super) fn shape(&self) -> Result<Shape, OpError> {
-        require(self.score_shift < u32::BITS, OpError::BadParams)?;
-        let shape = [self.heads, self.key_heads, self.head_dim, self.slots];
-        key_value::shape(shape, MAX_SLOTS)
-    }
-
-    fn visibility(&self) -> Visibility {
-        Visibility {
-            seen: self.seen,
-            mask: self.mask,
-            rows_rule: self.rows_rule,
-        }
-    }
-}
-
-/// Which slots a query sees, as the parameters say it.
-struct Visibility {
-    seen: u32,
-    mask: u32,
-    rows_rule: u32,
-}
-
-impl Visibility {
     /// The mask's words, if there is one.
     fn mask<'a>(
         &self,
@@ -87,7 +78,7 @@ impl Visibility {
         shape: &Shape,
         rows: usize,
     ) -> Result<Option<&'a [u32]>, OpError> {
-        if self.seen != AttentionParams::MASK || !ALL {
+        if self.seen != AttentionGeometry::MASK || !ALL {
             return Ok(None);
         }
         let words = rows.saturating_mul(shape.mask_words());
@@ -96,7 +87,7 @@ impl Visibility {
 
     /// Of the filled slots, the last ones, that the first query does not see; each further query sees one more.
     fn hidden(&self, op: &OpView) -> Result<usize, OpError> {
-        Ok(if self.seen == AttentionParams::CAUSAL {
+        Ok(if self.seen == AttentionGeometry::CAUSAL {
             op.rows(op.input(0)?).saturating_sub(1)
         } else {
             0
@@ -109,9 +100,9 @@ impl Visibility {
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         let known = self.seen
             <= if ALL {
-                AttentionParams::MASK
+                AttentionGeometry::MASK
             } else {
-                AttentionParams::CAUSAL
+                AttentionGeometry::CAUSAL
             };
         require(known, OpError::BadParams)?;
         require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
@@ -126,7 +117,7 @@ impl Visibility {
             }
             4 => {
                 // The slots of a ring are in no order.
-                let all = self.seen == AttentionParams::ALL && self.rows_rule == 0;
+                let all = self.seen == AttentionGeometry::ALL && self.rows_rule == 0;
                 require(all, OpError::BadParams)?;
                 check_ring(op.input(3)?)?;
                 op.require_disjoint(&[query, keys, values, op.input(3)?, context])?;
@@ -147,7 +138,7 @@ impl Visibility {
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
-    params.visibility().check(op, &shape)?;
+    params.window.check(op, &shape)?;
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     let known = query.dtype() != DType::I32 && context.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
@@ -193,9 +184,8 @@ fn scratch_len(shape: &Shape) -> usize {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
-    let visibility = params.visibility();
     let filled = match op.input_count() {
-        3 => op.active(params.rows_rule, shape.slots),
+        3 => op.active(params.window.rows_rule, shape.slots),
         _ => ring(op, 3, &shape, arena)?[1],
     };
     let (query, context) = (op.input(0)?, op.output()?);
@@ -210,8 +200,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
     let visible = Visible {
         filled,
-        hidden: visibility.hidden(op)?,
-        mask: visibility.mask(op, &shape, query.rows())?,
+        hidden: params.window.hidden(op)?,
+        mask: params.window.mask(op, &shape, query.rows())?,
     };
     let context = arena::typed::<i16>(context)?;
     let query = arena::values(query_bytes, query)?;
@@ -306,9 +296,7 @@ impl<'t, K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout> Packed<'
 pub(super) mod half {
     use super::super::activations::half::{check_half, scratch};
     use super::super::key_value::half::check_window;
-    use super::{
-        AttentionParams, OpError, OpView, Shape, Visibility, arena, key_value, require, ring,
-    };
+    use super::{AttentionGeometry, OpError, OpView, Shape, arena, require, ring};
     use crate::f16;
     use crate::kernels::half::LANES;
     use crate::kernels::half::attention::{Filled, MAX_SLOTS, attend, write_weights};
@@ -318,53 +306,30 @@ pub(super) mod half {
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
     #[repr(C)]
     pub struct AttentionHalfParams {
-        /// Number of heads.
-        pub heads: u32,
-        /// Channels per head.
-        pub head_dim: u32,
-        /// Keys and values in the window.
-        pub slots: u32,
-        /// Factor on the scores times log2(e); finite. 0 in PushKeyValue.
+        /// Factor on the scores times log2(e); finite.
         pub score_factor: f32,
-        /// Which slots a query sees: one of [`AttentionParams::ALL`], [`AttentionParams::CAUSAL`] and
-        /// [`AttentionParams::MASK`]. `ALL` in PushKeyValue.
-        pub seen: u32,
-        /// With `MASK`, u32 in the weights section, `ceil(slots / 32)` for each query: bit `slot % 32` of word `slot / 32` is
-        /// set where it sees the slot.
-        pub mask: u32,
-        /// Number of the [`crate::format::RowRule`] that says how many slots of a window hold something; 0: all of them.
-        /// 0 on a stream and in PushKeyValue.
-        pub rows_rule: u32,
-        /// Heads of keys and values, a divisor of `heads`; adjacent heads of queries share one.
-        pub key_heads: u32,
+        /// Shape and visibility.
+        pub window: AttentionGeometry,
     }
 
     impl AttentionHalfParams {
         pub(in crate::ops) fn shape(&self) -> Result<Shape, OpError> {
             require(self.score_factor.is_finite(), OpError::BadParams)?;
-            let shape = [self.heads, self.key_heads, self.head_dim, self.slots];
-            key_value::shape(shape, MAX_SLOTS)
-        }
-
-        fn visibility(&self) -> Visibility {
-            Visibility {
-                seen: self.seen,
-                mask: self.mask,
-                rows_rule: self.rows_rule,
-            }
+            self.window.shape(MAX_SLOTS)
         }
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<AttentionHalfParams>()?;
         let shape = params.shape()?;
-        params.visibility().check(op, &shape)?;
+        params.window.check(op, &shape)?;
         let (query, keys, values, context) =
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         check_half(query)?;
         check_half(context)?;
         check_window(&shape, keys, values)?;
-        let ordered = params.seen != AttentionParams::CAUSAL || query.rows() <= shape.slots;
+        let ordered =
+            params.window.seen != AttentionGeometry::CAUSAL || query.rows() <= shape.slots;
         require(ordered, OpError::WrongShape)?;
         scratch(op, shape.scratch_len()).map(drop)
     }
@@ -373,10 +338,9 @@ pub(super) mod half {
         let params = op.params::<AttentionHalfParams>()?;
         let shape = params.shape()?;
         let (query, context) = (op.input(0)?, op.output()?);
-        let visibility = params.visibility();
-        let mask = visibility.mask(op, &shape, query.rows())?;
-        let hidden = visibility.hidden(op)?;
-        let filled = op.active(params.rows_rule, shape.slots);
+        let mask = params.window.mask(op, &shape, query.rows())?;
+        let hidden = params.window.hidden(op)?;
+        let filled = op.active(params.window.rows_rule, shape.slots);
         let of_ring = match op.input_count() {
             4 => Some(ring(op, 3, &shape, arena)?),
             _ => None,

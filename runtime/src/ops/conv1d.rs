@@ -11,57 +11,71 @@ use crate::kernels::int::conv::{conv1d, depthwise_conv1d};
 use crate::kernels::int::dot::{packed_len, pairs_len};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// How a window moves over rows, in every encoding.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Window1dParams {
+    /// Rows under the kernel.
+    pub kernel: u32,
+    /// Rows from one position to the next.
+    pub stride: u32,
+    /// Rows of padding before the input, no more than from the first tap to the last.
+    pub pad_before: u32,
+    /// Rows of padding behind the input, likewise.
+    pub pad_after: u32,
+    /// Rows left out between two taps of the kernel: its dilation less 1.
+    pub gap: u32,
+}
+
 /// Parameters of Conv1d. Weights are packed `[out, kernel * c]`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Conv1dParams {
     /// Weights and requantization.
     pub matrix: LinearParams,
-    /// Rows under the kernel.
-    pub kernel: u32,
-    /// Rows from one position to the next.
-    pub stride: u32,
-    /// Rows of padding before the input, at most `kernel`.
-    pub pad_before: u32,
-    /// Rows of padding behind the input, at most `kernel`.
-    pub pad_after: u32,
+    /// The kernel's way.
+    pub window: Window1dParams,
 }
 
 /// Parameters of DepthwiseConv1d: the same, with weights `[kernel, c]` as they are.
 pub type DepthwiseConv1dParams = Conv1dParams;
 
-/// Kernel, stride, padding before and after: what both encodings check.
-type Rows = [u32; 4];
+impl Window1dParams {
+    /// The output must have a row for each position of the kernel.
+    fn check(&self, x: &TensorRecord, y: &TensorRecord) -> Result<(), OpError> {
+        let Self {
+            kernel,
+            stride,
+            pad_before: before,
+            pad_after: after,
+            gap,
+        } = *self;
+        let small = [kernel, stride, gap].iter().all(|&n| n <= MAX_ROWS);
+        require(small && kernel > 0 && stride > 0, OpError::BadParams)?;
+        // Rows from the first tap to the last, both counted.
+        let reach = 1 + u64::from(kernel - 1) * u64::from(gap + 1);
+        let padded = u64::from(before) <= reach && u64::from(after) <= reach;
+        require(reach <= MAX_ROWS.into() && padded, OpError::BadParams)?;
+        let rows = x.rows().saturating_add((before + after) as usize);
+        let steps = rows
+            .checked_sub(reach as usize)
+            .and_then(|steps| steps.checked_div(stride as usize));
+        require(steps.map(|n| n + 1) == Some(y.rows()), OpError::WrongShape)
+    }
 
-/// The output must have a row for each position of the kernel.
-fn check_rows(rows: Rows, x: &TensorRecord, y: &TensorRecord) -> Result<(), OpError> {
-    let [kernel, stride, before, after] = rows;
-    let small = rows.iter().all(|&n| n <= MAX_ROWS) && before <= kernel && after <= kernel;
-    require(small && kernel > 0 && stride > 0, OpError::BadParams)?;
-    let padded = x.rows().saturating_add((before + after) as usize);
-    let steps = padded
-        .checked_sub(kernel as usize)
-        .and_then(|steps| steps.checked_div(stride as usize));
-    require(steps.map(|n| n + 1) == Some(y.rows()), OpError::WrongShape)
-}
-
-/// Values under the kernel.
-fn span(kernel: u32, x: &TensorRecord) -> Result<usize, OpError> {
-    x.channels()
-        .checked_mul(kernel as usize)
-        .filter(|&span| span < MAX_SPAN)
-        .ok_or(OpError::BadParams)
-}
-
-impl Conv1dParams {
-    fn rows(&self) -> Rows {
-        [self.kernel, self.stride, self.pad_before, self.pad_after]
+    /// Values under the kernel.
+    fn span(&self, x: &TensorRecord) -> Result<usize, OpError> {
+        x.channels()
+            .checked_mul(self.kernel as usize)
+            .filter(|&span| span < MAX_SPAN)
+            .ok_or(OpError::BadParams)
     }
 
     fn window(&self, x: &TensorRecord) -> Window1d {
         Window1d {
             kernel: self.kernel as usize,
             stride: self.stride as usize,
+            dilation: self.gap as usize + 1,
             pad_before: self.pad_before as usize,
             pad_value: x.zero_point,
         }
@@ -71,14 +85,14 @@ impl Conv1dParams {
 fn check_both(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     op.require_disjoint(&[op.input(0)?, op.output()?])?;
-    let rows = op.params::<Conv1dParams>()?.rows();
-    check_rows(rows, op.input(0)?, op.output()?)
+    let window = op.params::<Conv1dParams>()?.window;
+    window.check(op.input(0)?, op.output()?)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_both(op)?;
     let params = op.params::<Conv1dParams>()?;
-    let span = span(params.kernel, op.input(0)?)?;
+    let span = params.window.span(op.input(0)?)?;
     op.scratch(DType::I16, pairs_len(span))?;
     params
         .matrix
@@ -88,12 +102,12 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
-    let (c, span) = (x.channels(), span(params.kernel, x)?);
+    let (c, span) = (x.channels(), params.window.span(x)?);
     let scratch = op.scratch(DType::I16, pairs_len(span))?;
     let matrix = params
         .matrix
         .matrix(op, y.channels(), packed_len(y.channels(), span))?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window(x));
+    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
     let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
     let pairs = arena::first::<i16>(scratch, pairs_len(span))?;
     let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
@@ -106,15 +120,15 @@ pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<DepthwiseConv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     require(x.channels() == y.channels(), OpError::WrongShape)?;
-    params.matrix.check(op, span(params.kernel, x)?)
+    params.matrix.check(op, params.window.span(x)?)
 }
 
 pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<DepthwiseConv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let c = x.channels();
-    let matrix = params.matrix.matrix(op, c, span(params.kernel, x)?)?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window(x));
+    let matrix = params.matrix.matrix(op, c, params.window.span(x)?)?;
+    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
     let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
     let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
     by_width!(x, y => depthwise_conv1d(x, c, &window, &matrix, &output, y));
@@ -125,7 +139,7 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
 pub(super) mod half {
     use super::super::activations::half::{check_tensors, clamp, scratch};
     use super::super::linear::half::LinearHalfParams;
-    use super::{OpError, OpView, Rows, Window1d, arena, check_rows, require, span};
+    use super::{OpError, OpView, Window1dParams, arena, require};
     use crate::f16;
     use crate::kernels::half::conv::{conv1d, depthwise_conv1d};
     use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -136,45 +150,24 @@ pub(super) mod half {
     pub struct Conv1dHalfParams {
         /// Weights and limits.
         pub matrix: LinearHalfParams,
-        /// Rows under the kernel.
-        pub kernel: u32,
-        /// Rows from one position to the next.
-        pub stride: u32,
-        /// Rows of zeros before the input, at most `kernel`.
-        pub pad_before: u32,
-        /// Rows of zeros behind the input, at most `kernel`.
-        pub pad_after: u32,
+        /// The kernel's way.
+        pub window: Window1dParams,
     }
 
     /// Parameters of DepthwiseConv1d in half precision: the same, with float16 weights `[kernel, c]` as they are.
     pub type DepthwiseConv1dHalfParams = Conv1dHalfParams;
 
-    impl Conv1dHalfParams {
-        fn rows(&self) -> Rows {
-            [self.kernel, self.stride, self.pad_before, self.pad_after]
-        }
-
-        fn window(&self) -> Window1d {
-            Window1d {
-                kernel: self.kernel as usize,
-                stride: self.stride as usize,
-                pad_before: self.pad_before as usize,
-                pad_value: 0,
-            }
-        }
-    }
-
     fn check_both(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 1)?;
         let params = op.params::<Conv1dHalfParams>()?;
         clamp(params.matrix.min, params.matrix.max)?;
-        check_rows(params.rows(), op.input(0)?, op.output()?)
+        params.window.check(op.input(0)?, op.output()?)
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         check_both(op)?;
         let params = op.params::<Conv1dHalfParams>()?;
-        let span = span(params.kernel, op.input(0)?)?;
+        let span = params.window.span(op.input(0)?)?;
         params.matrix.matrix(op, op.output()?.channels(), span)?;
         scratch(op, span).map(drop)
     }
@@ -182,11 +175,11 @@ pub(super) mod half {
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<Conv1dHalfParams>()?;
         let (x, y) = (op.input(0)?, op.output()?);
-        let (c, span) = (x.channels(), span(params.kernel, x)?);
+        let (c, span) = (x.channels(), params.window.span(x)?);
         let matrix = params.matrix.matrix(op, y.channels(), span)?;
         let (clamp, window) = (
             clamp(params.matrix.min, params.matrix.max)?,
-            params.window(),
+            params.window.window(x),
         );
         let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
         let (x, y, wide) = (
@@ -203,7 +196,7 @@ pub(super) mod half {
         let params = op.params::<DepthwiseConv1dHalfParams>()?;
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.channels() == y.channels(), OpError::WrongShape)?;
-        op.weights::<f16>(params.matrix.weights, span(params.kernel, x)?)?;
+        op.weights::<f16>(params.matrix.weights, params.window.span(x)?)?;
         op.weights::<f32>(params.matrix.bias, x.channels())
             .map(drop)
     }
@@ -212,11 +205,11 @@ pub(super) mod half {
         let params = op.params::<DepthwiseConv1dHalfParams>()?;
         let (x, y) = (op.input(0)?, op.output()?);
         let c = x.channels();
-        let weights = op.weights(params.matrix.weights, span(params.kernel, x)?)?;
+        let weights = op.weights(params.matrix.weights, params.window.span(x)?)?;
         let bias = op.weights(params.matrix.bias, c)?;
         let (clamp, window) = (
             clamp(params.matrix.min, params.matrix.max)?,
-            params.window(),
+            params.window.window(x),
         );
         let [x, y] = op.tensors(arena, [x, y])?;
         let (x, y) = (arena::typed(x)?, arena::typed(y)?);

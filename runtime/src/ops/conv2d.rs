@@ -26,6 +26,8 @@ pub struct Window2dParams {
     pub pad_before: [u32; 2],
     /// Padding below and to the right of it.
     pub pad_after: [u32; 2],
+    /// Left out between two taps of the window: its dilation less 1. 0 but for Conv2d and DepthwiseConv2d.
+    pub gap: [u32; 2],
 }
 
 /// Parameters of Conv2d. Weights are packed `[out, span]`, see [`Window2d::span`].
@@ -71,8 +73,9 @@ impl Window2dParams {
             stride,
             pad_before,
             pad_after,
+            gap,
         } = self;
-        let all = [kernel, stride, pad_before, pad_after];
+        let all = [kernel, stride, pad_before, pad_after, gap];
         let small = all.into_iter().flatten().all(|&n| n <= MAX_ROWS);
         let positive = kernel.iter().chain(stride).all(|&n| n > 0);
         require(small && positive, OpError::BadParams)
@@ -82,12 +85,14 @@ impl Window2dParams {
     pub(super) fn check(&self, x: &TensorRecord, y: &TensorRecord) -> Result<(), OpError> {
         self.check_ranges()?;
         let ([h, w, _], [y_h, y_w, _]) = (size(x)?, size(y)?);
-        let fits = |from: usize, to: usize, [kernel, stride, before, after]: [u32; 4]| {
+        let fits = |from: usize, to: usize, [kernel, stride, before, after, gap]: [u32; 5]| {
             let padded = from
                 .saturating_add(before as usize)
                 .saturating_add(after as usize);
+            // From the first tap to the last, both counted.
+            let reach = 1 + u64::from(kernel - 1) * u64::from(gap + 1);
             let steps = padded
-                .checked_sub(kernel as usize)
+                .checked_sub(usize::try_from(reach).unwrap_or(usize::MAX))
                 .and_then(|steps| steps.checked_div(stride as usize));
             steps.is_some_and(|steps| to == 1 + steps)
         };
@@ -98,14 +103,23 @@ impl Window2dParams {
 
     /// Some pixel of the image is under the window wherever it stands.
     pub(super) fn check_padding(&self) -> Result<(), OpError> {
-        let inside = |[kernel, _, before, after]: [u32; 4]| before < kernel && after < kernel;
+        let inside = |[kernel, _, before, after, _]: [u32; 5]| before < kernel && after < kernel;
         require(self.axes().into_iter().all(inside), OpError::BadParams)
     }
 
-    /// Kernel, stride, padding before and after of either axis.
-    fn axes(&self) -> [[u32; 4]; 2] {
+    /// The taps of the window are adjacent.
+    pub(super) fn check_dense(&self) -> Result<(), OpError> {
+        require(self.gap == [0; 2], OpError::BadParams)
+    }
+
+    /// Kernel, stride, padding before and after, and gap of either axis.
+    fn axes(&self) -> [[u32; 5]; 2] {
         let (k, s, b, a) = (self.kernel, self.stride, self.pad_before, self.pad_after);
-        [[k[0], s[0], b[0], a[0]], [k[1], s[1], b[1], a[1]]]
+        let g = self.gap;
+        [
+            [k[0], s[0], b[0], a[0], g[0]],
+            [k[1], s[1], b[1], a[1], g[1]],
+        ]
     }
 
     /// Phases of a transposed convolution.
@@ -119,6 +133,7 @@ impl Window2dParams {
         Window2d {
             kernel: self.kernel.map(|n| n as usize),
             stride: self.stride.map(|n| n as usize),
+            dilation: self.gap.map(|n| n as usize + 1),
             pad: self.pad_before.map(|n| n as usize),
             pad_value: x.zero_point,
         }
@@ -254,6 +269,7 @@ pub(super) fn check_transposed(op: &OpView) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let params = op.params::<ConvTranspose2dParams>()?;
     params.window.check_ranges()?;
+    params.window.check_dense()?;
     size(y)?;
     let window = params.full(x)?;
     op.scratch(DType::I16, window.scratch_len(x.channels()))?;
@@ -368,6 +384,7 @@ pub(super) mod half {
         let params = op.params::<ConvTranspose2dHalfParams>()?;
         clamp(params.matrix.min, params.matrix.max)?;
         params.window.check_ranges()?;
+        params.window.check_dense()?;
         size(op.output()?)?;
         let (_, span) = params.window(op.input(0)?)?;
         params.matrix(op, span, params.window.phases()?)?;

@@ -5,7 +5,7 @@
 //! which starts from zero or from input 1; it may run backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentSide, Start, check_layer, kept};
+use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept};
 use super::{ALL, OpError, OpView, require};
 use crate::format::DType;
 use crate::kernels::int::dot::pairs_len;
@@ -26,16 +26,14 @@ pub struct GruParams {
     pub input: RecurrentSide,
     /// Recurrent side.
     pub recurrent: RecurrentSide,
-    /// Where a run starts from; see [`Start`].
-    pub start: u32,
-    /// 1: from the last row to the first; 0: forwards.
-    pub reverse: u32,
+    /// Start and direction.
+    pub run: RecurrentGeometry,
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<GruParams>()?;
-    let start = Start::from_code(params.start)?;
-    check_layer(op, start, params.reverse, STATES)?;
+    let start = Start::from_code(params.run.start)?;
+    check_layer(op, start, params.run.reverse, STATES)?;
     let (x, h, y) = (op.input(0)?, kept(op, start, STATES)?, op.output()?);
     let known = x.dtype() != DType::I32 && h.dtype() == DType::I16 && y.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
@@ -48,7 +46,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<GruParams>()?;
-    let start = Start::from_code(params.start)?;
+    let start = Start::from_code(params.run.start)?;
     let (x, h, y) = (op.input(0)?, kept(op, start, STATES)?, op.output()?);
     let (k, hidden) = (x.channels(), h.len());
     let input = params.input.side(op, GATES, k, hidden)?;
@@ -69,7 +67,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (h, pairs) = (arena::typed::<i16>(h)?, arena::typed::<i16>(scratch)?);
     let rows = arena::typed::<i16>(y)?.chunks_exact_mut(hidden.max(1));
     let (x, width) = (arena::values(x_bytes, x)?, k.max(1));
-    if ALL && params.reverse == 1 {
+    if ALL && params.run.reverse == 1 {
         let rows = rows.rev();
         by_width!(x => steps(x.chunks_exact(width).rev(), rows, &input, &recurrent, h, pairs));
     } else {
@@ -97,7 +95,9 @@ fn steps<'x, 'y, X: Activation + 'x>(
 pub(super) mod half {
     use super::super::activations::half::scratch;
     use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, rows, sides};
-    use super::{GATES, OpError, OpView, STATES, Start, arena, check_layer, kept};
+    use super::{
+        GATES, OpError, OpView, RecurrentGeometry, STATES, Start, arena, check_layer, kept,
+    };
     use crate::kernels::half::gru::step;
     use crate::kernels::half::{Clamp, narrow};
     use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -110,16 +110,14 @@ pub(super) mod half {
         pub input: RecurrentHalfSide,
         /// Recurrent side.
         pub recurrent: RecurrentHalfSide,
-        /// Where a run starts from; see [`Start`].
-        pub start: u32,
-        /// 1: from the last row to the first; 0: forwards.
-        pub reverse: u32,
+        /// Start and direction.
+        pub run: RecurrentGeometry,
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<GruHalfParams>()?;
-        let start = Start::from_code(params.start)?;
-        check_layer(op, start, params.reverse, STATES)?;
+        let start = Start::from_code(params.run.start)?;
+        check_layer(op, start, params.run.reverse, STATES)?;
         check_types(op, kept(op, start, STATES)?)?;
         sides(op, &params.input, &params.recurrent, GATES)?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
@@ -128,7 +126,7 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<GruHalfParams>()?;
-        let start = Start::from_code(params.start)?;
+        let start = Start::from_code(params.run.start)?;
         let (x, y, h) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
         let (k, hidden) = (x.channels(), y.channels());
         let [input, recurrent] = sides(op, &params.input, &params.recurrent, GATES)?;
@@ -139,9 +137,16 @@ pub(super) mod half {
             .split_at_mut_checked(k)
             .ok_or(OpError::ScratchTooSmall)?;
         let (x, y) = (arena::typed(x)?, arena::typed(y)?);
-        rows(x, y, [k, hidden], params.reverse == 1, wide_x, |x, y| {
-            step(x, &input, &recurrent, wide_h, y);
-        });
+        rows(
+            x,
+            y,
+            [k, hidden],
+            params.run.reverse == 1,
+            wide_x,
+            |x, y| {
+                step(x, &input, &recurrent, wide_h, y);
+            },
+        );
         narrow(wide_h, Clamp::NONE, arena::typed(h)?);
         Ok(())
     }

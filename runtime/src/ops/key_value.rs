@@ -4,7 +4,7 @@
 //!
 //! The shape of the window and the ring are here, too: [`super::attention`] reads what this operator writes.
 
-use super::attention::AttentionParams;
+use super::attention::{AttentionGeometry, AttentionParams};
 use super::{ALL, OpError, OpView, arena, require};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::{MAX_HEADS, MAX_WIDTH, RING_LEN, Shape};
@@ -12,24 +12,23 @@ use crate::kernels::int::attention::{KeyValue, push_key, push_value};
 use crate::kernels::int::dot::packed_len;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// The shape of a window of at most `max_slots`.
-pub(super) fn shape(
-    [heads, key_heads, head_dim, slots]: [u32; 4],
-    max_slots: usize,
-) -> Result<Shape, OpError> {
-    let in_range = |n: u32, max: u32| (1..=max).contains(&n);
-    let valid = in_range(heads, MAX_HEADS)
-        && in_range(key_heads, heads)
-        && heads.is_multiple_of(key_heads)
-        && in_range(head_dim, MAX_WIDTH)
-        && in_range(slots, max_slots as u32);
-    require(valid, OpError::BadParams)?;
-    Ok(Shape {
-        heads: heads as usize,
-        key_heads: key_heads as usize,
-        head_dim: head_dim as usize,
-        slots: slots as usize,
-    })
+impl AttentionGeometry {
+    /// The shape of a window of at most `max_slots`.
+    pub(super) fn shape(&self, max_slots: usize) -> Result<Shape, OpError> {
+        let in_range = |n: u32, max: u32| (1..=max).contains(&n);
+        let valid = in_range(self.heads, MAX_HEADS)
+            && in_range(self.key_heads, self.heads)
+            && self.heads.is_multiple_of(self.key_heads)
+            && in_range(self.head_dim, MAX_WIDTH)
+            && in_range(self.slots, max_slots as u32);
+        require(valid, OpError::BadParams)?;
+        Ok(Shape {
+            heads: self.heads as usize,
+            key_heads: self.key_heads as usize,
+            head_dim: self.head_dim as usize,
+            slots: self.slots as usize,
+        })
+    }
 }
 
 /// The ring of a streamed window: next slot, slots filled.

@@ -5,7 +5,7 @@
 //! a second output; the run starts from zero, or from `h` and `c` in inputs 1 and 2, and may go backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentSide, Start, check_layer, kept};
+use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept};
 use super::{OpError, OpView, require};
 use crate::format::DType;
 use crate::kernels::int::dot::pairs_len;
@@ -26,14 +26,12 @@ pub struct LstmParams {
     pub input: RecurrentSide,
     /// Recurrent side.
     pub recurrent: RecurrentSide,
-    /// Where a run starts from; see [`Start`].
-    pub start: u32,
-    /// 1: from the last row to the first; 0: forwards.
-    pub reverse: u32,
     /// From the cell's steps to Q16.
     pub cell_in: CellScale,
     /// From Q16 to the cell's steps.
     pub cell_out: CellScale,
+    /// Start and direction.
+    pub run: RecurrentGeometry,
 }
 
 /// Change of scale of an Lstm's cell; see [`crate::kernels::int::requantize`].
@@ -48,8 +46,8 @@ pub struct CellScale {
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<LstmParams>()?;
-    let start = Start::from_code(params.start)?;
-    check_layer(op, start, params.reverse, STATES)?;
+    let start = Start::from_code(params.run.start)?;
+    check_layer(op, start, params.run.reverse, STATES)?;
     let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
     let known = x.dtype() != DType::I32 && y.dtype() == DType::I16 && c.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
@@ -71,13 +69,13 @@ fn scratch_len(k: usize, hidden: usize) -> usize {
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<LstmParams>()?;
-    let start = Start::from_code(params.start)?;
+    let start = Start::from_code(params.run.start)?;
     let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
     let (k, hidden) = (x.channels(), y.channels());
     let layer = Layer {
         input: params.input.side(op, GATES, k, hidden)?,
         recurrent: params.recurrent.side(op, GATES, hidden, hidden)?,
-        reverse: params.reverse == 1,
+        reverse: params.run.reverse == 1,
         hidden,
     };
     let scratch = op.scratch(DType::I32, scratch_len(k, hidden))?;
@@ -196,8 +194,8 @@ pub(super) mod half {
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<LstmHalfParams>()?;
-        let start = Start::from_code(params.start)?;
-        check_layer(op, start, params.reverse, STATES)?;
+        let start = Start::from_code(params.run.start)?;
+        check_layer(op, start, params.run.reverse, STATES)?;
         check_types(op, kept(op, start, STATES)?)?;
         sides(op, &params.input, &params.recurrent, GATES)?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
@@ -206,7 +204,7 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<LstmHalfParams>()?;
-        let start = Start::from_code(params.start)?;
+        let start = Start::from_code(params.run.start)?;
         let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
         let (k, hidden) = (x.channels(), y.channels());
         let [input, recurrent] = sides(op, &params.input, &params.recurrent, GATES)?;
@@ -219,9 +217,16 @@ pub(super) mod half {
         let (wide_x, rest) = all.split_at_mut_checked(k).ok_or(short)?;
         let (wide_h, wide_c) = rest.split_at_mut_checked(hidden).ok_or(short)?;
         let (x, y) = (arena::typed(x)?, arena::typed(y)?);
-        rows(x, y, [k, hidden], params.reverse == 1, wide_x, |x, y| {
-            step(x, &input, &recurrent, wide_h, wide_c, y);
-        });
+        rows(
+            x,
+            y,
+            [k, hidden],
+            params.run.reverse == 1,
+            wide_x,
+            |x, y| {
+                step(x, &input, &recurrent, wide_h, wide_c, y);
+            },
+        );
         narrow(wide_c, Clamp::NONE, arena::typed(c)?);
         if start == Start::Last {
             let [h, wide] = op.tensors(arena, [op.input(1)?, wide])?;

@@ -30,10 +30,11 @@ mod state;
 mod top_k;
 mod view;
 
+use crate::format::Encoding;
 pub use additive::AdditiveAttentionParams;
 pub use arithmetic::{AddConstantParams, AddParams, MulParams};
-pub use attention::AttentionParams;
-pub use conv1d::{Conv1dParams, DepthwiseConv1dParams};
+pub use attention::{AttentionGeometry, AttentionParams};
+pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
 pub use embedding::EmbeddingParams;
 pub use gate::{GateParams, MeanChannelsParams};
@@ -43,9 +44,9 @@ pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
 pub use lut::{LutParams, WideLutParams};
 pub use pool::{AveragePool2dParams, MaxPool2dParams};
-pub use recurrent::{RecurrentSide, Start};
-pub use rescale::{ConcatParams, MeanRowsParams, RequantizeParams};
-pub use rotary::RotaryParams;
+pub use recurrent::{RecurrentGeometry, RecurrentSide, Start};
+pub use rescale::{MeanRowsParams, RequantizeParams};
+pub use rotary::{RotaryGeometry, RotaryParams};
 pub use rows::{ConstantParams, WeightedRowsParams};
 pub use softmax::SoftmaxParams;
 pub use top_k::TopKParams;
@@ -128,27 +129,32 @@ macro_rules! operators {
             /// Checks everything that [`Self::run`] relies on.
             pub(crate) fn check(&self) -> Result<(), OpError> {
                 self.check_overlap()?;
-                #[cfg(attn_half)]
-                if self.is_half() {
-                    return match self.kind()? {
+                self.check_encoding()?;
+                match self.encoding()? {
+                    Encoding::Int8 => match self.kind()? {
+                        $(OpKind::$name => linked!($set, $check(self)),)*
+                    },
+                    #[cfg(attn_half)]
+                    Encoding::Half => match self.kind()? {
                         $(OpKind::$name => linked!($set, $half_check(self)),)*
-                    };
-                }
-                match self.kind()? {
-                    $(OpKind::$name => linked!($set, $check(self)),)*
+                    },
+                    #[cfg(not(attn_half))]
+                    Encoding::Half => Err(OpError::UnknownEncoding),
                 }
             }
 
             /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
             pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
-                #[cfg(attn_half)]
-                if self.is_half() {
-                    return match self.kind()? {
+                match self.encoding()? {
+                    Encoding::Int8 => match self.kind()? {
+                        $(OpKind::$name => linked!($set, $run(self, arena)),)*
+                    },
+                    #[cfg(attn_half)]
+                    Encoding::Half => match self.kind()? {
                         $(OpKind::$name => linked!($set, $half_run(self, arena)),)*
-                    };
-                }
-                match self.kind()? {
-                    $(OpKind::$name => linked!($set, $run(self, arena)),)*
+                    },
+                    #[cfg(not(attn_half))]
+                    Encoding::Half => Err(OpError::UnknownEncoding),
                 }
             }
         }

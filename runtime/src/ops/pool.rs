@@ -32,12 +32,13 @@ fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
     op.require_disjoint(&[x, y])?;
     window.check(x, y)?;
     window.check_padding()?;
+    window.check_dense()?;
     let same = x.channels() == y.channels() && op.input_count() == 1;
     require(same, OpError::WrongShape)
 }
 
 pub(super) fn check_max(op: &OpView) -> Result<(), OpError> {
-    check(op, op.params::<MaxPool2dParams>()?)?;
+    check(op, &op.params::<MaxPool2dParams>()?)?;
     let same = op.input(0)?.dtype() == op.output()?.dtype();
     require(same, OpError::WrongType)
 }
@@ -89,6 +90,7 @@ pub(super) mod half {
         let window = op.params::<Window2dParams>()?;
         window.check(x, y)?;
         window.check_padding()?;
+        window.check_dense()?;
         require(x.channels() == y.channels(), OpError::WrongShape)
     }
 

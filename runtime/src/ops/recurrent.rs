@@ -20,6 +20,16 @@ pub struct RecurrentSide {
     pub left_shift: u32,
 }
 
+/// How a recurrent layer runs, in every encoding.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RecurrentGeometry {
+    /// Where a run starts from; see [`Start`].
+    pub start: u32,
+    /// 1: from the last row to the first; 0: forwards.
+    pub reverse: u32,
+}
+
 /// Where a recurrent layer's run starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

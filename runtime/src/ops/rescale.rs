@@ -8,7 +8,7 @@ use crate::format::{DType, TensorRecord};
 use crate::kernels::int::elementwise::{Rescale, join, mean_rows, rescale};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Parameters of Requantize, and of each input of Concat. Zero points are the tensors'.
+/// Parameters of Requantize, and a list of them for the inputs of Concat. Zero points are the tensors'.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RequantizeParams {
@@ -21,9 +21,6 @@ pub struct RequantizeParams {
     /// Largest result.
     pub max: i32,
 }
-
-/// Parameters of Concat: one for each input.
-pub type ConcatParams = [RequantizeParams];
 
 /// Parameters of MeanRows: the multiplier also divides by the number of rows.
 pub type MeanRowsParams = RequantizeParams;
@@ -69,7 +66,7 @@ pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
 pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let y = op.output()?;
-    let params = op.params::<ConcatParams>()?;
+    let params = op.param_list::<RequantizeParams>()?;
     require(params.len() == op.input_count(), OpError::BadParams)?;
     let mut channels = 0usize;
     for (slot, params) in params.iter().enumerate() {
@@ -86,7 +83,7 @@ pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let y = op.output()?;
     let mut at = 0;
-    for (slot, params) in op.params::<ConcatParams>()?.iter().enumerate() {
+    for (slot, params) in op.param_list::<RequantizeParams>()?.iter().enumerate() {
         let x = op.input(slot)?;
         let by = params.rescale(x, y);
         let (channels, row_len) = (x.channels(), y.channels());

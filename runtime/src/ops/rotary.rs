@@ -13,12 +13,10 @@ use crate::kernels::geometry::MAX_POSITIONS;
 use crate::kernels::int::rotary::{Rotation, rotate};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Parameters of Rotary.
+/// Which channels Rotary turns at which positions, in every encoding.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct RotaryParams {
-    /// int16 `[positions, pairs, 2]` in the weights section: cosine and sine, Q14.
-    pub table: u32,
+pub struct RotaryGeometry {
     /// Positions that the table has, 1 to 2^20.
     pub positions: u32,
     /// Channels of a head; a divisor of the rows' channels.
@@ -27,8 +25,40 @@ pub struct RotaryParams {
     pub pairs: u32,
     /// 1: pairs are neighbours; 0: halves of the turned channels.
     pub interleaved: u32,
+}
+
+impl RotaryGeometry {
+    /// Pairs in the table.
+    fn table_len(&self) -> Result<usize, OpError> {
+        (self.positions as usize)
+            .checked_mul(self.pairs as usize)
+            .ok_or(OpError::BadParams)
+    }
+
+    /// Rows of whole heads, and pairs of channels within a head.
+    fn check(&self, op: &OpView) -> Result<(), OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        let turned = (1..=self.head_dim / 2).contains(&self.pairs) && self.interleaved <= 1;
+        let in_range = (1..=MAX_POSITIONS).contains(&self.positions) && turned;
+        require(in_range, OpError::BadParams)?;
+        let same = x.channels() == y.channels() && x.rows() == y.rows();
+        let heads = x.channels().is_multiple_of(self.head_dim as usize);
+        require(same && heads, OpError::WrongShape)?;
+        op.require_disjoint(&[x, y])?;
+        check_position(op)
+    }
+}
+
+/// Parameters of Rotary.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RotaryParams {
+    /// int16 `[positions, pairs, 2]` in the weights section: cosine and sine, Q14.
+    pub table: u32,
     /// Input scale / output scale * 2^(32 - 14 - left_shift), and limits.
     pub by: RequantizeParams,
+    /// Positions and pairs.
+    pub turns: RotaryGeometry,
 }
 
 impl RotaryParams {
@@ -38,38 +68,21 @@ impl RotaryParams {
         x: &TensorRecord,
         y: &TensorRecord,
     ) -> Result<Rotation<'a>, OpError> {
-        let len = (self.positions as usize)
-            .checked_mul(self.pairs as usize)
-            .ok_or(OpError::BadParams)?;
         Ok(Rotation {
-            head_dim: self.head_dim as usize,
-            pairs: self.pairs as usize,
-            interleaved: self.interleaved == 1,
-            table: op.weights(self.table, len)?,
+            head_dim: self.turns.head_dim as usize,
+            pairs: self.turns.pairs as usize,
+            interleaved: self.turns.interleaved == 1,
+            table: op.weights(self.table, self.turns.table_len()?)?,
             by: self.by.rescale(x, y),
         })
     }
-}
-
-/// Rows of whole heads, and pairs of channels within a head.
-fn check_turns(op: &OpView, positions: u32, head_dim: u32, pairs: u32) -> Result<(), OpError> {
-    let (x, y) = (op.input(0)?, op.output()?);
-    let turned = (1..=head_dim / 2).contains(&pairs);
-    let in_range = (1..=MAX_POSITIONS).contains(&positions) && turned;
-    require(in_range, OpError::BadParams)?;
-    let same = x.channels() == y.channels() && x.rows() == y.rows();
-    let heads = x.channels().is_multiple_of(head_dim as usize);
-    require(same && heads, OpError::WrongShape)?;
-    op.require_disjoint(&[x, y])?;
-    check_position(op)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_activations(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     let params = op.params::<RotaryParams>()?;
-    check_turns(op, params.positions, params.head_dim, params.pairs)?;
-    require(params.interleaved <= 1, OpError::BadParams)?;
+    params.turns.check(op)?;
     params.by.check(y)?;
     params.rotation(op, x, y).map(drop)
 }
@@ -88,7 +101,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_half;
-    use super::{OpError, OpView, arena, check_turns, next_position, require};
+    use super::{OpError, OpView, RotaryGeometry, arena, next_position};
     use crate::f16;
     use crate::kernels::half::rotary::{Rotation, rotate};
     use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -99,25 +112,17 @@ pub(super) mod half {
     pub struct RotaryHalfParams {
         /// float16 `[positions, pairs, 2]` in the weights section: cosine and sine.
         pub table: u32,
-        /// Positions that the table has, 1 to 2^20.
-        pub positions: u32,
-        /// Channels of a head; a divisor of the rows' channels.
-        pub head_dim: u32,
-        /// Pairs of channels that are turned, at least 1; `2 * pairs` is at most `head_dim`.
-        pub pairs: u32,
-        /// 1: pairs are neighbours; 0: halves of the turned channels.
-        pub interleaved: u32,
+        /// Positions and pairs.
+        pub turns: RotaryGeometry,
     }
 
     impl RotaryHalfParams {
         fn rotation<'a>(&self, op: &OpView<'a>) -> Result<Rotation<'a>, OpError> {
-            let len = (self.positions as usize)
-                .checked_mul(self.pairs as usize)
-                .and_then(|len| len.checked_mul(2));
+            let len = self.turns.table_len()?.checked_mul(2);
             Ok(Rotation {
-                head_dim: self.head_dim as usize,
-                pairs: self.pairs as usize,
-                interleaved: self.interleaved == 1,
+                head_dim: self.turns.head_dim as usize,
+                pairs: self.turns.pairs as usize,
+                interleaved: self.turns.interleaved == 1,
                 table: op.weights::<f16>(self.table, len.ok_or(OpError::BadParams)?)?,
             })
         }
@@ -128,8 +133,7 @@ pub(super) mod half {
         let (x, y) = (op.input(0)?, op.output()?);
         check_half(x)?;
         check_half(y)?;
-        check_turns(op, params.positions, params.head_dim, params.pairs)?;
-        require(params.interleaved <= 1, OpError::BadParams)?;
+        params.turns.check(op)?;
         params.rotation(op).map(drop)
     }
 

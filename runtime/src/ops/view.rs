@@ -1,11 +1,11 @@
 //! One operator of a model as its family sees it: tensors, parameters, weights, scratch, and the checks that every
 //! operator needs. No operator is named here.
 
-use super::ALL;
-use crate::format::{DType, OpKind, OpRecord, Storage, TensorRecord};
+use super::{ALL, arena};
+use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Why an operator cannot run.
 ///
@@ -17,6 +17,12 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 pub enum OpError {
     /// The code is none of [`OpKind`], or one that this runtime was built without.
     UnknownKind,
+    /// The encoding is none that this runtime knows.
+    UnknownEncoding,
+    /// The encoding is half precision but no tensor is float16, or the other way round.
+    WrongEncoding,
+    /// Parameters have fields that this runtime does not know and that are not 0.
+    NewerParams,
     /// A tensor that the operator needs is not named, or the number names none.
     MissingTensor,
     /// A tensor's element type is not one that the operator takes in this place.
@@ -27,7 +33,7 @@ pub enum OpError {
     WrongStorage,
     /// The scratch tensor is missing or too small.
     ScratchTooSmall,
-    /// Parameters have another length than the operator's, or hold a value out of range.
+    /// Parameters are misaligned or hold a value out of range.
     BadParams,
     /// Weights, biases, multipliers or a table lie outside the weights section or are misaligned.
     WeightsOutOfBounds,
@@ -41,12 +47,19 @@ impl fmt::Display for OpError {
             Self::UnknownKind => {
                 "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
             }
+            Self::UnknownEncoding => {
+                "unknown encoding: use a runtime at least as new as the converter, with feature fp16 for half precision"
+            }
+            Self::WrongEncoding => "its encoding does not fit the types of its tensors",
+            Self::NewerParams => {
+                "it has parameters that this runtime does not know: use a runtime at least as new as the converter"
+            }
             Self::MissingTensor => "a tensor that it needs is missing",
             Self::WrongType => "a tensor has the wrong element type",
             Self::WrongShape => "shapes do not fit each other or the parameters",
             Self::WrongStorage => "a tensor is state where it must not be, or is not where it must",
             Self::ScratchTooSmall => "the scratch tensor is missing or too small",
-            Self::BadParams => "its parameters are of the wrong length or out of range",
+            Self::BadParams => "its parameters are misaligned or out of range",
             Self::WeightsOutOfBounds => "its weights lie outside the weights section",
             Self::Overlap => "its tensors overlap",
         })
@@ -73,16 +86,21 @@ impl<'a> OpView<'a> {
         }
     }
 
-    /// True when the operator reads or writes a float16 tensor. Then all its tensors are float16, except counters, rings
-    /// and token numbers.
-    #[cfg(attn_half)]
-    pub(super) fn is_half(&self) -> bool {
+    pub(super) fn encoding(&self) -> Result<Encoding, OpError> {
+        self.record.encoding().ok_or(OpError::UnknownEncoding)
+    }
+
+    /// Exactly the operators in half precision touch float16 tensors. Their other tensors are counters, rings and token
+    /// numbers.
+    pub(super) fn check_encoding(&self) -> Result<(), OpError> {
         let mut tensors = self.record.inputs().chain(self.record.outputs());
-        tensors.any(|id| {
+        let touches = tensors.any(|id| {
             self.model
                 .tensor(id)
                 .is_some_and(|t| t.dtype() == DType::F16)
-        })
+        });
+        let half = self.encoding()? == Encoding::Half;
+        require(touches == half, OpError::WrongEncoding)
     }
 
     pub(super) fn kind(&self) -> Result<OpKind, OpError> {
@@ -193,14 +211,32 @@ impl<'a> OpView<'a> {
         Ok(scratch)
     }
 
-    pub(super) fn params<P: FromBytes + Immutable + KnownLayout + ?Sized>(
+    /// The operator's parameters. Fields that an older file does not have are 0; a newer file may have more, if they are 0.
+    pub(super) fn params<P: FromBytes + IntoBytes + Immutable>(&self) -> Result<P, OpError> {
+        let mut params = P::new_zeroed();
+        self.read_params(params.as_mut_bytes())?;
+        Ok(params)
+    }
+
+    fn read_params(&self, known: &mut [u8]) -> Result<(), OpError> {
+        let bytes = self.param_bytes()?;
+        let (bytes, newer) = bytes.split_at_checked(known.len()).unwrap_or((bytes, &[]));
+        require(newer.iter().all(|&byte| byte == 0), OpError::NewerParams)?;
+        arena::copy(bytes, known);
+        Ok(())
+    }
+
+    /// A list of parameters: one record for each input.
+    pub(super) fn param_list<P: FromBytes + Immutable + KnownLayout>(
         &self,
-    ) -> Result<&'a P, OpError> {
-        let bytes = self
-            .model
+    ) -> Result<&'a [P], OpError> {
+        <[P]>::ref_from_bytes(self.param_bytes()?).map_err(|_| OpError::BadParams)
+    }
+
+    fn param_bytes(&self) -> Result<&'a [u8], OpError> {
+        self.model
             .params(self.record.params, self.record.params_len)
-            .ok_or(OpError::BadParams)?;
-        P::ref_from_bytes(bytes).map_err(|_| OpError::BadParams)
+            .ok_or(OpError::BadParams)
     }
 
     /// `len` values of type `T` at byte `offset` of the weights section.

@@ -92,6 +92,7 @@ impl Operator for ConvTranspose2d {
             weighted: Weighted::Image(Window {
                 kernel: part,
                 stride: [1; 2],
+                dilation: [1; 2],
                 pad_before: around,
                 pad_after: around,
             }),

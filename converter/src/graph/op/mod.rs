@@ -96,12 +96,14 @@ impl Op {
 }
 
 /// How a window moves over an image; pairs are (vertical, horizontal), in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window {
     /// Size of the window.
     pub kernel: [usize; 2],
     /// From one position to the next.
     pub stride: [usize; 2],
+    /// From one tap of the window to the next.
+    pub dilation: [usize; 2],
     /// Padding above and to the left.
     pub pad_before: [usize; 2],
     /// Padding below and to the right.
@@ -115,9 +117,21 @@ impl Window {
         Self {
             kernel,
             stride: [1; 2],
+            dilation: [1; 2],
             pad_before: none,
             pad_after: none,
         }
+    }
+
+    /// Rows and columns of the image from the first under the kernel to the last.
+    pub fn reach(&self) -> [usize; 2] {
+        let reach = |axis: usize| self.kernel[axis].saturating_sub(1) * self.dilation[axis] + 1;
+        [reach(0), reach(1)]
+    }
+
+    /// Rows and columns from the start of the kernel to one of its taps.
+    pub fn offset(&self, [down, right]: [usize; 2]) -> [usize; 2] {
+        [down * self.dilation[0], right * self.dilation[1]]
     }
 
     /// True when every result is that of one pixel and every pixel has one.
@@ -127,12 +141,14 @@ impl Window {
 }
 
 /// How a kernel moves over rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window1d {
     /// Rows under the kernel.
     pub kernel: usize,
     /// From one position to the next, in rows.
     pub stride: usize,
+    /// From one tap of the kernel to the next, in rows.
+    pub dilation: usize,
     /// Zero rows before and after the input.
     pub padding: (usize, usize),
 }
@@ -142,8 +158,22 @@ impl Window1d {
     pub const POINTWISE: Self = Self {
         kernel: 1,
         stride: 1,
+        dilation: 1,
         padding: (0, 0),
     };
+
+    /// Rows from the first under the kernel to the last.
+    pub fn reach(&self) -> usize {
+        self.kernel.saturating_sub(1) * self.dilation + 1
+    }
+
+    /// Rows from the start of the kernel to each of its taps.
+    pub fn offsets(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.kernel).map({
+            let dilation = self.dilation;
+            move |tap| tap * dilation
+        })
+    }
 
     /// True when every result is that of one row and every row has one.
     pub fn is_pointwise(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Attention in half precision: keys and values packed into a window, then the query over it.
 
-use super::super::attention::{Window, mask_words};
+use super::super::attention::{Window, geometry, mask_words};
 use super::super::{Form, Lowering};
 use crate::error::ConvertError;
 use crate::graph::{Node, op};
@@ -9,7 +9,7 @@ use crate::quantize::Quant;
 use attn_runtime::format::OpKind;
 use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::half::{LANES, packed_len};
-use attn_runtime::ops::{AttentionHalfParams, AttentionParams};
+use attn_runtime::ops::{AttentionGeometry, AttentionHalfParams};
 
 impl Lowering<'_> {
     pub(super) fn half_attention(
@@ -34,18 +34,20 @@ impl Lowering<'_> {
         let (seen, mask) = match visible {
             Some(visible) => {
                 let words = mask_words(visible, shape.slots);
-                (AttentionParams::MASK, self.program.weights(&words))
+                (AttentionGeometry::MASK, self.program.weights(&words))
             }
             // The newest frame of a stream sees all there is.
-            None if causal && self.form == Form::Window => (AttentionParams::CAUSAL, 0),
-            None => (AttentionParams::ALL, 0),
+            None if causal && self.form == Form::Window => (AttentionGeometry::CAUSAL, 0),
+            None => (AttentionGeometry::ALL, 0),
         };
         let params = AttentionHalfParams {
             score_factor: (f64::from(scale) * std::f64::consts::LOG2_E) as f32,
-            seen,
-            mask,
-            rows_rule,
-            ..window_params(&shape)
+            window: AttentionGeometry {
+                seen,
+                mask,
+                rows_rule,
+                ..geometry(&shape)
+            },
         };
         let scratch = self.half_scratch(node, shape.scratch_len());
         let inputs = [query, keys, values].into_iter().chain(ring).collect();
@@ -122,7 +124,10 @@ impl Lowering<'_> {
             Some(ring) => (vec![key, value, keys, values, ring], vec![]),
             None => (vec![key, value], vec![keys, values]),
         };
-        let params = window_params(shape);
+        let params = AttentionHalfParams {
+            score_factor: 0.0,
+            window: geometry(shape),
+        };
         self.op(
             &name("push"),
             OpKind::PushKeyValue,
@@ -132,18 +137,5 @@ impl Lowering<'_> {
             &params,
         );
         Window { keys, values, ring }
-    }
-}
-
-fn window_params(shape: &Shape) -> AttentionHalfParams {
-    AttentionHalfParams {
-        heads: shape.heads as u32,
-        key_heads: shape.key_heads as u32,
-        head_dim: shape.head_dim as u32,
-        slots: shape.slots as u32,
-        score_factor: 0.0,
-        seen: AttentionParams::ALL,
-        mask: 0,
-        rows_rule: 0,
     }
 }

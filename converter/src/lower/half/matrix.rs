@@ -1,10 +1,10 @@
 //! Linear, Conv1d and DepthwiseConv1d in half precision.
 
+use super::super::Lowering;
 use super::super::matrix::rows;
-use super::super::{Form, Lowering};
 use super::{halves, limits, pack};
 use crate::error::ConvertError;
-use crate::graph::{Clamp, Node, Window1d, op};
+use crate::graph::{Clamp, Node, op};
 use crate::program::TensorId;
 use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind};
@@ -47,27 +47,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn half_window(&self, matrix: LinearHalfParams, window: Window1d) -> Conv1dHalfParams {
-        let (before, after) = match self.form {
-            Form::Window => window.padding,
-            Form::Stream => (0, 0),
-        };
-        Conv1dHalfParams {
-            matrix,
-            kernel: window.kernel as u32,
-            stride: window.stride as u32,
-            pad_before: before as u32,
-            pad_after: after as u32,
-        }
-    }
-
     pub(super) fn half_conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
         let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
-        let x = self.convolved(node, kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&pack(node, &rows(weight))?, bias, clamp);
-        let params = self.half_window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dHalfParams { matrix, window };
         let scratch = self.half_scratch(node, kernel * channels);
         self.op(
             &node.name,
@@ -86,10 +73,11 @@ impl Lowering<'_> {
         op: &op::DepthwiseConv1d,
     ) -> Result<(), ConvertError> {
         let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let x = self.convolved(node, op.window.kernel);
+        let x = self.convolved(node, op.window.reach());
         let y = self.add_value(node.output);
         let matrix = self.half_matrix(&halves(node, weight.iter())?, bias, clamp);
-        let params = self.half_window(matrix, op.window);
+        let window = self.window(op.window);
+        let params = Conv1dHalfParams { matrix, window };
         self.op(
             &node.name,
             OpKind::DepthwiseConv1d,

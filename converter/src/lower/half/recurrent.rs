@@ -1,7 +1,7 @@
 //! Recurrent layers in half precision: Gru and Lstm.
 
 use super::super::matrix::rows;
-use super::super::recurrent::Layer;
+use super::super::recurrent::{Layer, run};
 use super::super::{Form, Lowering};
 use super::pack;
 use crate::error::ConvertError;
@@ -62,8 +62,7 @@ impl Lowering<'_> {
         Ok(GruHalfParams {
             input: self.half_side(node, layer.w, layer.bias_w, hidden)?,
             recurrent: self.half_side(node, layer.r, layer.bias_r, hidden)?,
-            start: self.start(node) as u32,
-            reverse: layer.reverse.into(),
+            run: run(self.start(node), layer),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Constant, Rotary and WeightedRows in half precision.
 
+use super::super::rows::turns;
 use super::super::{Form, Lowering};
 use super::halves;
 use crate::error::ConvertError;
@@ -29,10 +30,7 @@ impl Lowering<'_> {
         let table = halves(node, rotation.table.iter().flatten())?;
         let params = RotaryHalfParams {
             table: self.program.weights(&table),
-            positions: (rotation.table.len() / rotation.pairs) as u32,
-            head_dim: rotation.head_dim as u32,
-            pairs: rotation.pairs as u32,
-            interleaved: rotation.interleaved.into(),
+            turns: turns(rotation),
         };
         let mut inputs = vec![x];
         if self.form == Form::Stream {

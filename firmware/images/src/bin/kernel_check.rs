@@ -274,6 +274,7 @@ fn measure(random: &mut Random) {
     let window = |kernel: usize| Window1d {
         kernel,
         stride: 1,
+        dilation: 1,
         pad_before: kernel / 2,
         pad_value: -3,
     };

@@ -11,10 +11,10 @@ use attn_runtime::format::{
 use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::ops::{
-    AddConstantParams, AddParams, AdditiveAttentionParams, AttentionParams, CellScale,
-    ConstantParams, Conv1dParams, EmbeddingParams, GruParams, LayerNormParams, LinearParams,
-    LstmParams, LutParams, RecurrentSide, RequantizeParams, RotaryParams, SoftmaxParams, Start,
-    TopKParams,
+    AddConstantParams, AddParams, AdditiveAttentionParams, AttentionGeometry, AttentionParams,
+    CellScale, ConstantParams, Conv1dParams, EmbeddingParams, GruParams, LayerNormParams,
+    LinearParams, LstmParams, LutParams, RecurrentGeometry, RecurrentSide, RequantizeParams,
+    RotaryGeometry, RotaryParams, SoftmaxParams, Start, TopKParams, Window1dParams,
 };
 use zerocopy::IntoBytes;
 
@@ -70,7 +70,7 @@ impl Builder {
             storage: storage as u8,
             rank: 2,
             rows_rule: 0,
-            dims: [rows as u32, channels as u32, 1, 1],
+            dims: [rows as u32, channels as u32, 1, 1, 1, 1],
             offset,
             scale: if dtype == DType::F16 { 1.0 } else { 0.125 },
             zero_point: if dtype == DType::I8 { -3 } else { 0 },
@@ -89,12 +89,16 @@ impl Builder {
     ) {
         let (at, len) = self.params(params.as_bytes());
         let name = self.name(kind.name());
+        let touched = inputs.iter().chain(outputs);
+        let half = touched
+            .filter_map(|&id| self.tensors.get(usize::from(id)))
+            .any(|t| t.dtype() == DType::F16);
         self.ops.push(OpRecord {
             kind: kind as u16,
             inputs: padded(inputs),
             outputs: padded(outputs),
             scratch: scratch.unwrap_or(NO_TENSOR),
-            flags: 0,
+            encoding: half.into(),
             name,
             params: at,
             params_len: len,
@@ -109,6 +113,8 @@ impl Builder {
             op_count: (self.ops.len() - first_op) as u32,
             inputs: padded(inputs),
             outputs: padded(outputs),
+            input_names: [0; 8],
+            output_names: [0; 8],
         });
     }
 
@@ -229,16 +235,31 @@ pub const RESCALE: RequantizeParams = RequantizeParams {
 
 pub fn attention_params(score_multiplier: u32) -> AttentionParams {
     AttentionParams {
-        heads: WINDOW.heads as u32,
-        key_heads: WINDOW.key_heads as u32,
-        head_dim: WINDOW.head_dim as u32,
-        slots: WINDOW.slots as u32,
         score_multiplier,
         value_zero_point: -3,
         score_shift: 0,
-        seen: AttentionParams::ALL,
+        window: geometry(&WINDOW, AttentionGeometry::ALL),
+    }
+}
+
+/// A window as parameters hold it, without a mask.
+pub fn geometry(shape: &Shape, seen: u32) -> AttentionGeometry {
+    AttentionGeometry {
+        heads: shape.heads as u32,
+        key_heads: shape.key_heads as u32,
+        head_dim: shape.head_dim as u32,
+        slots: shape.slots as u32,
+        seen,
         mask: 0,
         rows_rule: 0,
+    }
+}
+
+/// How a recurrent layer runs.
+pub fn run(start: Start, reverse: bool) -> RecurrentGeometry {
+    RecurrentGeometry {
+        start: start as u32,
+        reverse: reverse.into(),
     }
 }
 
@@ -398,8 +419,7 @@ fn words(b: &mut Builder) -> EmbeddingParams {
     let mut lstm = LstmParams {
         input: b.side(4, C),
         recurrent: b.side(4, C),
-        start: Start::Zero as u32,
-        reverse: 1,
+        run: run(Start::Zero, true),
         cell_in: scale,
         cell_out: scale,
     };
@@ -412,7 +432,7 @@ fn words(b: &mut Builder) -> EmbeddingParams {
     );
     b.op(OpKind::LastRow, &[states], &[last], None, &[0u8; 0]);
     additive(b, last, states);
-    (lstm.start, lstm.reverse) = (Start::Given as u32, 0);
+    lstm.run = run(Start::Given, false);
     b.op(
         OpKind::Lstm,
         &[words, last, cell],
@@ -438,10 +458,13 @@ fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
     let scratch = b.tensor(Arena, I16, 1, 3 * C);
     let mut params = Conv1dParams {
         matrix: b.linear_params(packed_len(C, 3 * C), C),
-        kernel: 3,
-        stride: 1,
-        pad_before: 0,
-        pad_after: 0,
+        window: Window1dParams {
+            kernel: 3,
+            stride: 1,
+            pad_before: 0,
+            pad_after: 0,
+            gap: 0,
+        },
     };
     b.op(OpKind::Conv1d, &[history], &[conv], Some(scratch), &params);
     params.matrix = b.linear_params(3 * C, C);
@@ -458,8 +481,7 @@ fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
     let gru = GruParams {
         input: b.side(3, C),
         recurrent: b.side(3, C),
-        start: 0,
-        reverse: 0,
+        run: run(Start::Last, false),
     };
     b.op(OpKind::Gru, &[conv, h], &[state], Some(scratch), &gru);
 
@@ -531,8 +553,7 @@ fn window(b: &mut Builder, first: usize) {
     let gru = GruParams {
         input: b.side(3, C),
         recurrent: b.side(3, C),
-        start: 1,
-        reverse: 0,
+        run: run(Start::Zero, false),
     };
     b.op(OpKind::Gru, &[x], &[states, h], Some(scratch), &gru);
     let narrow = b.tensor(Arena, I8, rows, C);
@@ -559,7 +580,7 @@ fn window(b: &mut Builder, first: usize) {
         &[context],
         Some(scratch),
         &AttentionParams {
-            seen: AttentionParams::CAUSAL,
+            window: geometry(&WINDOW, AttentionGeometry::CAUSAL),
             ..attention_params(1 << 20)
         },
     );
@@ -603,11 +624,13 @@ fn turned(b: &mut Builder, counter: u16, first: usize) {
     let [x, y] = [(); 2].map(|_| b.tensor(Arena, I8, rows, C));
     let rotary = RotaryParams {
         table: b.weights(4 * 5 * 2),
-        positions: 5,
-        head_dim: C as u32,
-        pairs: 2,
-        interleaved: 1,
         by: RESCALE,
+        turns: RotaryGeometry {
+            positions: 5,
+            head_dim: C as u32,
+            pairs: 2,
+            interleaved: 1,
+        },
     };
     b.op(OpKind::Rotary, &[x, counter], &[y], None, &rotary);
     let weights = b.tensor(Arena, I16, 2, rows);

@@ -12,6 +12,7 @@ const SAME: Window2dParams = Window2dParams {
     stride: [1, 1],
     pad_before: [1, 1],
     pad_after: [1, 1],
+    gap: [0, 0],
 };
 /// From 4 x 5 to 2 x 3.
 const HALVED: Window2dParams = Window2dParams {
@@ -19,6 +20,7 @@ const HALVED: Window2dParams = Window2dParams {
     stride: [2, 2],
     pad_before: [0, 0],
     pad_after: [0, 1],
+    gap: [0, 0],
 };
 
 impl Builder {
@@ -26,7 +28,7 @@ impl Builder {
     fn image(&mut self, dtype: DType, [h, w, c]: [usize; 3]) -> u16 {
         let id = self.tensor(Storage::Arena, dtype, h * w, c);
         let record = &mut self.tensors[id as usize];
-        (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1]);
+        (record.rank, record.dims) = (3, [h as u32, w as u32, c as u32, 1, 1, 1]);
         id
     }
 
@@ -86,6 +88,7 @@ pub fn image(b: &mut Builder, first: usize) {
         stride: [2, 2],
         pad_before: [1, 0],
         pad_after: [0, 0],
+        gap: [0, 0],
     };
     let (params, scratch) = b.convolution(part, 4);
     b.op(

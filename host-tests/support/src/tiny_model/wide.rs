@@ -1,9 +1,9 @@
 //! Operators of the tiny model that work on int16 where others have int8.
 
-use super::{Builder, C, WINDOW, attention_params};
+use super::{Builder, C, WINDOW, attention_params, geometry};
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::kernels::int::dot::packed_len;
-use attn_runtime::ops::{AttentionParams, WideLutParams};
+use attn_runtime::ops::{AttentionGeometry, AttentionParams, WideLutParams};
 
 /// Attention over int16 keys and values, of which a mask hides some and one query sees none, and a function of the result.
 pub fn wide(b: &mut Builder) {
@@ -30,8 +30,10 @@ pub fn wide(b: &mut Builder) {
     let params = AttentionParams {
         value_zero_point: 0,
         score_shift: 9,
-        seen: AttentionParams::MASK,
-        mask,
+        window: AttentionGeometry {
+            mask,
+            ..geometry(&WINDOW, AttentionGeometry::MASK)
+        },
         ..attention_params(1 << 20)
     };
     b.op(

@@ -6,7 +6,7 @@ use crate::f16;
 use crate::kernels::geometry::Window1d;
 
 /// Full convolution: `x: [t, c]`, weights packed `[out, kernel * c]`, `y: [t_out, out]`; `wide` is scratch of at least
-/// `kernel * c`. Under the kernel lie `kernel * c` adjacent values.
+/// `kernel * c`. Under a kernel without gaps lie `kernel * c` adjacent values.
 pub fn conv1d(
     x: &[f16],
     c: usize,
@@ -29,6 +29,15 @@ pub fn conv1d(
             .checked_sub(pad)
             .and_then(|start| x.get(start..start + span));
         match inside {
+            _ if window.dilation != 1 => {
+                for (tap, wide) in wide.chunks_exact_mut(c.max(1)).enumerate() {
+                    let row = (start + tap * window.dilation * c).checked_sub(pad);
+                    match row.and_then(|row| x.get(row..row + c)) {
+                        Some(row) => widen(row, wide),
+                        None => wide.fill(0.0),
+                    }
+                }
+            }
             Some(row) => widen(row, wide),
             None => {
                 // Part of it is padding, before the input or behind it.
@@ -66,7 +75,8 @@ pub fn depthwise_conv1d(
                 .zip(bias)
                 .for_each(|(sum, bias)| *sum = *bias);
             for tap in 0..window.kernel {
-                let row = (position * window.stride + tap).checked_sub(window.pad_before);
+                let row = position * window.stride + tap * window.dilation;
+                let row = row.checked_sub(window.pad_before);
                 let values = row.and_then(|row| x.get(row * c + at..row * c + at + y.len()));
                 if let (Some(values), Some(weights)) = (values, weights.get(tap * c + at..)) {
                     let (mut wide, mut factors) = ([0.0; CHANNELS], [0.0; CHANNELS]);
@@ -103,6 +113,7 @@ mod tests {
         let window = Window1d {
             kernel: 3,
             stride: 1,
+            dilation: 1,
             pad_before: 2,
             pad_value: 0,
         };
@@ -117,6 +128,7 @@ mod tests {
         let window = Window1d {
             kernel: 2,
             stride: 2,
+            dilation: 1,
             pad_before: 1,
             pad_value: 0,
         };
@@ -127,5 +139,29 @@ mod tests {
         let mut y = vec![f16::ZERO; 4];
         depthwise_conv1d(&x, 2, &window, &weights, &[0.0, 5.0], Clamp::NONE, &mut y);
         assert_eq!(y, halves(&[2.0, 45.0, 3.0 + 10.0, 40.0 + 120.0 + 5.0]));
+    }
+
+    #[test]
+    fn taps_of_a_dilated_kernel_are_apart() {
+        let x = halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let window = Window1d {
+            kernel: 2,
+            stride: 1,
+            dilation: 2,
+            pad_before: 2,
+            pad_value: 0,
+        };
+        let matrix = Matrix {
+            weights: &pack(&[halves(&[1.0, 10.0])], 2),
+            bias: &[0.5],
+        };
+        let mut y = vec![f16::ZERO; 6];
+        conv1d(&x, 1, &window, &matrix, Clamp::NONE, &mut [0.0; 2], &mut y);
+        // Rows -2 and 0, -1 and 1, 0 and 2, ...
+        let expected = [10.5, 20.5, 31.5, 42.5, 53.5, 64.5];
+        assert_eq!(y, halves(&expected));
+        let weights = halves(&[1.0, 10.0]);
+        depthwise_conv1d(&x, 1, &window, &weights, &[0.5], Clamp::NONE, &mut y);
+        assert_eq!(y, halves(&expected));
     }
 }

@@ -19,7 +19,16 @@ fn gather(x: &Image<f16>, window: &Window2d, [top, left]: [isize; 2], wide: &mut
     let from = usize::try_from(start).unwrap_or(0);
     for (tap, wide) in wide.chunks_exact_mut(len.max(1)).enumerate() {
         wide.fill(0.0);
-        let row = x.row(top.wrapping_add(tap as isize)).unwrap_or(&[]);
+        let row = x.row(window.under(0, top, tap)).unwrap_or(&[]);
+        if window.dilation[1] != 1 {
+            for (tap, wide) in wide.chunks_exact_mut(x.channels.max(1)).enumerate() {
+                let column = usize::try_from(window.under(1, left, tap)).ok();
+                let first = column.and_then(|column| column.checked_mul(x.channels));
+                let pixel = first.and_then(|first| row.get(first..first.checked_add(wide.len())?));
+                widen(pixel.unwrap_or(&[]), wide);
+            }
+            continue;
+        }
         let values = row.get(from..).unwrap_or(&[]);
         widen(values, wide.get_mut(skip..).unwrap_or_default());
     }
@@ -110,10 +119,10 @@ fn blocks(
                 let (mut sums, mut wide) = ([0.0; CHUNK], [0.0; CHUNK]);
                 start_from(at, &mut sums);
                 for down in 0..window.kernel[0] {
-                    let row = x.row(top.wrapping_add(down as isize));
+                    let row = x.row(window.under(0, top, down));
                     for right in 0..window.kernel[1] {
                         let values = row.and_then(|row| {
-                            let column = usize::try_from(left.wrapping_add(right as isize)).ok()?;
+                            let column = usize::try_from(window.under(1, left, right)).ok()?;
                             let start = column.checked_mul(c)?.checked_add(at)?;
                             row.get(start..start.checked_add(y.len())?)
                         });
@@ -251,6 +260,7 @@ mod tests {
     const WINDOW: Window2d = Window2d {
         kernel: [3, 2],
         stride: [1, 2],
+        dilation: [1, 1],
         pad: [1, 1],
         pad_value: 0,
     };
@@ -323,6 +333,7 @@ mod tests {
         let window = Window2d {
             kernel: [1, 1],
             stride: [2, 2],
+            dilation: [1, 1],
             pad: [0, 0],
             pad_value: 0,
         };
@@ -361,6 +372,7 @@ mod tests {
         let window = Window2d {
             kernel: [2, 2],
             stride: [2, 1],
+            dilation: [1, 1],
             pad: [0, 1],
             pad_value: 0,
         };

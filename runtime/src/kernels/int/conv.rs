@@ -7,8 +7,8 @@ use crate::kernels::geometry::Window1d;
 
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
-/// Under the kernel lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping rows.
-/// `pairs` is scratch of at least `pairs_len(kernel * c)`.
+/// Under a kernel without gaps lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping
+/// rows. `pairs` is scratch of at least `pairs_len(kernel * c)`.
 pub fn conv1d<X: Activation, Y: Activation>(
     x: &[X],
     c: usize,
@@ -31,35 +31,33 @@ pub fn conv1d<X: Activation, Y: Activation>(
         match start
             .checked_sub(window.pad_before * c)
             .and_then(|start| x.get(start..start + span))
+            .filter(|_| window.dilation == 1)
         {
             Some(row) => to_pairs(row, 0, pairs),
-            None => padded_pairs(
-                x,
-                start,
-                window.pad_before * c,
-                window.pad_value,
-                span,
-                pairs,
-            ),
+            None => scattered_pairs(x, c, window, start, pairs),
         }
         matvec(pairs, matrix, output, y);
     }
 }
 
-/// Pair order of the values under the kernel where some of them are padding.
-fn padded_pairs<X: Activation>(
+/// Pair order of the values under the kernel where they are not adjacent, or some of them are padding.
+fn scattered_pairs<X: Activation>(
     x: &[X],
+    c: usize,
+    window: &Window1d,
     start: usize,
-    pad: usize,
-    value: i32,
-    span: usize,
     pairs: &mut [i16],
 ) {
     pairs.fill(0);
-    for i in 0..span {
-        let inside = (start + i).checked_sub(pad).and_then(|at| x.get(at));
-        if let Some(slot) = pairs.get_mut(super::dot::pair_index(i)) {
-            *slot = inside.map_or(value, |&x| x.into()) as i16;
+    for tap in 0..window.kernel {
+        let first = start + tap * window.dilation * c;
+        for channel in 0..c {
+            let inside = (first + channel)
+                .checked_sub(window.pad_before * c)
+                .and_then(|at| x.get(at));
+            if let Some(slot) = pairs.get_mut(super::dot::pair_index(tap * c + channel)) {
+                *slot = inside.map_or(window.pad_value, |&x| x.into()) as i16;
+            }
         }
     }
 }
@@ -83,7 +81,8 @@ pub fn depthwise_conv1d<X: Activation, Y: Activation>(
                 .for_each(|(sum, &bias)| *sum = bias);
             for tap in 0..window.kernel {
                 let weights = matrix.weights.get(tap * c + at..).unwrap_or(&[]);
-                let row = (position * window.stride + tap).checked_sub(window.pad_before);
+                let row = position * window.stride + tap * window.dilation;
+                let row = row.checked_sub(window.pad_before);
                 let values = row.and_then(|row| x.get(row * c + at..(row * c + at) + y.len()));
                 match (values, values.and_then(|v| v.first_chunk())) {
                     (_, Some(values)) => add_products(&mut sums, weights, values),
@@ -150,6 +149,7 @@ mod tests {
         let window = Window1d {
             kernel: 3,
             stride: 1,
+            dilation: 1,
             pad_before: 2,
             pad_value: -1,
         };
@@ -180,6 +180,7 @@ mod tests {
         let window = Window1d {
             kernel: 2,
             stride: 1,
+            dilation: 1,
             pad_before: 0,
             pad_value: 0,
         };
@@ -206,6 +207,7 @@ mod tests {
         let window = Window1d {
             kernel: 3,
             stride: 2,
+            dilation: 1,
             pad_before: 1,
             pad_value: -5,
         };
@@ -220,6 +222,69 @@ mod tests {
             };
             let sum = bias[channel] + tap(0) + tap(1) + tap(2);
             assert_eq!(i32::from(y), (sum + 2) >> 2, "element {i}");
+        }
+    }
+
+    #[test]
+    fn taps_of_a_dilated_kernel_are_apart() {
+        const C: usize = 3;
+        let x: [i8; 7 * C] = core::array::from_fn(|i| (i * 37 % 256) as u8 as i8);
+        let taps: [i8; 3 * C] = core::array::from_fn(|i| (i * 91 % 255) as u8 as i8);
+        let mut packed = [0i8; packed_len(1, 3 * C)];
+        (0..3 * C).for_each(|i| packed[packed_index(0, i, 3 * C)] = taps[i]);
+        for dilation in 1..4 {
+            let window = Window1d {
+                kernel: 3,
+                stride: 2,
+                dilation,
+                pad_before: 2,
+                pad_value: -5,
+            };
+            // Row under a tap, counted from the first row of the input.
+            let value = |position: usize, tap: usize, channel: usize| {
+                let row = (2 * position + tap * dilation).checked_sub(2);
+                let row = row.filter(|&row| row < 7);
+                row.map_or(-5, |row| i32::from(x[row * C + channel]))
+            };
+            let positions = (7 + 2 - 2 * dilation - 1) / 2 + 1;
+            let mut y = [0i16; 4];
+            let y = &mut y[..positions];
+            let matrix = Matrix {
+                weights: &packed,
+                bias: &[7],
+            };
+            conv1d(&x, C, &window, &matrix, &ONE, &mut [0; 12], y);
+            for (position, &y) in y.iter().enumerate() {
+                let products =
+                    (0..3 * C).map(|i| value(position, i / C, i % C) * i32::from(taps[i]));
+                let sum = 7 + products.sum::<i32>();
+                assert_eq!(
+                    i32::from(y),
+                    sum.clamp(-32768, 32767),
+                    "dilation {dilation}"
+                );
+            }
+            let matrix = Matrix {
+                weights: &taps,
+                bias: &[1, 2, 3],
+            };
+            let output = Output {
+                multipliers: &[1 << 30; C],
+                ..ONE
+            };
+            let mut y = [0i16; 4 * C];
+            let y = &mut y[..positions * C];
+            depthwise_conv1d(&x, C, &window, &matrix, &output, y);
+            for (i, &y) in y.iter().enumerate() {
+                let (position, channel) = (i / C, i % C);
+                let tap = |tap| value(position, tap, channel) * i32::from(taps[tap * C + channel]);
+                let sum = channel as i32 + 1 + tap(0) + tap(1) + tap(2);
+                assert_eq!(
+                    i32::from(y),
+                    sum.clamp(-32768, 32767),
+                    "dilation {dilation}"
+                );
+            }
         }
     }
 }

@@ -112,10 +112,24 @@ fn gather<X: Activation>(
     let start = left.wrapping_mul(c as isize);
     let taps = pairs.chunks_exact_mut(window.row_pairs(c).max(1));
     for (tap, pairs) in taps.enumerate() {
-        let Some(row) = x.row(top.wrapping_add(tap as isize)) else {
+        let Some(row) = x.row(window.under(0, top, tap)) else {
             pairs.fill(window.pad_value as i16);
             continue;
         };
+        if window.dilation[1] != 1 {
+            for (tap, slots) in edge.chunks_exact_mut(c.max(1)).enumerate() {
+                let column = usize::try_from(window.under(1, left, tap)).ok();
+                let first = column.and_then(|column| column.checked_mul(c));
+                let pixel = first.and_then(|first| row.get(first..first.checked_add(c)?));
+                match pixel {
+                    Some(pixel) => (slots.iter_mut().zip(pixel))
+                        .for_each(|(slot, &value)| *slot = value.into() as i16),
+                    None => slots.fill(window.pad_value as i16),
+                }
+            }
+            to_pairs(edge, 0, pairs);
+            continue;
+        }
         let inside = usize::try_from(start)
             .ok()
             .and_then(|start| row.get(start..start.checked_add(len)?));
@@ -173,11 +187,11 @@ fn depthwise_block<X: Activation, Y: Activation>(
         .for_each(|(sum, &bias)| *sum = bias);
     let [height, width] = window.kernel;
     for down in 0..height {
-        let row = x.row(top.wrapping_add(down as isize));
+        let row = x.row(window.under(0, top, down));
         for right in 0..width {
             let weights = tail(matrix.weights, (down * width + right) * x.channels + at);
             let values = row.and_then(|row| {
-                let column = usize::try_from(left.wrapping_add(right as isize)).ok()?;
+                let column = usize::try_from(window.under(1, left, right)).ok()?;
                 let start = column.checked_mul(x.channels)?.checked_add(at)?;
                 row.get(start..start.checked_add(y.len())?)
             });
@@ -225,6 +239,16 @@ mod tests {
             }
         }
 
+        /// The value under a tap of the kernel that starts at `start`.
+        fn under(&self, [top, left]: [isize; 2], tap: [usize; 2], channel: usize) -> i32 {
+            let [down, right] = self.window.dilation;
+            self.pixel(
+                top + (tap[0] * down) as isize,
+                left + (tap[1] * right) as isize,
+                channel,
+            )
+        }
+
         fn weight(&self, out: usize, tap: [usize; 2], channel: usize, channels: usize) -> i32 {
             let [height, width] = self.window.kernel;
             self.weights[((out * height + tap[0]) * width + tap[1]) * channels + channel].into()
@@ -238,7 +262,8 @@ mod tests {
         fn results(&self) -> [usize; 2] {
             core::array::from_fn(|axis| {
                 let padded = self.size[axis] + 2 * self.window.pad[axis];
-                1 + (padded - self.window.kernel[axis]) / self.window.stride[axis]
+                let reach = 1 + (self.window.kernel[axis] - 1) * self.window.dilation[axis];
+                1 + (padded - reach) / self.window.stride[axis]
             })
         }
 
@@ -276,16 +301,21 @@ mod tests {
             1usize..6,
             pair(1..4),
             pair(1..3),
+            pair(1..4),
             pair(0..2),
             -9i32..9,
         )
-            .prop_filter("the kernel fits", |(size, _, _, kernel, _, pad, _)| {
-                (0..2).all(|i| kernel[i] <= size[i] + 2 * pad[i])
-            })
-            .prop_flat_map(|(size, c, out, kernel, stride, pad, pad_value)| {
+            .prop_filter(
+                "the kernel fits",
+                |(size, _, _, kernel, _, dilation, pad, _)| {
+                    (0..2).all(|i| (kernel[i] - 1) * dilation[i] < size[i] + 2 * pad[i])
+                },
+            )
+            .prop_flat_map(|(size, c, out, kernel, stride, dilation, pad, pad_value)| {
                 let window = Window2d {
                     kernel,
                     stride,
+                    dilation,
                     pad,
                     pad_value,
                 };
@@ -333,7 +363,7 @@ mod tests {
                 let [top, left] = case.window.start(row, column);
                 let sum = case.taps().flat_map(|tap| (0..case.c).map(move |channel| (tap, channel)))
                     .map(|(tap, channel)| {
-                        let x = case.pixel(top + tap[0] as isize, left + tap[1] as isize, channel);
+                        let x = case.under([top, left], tap, channel);
                         x * case.weight(o, tap, channel, case.c)
                     })
                     .sum::<i32>();
@@ -352,7 +382,7 @@ mod tests {
                 let (row, column, channel) = (i / c / columns, i / c % columns, i % c);
                 let [top, left] = case.window.start(row, column);
                 let sum = case.taps().map(|tap| {
-                    let x = case.pixel(top + tap[0] as isize, left + tap[1] as isize, channel);
+                    let x = case.under([top, left], tap, channel);
                     x * case.weight(0, tap, channel, c)
                 }).sum::<i32>();
                 prop_assert_eq!(got, finished(sum + 50), "element {}", i);
@@ -362,7 +392,7 @@ mod tests {
         /// Against the definition: every input pixel adds its multiple of the kernel to the result.
         #[test]
         fn a_transposed_convolution_equals_spread_kernels(mut case in case()) {
-            case.window.pad_value = 0;
+            (case.window.pad_value, case.window.dilation) = (0, [1, 1]);
             let (kernel, stride, out, c) = (case.window.kernel, case.window.stride, case.out, case.c);
             // The full kernel is `stride` times the part; tap `t` of phase `p` is kernel row `p + stride * (taps - 1 - t)`.
             let full = [kernel[0] * stride[0], kernel[1] * stride[1]];

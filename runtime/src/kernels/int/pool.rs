@@ -134,6 +134,7 @@ mod tests {
     const WINDOW: Window2d = Window2d {
         kernel: [2, 2],
         stride: [2, 1],
+        dilation: [1, 1],
         pad: [0, 1],
         pad_value: -7,
     };

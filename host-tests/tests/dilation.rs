@@ -1,0 +1,71 @@
+//! Dilated convolutions compute the same bytes on the emulated cores as on this computer.
+
+use attn_converter::files::write_bytes;
+use attn_converter::lower::Form;
+use attn_converter::pipeline::{Options, Source, convert};
+use attn_converter::progress::silent;
+use attn_lab::emulator::Core;
+use attn_lab::identity;
+use attn_runtime::format::DType;
+use attn_runtime::{Model, f16};
+use attn_test_support::folder::{Folder, dilate, fixture};
+use attn_test_support::systems::{PRECISIONS, write_calibration};
+
+/// Noise for `runs` runs of entry point 0.
+fn noise(model: Model, runs: usize) -> Vec<u8> {
+    let input = model.entries()[0].inputs().next().unwrap();
+    let record = model.tensor(input).unwrap();
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as i16
+    };
+    let elements = 0..runs * record.len();
+    match record.dtype() {
+        DType::I8 => elements.map(|_| next() as u8).collect(),
+        DType::F16 => elements
+            .flat_map(|_| f16::from_f32(f32::from(next()) / 16_384.0).to_le_bytes())
+            .collect(),
+        DType::I16 | DType::I32 => elements.flat_map(|_| next().to_le_bytes()).collect(),
+    }
+}
+
+#[test]
+fn every_core_computes_the_same_bytes() {
+    let folder = Folder::new();
+    for (name, form, dilation) in [
+        ("attention/separable_dynamo.onnx", Form::Window, 3),
+        ("attention/separable_dynamo.onnx", Form::Stream, 3),
+        ("attention/speech_encoder_dynamo.onnx", Form::Window, 2),
+        ("vision/separable2d_dynamo.onnx", Form::Window, 2),
+        ("vision/cbam_cnn_dynamo.onnx", Form::Window, 2),
+    ] {
+        let onnx = folder.onnx_of(fixture(name), "dilated.onnx", |graph| {
+            dilate(graph, dilation)
+        });
+        let data = folder.path("data.npz");
+        write_calibration(onnx.as_ref(), data.as_ref()).unwrap();
+        let source = Source::Model {
+            onnx: onnx.as_ref(),
+            calibration: data.as_ref(),
+        };
+        for precision in PRECISIONS {
+            let options = Options {
+                precision,
+                form,
+                mixed: false,
+                ..Options::default()
+            };
+            let file = convert(source, &options, &silent).unwrap().file;
+            let path = folder.path("dilated.attn");
+            write_bytes(path.as_ref(), file.bytes()).unwrap();
+            let runs = if form == Form::Stream { 20 } else { 2 };
+            let inputs = noise(file.model(), runs);
+            for core in Core::ALL {
+                let compared = identity::check(core, path.as_ref(), &inputs)
+                    .unwrap_or_else(|error| panic!("{name} {form:?} {precision:?}: {error}"));
+                assert!(compared > runs, "{name} {form:?} {precision:?}");
+            }
+        }
+    }
+}
