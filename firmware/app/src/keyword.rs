@@ -51,6 +51,8 @@ impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
     ///
     /// # Errors
     /// [`AppError::Led`] when the pin fails; [`AppError::Session`] never for a parsed model.
+    // Inlined into a program's loop, it runs out of registers: 3 % more instructions a hop.
+    #[inline(never)]
     pub fn push(
         &mut self,
         pcm: &[i16],

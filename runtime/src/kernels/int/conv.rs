@@ -41,6 +41,7 @@ pub fn conv1d<X: Activation, Y: Activation>(
 }
 
 /// Pair order of the values under the kernel where they are not adjacent, or some of them are padding.
+#[inline(never)]
 fn scattered_pairs<X: Activation>(
     x: &[X],
     c: usize,
