@@ -22,6 +22,7 @@ pub(super) fn first<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
 }
 
 /// Copies bytes as far as both slices reach.
+#[inline(never)]
 pub(super) fn copy(from: &[u8], to: &mut [u8]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }

@@ -218,12 +218,15 @@ impl<'a> OpView<'a> {
         Ok(params)
     }
 
+    /// One copy in the program, not one for each record.
+    #[inline(never)]
     fn read_params(&self, known: &mut [u8]) -> Result<(), OpError> {
         let bytes = self.param_bytes()?;
         let (bytes, newer) = bytes.split_at_checked(known.len()).unwrap_or((bytes, &[]));
-        require(newer.iter().all(|&byte| byte == 0), OpError::NewerParams)?;
-        arena::copy(bytes, known);
-        Ok(())
+        if let Some(known) = known.get_mut(..bytes.len()) {
+            known.copy_from_slice(bytes);
+        }
+        require(newer.iter().all(|&byte| byte == 0), OpError::NewerParams)
     }
 
     /// A list of parameters: one record for each input.
