@@ -111,7 +111,7 @@ pub enum ConvertError {
     },
     /// A model on which import stumbled.
     #[error(
-        "{path}: the model is damaged, or of a form that nobody has tried yet ({reason}); if other programs run it, please report it"
+        "{path}: the model is damaged, or of a form that is not tested ({reason}); if other programs run it, please report it"
     )]
     Unexpected {
         /// The ONNX file.

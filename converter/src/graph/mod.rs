@@ -43,7 +43,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Removes nodes whose results nobody needs.
+    /// Removes nodes whose results are not used.
     pub fn drop_unused(&mut self) {
         let mut needed: std::collections::HashSet<ValueId> = self.outputs.iter().copied().collect();
         for node in self.nodes.iter().rev() {

@@ -217,7 +217,7 @@ const ROWS: &[Row] = &[
     row(
         &["IsNaN"],
         "nothing: a query that sees no key gets 0",
-        "of attention weights, to put 0 in the place of NaN",
+        "of attention weights, to replace NaN by 0",
         |i, n| i.is_undefined(n),
     ),
     row(

@@ -57,7 +57,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// Rows of zero in the place of padding.
+    /// Rows of zero where padding is.
     pub(super) fn clear_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
         let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
         let params = [0u8; 0];

@@ -68,7 +68,7 @@ impl Operator for Sequence {
     }
 }
 
-/// The rows that the sequence has, `[t, c]` of variable number, and rows of 0 in the place of its padding; result
+/// The rows that the sequence has, `[t, c]` of variable number, and rows of 0 where its padding is; result
 /// `[t, c]`.
 #[derive(Clone, Debug)]
 pub struct ClearRows;
