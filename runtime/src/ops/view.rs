@@ -1,7 +1,7 @@
 //! One operator of a model as its family sees it: tensors, parameters, weights, scratch, and the checks that every
 //! operator needs. No operator is named here.
 
-use super::{ALL, arena};
+use super::ALL;
 use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
