@@ -64,6 +64,7 @@ pub struct Convert {
     #[arg(
         long,
         value_name = "LABELS",
+        requires = "smoothing",
         value_delimiter = ',',
         default_value = "unknown,noise"
     )]
@@ -114,6 +115,11 @@ impl Convert {
             found.map_or(Ok(()), |&(flag, _)| Err(FlagError::new(flag, reason)))
         };
         refused(&[("--stream", self.stream)], "a bundle is not streamed")?;
+        let no_mixed = [("--no-mixed", self.no_mixed)];
+        let reason = "takes a single model: a bundle in int8 has int16 activations, and int8 keys and values";
+        refused(&no_mixed, reason)?;
+        let spotter = [("--smoothing", self.smoothing.is_some())];
+        refused(&spotter, "takes a single model, as keyword spotting does")?;
         let manifest = match path {
             None => self
                 .bundle
@@ -127,7 +133,7 @@ impl Convert {
                 Manifest::load(path)?
             }
         };
-        check_output(&self.output, manifest.files())?;
+        check_output(&self.output, manifest.files().iter().chain(&self.labels))?;
         let options = Options {
             precision: self.dtype.into(),
             range: self.range.into(),

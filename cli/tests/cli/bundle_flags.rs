@@ -3,7 +3,6 @@
 use crate::attn;
 use attn_test_support::folder::Folder;
 use attn_test_support::sequences::{SEQUENCES, fixtures};
-use std::process::Output;
 
 /// Flags for the fixture of this name; no default is relied upon.
 fn flags(name: &str, output: &str) -> Vec<String> {
@@ -52,25 +51,19 @@ fn changed(mut flags: Vec<String>, flag: &str, value: Option<&str>) -> Vec<Strin
     flags
 }
 
-fn run(flags: &[String]) -> Output {
-    attn(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+/// What clap takes.
+fn borrowed(flags: &[String]) -> Vec<&str> {
+    flags.iter().map(String::as_str).collect()
 }
 
 fn converted(flags: &[String], output: &str) -> Vec<u8> {
-    let ran = run(flags);
-    let message = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(ran.status.success(), "{message}");
+    crate::done(&borrowed(flags));
     std::fs::read(output).unwrap()
 }
 
 /// Runs flags that must be refused: no file, and a message with these parts.
 fn refused(flags: &[String], parts: &[&str]) {
-    let ran = run(flags);
-    let message = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(!ran.status.success(), "{flags:?} succeeded");
-    assert!(!message.contains("panicked"), "{message}");
-    let missing = parts.iter().find(|part| !message.contains(**part));
-    assert_eq!(missing, None, "{message}");
+    crate::refused(&borrowed(flags), parts);
     let output = &flags[flags.iter().position(|f| f == "--output").unwrap() + 1];
     assert!(
         !std::path::Path::new(output).exists(),
@@ -301,11 +294,19 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
     };
     refused(&with(&["bundle.toml"]), &["cannot be used with", "--entry"]);
     refused(&with(&["--stream"]), &["--stream", "not streamed"]);
+    refused(&with(&["--no-mixed"]), &["--no-mixed", "single model"]);
     let few = folder.write("few.txt", b"a\nb\nc\n");
     refused(
         &with(&["--labels", &few]),
         &["--labels", "3 labels for 30 classes"],
     );
+    let spotting = "--labels --smoothing 6 --threshold 0.5 --audio-hop 320";
+    let spotting = spotting.replace("--labels", &format!("--labels {few}"));
+    refused(
+        &with(&spotting.split(' ').collect::<Vec<_>>()),
+        &["--smoothing", "single model"],
+    );
+    refused(&with(&["--background", "a"]), &["required", "--smoothing"]);
     let alone = [
         "convert",
         "x.onnx",
@@ -325,6 +326,16 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
         &output,
     ];
     refused(&twice.map(String::from), &["--calibrate", "manifest"]);
+}
+
+#[test]
+fn the_labels_of_a_bundle_are_not_overwritten() {
+    let folder = Folder::new();
+    let labels = folder.write("labels.txt", b"a\n");
+    let mut all = flags("additive", &labels);
+    all.extend(["--labels".into(), labels.clone()]);
+    crate::refused(&borrowed(&all), &["labels.txt", "would replace an input"]);
+    assert_eq!(std::fs::read(labels).unwrap(), b"a\n");
 }
 
 #[test]

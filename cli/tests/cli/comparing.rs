@@ -1,29 +1,18 @@
 //! `attn compare` on bundles; single models are compared in `mistakes.rs`, where every command runs once.
 
-use crate::attn;
+use crate::{done, refused};
 use attn_test_support::folder::{Folder, fixture};
 use serde_json::Value;
 
 fn converted(folder: &Folder, system: &str, precision: &str) -> (String, String) {
     let manifest = fixture(&format!("seq2seq/{system}_dynamo.bundle.toml"));
     let file = folder.path("bundle.attn");
-    let output = attn(&["convert", &manifest, "--dtype", precision, "-o", &file]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    done(&["convert", &manifest, "--dtype", precision, "-o", &file]);
     (manifest, file)
 }
 
 fn compared(manifest: &str, file: &str) -> Value {
-    let output = attn(&["compare", manifest, file, "--json"]);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    serde_json::from_str(&done(&["compare", manifest, file, "--json"])).unwrap()
 }
 
 #[test]
@@ -59,22 +48,14 @@ fn a_bundle_is_compared_value_by_value() {
 fn a_bundle_names_its_own_data_and_a_model_none() {
     let folder = Folder::new();
     let (manifest, file) = converted(&folder, "additive", "int8");
-    let refused = |arguments: &[&str], expected: &str| {
-        let output = attn(arguments);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            !output.status.success() && message.contains(expected),
-            "{message}"
-        );
-    };
     let own = ["compare", &manifest, &file, "--data", "x.npz"];
-    refused(&own, "--data: a manifest names its own data");
+    refused(&own, &["--data: a manifest names its own data"]);
     let model = fixture("seq2seq/additive_dynamo.step.onnx");
-    refused(&["compare", &model, &file], "--data: name an .npz file");
+    refused(&["compare", &model, &file], &["--data: name an .npz file"]);
     let other = fixture("seq2seq/plain_gru2_dynamo.bundle.toml");
     let spotter = attn_test_support::folder::TINY;
     refused(
         &["compare", &other, spotter],
-        "not converted from this ONNX model",
+        &["not converted from this ONNX model"],
     );
 }

@@ -1,6 +1,6 @@
 //! `attn decode` on a small encoder-decoder: what it prints, and every mistake that a user can make.
 
-use crate::attn;
+use crate::{done, refused};
 use attn_converter::decode::{Decoder, Input, Search};
 use attn_converter::runner::ModelFile;
 use attn_runtime::seq2seq::text;
@@ -14,23 +14,6 @@ fn folder_with_model(variant: Variant) -> (Folder, String) {
     (folder, path)
 }
 
-fn printed(arguments: &[&str]) -> String {
-    let output = attn(arguments);
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn refused(arguments: &[&str], expected: &[&str]) {
-    let output = attn(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(!message.contains("panicked"), "{message}");
-    for part in expected {
-        assert!(message.contains(part), "`{part}` is not in: {message}");
-    }
-}
-
 #[test]
 fn the_command_prints_what_the_runtime_decodes() {
     let (folder, path) = folder_with_model(Variant::default());
@@ -40,7 +23,7 @@ fn the_command_prints_what_the_runtime_decodes() {
     let greedy = decoder.decode(&input, Search::Greedy).unwrap().remove(0);
     let tokens = text(file.model(), &greedy.tokens).to_string();
     assert!(!tokens.is_empty());
-    let line = printed(&["decode", &path, "--text", "abc"]);
+    let line = done(&["decode", &path, "--text", "abc"]);
     assert!(line.starts_with(&format!("abc: {tokens}  ({:.3}", greedy.score)));
 
     let search = Search::Beam {
@@ -48,7 +31,7 @@ fn the_command_prints_what_the_runtime_decodes() {
         alpha: 1.0,
     };
     let beam = decoder.decode(&input, search).unwrap();
-    let json = printed(&[
+    let json = done(&[
         "decode",
         &path,
         "--symbols",
@@ -66,7 +49,7 @@ fn the_command_prints_what_the_runtime_decodes() {
     assert_eq!(json["tokens"], Value::from(names));
 
     let words = folder.write("words.txt", "abc\n\n  é\n".as_bytes());
-    let json = printed(&["decode", &path, "--input", &words, "--json"]);
+    let json = done(&["decode", &path, "--input", &words, "--json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     let texts = json
         .as_array()
@@ -75,7 +58,7 @@ fn the_command_prints_what_the_runtime_decodes() {
         .map(|one| one["text"].clone());
     assert_eq!(texts.collect::<Vec<_>>(), ["abc", "é"]);
     assert_eq!(json[0]["score"], greedy.score);
-    let lines = printed(&["decode", &path, "--input", &words]);
+    let lines = done(&["decode", &path, "--input", &words]);
     assert!(lines.starts_with(&line), "{lines}");
 }
 
@@ -83,7 +66,7 @@ fn the_command_prints_what_the_runtime_decodes() {
 fn a_plot_has_a_row_for_each_token_and_a_column_for_each_symbol() {
     let (folder, path) = folder_with_model(Variant::default());
     let plot = folder.path("alignment.png");
-    printed(&["decode", &path, "--text", "abc", "--plot", &plot]);
+    done(&["decode", &path, "--text", "abc", "--plot", &plot]);
     let bytes = std::fs::read(&plot).unwrap();
     assert_eq!(bytes[..8], *b"\x89PNG\r\n\x1a\n");
 
@@ -104,7 +87,7 @@ fn a_language_model_needs_no_input() {
         ..Variant::default()
     };
     let (_folder, path) = folder_with_model(variant);
-    assert!(printed(&["decode", &path]).contains('T'));
+    assert!(done(&["decode", &path]).contains('T'));
     refused(
         &["decode", &path, "--text", "a"],
         &["model.attn", "reads no input"],

@@ -5,7 +5,9 @@ mod comparing;
 mod decode;
 mod mistakes;
 mod others;
+mod outputs;
 
+use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 use std::process::{Command, Output};
 
 /// Runs `attn`.
@@ -14,4 +16,43 @@ fn attn(arguments: &[&str]) -> Output {
         .args(arguments)
         .output()
         .unwrap()
+}
+
+/// Runs a command that must succeed; what it prints.
+fn done(arguments: &[&str]) -> String {
+    let output = attn(arguments);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {message}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command that must fail with a message that has these parts.
+fn refused(arguments: &[&str], parts: &[&str]) {
+    let output = attn(arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert!(!message.contains("panicked"), "{message}");
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+/// The same, and the folder holds what it held before.
+fn refused_in(folder: &Folder, arguments: &[&str], parts: &[&str]) {
+    let before = folder.names();
+    refused(arguments, parts);
+    assert_eq!(folder.names(), before, "{arguments:?} left a file behind");
+}
+
+/// A conversion that succeeds, and takes little time.
+fn converting(output: &str) -> [&str; 7] {
+    [
+        "convert",
+        ONNX,
+        "--calibrate",
+        CALIBRATION,
+        "--no-mixed",
+        "-o",
+        output,
+    ]
 }

@@ -1,20 +1,7 @@
-//! Every mistake that a user of `attn` can make: a clear message, a non-zero status, no file left behind.
+//! Inputs and flags that are wrong: a clear message, a non-zero status, no file left behind. Outputs are in `outputs.rs`.
 
-use crate::attn;
-use attn_test_support::folder::{CALIBRATION, Folder, ONNX, TINY};
-
-/// Runs a command that must fail, and checks message and folder.
-fn refused(folder: &Folder, arguments: &[&str], expected: &[&str]) {
-    let before = folder.names();
-    let output = attn(arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "{arguments:?} succeeded");
-    assert!(!message.contains("panicked"), "{message}");
-    for part in expected {
-        assert!(message.contains(part), "`{part}` is not in: {message}");
-    }
-    assert_eq!(folder.names(), before, "{arguments:?} left a file behind");
-}
+use crate::{attn, converting, done, refused_in};
+use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 
 fn convert_refused(
     folder: &Folder,
@@ -26,7 +13,7 @@ fn convert_refused(
     let output = folder.path("out.attn");
     let mut arguments = vec!["convert", onnx, "--calibrate", calibration, "-o", &output];
     arguments.extend(extra);
-    refused(folder, &arguments, expected);
+    refused_in(folder, &arguments, expected);
 }
 
 #[test]
@@ -262,14 +249,14 @@ fn wav_files_that_the_front_end_does_not_take() {
     ];
     for (name, spec, samples, expected) in cases {
         let wav = folder.wav(name, spec, samples);
-        refused(
+        refused_in(
             &folder,
             &["features", &wav, "-o", &output],
             &[name, expected],
         );
     }
     let text = folder.write("text.wav", b"RIFF");
-    refused(
+    refused_in(
         &folder,
         &["features", &text, "-o", &output],
         &["text.wav", "not a readable WAV file"],
@@ -290,15 +277,15 @@ fn attn_files_that_are_damaged() {
     ];
     for (name, bytes, expected) in cases {
         let file = folder.write(name, &bytes);
-        refused(&folder, &["inspect", &file], &[name, expected]);
-        refused(
+        refused_in(&folder, &["inspect", &file], &[name, expected]);
+        refused_in(
             &folder,
             &["run", &file, CALIBRATION, "-o", &folder.path("out.npz")],
             &[name, expected],
         );
     }
     let error = ["--data", CALIBRATION];
-    refused(
+    refused_in(
         &folder,
         &[
             &["compare", ONNX, attn_test_support::folder::TINY][..],
@@ -310,17 +297,6 @@ fn attn_files_that_are_damaged() {
 }
 
 #[test]
-fn an_output_folder_that_is_not_there() {
-    let folder = Folder::new();
-    let output = folder.path("none/out.attn");
-    refused(
-        &folder,
-        &["convert", ONNX, "--calibrate", CALIBRATION, "-o", &output],
-        &["none"],
-    );
-}
-
-#[test]
 fn a_model_that_is_no_keyword_spotter_hears_nothing() {
     let folder = Folder::new();
     let wav = folder.wav(
@@ -328,13 +304,13 @@ fn a_model_that_is_no_keyword_spotter_hears_nothing() {
         attn_test_support::folder::spec(16_000, 1, 16),
         16_000,
     );
-    refused(
+    refused_in(
         &folder,
         &["spot", attn_test_support::folder::TINY, &wav],
         &["--audio-hop"],
     );
     let text = folder.write("text.wav", b"RIFF");
-    refused(
+    refused_in(
         &folder,
         &["spot", attn_test_support::folder::TINY, &text],
         &["text.wav"],
@@ -345,16 +321,7 @@ fn a_model_that_is_no_keyword_spotter_hears_nothing() {
 fn labels_are_counted_and_must_fit_the_samples() {
     let folder = Folder::new();
     let model = folder.path("model.attn");
-    let convert = [
-        "convert",
-        ONNX,
-        "--calibrate",
-        CALIBRATION,
-        "--no-mixed",
-        "-o",
-        &model,
-    ];
-    assert!(attn(&convert).status.success());
+    done(&converting(&model));
     let labelled = |name: &str, labels: Vec<i64>| {
         let path = folder.path(name);
         let features = ndarray::Array3::<f32>::from_elem((2, 50, 40), 0.5);
@@ -373,57 +340,17 @@ fn labels_are_counted_and_must_fit_the_samples() {
         "{text}"
     );
     let data = labelled("short.npz", vec![3]);
-    refused(
+    refused_in(
         &folder,
         &["compare", ONNX, &model, "--data", &data],
         &["array `labels`", "1 labels for 2 samples"],
     );
     let data = labelled("negative.npz", vec![3, -1]);
-    refused(
+    refused_in(
         &folder,
         &["compare", ONNX, &model, "--data", &data],
         &["array `labels`", "negative"],
     );
-}
-
-#[test]
-fn results_come_as_json_and_as_arrays() {
-    let folder = Folder::new();
-    let (model, outputs) = (folder.path("model.attn"), folder.path("outputs.npz"));
-    let json = |arguments: &[&str]| -> serde_json::Value {
-        let output = attn(&[arguments, &["--json"]].concat());
-        assert!(output.status.success(), "{arguments:?}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    };
-    let convert = [
-        "convert",
-        ONNX,
-        "--calibrate",
-        CALIBRATION,
-        "--no-mixed",
-        "-o",
-        &model,
-    ];
-    let converted = json(&convert);
-    assert_eq!(converted["bytes"], std::fs::metadata(&model).unwrap().len());
-    assert_eq!(json(&["inspect", &model])["arena"], converted["arena"]);
-    let compared = json(&["compare", ONNX, &model, "--data", CALIBRATION]);
-    assert!(compared["outputs_sqnr_db"].as_f64().unwrap() > 25.0);
-    for (form, shape) in [(None, [160, 1, 20]), (Some("--stream"), [160, 50, 20])] {
-        assert!(
-            attn(&[&convert[..], form.as_slice()].concat())
-                .status
-                .success()
-        );
-        assert!(
-            attn(&["run", &model, CALIBRATION, "-o", &outputs])
-                .status
-                .success()
-        );
-        let logits: ndarray::Array3<f32> =
-            attn_converter::files::read_array(outputs.as_ref(), "logits").unwrap();
-        assert_eq!(logits.shape(), shape);
-    }
 }
 
 /// tract panics on it.
@@ -447,108 +374,4 @@ fn a_convolution_without_paddings_is_an_error_not_a_crash() {
         "{message}"
     );
     assert_eq!(folder.names(), ["damaged.onnx"]);
-}
-
-#[test]
-fn an_output_never_replaces_an_input() {
-    let folder = Folder::new();
-    let onnx = folder.write("model.onnx", &std::fs::read(ONNX).unwrap());
-    let data = folder.write("data.npz", &std::fs::read(CALIBRATION).unwrap());
-    let attn = folder.write("model.attn", &std::fs::read(TINY).unwrap());
-    let refused_with = |arguments: &[&str]| {
-        refused(
-            &folder,
-            arguments,
-            &["would replace an input", "another name"],
-        )
-    };
-    refused_with(&["convert", &onnx, "--calibrate", &data, "-o", &onnx]);
-    refused_with(&["convert", &onnx, "--calibrate", &data, "-o", &data]);
-    refused_with(&["run", &attn, &data, "-o", &attn]);
-    refused_with(&["run", &attn, &data, "-o", &data]);
-    refused_with(&["features", &data, "-o", &data]);
-    assert_eq!(std::fs::read(&onnx).unwrap(), std::fs::read(ONNX).unwrap());
-    assert_eq!(std::fs::read(&attn).unwrap(), std::fs::read(TINY).unwrap());
-}
-
-#[test]
-fn a_bundle_replaces_none_of_its_files() {
-    let folder = Folder::new();
-    let name = "seq2seq/plain_gru_dynamo";
-    for end in ["encode.onnx", "step.onnx", "bundle.toml"] {
-        let bytes =
-            std::fs::read(attn_test_support::folder::fixture(&format!("{name}.{end}"))).unwrap();
-        folder.write(&format!("plain_gru_dynamo.{end}"), &bytes);
-    }
-    let data = std::fs::read(attn_test_support::folder::fixture("seq2seq/plain_gru.npz")).unwrap();
-    folder.write("plain_gru.npz", &data);
-    let manifest = folder.path("plain_gru_dynamo.bundle.toml");
-    for name in folder.names() {
-        let arguments = ["convert", &manifest, "-o", &folder.path(&name)];
-        refused(&folder, &arguments, &[&name, "would replace an input"]);
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn an_output_that_is_no_regular_file_is_refused() {
-    let folder = Folder::new();
-    for output in ["/dev/null", &folder.path(".")] {
-        let arguments = ["convert", ONNX, "--calibrate", CALIBRATION, "-o", output];
-        refused(&folder, &arguments, &[output, "not a regular file"]);
-    }
-    std::os::unix::fs::symlink("target.npz", folder.path("link.npz")).unwrap();
-    let link = folder.path("link.npz");
-    let silence = folder.wav(
-        "silence.wav",
-        attn_test_support::folder::spec(16_000, 1, 16),
-        16_000,
-    );
-    let result = attn(&["features", &silence, "-o", &link]);
-    assert!(result.status.success());
-    let said = String::from_utf8(result.stderr).unwrap();
-    assert!(
-        said.contains("is a link; writing") && said.contains("target.npz"),
-        "{said}"
-    );
-    assert_eq!(folder.names(), ["link.npz", "silence.wav", "target.npz"]);
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-}
-
-#[cfg(unix)]
-#[test]
-fn a_closed_pipe_ends_a_command_quietly() {
-    use std::process::{Command, Stdio};
-    let folder = Folder::new();
-    let model = folder.path("kws.attn");
-    let convert = [
-        "convert",
-        ONNX,
-        "--calibrate",
-        CALIBRATION,
-        "--no-mixed",
-        "-o",
-        &model,
-    ];
-    assert!(attn(&convert).status.success());
-    for arguments in [
-        &["inspect", "--tensors", &model][..],
-        &["inspect", "--json", &model],
-        &["operators"],
-    ] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_attn"))
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // Nothing is read: the pipe is closed before the command has written all.
-        drop(child.stdout.take());
-        let result = child.wait_with_output().unwrap();
-        assert_eq!(
-            String::from_utf8(result.stderr).unwrap(),
-            "",
-            "{arguments:?}"
-        );
-    }
 }
