@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     /// Sources of the algorithms over facts, without their tests.
-    const ALGORITHMS: [(&str, &str); 9] = [
+    const ALGORITHMS: [(&str, &str); 10] = [
         ("graph/stream.rs", include_str!("stream.rs")),
         (
             "graph/variable_length.rs",
@@ -203,20 +203,32 @@ mod tests {
             "quantize/sensitivity.rs",
             include_str!("../quantize/sensitivity.rs"),
         ),
+        ("quantize/steps.rs", include_str!("../quantize/steps.rs")),
         (
             "quantize/weights.rs",
             include_str!("../quantize/weights.rs"),
         ),
     ];
 
-    /// The operators that a source names as `Op::Name` or `op::Name`.
+    /// The operators that a source names, bare or behind `Op::`, `op::` or `OpKind::`. A fact may be called as an operator is:
+    /// behind another path a name does not count, nor does it in comments and tests.
     fn named(source: &str) -> Vec<&'static str> {
         let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default());
+        let code: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let word = |c: char| c.is_alphanumeric() || c == '_';
         let is_named = |name: &&&str| {
-            ["Op::", "op::"].iter().any(|path| {
-                let full = format!("{path}{name}");
-                let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
-                code.split(&full).skip(1).any(ends)
+            code.match_indices(**name).any(|(at, _)| {
+                let (before, behind) = (&code[..at], &code[at + name.len()..]);
+                let path = before.strip_suffix("::").map(|path| {
+                    let start = path.rfind(|c| !word(c)).map_or(0, |at| at + 1);
+                    &path[start..]
+                });
+                !before.ends_with(word)
+                    && !behind.starts_with(word)
+                    && path.is_none_or(|path| ["Op", "op", "OpKind"].contains(&path))
             })
         };
         Op::NAMES.iter().filter(is_named).copied().collect()
@@ -231,7 +243,8 @@ mod tests {
                 "{file} names operators: ask their facts"
             );
         }
-        let sample = "match op { Op::Gru(_) => 1, Op::Conv1d(op::Conv1d { .. }) => 2 }";
-        assert_eq!(named(sample), ["Conv1d", "Gru"]);
+        let sample = "use super::op::{Gru, Lstm}; // Add\nmatch op { Op::Conv1d(_) => 1, Rows::Concat => 2 }";
+        assert_eq!(named(sample), ["Conv1d", "Gru", "Lstm"]);
+        assert_eq!(named("kind == OpKind::Linear"), ["Linear"]);
     }
 }

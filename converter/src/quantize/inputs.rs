@@ -29,7 +29,7 @@ enum Rows {
     /// As they are.
     Plain,
     /// Adjacent rows under a kernel.
-    Sequence(Window1d),
+    Sliding(Window1d),
     /// Pixels under a kernel, every kernel row filled up as the runtime has it.
     Image(Window),
     /// Results of the row before, the first of them given or zero.
@@ -48,7 +48,7 @@ impl Rows {
                 let first = node.inputs.get(1).copied();
                 return Some((node.output, Self::Previous { reverse, first }));
             }
-            (Weighted::Window(window), Side::Input) => Self::Sequence(window),
+            (Weighted::Window(window), Side::Input) => Self::Sliding(window),
             (Weighted::Image(window), Side::Input) => Self::Image(window),
             (Weighted::None, _)
             | (Weighted::Rows | Weighted::Window(_) | Weighted::Image(_), Side::State) => {
@@ -62,7 +62,7 @@ impl Rows {
     fn len(self, channels: usize) -> usize {
         match self {
             Self::Plain | Self::Previous { .. } => channels,
-            Self::Sequence(window) => window.kernel * channels,
+            Self::Sliding(window) => window.kernel * channels,
             Self::Image(Window { kernel, .. }) => kernel[0] * pairs_len(kernel[1] * channels),
         }
     }
@@ -76,7 +76,7 @@ impl Rows {
             Self::Plain => {
                 (elements.chunks_exact(channels)).for_each(|row| taken.row(|slot| slot.extend(row)))
             }
-            Self::Sequence(window) => {
+            Self::Sliding(window) => {
                 let zeros = |rows: usize| vec![0.0; rows * channels];
                 let (before, after) = window.padding;
                 let padded = [zeros(before), elements.clone(), zeros(after)].concat();
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_sequence_gives_what_lies_under_the_kernel() {
-        let rows = Rows::Sequence(Window1d {
+        let rows = Rows::Sliding(Window1d {
             kernel: 2,
             stride: 2,
             dilation: 1,
