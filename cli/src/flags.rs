@@ -40,6 +40,9 @@ pub fn explained(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error
                 reason,
             }
             .into(),
+            error @ ConvertError::DynamicShape { .. } => {
+                format!("{error} (attn convert --max-length)").into()
+            }
             other => other.into(),
         },
         Err(error) => error,

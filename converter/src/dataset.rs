@@ -6,7 +6,7 @@
 use crate::error::ConvertError;
 use crate::npz::Npz;
 use crate::reference::Input;
-use ndarray::{ArrayD, ArrayView, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayView, Axis, IxDyn, Slice};
 use std::path::{Path, PathBuf};
 
 /// Samples for the inputs of one model.
@@ -15,25 +15,40 @@ pub struct Dataset {
     path: PathBuf,
     /// For each input of the model `[samples, …]`, the batch axis dropped.
     inputs: Vec<ArrayD<f32>>,
+    /// For each input the axis of a sample that is as long as the sample's sequence.
+    varies: Vec<Option<usize>>,
+    /// Of each sample, where an input varies.
+    lengths: Option<Vec<usize>>,
     /// Class of each sample.
     labels: Option<Vec<usize>>,
 }
 
+/// An array that is 1 in a sequence and 0 in its padding, or the other way round.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask<'m> {
+    /// Its name.
+    pub name: &'m str,
+    /// What it is in the sequence.
+    pub inside: f32,
+}
+
 impl Dataset {
-    /// Reads an array for every input: `inputs` are names and ONNX shapes. Every sample must have the input's shape.
+    /// Reads an array for every input: `inputs` are names and ONNX shapes. Every sample must have the input's shape, but for a dynamic
+    /// axis: there an array may have fewer elements, and an array `INPUT_len` `[samples]`, or the one of the padding mask, says
+    /// how many of them each sample has. Without both, it has all.
     ///
     /// # Errors
-    /// [`ConvertError::File`] for a missing file or array, [`ConvertError::Data`] for a wrong shape, NaN, no samples.
-    pub fn load(path: &Path, inputs: &[Input]) -> Result<Self, ConvertError> {
+    /// [`ConvertError::File`] for a missing file or array, [`ConvertError::Data`] for a wrong shape or length, NaN, no samples.
+    pub fn load(path: &Path, inputs: &[Input], mask: Option<Mask>) -> Result<Self, ConvertError> {
         let arrays = inputs
             .iter()
-            .map(|input| {
-                let array = read_input(path, input)?;
-                check_shape(path, &input.name, &input.shape, array)
-            })
+            .map(|input| sample_shape(path, input, read_input(path, input)?))
             .collect::<Result<Vec<_>, _>>()?;
         let mut dataset = Self::new(path, inputs, arrays)?;
+        dataset.varies = inputs.iter().map(varying_axis).collect();
+        dataset.lengths = dataset.read_lengths(inputs, mask)?;
         dataset.labels = read_labels(path, dataset.len())?;
+        dataset.check_values(inputs)?;
         Ok(dataset)
     }
 
@@ -50,7 +65,10 @@ impl Dataset {
             let reason = format!("shape {shape:?}, expected [samples, frames, {channels}]");
             return Err(data(path, name, reason));
         }
-        Self::new(path, &[input], vec![array])
+        let inputs = [input];
+        let dataset = Self::new(path, &inputs, vec![array])?;
+        dataset.check_values(&inputs)?;
+        Ok(dataset)
     }
 
     fn new(path: &Path, inputs: &[Input], arrays: Vec<ArrayD<f32>>) -> Result<Self, ConvertError> {
@@ -64,17 +82,72 @@ impl Dataset {
                 let reason = format!("{samples} samples, the other arrays have {count}");
                 return Err(data(path, name, reason));
             }
-            if let Some(at) = array.iter().position(|x| !x.is_finite()) {
-                let sample = at / (array.len() / samples).max(1);
-                let reason = format!("sample {sample} holds NaN or infinity");
-                return Err(data(path, name, reason));
-            }
         }
         Ok(Self {
             path: path.into(),
+            varies: vec![None; arrays.len()],
             inputs: arrays,
+            lengths: None,
             labels: None,
         })
+    }
+
+    /// How long the sequence of each sample is.
+    fn read_lengths(
+        &self,
+        inputs: &[Input],
+        mask: Option<Mask>,
+    ) -> Result<Option<Vec<usize>>, ConvertError> {
+        let all = inputs.iter().zip(&self.inputs).zip(&self.varies);
+        let mut sequences = all.filter_map(|((input, array), axis)| Some((input, array, (*axis)?)));
+        let Some((input, array, axis)) = sequences.next() else {
+            return Ok(None);
+        };
+        let (path, longest) = (&self.path, array.shape()[axis + 1]);
+        let mut npz = Npz::open(path)?;
+        let len_name = format!("{}_len", input.name);
+        let lengths: Vec<usize> = if npz.has(&len_name) {
+            let lengths = npz.read_tokens(&len_name)?;
+            let lengths = lengths.iter().map(|&length| usize::try_from(length));
+            lengths.map(|length| length.unwrap_or(0)).collect()
+        } else if let Some(mask) = mask.filter(|mask| npz.has(mask.name)) {
+            let inside =
+                |row: ArrayView<f32, IxDyn>| row.iter().filter(|&&x| x == mask.inside).count();
+            npz.read_real(mask.name)?.outer_iter().map(inside).collect()
+        } else {
+            vec![longest; self.len()]
+        };
+        if lengths.len() != self.len() {
+            let reason = format!("{} lengths for {} samples", lengths.len(), self.len());
+            return Err(data(path, &len_name, reason));
+        }
+        match lengths
+            .iter()
+            .find(|&&length| length == 0 || length > longest)
+        {
+            Some(length) => {
+                let reason = format!("a length of {length}; sequences have 1 to {longest}");
+                Err(data(path, &len_name, reason))
+            }
+            None => Ok(Some(lengths)),
+        }
+    }
+
+    /// Quantities must be numbers, and the tokens of a sequence none of padding.
+    fn check_values(&self, inputs: &[Input]) -> Result<(), ConvertError> {
+        for index in 0..self.len() {
+            let arrays = self.sample(index);
+            for ((array, input), axis) in arrays.iter().zip(inputs).zip(&self.varies) {
+                let wrong = |reason| Err(data(&self.path, &input.name, reason));
+                if array.iter().any(|x| !x.is_finite()) {
+                    return wrong(format!("sample {index} holds NaN or infinity"));
+                }
+                if axis.is_some() && input.integer && array.iter().any(|&x| x < 0.0) {
+                    return wrong("a sequence holds padding before its end".into());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Number of samples.
@@ -97,22 +170,33 @@ impl Dataset {
         self.labels.as_deref()
     }
 
-    /// The arrays of sample `index`, one for each input.
+    /// The arrays of sample `index`, one for each input, as long as its sequence is.
     pub fn sample(&self, index: usize) -> Vec<ArrayView<'_, f32, IxDyn>> {
-        self.inputs
-            .iter()
-            .map(|array| array.index_axis(Axis(0), index))
-            .collect()
+        let all = self.inputs.iter().zip(&self.varies);
+        all.map(|(array, axis)| {
+            let mut values = array.index_axis(Axis(0), index);
+            if let (Some(axis), Some(length)) = (axis, self.length(index)) {
+                values.slice_axis_inplace(Axis(*axis), Slice::from(..length));
+            }
+            values
+        })
+        .collect()
     }
 
-    /// At most `count` samples, spread evenly over the file.
-    pub fn spread(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let (len, count) = (self.len(), count.min(self.len()).max(1));
-        (0..count).map(move |i| i * len / count)
+    /// Length of the sequence of sample `index`, where an input varies.
+    pub fn length(&self, index: usize) -> Option<usize> {
+        self.lengths.as_ref()?.get(index).copied()
     }
 }
 
-fn data(path: &Path, array: &str, reason: String) -> ConvertError {
+/// The axis of a sample that is dynamic: the batch, if there is one, is dropped.
+fn varying_axis(input: &Input) -> Option<usize> {
+    let axis = input.dynamic?;
+    let batch = axis > 0 && input.shape.first() == Some(&1);
+    Some(axis - usize::from(batch))
+}
+
+pub(crate) fn data(path: &Path, array: &str, reason: String) -> ConvertError {
     ConvertError::Data {
         path: path.into(),
         array: array.into(),
@@ -121,7 +205,7 @@ fn data(path: &Path, array: &str, reason: String) -> ConvertError {
 }
 
 /// The array of an npz file for one input.
-pub(crate) fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
+fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
     let (mut npz, name) = (Npz::open(path)?, input.name.as_str());
     Ok(match input.integer {
         true => npz.read_tokens(name)?.mapv(|token| token as f32),
@@ -130,35 +214,40 @@ pub(crate) fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, Conv
 }
 
 /// Drops the batch axis behind the sample axis, if the array has one.
-fn check_shape(
+fn sample_shape(
     path: &Path,
-    name: &str,
-    onnx: &[usize],
+    input: &Input,
     array: ArrayD<f32>,
 ) -> Result<ArrayD<f32>, ConvertError> {
-    let expected = onnx
-        .strip_prefix(&[1])
-        .filter(|rest| !rest.is_empty())
-        .unwrap_or(onnx);
+    let (onnx, varies) = (&input.shape[..], varying_axis(input));
+    let without_batch = onnx.strip_prefix(&[1]).filter(|rest| !rest.is_empty());
+    let expected = without_batch.unwrap_or(onnx);
     let found = array.shape().to_vec();
     let inside = found.get(1..).unwrap_or_default();
-    if inside == expected {
+    let fits = |inside: &[usize], expected: &[usize], varies: Option<usize>| {
+        let mut axes = inside.iter().zip(expected).enumerate();
+        inside.len() == expected.len()
+            && axes.all(|(axis, (&found, &size))| {
+                found == size || (Some(axis) == varies && (1..size).contains(&found))
+            })
+    };
+    if fits(inside, expected, varies) {
         return Ok(array);
     }
-    if inside == onnx {
+    if without_batch.is_some() && fits(inside, onnx, varies.map(|axis| axis + 1)) {
         return Ok(array.index_axis_move(Axis(1), 0));
     }
-    let expected: Vec<String> = expected.iter().map(usize::to_string).collect();
-    Err(data(
-        path,
-        name,
-        format!(
-            "shape {found:?}, expected [samples, {}]",
-            expected.join(", ")
-        ),
-    ))
+    let size = |(axis, size): (usize, &usize)| match Some(axis) == varies {
+        true => format!("1 to {size}"),
+        false => size.to_string(),
+    };
+    let expected: Vec<String> = expected.iter().enumerate().map(size).collect();
+    let expected = expected.join(", ");
+    let reason = format!("shape {found:?}, expected [samples, {expected}]");
+    Err(data(path, &input.name, reason))
 }
 
+/// The class of each of `count` samples, if the file has labels.
 fn read_labels(path: &Path, count: usize) -> Result<Option<Vec<usize>>, ConvertError> {
     let mut npz = Npz::open(path)?;
     if !npz.has("labels") {

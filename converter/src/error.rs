@@ -45,7 +45,7 @@ pub enum ConvertError {
     },
     /// An input has an axis without a fixed size.
     #[error(
-        "input `{input}`: axis {axis} is dynamic ({dim}); export the model with fixed shapes (no dynamic_axes or dynamic_shapes)"
+        "input `{input}`: axis {axis} is dynamic ({dim}); export the model with fixed shapes (no dynamic_axes or dynamic_shapes), or say how long the longest sequence is"
     )]
     DynamicShape {
         /// The input.

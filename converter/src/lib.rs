@@ -1,6 +1,6 @@
 //! The attn converter: a float ONNX model becomes one flat `.attn` file.
 //!
-//! [`pipeline::convert`] is the way of a model from start to end: [`models`] loads it and runs it in float, [`import`](import::import)
+//! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
 //! makes a [`graph::Graph`] of it, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes. [`runner`] and [`compare`] run files on the host,
 //! [`decode`] has them make sequences.
@@ -20,7 +20,6 @@ pub mod graph;
 pub mod guard;
 pub mod import;
 pub mod lower;
-pub mod models;
 pub mod npz;
 mod opset23;
 pub mod output;

@@ -2,22 +2,24 @@
 //!
 //! [`convert`] is the picture: each line of it is a phase.
 
+use crate::bundle::float::Bundle;
+use crate::bundle::samples::Samples;
 use crate::bundle::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod};
 use crate::emit::{Metadata, emit};
 use crate::error::{ConvertError, Setting};
 use crate::graph::{Graph, stream};
-use crate::lower::{Form, Part, lower_bundle};
-use crate::models::{Models, Several, Single};
+use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
 use crate::program::Program;
 use crate::progress::{Phase, Progress, Step};
+use crate::quantize::choices::{self, Choices};
 use crate::quantize::inputs::Inputs;
-use crate::quantize::sensitivity::{Widened, widen};
-use crate::quantize::{self, Choices, Precision, Scheme};
+use crate::quantize::sensitivity::{Measure, Widened, widen};
+use crate::quantize::{Precision, Scheme};
 use crate::runner::ModelFile;
-use attn_runtime::audio::MEL_BANDS;
-use std::collections::{BTreeMap, BTreeSet};
+use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -35,8 +37,21 @@ pub enum Source<'s> {
     Bundle(&'s Manifest),
 }
 
+/// Which activations of an int8 file have 16 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mixed {
+    /// For a single model those that are worth it; for one that decodes, whose vectors are short and whose weights take the time, all
+    /// but keys and values, which make up the memory of attention.
+    #[default]
+    Usual,
+    /// Those that are worth it, by measurement.
+    Searched,
+    /// None that can have 8.
+    None,
+}
+
 /// How to convert.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// A single model: the whole window, or one frame of a stream.
     pub form: Form,
@@ -44,27 +59,14 @@ pub struct Options {
     pub precision: Precision,
     /// How int8 ranges are chosen.
     pub range: RangeMethod,
-    /// A single model in int8: hold values in int16 where that is worth it.
-    pub mixed: bool,
-    /// A bundle's step keeps its past, if it was exported over all tokens. Without, it runs over all of them at once, and nothing can be
-    /// decoded: that is what a step that keeps its past must agree with, bit for bit.
-    pub keep_past: bool,
-    /// What goes into the file beside the network. With an audio front end, the input takes its scale. A bundle's manifest says what
-    /// decoding needs.
+    /// In int8: which activations have 16 bits.
+    pub mixed: Mixed,
+    /// A step that was exported over all tokens runs over all of them at once, and nothing can be decoded: that is what a step that keeps
+    /// its past must agree with, bit for bit.
+    pub forget_past: bool,
+    /// What goes into the file beside the network. With an audio front end, the input takes its scale. A manifest says what decoding
+    /// needs.
     pub metadata: Metadata,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            form: Form::Window,
-            precision: Precision::default(),
-            range: RangeMethod::default(),
-            mixed: true,
-            keep_past: true,
-            metadata: Metadata::default(),
-        }
-    }
 }
 
 /// A finished conversion.
@@ -74,8 +76,8 @@ pub struct Conversion {
     pub file: ModelFile,
     /// What was imported: the graph of each entry point.
     pub graphs: Vec<Graph>,
-    /// Values of the first graph that were given 16 bits, and why.
-    pub widened: Vec<Widened>,
+    /// Values of each graph that measurement has given 16 bits, and why.
+    pub widened: Vec<Vec<Widened>>,
     /// Names of symbolic batch axes, which were taken as 1.
     pub batch: Vec<String>,
     /// Bytes of arena that the tensors would take without sharing.
@@ -91,115 +93,93 @@ pub fn convert(
     options: &Options,
     progress: Progress,
 ) -> Result<Conversion, ConvertError> {
-    let mut models = load(source, options)?;
-    let seen = calibrate(models.as_models(), options.precision, progress)?;
-    let (schemes, widened) = quantize(&mut models, seen, options, progress)?;
-    let (mut program, mut metadata) = lower(&models, &schemes, options)?;
-    fuse_candidates(source, &mut program, &mut metadata)?;
+    let manifest = source.manifest(options.form);
+    let mut loaded = load(&manifest, options)?;
+    let seen = calibrate(&mut loaded, options.precision, progress)?;
+    let (schemes, widened) = quantize(&mut loaded, seen, options, progress)?;
+    let (mut program, mut metadata) = write(&loaded, &schemes, options)?;
+    fuse_candidates(&manifest, &mut program, &mut metadata)?;
     let plan = plan(&program);
     if let Some(decode) = &mut metadata.decode {
         decode.hypothesis_len = plan.own_state_len as u32;
     }
     let bytes = emit(&program, &plan, &metadata)?;
     let file = ModelFile::new(&bytes).map_err(|error| ConvertError::Model {
-        path: source.path().into(),
+        path: manifest.path().into(),
         source: error,
     })?;
     Ok(Conversion {
         file,
-        batch: models.batch(),
+        batch: loaded.bundle.batch(),
         unshared_len: program.unshared_len(),
-        graphs: models.as_models().graphs().to_vec(),
+        graphs: loaded.bundle.graphs,
         widened,
     })
 }
 
-impl Source<'_> {
-    /// The file that names it.
-    fn path(&self) -> &Path {
+impl<'s> Source<'s> {
+    /// The bundle that it is; the entry point of a model that is alone is called after its form.
+    pub fn manifest(self, form: Form) -> Cow<'s, Manifest> {
         match self {
-            Self::Model { onnx, .. } => onnx,
-            Self::Bundle(manifest) => manifest.path(),
+            Self::Model { onnx, calibration } => {
+                Cow::Owned(Manifest::single(onnx, calibration, form.entry_name()))
+            }
+            Self::Bundle(manifest) => Cow::Borrowed(manifest),
         }
     }
 }
 
-/// One model, or several.
-enum Loaded<'m> {
-    Single(Box<Single>),
-    Several(Box<Several<'m>>),
-}
-
-impl Loaded<'_> {
-    fn as_models(&mut self) -> &mut dyn Models {
-        match self {
-            Self::Single(models) => &mut **models,
-            Self::Several(models) => &mut **models,
-        }
-    }
-
-    fn batch(&self) -> Vec<String> {
-        match self {
-            Self::Single(single) => single.reference.batch().to_vec(),
-            Self::Several(several) => several.bundle.batch(),
-        }
-    }
+/// The models with their samples and the values that pass between them.
+struct Loaded<'m> {
+    bundle: Bundle<'m>,
+    samples: Samples,
+    links: Vec<Link>,
 }
 
 /// Loads and imports the models, and sees that the options fit them.
-fn load<'m>(source: Source<'m>, options: &Options) -> Result<Loaded<'m>, ConvertError> {
-    let models = match source {
-        Source::Model { onnx, calibration } => {
-            let single = Single::load(onnx, calibration)?;
-            let graph = &single.graphs()[0];
-            check_audio(graph, &options.metadata)?;
-            if options.form == Form::Stream {
-                stream::check(graph)?;
-            }
-            Loaded::Single(Box::new(single))
+fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>, ConvertError> {
+    let bundle = Bundle::load(manifest)?;
+    let setting = |setting, reason: String| Err(ConvertError::Setting { setting, reason });
+    let metadata = &options.metadata;
+    let audio = manifest.audio.as_ref().map(|audio| audio.hop);
+    if let Some(hop) = audio.or(metadata.audio.map(|audio| audio.hop)) {
+        let front_end = FrontEnd::new(hop as usize);
+        if let Err(error) = front_end {
+            return setting(Setting::AudioHop, error.to_string());
         }
-        Source::Bundle(manifest) => Loaded::Several(Box::new(Several::load(manifest)?)),
-    };
-    let classes = match &models {
-        Loaded::Single(single) => {
-            let graph = &single.graphs()[0];
-            graph
-                .outputs
-                .first()
-                .map(|id| graph.values[id.0].channels())
+        let graph = &bundle.graphs[bundle.first().unwrap_or(0)];
+        let input = graph.inputs.first();
+        let bands = input.map_or(0, |id| graph.values[id.0].channels());
+        if bundle.decoding.is_none() && (bands != MEL_BANDS || graph.inputs.len() != 1) {
+            let reason =
+                format!("the input has {bands} channels, the audio front end gives {MEL_BANDS}");
+            return setting(Setting::AudioHop, reason);
         }
-        Loaded::Several(several) => several.bundle.logits(),
-    };
-    check_labels(classes.unwrap_or(0), &options.metadata)?;
-    Ok(models)
-}
-
-/// There must be a label for each class.
-fn check_labels(classes: usize, metadata: &Metadata) -> Result<(), ConvertError> {
-    let labels = metadata.labels.len();
-    if labels == 0 || labels == classes {
-        return Ok(());
     }
-    let reason = format!(
-        "{labels} labels for {classes} classes: one line for each, in the order of the logits"
-    );
-    Err(ConvertError::Setting {
-        setting: Setting::Labels,
-        reason,
-    })
-}
-
-/// A model of audio must take the front end's features.
-fn check_audio(graph: &Graph, metadata: &Metadata) -> Result<(), ConvertError> {
-    let input = graph.inputs.first();
-    let bands = input.map_or(0, |id| graph.values[id.0].channels());
-    if metadata.audio.is_none() || (bands == MEL_BANDS && graph.inputs.len() == 1) {
-        return Ok(());
+    if options.form == Form::Stream {
+        if bundle.decoding.is_some() {
+            let reason = "a model that decodes runs token by token and is not streamed";
+            return setting(Setting::Stream, reason.into());
+        }
+        if bundle.max_length > 0 {
+            let reason = "a stream of frames has no greatest length".into();
+            return setting(Setting::Stream, reason);
+        }
+        stream::check(&bundle.graphs[0])?;
     }
-    let reason = format!("the input has {bands} channels, the audio front end gives {MEL_BANDS}");
-    Err(ConvertError::Setting {
-        setting: Setting::AudioHop,
-        reason,
+    let (labels, classes) = (metadata.labels.len(), bundle.classes());
+    if labels != 0 && labels != classes {
+        let reason = format!(
+            "{labels} labels for {classes} classes: one line for each, in the order of the logits"
+        );
+        return setting(Setting::Labels, reason);
+    }
+    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
+    let links = bundle.links()?;
+    Ok(Loaded {
+        bundle,
+        samples,
+        links,
     })
 }
 
@@ -211,39 +191,39 @@ struct Seen {
 
 /// Runs the float models over all samples.
 fn calibrate(
-    models: &mut dyn Models,
+    loaded: &mut Loaded,
     precision: Precision,
     progress: Progress,
 ) -> Result<Vec<Seen>, ConvertError> {
-    let graphs = models.graphs().to_vec();
-    let mut seen: Vec<Seen> = graphs
-        .iter()
-        .map(|graph| Seen {
-            distributions: vec![Distribution::default(); graph.values.len()],
-            inputs: match precision {
-                Precision::Fp16 => Inputs::default(),
-                Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
-            },
-        })
-        .collect();
-    let (samples, runs) = (
-        models.samples(),
-        (0..graphs.len())
-            .map(|part| models.runs(part))
-            .collect::<Vec<_>>(),
-    );
-    for sample in 0..samples {
-        models.run(sample, &mut |part, elements| {
-            let seen = &mut seen[part];
+    let Loaded {
+        bundle, samples, ..
+    } = loaded;
+    let graphs = bundle.graphs.clone();
+    let of = |graph: &Graph| Seen {
+        distributions: vec![Distribution::default(); graph.values.len()],
+        inputs: match precision {
+            Precision::Fp16 => Inputs::default(),
+            Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
+        },
+    };
+    let mut seen: Vec<Seen> = graphs.iter().map(of).collect();
+    let parts = 0..graphs.len();
+    let runs: Vec<usize> = parts.map(|part| samples.runs(bundle, part)).collect();
+    let total = samples.samples.len();
+    for (number, sample) in samples.samples.iter().enumerate() {
+        bundle.run(sample, |run, elements| {
+            let (part, seen) = (run.part, &mut seen[run.part]);
             for (elements, distribution) in elements.iter().zip(&mut seen.distributions) {
-                distribution.extend(&elements.values, samples);
+                distribution.extend(&elements.values, total);
             }
-            seen.inputs.add(&graphs[part], elements, sample, runs[part]);
+            let inputs = &mut seen.inputs;
+            inputs.add(&graphs[part], elements, number, runs[part]);
+            Ok(())
         })?;
         progress(Step {
             phase: Phase::Calibrate,
-            done: sample + 1,
-            total: samples,
+            done: number + 1,
+            total,
         });
     }
     Ok(seen)
@@ -251,124 +231,97 @@ fn calibrate(
 
 /// Decides how every value is held.
 fn quantize(
-    models: &mut Loaded,
+    loaded: &mut Loaded,
     seen: Vec<Seen>,
     options: &Options,
     progress: Progress,
-) -> Result<(Vec<Scheme>, Vec<Widened>), ConvertError> {
-    let (graphs, links) = {
-        let models = models.as_models();
-        (models.graphs().to_vec(), models.links().to_vec())
-    };
-    let (mut schemes, mut widened): (Vec<Scheme>, _) = (Vec::new(), Vec::new());
-    for (part, (graph, seen)) in graphs.iter().zip(seen).enumerate() {
-        let distributions = &seen.distributions;
-        if options.precision == Precision::Fp16 {
-            schemes.push(Scheme::half(graph, distributions));
-            continue;
-        }
-        let audio = match models {
-            Loaded::Single(_) => options.metadata.audio.is_some(),
-            Loaded::Several(several) => several.bundle.hears(part),
-        };
-        let mut choices = Choices {
-            range: options.range,
-            audio,
-            wide: BTreeSet::new(),
-            given: BTreeMap::new(),
-        };
-        for link in links.iter().filter(|link| link.to.0 == part) {
-            let (writer, value) = link.from[0];
-            let quant = match link.is_shared() {
-                true => Some(schemes[writer].of(value)),
-                false => quantize::state(graph, link.to.1, distributions),
-            };
-            choices.given.extend(quant.map(|quant| (link.to.1, quant)));
-        }
-        match (options.precision, &models) {
-            (Precision::Int8, Loaded::Single(single)) => {
-                if options.mixed {
-                    let (reference, data) = (&single.reference, &single.data);
-                    widened = widen(
-                        graph,
-                        distributions,
-                        reference,
-                        data,
-                        &mut choices,
-                        progress,
-                    )?;
-                }
-            }
-            // Vectors are short here, and weights take the time: activations are int16, but for keys and values, which make up the
-            // memory of attention.
-            (Precision::Int8, Loaded::Several(_)) => {
-                let all = quantize::all(graph, audio);
-                let windows = quantize::windows(graph);
-                choices.wide = all.difference(&windows).copied().collect();
-            }
-            (Precision::Int16x8 | Precision::Fp16, _) => {
-                choices.wide = quantize::all(graph, audio);
-            }
-        }
-        let scheme = Scheme::new(graph, distributions, &choices);
-        schemes.push(scheme.compensated(Rc::new(seen.inputs)));
+) -> Result<(Vec<Scheme>, Vec<Vec<Widened>>), ConvertError> {
+    let Loaded {
+        bundle,
+        samples,
+        links,
+    } = loaded;
+    let (inputs, distributions): (Vec<_>, Vec<_>) = (seen
+        .into_iter()
+        .map(|seen| (seen.inputs, seen.distributions)))
+    .unzip();
+    if options.precision == Precision::Fp16 {
+        let parts = bundle.graphs.iter().zip(&distributions);
+        let schemes = parts.map(|(graph, seen)| Scheme::half(graph, seen));
+        return Ok((schemes.collect(), Vec::new()));
     }
-    Ok((schemes, widened))
+    let searched = match options.mixed {
+        Mixed::Usual => bundle.decoding.is_none(),
+        Mixed::Searched => true,
+        Mixed::None => false,
+    };
+    let mut chosen = Vec::new();
+    for (part, graph) in bundle.graphs.iter().enumerate() {
+        let mut choice = Choices {
+            range: options.range,
+            audio: bundle.hears(part, &options.metadata),
+            ..Choices::default()
+        };
+        let all = choices::all(graph, choice.audio);
+        choice.wide = match (options.precision, options.mixed) {
+            (Precision::Int16x8 | Precision::Fp16, _) => all,
+            (Precision::Int8, Mixed::Usual) if !searched => {
+                let windows = choices::windows(graph);
+                all.difference(&windows).copied().collect()
+            }
+            (Precision::Int8, _) => choice.wide,
+        };
+        chosen.push(choice);
+    }
+    let mut widened = Vec::new();
+    if searched && options.precision == Precision::Int8 {
+        let measure = Measure {
+            bundle,
+            links,
+            distributions: &distributions,
+        };
+        widened = widen(measure, samples, &mut chosen, progress)?;
+    }
+    let schemes = choices::schemes(&bundle.graphs, links, &distributions, &chosen);
+    let schemes = schemes.into_iter().zip(inputs);
+    let schemes = schemes.map(|(scheme, inputs)| scheme.compensated(Rc::new(inputs)));
+    Ok((schemes.collect(), widened))
 }
 
 /// Operators of the runtime, and what an application has to know.
-fn lower(
-    models: &Loaded,
+fn write(
+    loaded: &Loaded,
     schemes: &[Scheme],
     options: &Options,
 ) -> Result<(Program, Metadata), ConvertError> {
-    match models {
-        Loaded::Single(single) => {
-            let part = Part {
-                name: options.form.entry_name(),
-                graph: &single.graphs()[0],
-                scheme: &schemes[0],
-                form: options.form,
-            };
-            let program = lower_bundle(&[part], single.links(), 0)?;
-            Ok((program, options.metadata.clone()))
-        }
-        Loaded::Several(several) => {
-            let (bundle, links) = (&several.bundle, several.links());
-            let mut graphs = bundle.graphs.clone();
-            // What passes from one model to another is no result for the caller.
-            for &(part, value) in links.iter().flat_map(|link| &link.from) {
-                graphs[part].drop_output(value);
-            }
-            let keeps_past = options.keep_past && bundle.stream.is_some();
-            let part = |part: usize| Part {
-                name: &bundle.names[part],
-                graph: &graphs[part],
-                scheme: &schemes[part],
-                form: match keeps_past && part == bundle.step {
-                    true => Form::Stream,
-                    false => Form::Window,
-                },
-            };
-            let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
-            let program = lower_bundle(&parts, links, bundle.max_length)?;
-            let mut metadata = bundle.metadata(&graphs, links, &options.metadata)?;
-            metadata.decode = metadata.decode.filter(|_| options.keep_past);
-            Ok((program, metadata))
-        }
-    }
+    let (bundle, links) = (&loaded.bundle, &loaded.links);
+    let graphs = bundle.graphs_for_caller(links);
+    let form = |part: usize| match bundle.as_step(part) {
+        Some(decoding) if decoding.stream.is_some() && !options.forget_past => Form::Stream,
+        Some(_) => Form::Window,
+        None => options.form,
+    };
+    let part = |part: usize| Part {
+        name: &bundle.names[part],
+        graph: &graphs[part],
+        scheme: &schemes[part],
+        form: form(part),
+    };
+    let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
+    let program = lower(&parts, links, bundle.max_length)?;
+    let mut metadata = bundle.metadata(&graphs, links, &options.metadata)?;
+    metadata.decode = metadata.decode.filter(|_| !options.forget_past);
+    Ok((program, metadata))
 }
 
 /// Has the step of a bundle give the best tokens in place of logits, where its manifest asks for that.
 fn fuse_candidates(
-    source: Source,
+    manifest: &Manifest,
     program: &mut Program,
     metadata: &mut Metadata,
 ) -> Result<(), ConvertError> {
-    let Source::Bundle(manifest) = source else {
-        return Ok(());
-    };
-    if let (Some(count), Some(decode)) = (manifest.decode.candidates, &mut metadata.decode) {
+    let count = manifest.decode.as_ref().and_then(|keys| keys.candidates);
+    if let (Some(count), Some(decode)) = (count, &mut metadata.decode) {
         let (step, logits) = (decode.step as usize, decode.logits as usize);
         let scores = candidates::fuse(program, step, logits, count);
         decode.scores = scores.map_err(|reason| manifest.wrong(reason))? as u32;

@@ -6,6 +6,7 @@ use crate::reference::Input;
 use attn_runtime::format::{DType, TensorRecord};
 use attn_runtime::kernels::half::Clamp;
 use attn_runtime::{Model, ModelError, Progress, Session, f16};
+use ndarray::ArrayD;
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -90,7 +91,7 @@ pub fn quant(tensor: &TensorRecord) -> Quant {
     }
 }
 
-/// An input of a file, as a dataset has it: images as `[channels, height, width]`.
+/// An input of a file, as a dataset has it: images as `[channels, height, width]`; rows that vary are the first axis.
 pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     let integer = tensor.dtype() == DType::I32;
     let mut shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
@@ -104,7 +105,7 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
         name: model.name(tensor.name).to_owned(),
         shape,
         integer,
-        dynamic: None,
+        dynamic: (tensor.rows_rule != 0).then_some(0),
     }
 }
 
@@ -173,6 +174,24 @@ pub fn fill<'x>(
         DType::F16 => put(session.input::<f16>(entry, index)?, values, |x| {
             Clamp::NONE.apply(x)
         }),
+    }
+    Ok(())
+}
+
+/// Quantizes arrays, in the order of ONNX, into the inputs of these names.
+///
+/// # Errors
+/// [`ConvertError::Session`] when there is no such input.
+pub fn give(
+    session: &mut Session,
+    entry: usize,
+    given: &[(String, ArrayD<f32>)],
+) -> Result<(), ConvertError> {
+    let model = session.model();
+    for (name, array) in given {
+        let record = model.entries().get(entry);
+        let place = record.and_then(|entry| model.input_names(entry).position(|n| n == name));
+        fill(session, entry, place.unwrap_or(usize::MAX), array.iter())?;
     }
     Ok(())
 }

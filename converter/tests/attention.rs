@@ -6,7 +6,7 @@ use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
 use attn_converter::graph::{Op, op};
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
@@ -110,7 +110,7 @@ fn masked(
         form: Form::Window,
         precision,
         range: RangeMethod::Mse,
-        mixed: false,
+        mixed: Mixed::None,
         ..Options::default()
     };
     let conversion = convert(
@@ -237,7 +237,7 @@ fn refused(name: &str, change: impl FnOnce(&mut tract_onnx::pb::GraphProto)) -> 
         form: Form::Window,
         precision: Precision::Int8,
         range: RangeMethod::Mse,
-        mixed: false,
+        mixed: Mixed::None,
         ..Options::default()
     };
     let result = convert(

@@ -78,7 +78,7 @@ fn keeping_the_past_gives_the_bits_of_full_recomputation() {
                 let options = Options {
                     precision,
                     range: RangeMethod::Mse,
-                    keep_past: false,
+                    forget_past: true,
                     ..Options::default()
                 };
                 let manifest = system.manifest(exporter);

@@ -49,13 +49,13 @@ fn without(text: &str, start: &str) -> String {
 }
 
 #[test]
-fn an_input_that_nobody_gives_is_named() {
+fn an_input_without_a_source_is_named() {
     // Before any data is read.
     let message = refused("additive", |text| {
         without(&without(text, "memory = "), "calibrate")
             .replace("[entries]", "calibrate = \"none.npz\"\n[entries]")
     });
-    expect(&message, &["`memory` of entry `step`", "given by nobody"]);
+    expect(&message, &["`memory` of entry `step`", "has no source"]);
     let message = refused("additive", |text| {
         text.replace("input = \"symbols\"", "input = \"letters\"")
     });

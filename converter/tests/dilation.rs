@@ -1,7 +1,7 @@
 //! Dilated convolutions, from both exporters and in every precision: close to the float model, and on a stream the bits of the window.
 
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
@@ -27,7 +27,7 @@ fn converted(files: &[String; 2], precision: Precision, form: Form) -> Conversio
     let options = Options {
         precision,
         form,
-        mixed: false,
+        mixed: Mixed::None,
         ..Options::default()
     };
     convert(Source::Model { onnx, calibration }, &options, &silent).unwrap()

@@ -45,7 +45,6 @@ fn int8_forecasts_are_as_good_as_float_ones() {
         form: Form::Window,
         precision: Precision::Int8,
         range: RangeMethod::Mse,
-        mixed: true,
         ..Options::default()
     };
     let (onnx, calibration) = (model("forecast.onnx"), model("forecast_calibration.npz"));

@@ -6,9 +6,10 @@ use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
 use attn_converter::function::{Function, Unary};
 use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
-use attn_converter::lower::{Form, lower};
+use attn_converter::lower::{Form, Part, lower};
 use attn_converter::plan::plan;
-use attn_converter::quantize::{Choices, Scheme};
+use attn_converter::quantize::Scheme;
+use attn_converter::quantize::choices::Choices;
 use ndarray::ArrayD;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn bytes() -> Vec<u8> {
         given: Default::default(),
     };
     let scheme = Scheme::new(&graph, &[range(1.0), range(2.0), range(1.0)], &choices);
-    let program = lower(&graph, &scheme, Form::Window).unwrap();
+    let program = lower(&[Part::alone(&graph, &scheme, Form::Window)], &[], 0).unwrap();
     let labels = ["left", "middle", "right"].map(String::from).to_vec();
     let metadata = Metadata {
         labels,

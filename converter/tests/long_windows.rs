@@ -4,9 +4,10 @@
 use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
 use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
-use attn_converter::lower::{Form, lower};
+use attn_converter::lower::{Form, Part, lower};
 use attn_converter::plan::plan;
-use attn_converter::quantize::{self, Choices, Scheme};
+use attn_converter::quantize::Scheme;
+use attn_converter::quantize::choices::{self, Choices};
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
@@ -135,14 +136,14 @@ impl Block {
             range: RangeMethod::MinMax,
             audio: false,
             wide: if wide {
-                quantize::all(&graph, false)
+                choices::all(&graph, false)
             } else {
                 BTreeSet::new()
             },
             given: Default::default(),
         };
         let scheme = Scheme::new(&graph, &distributions, &choices).fine();
-        let program = lower(&graph, &scheme, form).unwrap();
+        let program = lower(&[Part::alone(&graph, &scheme, form)], &[], 0).unwrap();
         ModelFile::new(&emit(&program, &plan(&program), &Metadata::default()).unwrap()).unwrap()
     }
 }

@@ -5,7 +5,7 @@ use attn_converter::compare::compare;
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::runner::{self, AlignedBytes};
@@ -41,7 +41,7 @@ fn options(form: Form) -> Options {
         form,
         precision: Precision::Int8,
         range: RangeMethod::Mse,
-        mixed: false,
+        mixed: Mixed::None,
         metadata,
         ..Options::default()
     }
@@ -194,7 +194,15 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
         let conversion = converted("kws_random_dynamo.onnx", &data, form);
         let file = folder.path().join("model.attn");
         attn_converter::files::write_bytes(&file, conversion.file.bytes()).unwrap();
-        let result = compare(&fixture("kws_random_dynamo.onnx"), &file, &data, &silent).unwrap();
+        let result = compare(
+            Source::Model {
+                onnx: &fixture("kws_random_dynamo.onnx"),
+                calibration: &data,
+            },
+            &file,
+            &silent,
+        )
+        .unwrap();
         assert!(
             result.outputs.db() > 28.0,
             "{form:?}: {:.1} dB",
@@ -216,7 +224,7 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
 fn mixed_precision_pays_where_it_is_chosen() {
     let data = root("models/kws_calibration.npz");
     let mixed = Options {
-        mixed: true,
+        mixed: Mixed::Usual,
         ..options(Form::Window)
     };
     let conversion = convert(
@@ -228,8 +236,11 @@ fn mixed_precision_pays_where_it_is_chosen() {
         &silent,
     )
     .unwrap();
-    assert!(!conversion.widened.is_empty());
-    assert!(conversion.widened.iter().all(|wide| wide.gain_db >= 0.5));
+    let [widened] = &conversion.widened[..] else {
+        panic!("one graph");
+    };
+    assert!(!widened.is_empty());
+    assert!(widened.iter().all(|wide| wide.gain_db >= 0.5));
 }
 
 #[test]

@@ -31,7 +31,6 @@ fn converted(onnx: &Path, calibration: &str, precision: Precision) -> Conversion
         form: Form::Window,
         precision,
         range: RangeMethod::Mse,
-        mixed: true,
         ..Options::default()
     };
     convert(
@@ -54,7 +53,7 @@ fn against_pytorch(
     width: usize,
 ) -> (f64, f64) {
     let reference = Reference::load(onnx).unwrap();
-    let data = Dataset::load(recorded, reference.inputs()).unwrap();
+    let data = Dataset::load(recorded, reference.inputs(), None).unwrap();
     let logits: ArrayD<f32> = read_array::<f32, IxDyn>(recorded, "logits").unwrap();
     let model = conversion.file.model();
     let mut arena = AlignedBytes::zeroed(model.arena_len());

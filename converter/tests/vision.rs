@@ -5,7 +5,7 @@ use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
 use attn_converter::error::ConvertError;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_test_support::folder::Folder;
@@ -29,7 +29,6 @@ fn converted(
         form: Form::Window,
         precision,
         range: RangeMethod::Mse,
-        mixed: true,
         ..Options::default()
     };
     convert(
@@ -231,7 +230,7 @@ fn an_image_cannot_be_streamed() {
         form: Form::Stream,
         precision: Precision::Int8,
         range: RangeMethod::Mse,
-        mixed: false,
+        mixed: Mixed::None,
         ..Options::default()
     };
     let onnx = system("upsample").onnx("dynamo");
@@ -302,7 +301,15 @@ fn handwritten_digits_are_read_as_well_in_integers_as_in_float() {
             .unwrap()
             .file;
         let path = folder.write("digits.attn", file.bytes());
-        let result = compare(onnx, path.as_ref(), &test, &silent).unwrap();
+        let result = compare(
+            Source::Model {
+                onnx,
+                calibration: &test,
+            },
+            path.as_ref(),
+            &silent,
+        )
+        .unwrap();
         let top = result.top_one;
         println!("{top:?}, {:.1} dB", result.outputs.db());
         assert_eq!(top.samples, 450);

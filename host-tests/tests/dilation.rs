@@ -2,7 +2,7 @@
 
 use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Options, Source, convert};
+use attn_converter::pipeline::{Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_lab::emulator::Core;
 use attn_lab::identity;
@@ -53,7 +53,7 @@ fn every_core_computes_the_same_bytes() {
             let options = Options {
                 precision,
                 form,
-                mixed: false,
+                mixed: Mixed::None,
                 ..Options::default()
             };
             let file = convert(source, &options, &silent).unwrap().file;

@@ -12,7 +12,7 @@ mod padding;
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Options, Source, convert};
+use attn_converter::pipeline::{Mixed, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_lab::aligned::AlignedBytes;
@@ -225,7 +225,7 @@ fn converted() -> Vec<u8> {
         form: Form::Stream,
         precision: Precision::Int8,
         range: RangeMethod::MinMax,
-        mixed: false,
+        mixed: Mixed::None,
         ..Options::default()
     };
     let source = Source::Model {

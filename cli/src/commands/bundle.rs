@@ -10,7 +10,7 @@ use toml::{Table, Value};
 /// Stands for the manifest's file in messages.
 const PLACE: &str = "command line";
 
-/// A bundle of several models.
+/// A bundle of several models; some of it is for a single model, too.
 #[derive(Args)]
 #[command(next_help_heading = "Bundles (docs/seq2seq.md)")]
 pub struct Bundle {
@@ -22,14 +22,11 @@ pub struct Bundle {
     #[arg(long, value_name = "NAME=OUTPUT,OUTPUT:INPUT", requires = "entry")]
     state: Vec<String>,
     /// Names of output tokens or of input symbols, one in each line: `tokens=FILE`, `symbols=FILE`.
-    #[arg(long, value_name = "KIND=FILE", requires = "entry")]
+    #[arg(long, value_name = "KIND=FILE")]
     vocab: Vec<String>,
     /// Name of the model.
     #[arg(long, requires = "entry", default_value = "bundle")]
     name: String,
-    /// Length of the longest sequence, where an input has a dynamic axis.
-    #[arg(long, value_name = "ROWS", requires = "entry")]
-    max_length: Option<u32>,
     /// Entry point that runs once for each input [default: encode, if there is one].
     #[arg(long, value_name = "ENTRY", requires = "entry")]
     encode: Option<String>,
@@ -63,62 +60,101 @@ pub struct Bundle {
     /// Symbol to put behind every input: its number, or its name.
     #[arg(long, value_name = "SYMBOL", requires = "entry")]
     end_symbol: Option<String>,
-    /// The input, of any entry point that has it, that is 1 in the sequence and 0 in its padding.
-    #[arg(long, value_name = "INPUT", requires = "entry")]
-    mask: Option<String>,
-    /// The same, but 0 in the sequence and 1 in its padding.
-    #[arg(
-        long,
-        value_name = "INPUT",
-        requires = "entry",
-        conflicts_with = "mask"
-    )]
-    padding_mask: Option<String>,
-    /// Symbol that the padding is made of: its number, or its name.
-    #[arg(long, value_name = "SYMBOL", requires = "entry")]
-    pad: Option<String>,
     /// What stands between two tokens in a text.
     #[arg(long, value_name = "TEXT", requires = "vocab")]
     separator: Option<String>,
+    #[command(flatten)]
+    sequence: Sequence,
 }
 
-impl Bundle {
-    /// The manifest that says the same. Files are relative to the folder in which the command runs.
-    pub fn manifest(
-        &self,
-        calibrate: Option<&Path>,
-        audio_hop: Option<u32>,
-    ) -> Result<Manifest, Box<dyn std::error::Error>> {
-        let entries = pairs("--entry", "NAME=FILE", &self.entry)?;
-        let encode = match &self.encode {
-            None if entries.contains_key("encode") => Some("encode".into()),
-            encode => encode.clone(),
-        };
-        let decode = [
-            ("encode", encode.map(Value::from)),
-            ("step", Some(Value::from(self.step.clone()))),
-            ("input", text(&self.input)),
-            ("token", text(&self.token)),
-            ("logits", text(&self.logits)),
-            ("weights", text(&self.weights)),
-            ("start", self.start.as_deref().map(token)),
-            ("end", self.end.as_deref().map(token)),
-            ("max_tokens", self.max_tokens.map(Value::from)),
-            ("candidates", self.candidates.map(Value::from)),
-            ("end_symbol", self.end_symbol.as_deref().map(token)),
+/// Sequences of variable length, and their padding.
+#[derive(Args)]
+pub struct Sequence {
+    /// Length of the longest sequence, where an input has a dynamic axis.
+    #[arg(long, value_name = "ROWS")]
+    max_length: Option<u32>,
+    /// The input that is 1 in the sequence and 0 in its padding; in a bundle of any entry point that has it.
+    #[arg(long, value_name = "INPUT")]
+    mask: Option<String>,
+    /// The same, but 0 in the sequence and 1 in its padding.
+    #[arg(long, value_name = "INPUT", conflicts_with = "mask")]
+    padding_mask: Option<String>,
+    /// Symbol that the padding is made of: its number, or its name.
+    #[arg(long, value_name = "SYMBOL")]
+    pad: Option<String>,
+}
+
+impl Sequence {
+    /// Flags that are given and that a manifest says itself.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--max-length", self.max_length.is_some()),
+            ("--mask", self.mask.is_some()),
+            ("--padding-mask", self.padding_mask.is_some()),
+            ("--pad", self.pad.is_some()),
+        ];
+        let mut given = flags.into_iter().filter(|(_, given)| *given);
+        given.next().map(|(flag, _)| flag)
+    }
+
+    fn padding(&self) -> Table {
+        table([
             ("mask", text(&self.mask)),
             ("padding_mask", text(&self.padding_mask)),
             ("pad", self.pad.as_deref().map(token)),
-        ];
-        let calibrate = calibrate.map(|path| Value::from(path.display().to_string()));
-        let mut manifest = table([
-            ("name", Some(Value::from(self.name.clone()))),
-            ("calibrate", calibrate),
+        ])
+    }
+
+    /// The manifest of a single model, with the name of its entry point.
+    pub fn single(&self, entry: &str, onnx: &Path, calibrate: &Path) -> Table {
+        let mut manifest = self.common("model", calibrate);
+        let entries = table([(entry, Some(path(onnx)))]);
+        manifest.insert("entries".into(), entries.into());
+        manifest.extend(self.padding());
+        manifest
+    }
+
+    fn common(&self, name: &str, calibrate: &Path) -> Table {
+        table([
+            ("name", Some(Value::from(name))),
+            ("calibrate", Some(path(calibrate))),
             ("max_length", self.max_length.map(Value::from)),
-            ("entries", Some(entries.into())),
-            ("state", Some(self.states()?.into())),
-            ("decode", Some(table(decode).into())),
-        ]);
+        ])
+    }
+}
+
+impl Bundle {
+    /// A flag that is given and that a manifest says itself.
+    pub fn given(&self) -> Option<&'static str> {
+        let vocab = (!self.vocab.is_empty()).then_some("--vocab");
+        self.sequence.given().or(vocab)
+    }
+
+    /// The manifest that says the same: of a single `model`, with the name of its entry point, or of the entry points of the flags. Files
+    /// are relative to the folder in which the command runs.
+    pub fn manifest(
+        &self,
+        model: Option<(&str, &Path)>,
+        calibrate: &Path,
+        audio_hop: Option<u32>,
+    ) -> Result<Manifest, Box<dyn std::error::Error>> {
+        let mut place = PLACE.to_owned();
+        let mut manifest = match model {
+            Some((entry, onnx)) => {
+                place = onnx.display().to_string();
+                self.sequence.single(entry, onnx, calibrate)
+            }
+            None => {
+                let entries = pairs("--entry", "NAME=FILE", &self.entry)?;
+                let mut decode = self.decode(entries.contains_key("encode"));
+                decode.extend(self.sequence.padding());
+                let mut manifest = self.sequence.common(&self.name, calibrate);
+                manifest.insert("entries".into(), entries.into());
+                manifest.insert("state".into(), self.states()?.into());
+                manifest.insert("decode".into(), decode.into());
+                manifest
+            }
+        };
         if !self.vocab.is_empty() {
             let mut vocabulary = pairs("--vocab", "KIND=FILE", &self.vocab)?;
             if let Some(kind) = vocabulary
@@ -135,7 +171,28 @@ impl Bundle {
         if let Some(hop) = audio_hop {
             manifest.insert("audio".into(), table([("hop", Some(hop.into()))]).into());
         }
-        Ok(Manifest::from_table(PLACE, manifest)?)
+        Ok(Manifest::from_table(&place, manifest)?)
+    }
+
+    /// How sequences are decoded, as the manifest has it.
+    fn decode(&self, has_encode: bool) -> Table {
+        let encode = match &self.encode {
+            None if has_encode => Some("encode".into()),
+            encode => encode.clone(),
+        };
+        table([
+            ("encode", encode.map(Value::from)),
+            ("step", Some(Value::from(self.step.clone()))),
+            ("input", text(&self.input)),
+            ("token", text(&self.token)),
+            ("logits", text(&self.logits)),
+            ("weights", text(&self.weights)),
+            ("start", self.start.as_deref().map(token)),
+            ("end", self.end.as_deref().map(token)),
+            ("max_tokens", self.max_tokens.map(Value::from)),
+            ("candidates", self.candidates.map(Value::from)),
+            ("end_symbol", self.end_symbol.as_deref().map(token)),
+        ])
     }
 
     /// The states, as the manifest has them.
@@ -179,6 +236,10 @@ fn table<const N: usize>(values: [(&str, Option<Value>); N]) -> Table {
     given
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
         .collect()
+}
+
+fn path(path: &Path) -> Value {
+    Value::from(path.display().to_string())
 }
 
 fn text(value: &Option<String>) -> Option<Value> {

@@ -1,10 +1,12 @@
 //! `attn compare`: what quantization cost.
 
+use super::bundle::Sequence;
 use super::{CommandResult, table};
 use crate::bars::Bars;
 use crate::flags::FlagError;
 use attn_converter::bundle::Manifest;
-use attn_converter::compare::{Comparison, compare, compare_bundle};
+use attn_converter::compare::{Comparison, compare};
+use attn_converter::pipeline::Source;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -21,33 +23,44 @@ pub struct Compare {
     /// Print as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    sequence: Sequence,
 }
 
 impl Compare {
     pub fn run(&self) -> CommandResult {
         let bars = Bars::default();
         let show = |step| bars.show(step);
-        let is_manifest = self.model.extension().is_some_and(|end| end == "toml");
-        let result = match &self.data {
-            Some(_) if is_manifest => {
-                let reason = "a manifest names its own data";
-                return Err(FlagError::new("--data", reason).into());
-            }
-            None if is_manifest => {
-                compare_bundle(&Manifest::load(&self.model)?, &self.attn, &show)?
-            }
-            Some(data) => compare(&self.model, &self.attn, data, &show)?,
-            None => {
-                let reason = "name an .npz file with samples of the model's inputs";
-                return Err(FlagError::new("--data", reason).into());
-            }
-        };
+        let manifest = self.manifest()?;
+        let result = compare(Source::Bundle(&manifest), &self.attn, &show)?;
         if self.json {
             println!("{:#}", result.json());
         } else {
             print(&result);
         }
         Ok(())
+    }
+}
+
+impl Compare {
+    /// What the file was made from.
+    fn manifest(&self) -> Result<Manifest, Box<dyn std::error::Error>> {
+        let is_manifest = self.model.extension().is_some_and(|end| end == "toml");
+        let refused = |flag, reason: &str| Err(FlagError::new(flag, reason).into());
+        match (&self.data, self.sequence.given()) {
+            (Some(_), _) if is_manifest => refused("--data", "a manifest names its own data"),
+            (_, Some(flag)) if is_manifest => refused(flag, "a manifest says this itself"),
+            (None, _) if is_manifest => Ok(Manifest::load(&self.model)?),
+            (Some(data), _) => {
+                let name = self.model.display().to_string();
+                let keys = self.sequence.single("run", &self.model, data);
+                Ok(Manifest::from_table(&name, keys)?)
+            }
+            (None, _) => {
+                let reason = "name an .npz file with samples of the model's inputs";
+                refused("--data", reason)
+            }
+        }
     }
 }
 

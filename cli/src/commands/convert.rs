@@ -8,17 +8,17 @@ use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::files::{self, FileError};
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Options, Source, convert};
-use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
-use attn_runtime::format::{AudioMeta, SpotterMeta};
+use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
+use attn_converter::quantize::sensitivity::Widened;
+use attn_runtime::format::SpotterMeta;
 use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Converts a float ONNX model to an .attn file.
 #[derive(Args)]
 pub struct Convert {
-    /// The ONNX model, with fixed shapes and a batch of 1; or a bundle of several, described by a .toml file.
+    /// The ONNX model, with a batch of 1; or a bundle of several, described by a .toml file.
     #[arg(required_unless_present = "entry", conflicts_with = "entry")]
     model: Option<PathBuf>,
     /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A manifest
@@ -37,6 +37,10 @@ pub struct Convert {
     /// How the range of an int8 value is chosen from the calibration data.
     #[arg(long, value_enum, default_value_t = Range::Mse)]
     range: Range,
+    /// With int8: hold values in int16 where measurement finds that worth it. A single model is converted so; of one that decodes, all
+    /// but keys and values are int16 without this.
+    #[arg(long, conflicts_with = "no_mixed")]
+    mixed: bool,
     /// With int8: hold every value that can be int8 in int8, whatever it costs.
     #[arg(long)]
     no_mixed: bool,
@@ -78,81 +82,56 @@ pub struct Convert {
 
 impl Convert {
     pub fn run(&self) -> CommandResult {
-        let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|e| e == "toml");
-        let model = match &self.model {
-            Some(path) if !is_manifest(&path) => path,
-            manifest => return self.convert_bundle(manifest.as_deref()),
+        let manifest = self.manifest()?;
+        check_output(&self.output, manifest.files().iter().chain(&self.labels))?;
+        if manifest.decode.is_some() && self.smoothing.is_some() {
+            let reason = "takes a single model, as keyword spotting does";
+            return Err(FlagError::new("--smoothing", reason).into());
+        }
+        let options = Options {
+            form: match self.stream {
+                true => Form::Stream,
+                false => Form::Window,
+            },
+            precision: self.dtype.into(),
+            range: self.range.into(),
+            mixed: match (self.mixed, self.no_mixed) {
+                (true, _) => Mixed::Searched,
+                (_, true) => Mixed::None,
+                _ => Mixed::Usual,
+            },
+            metadata: self.metadata()?,
+            ..Options::default()
         };
+        let bars = Bars::default();
+        let source = Source::Bundle(&manifest);
+        let conversion = convert(source, &options, &|step| bars.show(step))?;
+        files::write_bytes(&self.output, conversion.file.bytes())?;
+        self.print(&conversion);
+        Ok(())
+    }
+
+    /// What is converted: a manifest's file, or what the flags say in its place.
+    fn manifest(&self) -> Result<Manifest, Box<dyn std::error::Error>> {
+        let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|e| e == "toml");
+        if let Some(path) = self.model.as_ref().filter(is_manifest) {
+            let given = self.bundle.given();
+            let given = given.or(self.calibrate.as_ref().map(|_| "--calibrate"));
+            return match given.or(self.audio_hop.map(|_| "--audio-hop")) {
+                Some(flag) => Err(FlagError::new(flag, "a manifest says this itself").into()),
+                None => Ok(Manifest::load(path)?),
+            };
+        }
         let Some(calibration) = &self.calibrate else {
             let reason = "name an .npz file with samples of the model's inputs";
             return Err(FlagError::new("--calibrate", reason).into());
         };
-        let files = [Some(model), Some(calibration), self.labels.as_ref()];
-        check_output(&self.output, files.into_iter().flatten())?;
-        let options = Options {
-            form: if self.stream {
-                Form::Stream
-            } else {
-                Form::Window
-            },
-            precision: self.dtype.into(),
-            range: self.range.into(),
-            mixed: !self.no_mixed,
-            metadata: self.metadata()?,
-            ..Options::default()
+        let entry = match self.stream {
+            true => Form::Stream.entry_name(),
+            false => Form::Window.entry_name(),
         };
-        let source = Source::Model {
-            onnx: model,
-            calibration,
-        };
-        self.finish(source, &options)
-    }
-
-    /// Several models, described by a manifest or by flags.
-    fn convert_bundle(&self, path: Option<&Path>) -> CommandResult {
-        let refused = |given: &[(&'static str, bool)], reason: &str| {
-            let found = given.iter().find(|(_, given)| *given);
-            found.map_or(Ok(()), |&(flag, _)| Err(FlagError::new(flag, reason)))
-        };
-        refused(&[("--stream", self.stream)], "a bundle is not streamed")?;
-        let no_mixed = [("--no-mixed", self.no_mixed)];
-        let reason = "takes a single model: a bundle in int8 has int16 activations, and int8 keys and values";
-        refused(&no_mixed, reason)?;
-        let spotter = [("--smoothing", self.smoothing.is_some())];
-        refused(&spotter, "takes a single model, as keyword spotting does")?;
-        let manifest = match path {
-            None => self
-                .bundle
-                .manifest(self.calibrate.as_deref(), self.audio_hop)?,
-            Some(path) => {
-                let given = [
-                    ("--calibrate", self.calibrate.is_some()),
-                    ("--audio-hop", self.audio_hop.is_some()),
-                ];
-                refused(&given, "a manifest says this itself")?;
-                Manifest::load(path)?
-            }
-        };
-        check_output(&self.output, manifest.files().iter().chain(&self.labels))?;
-        let options = Options {
-            precision: self.dtype.into(),
-            range: self.range.into(),
-            metadata: Metadata {
-                labels: self.labels()?,
-                ..Metadata::default()
-            },
-            ..Options::default()
-        };
-        self.finish(Source::Bundle(&manifest), &options)
-    }
-
-    /// Converts, writes the file and says what is in it.
-    fn finish(&self, source: Source, options: &Options) -> CommandResult {
-        let bars = Bars::default();
-        let conversion = convert(source, options, &|step| bars.show(step))?;
-        files::write_bytes(&self.output, conversion.file.bytes())?;
-        self.print(&conversion);
-        Ok(())
+        let model = self.model.as_deref().map(|path| (entry, path));
+        self.bundle.manifest(model, calibration, self.audio_hop)
     }
 
     fn labels(&self) -> Result<Vec<String>, FileError> {
@@ -162,15 +141,6 @@ impl Convert {
 
     fn metadata(&self) -> Result<Metadata, Box<dyn std::error::Error>> {
         let labels = self.labels()?;
-        let audio = self.audio_hop.map(|hop| AudioMeta {
-            sample_rate: SAMPLE_RATE,
-            frame_len: FRAME_LEN as u32,
-            hop,
-            mel_bands: MEL_BANDS as u32,
-        });
-        if let Some(audio) = audio {
-            attn_runtime::audio::FrontEnd::new(audio.hop as usize)?;
-        }
         let spotter = match (self.smoothing, self.threshold) {
             (Some(smoothing_hops), Some(threshold)) => {
                 let meta = SpotterMeta {
@@ -183,7 +153,6 @@ impl Convert {
         };
         Ok(Metadata {
             labels,
-            audio,
             spotter,
             ..Metadata::default()
         })
@@ -209,9 +178,10 @@ impl Convert {
     fn print(&self, conversion: &Conversion) {
         let model = conversion.file.model();
         let bytes = conversion.file.bytes().len();
-        let widened = conversion.widened.iter().map(|wide| {
-            let name = &conversion.graphs[0].values[wide.value.0].name;
-            (name, wide.gain_db)
+        let parts = conversion.widened.iter().zip(&conversion.graphs);
+        let widened = parts.flat_map(|(widened, graph)| {
+            let name = |wide: &Widened| (&graph.values[wide.value.0].name, wide.gain_db);
+            widened.iter().map(name)
         });
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {

@@ -18,9 +18,10 @@ pub struct Run {
     /// The .attn file.
     model: PathBuf,
     /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
-    /// streamed model one array [samples, frames, channels].
+    /// streamed model one array [samples, frames, channels]. Where the length of an input varies, an array INPUT_len [samples] says it.
     inputs: PathBuf,
-    /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels].
+    /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels]. Rows behind the
+    /// end of a shorter sequence are 0.
     #[arg(short, long)]
     output: PathBuf,
 }
@@ -48,12 +49,15 @@ impl Run {
         let record = &model.entries()[entry];
         let tensors = record.inputs().filter_map(|id| model.tensor(id));
         let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
-        let data = Dataset::load(&self.inputs, &inputs)?;
+        let data = Dataset::load(&self.inputs, &inputs, None)?;
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;
         let mut rows = vec![Vec::new(); record.outputs().count()];
         let bar = bar("run", data.len());
         for index in 0..data.len() {
+            if let Some(length) = data.length(index) {
+                session.set_length(length)?;
+            }
             for (slot, input) in data.sample(index).iter().enumerate() {
                 runner::fill(&mut session, entry, slot, input.iter())?;
             }
@@ -61,7 +65,10 @@ impl Run {
             for (slot, row) in rows.iter_mut().enumerate() {
                 let elements = runner::output(&session, entry, slot)?;
                 let tensor = session.output_record(entry, slot)?;
+                let all = row.len() + tensor.len();
                 row.extend(runner::onnx_order(tensor, &elements));
+                // Behind a shorter sequence.
+                row.resize(all, 0.0);
             }
             bar.inc(1);
         }

@@ -1,8 +1,10 @@
 //! `attn convert --entry …`: a bundle by flags is the bundle of its manifest, and every mistake is named.
 
 use crate::attn;
-use attn_test_support::folder::Folder;
+use crate::done;
+use attn_test_support::folder::{Folder, fixture};
 use attn_test_support::sequences::{SEQUENCES, fixtures};
+use serde_json::Value;
 
 /// Flags for the fixture of this name; no default is relied upon.
 fn flags(name: &str, output: &str) -> Vec<String> {
@@ -261,11 +263,7 @@ fn malformed_flags_say_how_they_are_written() {
             "letters=x.txt",
             ["--vocab", "`letters`", "tokens=FILE"],
         ),
-        (
-            "--vocab",
-            "symbols=x.txt",
-            ["command line", "missing field", "tokens"],
-        ),
+        ("--vocab", "symbols=x.txt", ["x.txt", "", ""]),
         ("--vocab", "tokens=none.txt", ["none.txt", "", ""]),
     ] {
         let more = [flag, value].map(String::from);
@@ -294,7 +292,10 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
     };
     refused(&with(&["bundle.toml"]), &["cannot be used with", "--entry"]);
     refused(&with(&["--stream"]), &["--stream", "not streamed"]);
-    refused(&with(&["--no-mixed"]), &["--no-mixed", "single model"]);
+    refused(
+        &with(&["--no-mixed", "--mixed"]),
+        &["cannot be used with", "--mixed"],
+    );
     let few = folder.write("few.txt", b"a\nb\nc\n");
     refused(
         &with(&["--labels", &few]),
@@ -317,15 +318,68 @@ fn what_a_bundle_needs_or_does_not_take_is_said() {
     ];
     refused(&alone.map(String::from), &["required", "--entry"]);
     let manifest = SEQUENCES[0].manifest("dynamo").display().to_string();
-    let twice = [
-        "convert",
-        &manifest,
-        "--calibrate",
-        "x.npz",
-        "--output",
-        &output,
-    ];
-    refused(&twice.map(String::from), &["--calibrate", "manifest"]);
+    for (flag, value) in [
+        ("--calibrate", "x.npz"),
+        ("--max-length", "9"),
+        ("--mask", "m"),
+    ] {
+        let twice = ["convert", &manifest, flag, value, "--output", &output];
+        refused(&twice.map(String::from), &[flag, "manifest"]);
+    }
+}
+
+/// By measurement few values have 16 bits, by wish none; usually all but keys and values.
+#[test]
+fn the_width_of_activations_is_chosen_for_a_bundle_too() {
+    let folder = Folder::new();
+    let int16 = |more: &[&str]| {
+        let output = folder.path("out.attn");
+        let mut all = flags("additive", &output);
+        all.extend(more.iter().map(|flag| flag.to_string()));
+        all.push("--json".into());
+        let said: Value = serde_json::from_str(&crate::done(&borrowed(&all))).unwrap();
+        let arena = said["arena"].as_u64().unwrap();
+        (arena, said["int16"].as_array().unwrap().len())
+    };
+    let [usual, searched, none] = [&[][..], &["--mixed"], &["--no-mixed"]].map(int16);
+    assert!(
+        none.0 < usual.0 && searched.0 <= usual.0,
+        "{none:?} {searched:?} {usual:?}"
+    );
+    assert!(
+        searched.1 > 0 && usual.1 == 0 && none.1 == 0,
+        "{searched:?}"
+    );
+}
+
+/// The encoder of a bundle, alone: an axis of variable length, a mask, names of symbols.
+#[test]
+fn a_single_model_takes_sequences_of_any_length_and_their_mask() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let data = fixture("seq2seq/masked_dynamic.npz");
+    let names: Vec<String> = (0..30).map(|symbol| format!("s{symbol}")).collect();
+    let symbols = folder.write("symbols.txt", names.join("\n").as_bytes());
+    let vocab = format!("symbols={symbols}");
+    let sequence = ["--mask", "mask", "--max-length", "12"];
+    for exporter in ["dynamo", "torchscript"] {
+        let model = fixture(&format!("seq2seq/masked_dynamic_{exporter}.encode.onnx"));
+        let convert = ["convert", &model, "--calibrate", &data, "-o", &output];
+        crate::refused(&convert, &["dynamic", "--max-length"]);
+        crate::refused(
+            &[&convert[..], &sequence, &["--stream"]].concat(),
+            &["--stream", "greatest length"],
+        );
+        done(&[&convert[..], &sequence, &["--vocab", &vocab]].concat());
+        let compare = ["compare", &model, &output, "--data", &data, "--json"];
+        let compared = done(&[&compare[..], &sequence].concat());
+        let compared: Value = serde_json::from_str(&compared).unwrap();
+        let db = compared["outputs_sqnr_db"].as_f64().unwrap();
+        assert!(db > 25.0, "{db}");
+        let results = folder.path("results.npz");
+        done(&["run", &output, &data, "-o", &results]);
+        assert!(done(&["inspect", &output]).contains("12"));
+    }
 }
 
 #[test]

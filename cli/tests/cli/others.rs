@@ -40,7 +40,7 @@ fn holds(name: &str) {
     let reference = Reference::load(onnx.as_ref()).unwrap();
     let y = &reference.graph().output[0].name;
     let expected: ArrayD<f32> = read_array::<f32, IxDyn>(recorded.as_ref(), y).unwrap();
-    let samples = Dataset::load(data.as_ref(), reference.inputs()).unwrap();
+    let samples = Dataset::load(data.as_ref(), reference.inputs(), None).unwrap();
     for (precision, floor) in [("int8", 28.0), ("int16x8", 45.0), ("fp16", 55.0)] {
         let folder = Folder::new();
         let output = folder.path("out.attn");

@@ -1,7 +1,8 @@
-//! The models of a bundle run together in float, by tract: an encoder once, then a step for each token.
+//! The models of a bundle run together in float, by tract: a single model or an encoder once, then a step for each token.
 
-use super::Manifest;
 use super::samples::Sample;
+use super::{Decode, Manifest};
+use crate::calibrate::{Elements, elements};
 use crate::error::ConvertError;
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
@@ -41,6 +42,30 @@ impl State {
     }
 }
 
+/// The parts of a bundle that decode a sequence.
+pub struct Decoding<'m> {
+    /// What the manifest says.
+    pub keys: &'m Decode,
+    /// Number of the encoder.
+    pub encode: Option<usize>,
+    /// Number of the step.
+    pub step: usize,
+    /// How every value of the step relates to its tokens, where it was exported over a whole sequence of them: it is then run
+    /// token by token, with its past kept.
+    pub stream: Option<Vec<Rows>>,
+}
+
+/// One run of one part.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Number of the part.
+    pub part: usize,
+    /// What the caller gives, by name of the input.
+    pub given: Vec<(String, ArrayD<f32>)>,
+    /// Number of tokens that it is over; 0 for a part that is no step.
+    pub tokens: usize,
+}
+
 /// All models of a bundle.
 pub struct Bundle<'m> {
     /// The manifest.
@@ -50,10 +75,8 @@ pub struct Bundle<'m> {
     paths: Vec<PathBuf>,
     /// Values that outlive a run.
     pub states: Vec<State>,
-    /// Number of the encoder.
-    pub encode: Option<usize>,
-    /// Number of the step.
-    pub step: usize,
+    /// How a sequence is decoded; none where there is one model, which is run as it is.
+    pub decoding: Option<Decoding<'m>>,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
     /// The input that tells a sequence from its padding.
@@ -66,9 +89,6 @@ pub struct Bundle<'m> {
     pub(super) outputs: Vec<Vec<String>>,
     /// How the length of each model's own dynamic axis follows from that of the sequence.
     pub(super) rules: Vec<RowRule>,
-    /// How every value of the step relates to its tokens, where it was exported over a whole sequence of them: it is then run
-    /// token by token, with its past kept.
-    pub stream: Option<Vec<Rows>>,
     loaded: HashMap<(usize, usize), Rc<Reference>>,
 }
 
@@ -87,8 +107,15 @@ impl<'m> Bundle<'m> {
                 ))
             })
         };
-        let step = number(&manifest.decode.step)?;
-        let encode = manifest.decode.encode.as_deref().map(number).transpose()?;
+        let decoding = |keys: &'m Decode| -> Result<_, ConvertError> {
+            Ok(Decoding {
+                keys,
+                encode: keys.encode.as_deref().map(number).transpose()?,
+                step: number(&keys.step)?,
+                stream: None,
+            })
+        };
+        let decoding = manifest.decode.as_ref().map(decoding).transpose()?;
         let place = |name: &str| {
             let (entry, value) = manifest.split(name)?;
             Ok(Place {
@@ -118,15 +145,13 @@ impl<'m> Bundle<'m> {
             names,
             paths,
             states,
-            encode,
-            step,
+            decoding,
             max_length: 0,
             mask: manifest.mask()?,
             graphs: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
             rules: Vec::new(),
-            stream: None,
             loaded: HashMap::new(),
         };
         bundle.find_mask(&bundle.paths)?;
@@ -183,37 +208,71 @@ impl<'m> Bundle<'m> {
         self.follow_tokens()
     }
 
-    /// Nobody but the caller gives the encoder its input and the step its token, and nothing else is given by nobody.
+    /// The part that runs once for each sample: the encoder, or a model that is alone.
+    pub fn first(&self) -> Option<usize> {
+        match &self.decoding {
+            Some(decoding) => decoding.encode,
+            None => Some(0),
+        }
+    }
+
+    /// The step's number, if this part is one, and how it is decoded.
+    pub fn as_step(&self, part: usize) -> Option<&Decoding<'m>> {
+        self.decoding
+            .as_ref()
+            .filter(|decoding| decoding.step == part)
+    }
+
+    /// The inputs of a part that no state and no mask gives.
+    pub(super) fn given_inputs(&self, part: usize) -> impl Iterator<Item = &Input> {
+        let wired = move |input: &&Input| {
+            let states = self.states.iter();
+            !states
+                .map(|s| &s.to)
+                .any(|to| to.part == part && to.value == input.name)
+        };
+        self.inputs[part].iter().filter(wired)
+    }
+
+    /// The caller gives an encoder its input and a step its token, and no other input may be left without a value.
     fn check_given(&self, part: usize) -> Result<(), ConvertError> {
-        let decode = &self.manifest.decode;
-        let given = match part {
-            _ if part == self.step => Some(&decode.token),
-            _ if Some(part) == self.encode => decode.input.as_ref(),
-            _ => {
+        let entry = &self.names[part];
+        let given = match &self.decoding {
+            Some(decoding) if part == decoding.step => Some(&decoding.keys.token),
+            Some(decoding) if Some(part) == decoding.encode => decoding.keys.input.as_ref(),
+            Some(_) => {
                 return Err(self.manifest.wrong(format!(
-                    "[entries] `{}` is neither `encode` nor `step` of [decode]: nobody runs it",
-                    self.names[part]
+                    "[entries] `{entry}` is neither `encode` nor `step` of [decode]: it would never run"
                 )));
+            }
+            None if self.names.len() == 1 && self.states.is_empty() => return Ok(()),
+            None => {
+                return Err(self.manifest.wrong(
+                    "several entry points, or values that pass between them, need [decode] to say when each runs",
+                ));
             }
         };
         if let Some(name) = given.filter(|name| self.input(part, name).is_none()) {
             return Err(self.missing("input", part, name));
         }
-        for input in &self.inputs[part] {
-            let wired = |state: &State| state.to.part == part && state.to.value == input.name;
-            if !self.states.iter().any(wired) && given != Some(&input.name) {
-                return Err(self.manifest.wrong(format!(
-                    "input `{}` of entry `{}` is given by nobody: wire it in [state] or name it in [decode]",
-                    input.name, self.names[part]
-                )));
-            }
+        let mut others = self.given_inputs(part);
+        match others.find(|input| given != Some(&input.name)) {
+            Some(input) => Err(self.manifest.wrong(format!(
+                "input `{}` of entry `{entry}` has no source: wire it in [state] or name it in [decode]",
+                input.name
+            ))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A step that takes a whole sequence of tokens must be one that can be run token by token.
     fn follow_tokens(&mut self) -> Result<(), ConvertError> {
-        let (step, decode) = (self.step, &self.manifest.decode);
+        let Some(Decoding {
+            keys: decode, step, ..
+        }) = self.decoding
+        else {
+            return Ok(());
+        };
         let token = self.input(step, &decode.token);
         let token = token.ok_or_else(|| self.missing("input", step, &decode.token))?;
         let logits = self.output(step, &decode.logits);
@@ -244,29 +303,38 @@ impl<'m> Bundle<'m> {
                 decode.logits
             ));
         }
-        self.stream = Some(rows);
+        if let Some(decoding) = &mut self.decoding {
+            decoding.stream = Some(rows);
+        }
         Ok(())
     }
 
     /// True for the input that takes the token, or all tokens.
     pub(super) fn is_token(&self, part: usize, input: &str) -> bool {
-        part == self.step && input == self.manifest.decode.token
+        self.as_step(part)
+            .is_some_and(|decoding| decoding.keys.token == input)
     }
 
     /// Loads a model for sequences of `length`.
     fn load_part(&self, part: usize, length: Option<usize>) -> Result<Reference, ConvertError> {
-        let tokens = self.manifest.decode.max_tokens as usize;
-        let length_of = |input: &str| match self.is_token(part, input) {
-            true => Some(tokens),
-            false => length,
+        let length_of = |input: &str| match self.as_step(part) {
+            Some(decoding) if decoding.keys.token == input => {
+                Some(decoding.keys.max_tokens as usize)
+            }
+            _ => length,
         };
-        Reference::load_part(&self.paths[part], length_of)
+        match (&self.decoding, self.manifest.max_length) {
+            (None, None) => Reference::load(&self.paths[part]),
+            _ => Reference::load_part(&self.paths[part], length_of),
+        }
     }
 
     /// A dynamic axis is no mistake in a bundle: it needs a greatest length.
     fn needs_length(&self, part: usize, error: ConvertError) -> ConvertError {
         match error {
-            ConvertError::DynamicShape { input, .. } if self.manifest.max_length.is_none() => {
+            ConvertError::DynamicShape { input, .. }
+                if self.manifest.max_length.is_none() && self.decoding.is_some() =>
+            {
                 self.manifest.wrong(format!(
                     "input `{input}` of entry `{}` has an axis of variable length: say `max_length = …`",
                     self.names[part]
@@ -369,66 +437,108 @@ impl<'m> Bundle<'m> {
         Ok(())
     }
 
-    /// Runs the models over one sample and shows the number of the model, all values of each run, and the number of tokens that
-    /// a run was over.
+    /// The runs over one sample, in order.
     ///
     /// # Errors
-    /// [`ConvertError::Reference`].
-    pub fn run(
-        &mut self,
-        sample: &Sample,
-        mut seen: impl FnMut(usize, &Values, usize),
-    ) -> Result<(), ConvertError> {
-        let mut kept: Vec<Option<ArrayD<f32>>> = vec![None; self.states.len()];
-        if let (Some(encode), Some(input)) = (self.encode, &sample.input) {
-            let values = self.run_part(encode, sample.length, input, &mut kept)?;
-            seen(encode, &values, 0);
+    /// [`ConvertError::Manifest`] for a mask without a symbol of padding.
+    pub fn runs(&self, sample: &Sample) -> Result<Vec<Run>, ConvertError> {
+        let mut runs = Vec::new();
+        if let Some(part) = self.first() {
+            let given = sample
+                .inputs
+                .iter()
+                .map(|(name, array)| Ok((name.clone(), self.padded(part, name, array)?)));
+            runs.push(Run {
+                part,
+                given: given.collect::<Result<_, ConvertError>>()?,
+                tokens: 0,
+            });
         }
+        let Some(decoding) = &self.decoding else {
+            return Ok(runs);
+        };
         let tokens: Vec<f32> = sample.tokens.iter().map(|&token| token as f32).collect();
         // All of them in one run, or each in its own.
-        let at_once = match &self.stream {
+        let at_once = match &decoding.stream {
             Some(_) => tokens.len(),
             None => 1,
         };
         for tokens in tokens.chunks(at_once.max(1)) {
-            let step = self.step;
-            let longest = self.token_rows();
             // Tokens see none behind them: what fills the rest does not matter.
             let filled = tokens.iter().chain(tokens.last().into_iter().cycle());
-            let input = filled.take(longest).copied().collect::<Array1<f32>>();
-            let values = self.run_part(step, sample.length, &input.into_dyn(), &mut kept)?;
-            seen(step, &values, tokens.len());
+            let input = filled.take(self.token_rows()).copied();
+            let input = input.collect::<Array1<f32>>().into_dyn();
+            runs.push(Run {
+                part: decoding.step,
+                given: vec![(decoding.keys.token.clone(), input)],
+                tokens: tokens.len(),
+            });
         }
-        Ok(())
+        Ok(runs)
     }
 
     /// Tokens that one float run of the step takes.
     pub fn token_rows(&self) -> usize {
-        let token = self.input(self.step, &self.manifest.decode.token);
-        token.map_or(1, |id| self.graphs[self.step].values[id.0].rows())
+        let rows = |decoding: &Decoding| {
+            let token = self.input(decoding.step, &decoding.keys.token)?;
+            Some(self.graphs[decoding.step].values[token.0].rows())
+        };
+        self.decoding.as_ref().and_then(rows).unwrap_or(1)
+    }
+
+    /// Runs the models over one sample in float and shows each run with the elements of all values; rows behind the last token are of no
+    /// sequence, and left out.
+    ///
+    /// # Errors
+    /// [`ConvertError::Reference`]; those of `seen`.
+    pub fn run(
+        &mut self,
+        sample: &Sample,
+        mut seen: impl FnMut(&Run, &[Elements]) -> Result<(), ConvertError>,
+    ) -> Result<(), ConvertError> {
+        let mut kept: Vec<Option<ArrayD<f32>>> = vec![None; self.states.len()];
+        for run in self.runs(sample)? {
+            let values = self.run_part(&run, sample.length, &mut kept)?;
+            let mut all = elements(&self.graphs[run.part], &values);
+            for (id, elements) in all.iter_mut().enumerate() {
+                let len = self.elements_of(&run, ValueId(id), elements.values.len());
+                elements.values.truncate(len);
+            }
+            seen(&run, &all)?;
+        }
+        Ok(())
+    }
+
+    /// How many of the `len` elements of a value belong to the tokens of a run.
+    pub fn elements_of(&self, run: &Run, id: ValueId, len: usize) -> usize {
+        let rows = self.as_step(run.part).and_then(|d| d.stream.as_ref());
+        match rows.map(|rows| rows[id.0]) {
+            Some(Rows::Frames) => run.tokens * self.graphs[run.part].values[id.0].channels(),
+            _ => len,
+        }
     }
 
     fn run_part(
         &mut self,
-        part: usize,
+        run: &Run,
         length: usize,
-        given: &ArrayD<f32>,
         kept: &mut [Option<ArrayD<f32>>],
     ) -> Result<Values, ConvertError> {
+        let part = run.part;
         let reference = self.part(part, length)?;
         let mut inputs = Vec::new();
         for input in reference.inputs() {
-            let state = self
-                .states
-                .iter()
-                .position(|state| state.to.part == part && state.to.value == input.name);
-            inputs.push(match (self.mask_for(input, length), state) {
-                (Some(mask), _) => mask,
+            let mut states = self.states.iter();
+            let state = states.position(|s| s.to.part == part && s.to.value == input.name);
+            let given = run.given.iter().find(|(name, _)| *name == input.name);
+            inputs.push(match (self.mask_for(input, length), state, given) {
+                (Some(mask), _, _) => mask,
+                (None, None, Some((_, array))) => array.clone(),
                 // Before anything was written a state is zero.
-                (None, Some(at)) => kept[at]
-                    .clone()
-                    .unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice())),
-                (None, None) => self.padded(part, input, given)?,
+                (None, state, _) => {
+                    let kept = state.and_then(|at| kept[at].clone());
+                    kept.unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice()))
+                }
             });
         }
         let values = reference.run(&inputs)?;

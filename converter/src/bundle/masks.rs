@@ -1,7 +1,7 @@
 //! Padding masks of a bundle: which input is one, what it asks of the manifest, and what it is in a float run.
 
-use super::Manifest;
 use super::float::{Bundle, Place, State};
+use super::{Manifest, Token};
 use crate::error::ConvertError;
 use crate::graph::{Graph, Op, ValueId, op};
 use crate::graph::{padding, variable_length};
@@ -18,32 +18,39 @@ impl Manifest {
     /// # Errors
     /// [`ConvertError::Manifest`] for two of them, for one without an encoder or in `[state]`, and for `pad` without one.
     pub fn mask(&self) -> Result<Option<PaddingMask>, ConvertError> {
-        let decode = &self.decode;
-        let mask = match (&decode.mask, &decode.padding_mask) {
+        let place = if self.decode.is_some() {
+            "[decode] "
+        } else {
+            ""
+        };
+        let wrong = |reason: String| Err(self.wrong(format!("{place}{reason}")));
+        let (mask, padding_mask, pad) = self.padding();
+        let (input, inside) = match (mask, padding_mask) {
             (Some(_), Some(_)) => {
-                return Err(
-                    self.wrong("[decode] has a `mask` and a `padding_mask`: name one input")
-                );
+                return wrong("has a `mask` and a `padding_mask`: name one input".into());
             }
             (Some(input), None) => (input, 1.0),
             (None, Some(input)) => (input, 0.0),
-            (None, None) if decode.pad.is_some() => {
-                return Err(self.wrong(
-                    "[decode] `pad` is there, but no `mask` to tell padding from the sequence",
-                ));
+            (None, None) if pad.is_some() => {
+                let reason = "`pad` is there, but no `mask` to tell padding from the sequence";
+                return wrong(reason.into());
             }
             (None, None) => return Ok(None),
         };
-        let (input, inside) = mask;
-        if decode.encode.is_none() {
-            return Err(self.wrong(format!(
-                "[decode] mask `{input}`: without an `encode` there is no sequence that could be padded"
-            )));
-        }
-        if decode.input.as_ref() == Some(input) || decode.token == *input {
-            return Err(self.wrong(format!(
-                "[decode] mask `{input}` is also named as `input` or `token`"
-            )));
+        if let Some(decode) = &self.decode {
+            if self.mask.is_some() || self.padding_mask.is_some() || self.pad.is_some() {
+                return wrong("has the mask and its padding: move them there".into());
+            }
+            if decode.encode.is_none() {
+                return wrong(format!(
+                    "mask `{input}`: without an `encode` there is no sequence that could be padded"
+                ));
+            }
+            if decode.input.as_ref() == Some(input) || decode.token == *input {
+                return wrong(format!(
+                    "mask `{input}` is also named as `input` or `token`"
+                ));
+            }
         }
         for (state, wiring) in &self.state {
             if self.split(&wiring.to)?.1 == input {
@@ -57,6 +64,20 @@ impl Manifest {
             inside,
             outside: 1.0 - inside,
         }))
+    }
+}
+
+impl Manifest {
+    /// The mask, the padding mask and the symbol of padding: in `[decode]`, or beside it where there is none.
+    fn padding(&self) -> (Option<&String>, Option<&String>, Option<&Token>) {
+        match &self.decode {
+            Some(d) => (d.mask.as_ref(), d.padding_mask.as_ref(), d.pad.as_ref()),
+            None => (
+                self.mask.as_ref(),
+                self.padding_mask.as_ref(),
+                self.pad.as_ref(),
+            ),
+        }
     }
 }
 
@@ -115,7 +136,7 @@ impl Bundle<'_> {
             }
         }
         Err(self.manifest.wrong(format!(
-            "[decode] no entry has an input `{}` that could be the mask",
+            "no entry has an input `{}` that could be the mask",
             mask.input
         )))
     }
@@ -125,40 +146,54 @@ impl Bundle<'_> {
     /// # Errors
     /// [`ConvertError::Manifest`] for a mask without a `pad`, or one that is not among the symbols.
     pub(super) fn pad(&self) -> Result<u32, ConvertError> {
-        let wrong = |reason: String| Err(self.manifest.wrong(reason));
-        let decode = &self.manifest.decode;
-        let (Some(mask), Some(encode), Some(name)) = (&self.mask, self.encode, &decode.input)
-        else {
+        let (Some(_), Some(part)) = (&self.mask, self.first()) else {
             return Ok(NONE);
         };
-        let graph = &self.graphs[encode];
-        let input = self
-            .input(encode, name)
-            .ok_or_else(|| self.missing("input", encode, name))?;
-        let symbols = graph.tokens.contains(&input);
-        if !symbols && decode.pad.is_some() {
+        let all: Result<Vec<u32>, _> = self
+            .given_inputs(part)
+            .map(|input| self.pad_of(part, input))
+            .collect();
+        let all = all?;
+        let symbols = all.iter().copied().filter(|&pad| pad != NONE);
+        Ok(symbols.max().unwrap_or(NONE))
+    }
+
+    fn pad_of(&self, part: usize, input: &Input) -> Result<u32, ConvertError> {
+        let wrong = |reason: String| Err(self.manifest.wrong(reason));
+        let (_, _, pad) = self.manifest.padding();
+        let (graph, name) = (&self.graphs[part], &input.name);
+        let id = self
+            .input(part, name)
+            .ok_or_else(|| self.missing("input", part, name))?;
+        let symbols = graph.tokens.contains(&id);
+        if !symbols && pad.is_some() && self.decoding.is_some() {
             return wrong(format!(
-                "[decode] `pad` is a symbol, but input `{name}` is none: its padding is zeros, leave `pad` out"
+                "`pad` is a symbol, but input `{name}` is none: its padding is zeros, leave `pad` out"
             ));
         }
         // An input of variable length is never padded.
-        if self.is_dynamic(encode, name) {
+        if input.dynamic.is_some() {
             return Ok(NONE);
         }
-        let rows = graph.values[input.0].rows();
+        let rows = graph.values[id.0].rows();
+        if rows != self.max_length && self.decoding.is_none() {
+            // It is beside the sequence.
+            return Ok(NONE);
+        }
         if rows != self.max_length {
+            let mask = self.mask.as_ref().map_or("", |mask| &mask.input);
             return wrong(format!(
-                "mask `{}` has {} elements, input `{name}` {rows} rows: both must be the same",
-                mask.input, self.max_length
+                "mask `{mask}` has {} elements, input `{name}` {rows} rows: both must be the same",
+                self.max_length
             ));
         }
         if !symbols {
             return Ok(0);
         }
-        let Some(pad) = &decode.pad else {
+        let Some(pad) = pad else {
+            let mask = self.mask.as_ref().map_or("", |mask| &mask.input);
             return wrong(format!(
-                "[decode] has mask `{}` but no `pad`: say which symbol sentences were padded with",
-                mask.input
+                "mask `{mask}` but no `pad`: say which symbol fills input `{name}` behind a sequence"
             ));
         };
         let names = self.manifest.symbols()?;
@@ -168,7 +203,7 @@ impl Bundle<'_> {
             known => known,
         };
         if number as usize >= known {
-            return wrong(format!("[decode] pad {number}: there are {known} symbols"));
+            return wrong(format!("pad {number}: there are {known} symbols"));
         }
         Ok(number)
     }
@@ -251,24 +286,30 @@ impl Bundle<'_> {
         varying
     }
 
+    /// True for an input of a part that has as many rows as the longest sequence.
+    pub(super) fn is_sequence(&self, part: usize, input: &Input) -> bool {
+        let rows = |id: ValueId| self.graphs[part].values[id.0].rows();
+        self.input(part, &input.name).map(rows) == Some(self.max_length)
+    }
+
     /// What the mask is for a sequence of `length`.
     pub(super) fn mask_for(&self, input: &Input, length: usize) -> Option<ArrayD<f32>> {
         let mask = self.mask.as_ref()?;
         (mask.input == input.name).then(|| mask.array(&input.shape, length))
     }
 
-    /// A sequence with as many rows as `input` of part `number` has: padding is put behind it.
+    /// A sequence with as many rows as input `name` of a part has: padding is put behind it.
     pub(super) fn padded(
         &self,
-        number: usize,
-        input: &Input,
+        part: usize,
+        name: &str,
         sequence: &ArrayD<f32>,
     ) -> Result<ArrayD<f32>, ConvertError> {
         let rows = self
-            .input(number, &input.name)
-            .map_or(0, |id| self.graphs[number].values[id.0].rows());
+            .input(part, name)
+            .map_or(0, |id| self.graphs[part].values[id.0].rows());
         let have = sequence.shape().first().copied().unwrap_or(0);
-        if self.mask.is_none() || input.dynamic.is_some() || have >= rows {
+        if self.mask.is_none() || self.is_dynamic(part, name) || have >= rows {
             return Ok(sequence.clone());
         }
         let mut shape = sequence.shape().to_vec();

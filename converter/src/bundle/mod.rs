@@ -1,7 +1,7 @@
-//! Bundles: several ONNX models, what passes between them, and a vocabulary become one file.
+//! Bundles: ONNX models, what passes between them, and a vocabulary become one file. A single model is a bundle of one.
 //!
 //! A manifest (`bundle.toml`) says which; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`]. Conversion
-//! is that of any model, in [`crate::pipeline`].
+//! is in [`crate::pipeline`].
 
 pub(crate) mod candidates;
 pub mod float;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a `bundle.toml` says. Paths in it are relative to the manifest.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Name of the model.
@@ -30,14 +30,23 @@ pub struct Manifest {
     /// Values that outlive a run, by name.
     #[serde(default)]
     pub state: BTreeMap<String, StateWiring>,
-    /// Which entry points and tensors decode a sequence.
-    pub decode: Decode,
+    /// Which entry points and tensors decode a sequence; none where the one entry point is run as it is.
+    pub decode: Option<Decode>,
+    /// The input that is 1 in the sequence and 0 in its padding; without `[decode]`.
+    pub mask: Option<String>,
+    /// The same, but 0 in the sequence and 1 in its padding, as PyTorch's `key_padding_mask` is.
+    pub padding_mask: Option<String>,
+    /// Symbol that the padding is made of.
+    pub pad: Option<Token>,
     /// Names of symbols and tokens.
     pub vocabulary: Option<Vocabulary>,
     /// The encoder's input is the audio front end's output.
     pub audio: Option<Audio>,
     #[serde(skip)]
     path: PathBuf,
+    /// What its paths are relative to.
+    #[serde(skip)]
+    folder: PathBuf,
 }
 
 /// Who writes a state, and who reads it; values are named `entry.value`.
@@ -95,13 +104,13 @@ pub enum Token {
 }
 
 /// Names of symbols and tokens: text files with one name in each line, a line of a single space for the space.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vocabulary {
     /// Names of input symbols.
     pub symbols: Option<PathBuf>,
     /// Names of output tokens.
-    pub tokens: PathBuf,
+    pub tokens: Option<PathBuf>,
     /// What stands between two tokens in a text.
     #[serde(default)]
     pub separator: String,
@@ -116,6 +125,18 @@ pub struct Audio {
 }
 
 impl Manifest {
+    /// A bundle of one model, whose only entry point is called `entry`. Messages name the ONNX file; paths are relative to the current
+    /// folder.
+    pub fn single(onnx: &Path, calibrate: &Path, entry: &str) -> Self {
+        Self {
+            name: entry.into(),
+            calibrate: calibrate.into(),
+            entries: [(entry.into(), onnx.into())].into(),
+            path: onnx.into(),
+            ..Self::default()
+        }
+    }
+
     /// Reads a manifest.
     ///
     /// # Errors
@@ -131,6 +152,7 @@ impl Manifest {
         })?;
         Ok(Self {
             path: path.into(),
+            folder: path.parent().map(Path::to_path_buf).unwrap_or_default(),
             ..manifest
         })
     }
@@ -157,16 +179,13 @@ impl Manifest {
 
     /// A path of the manifest, from where the manifest lies.
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        match self.path.parent() {
-            Some(folder) => folder.join(path),
-            None => path.into(),
-        }
+        self.folder.join(path)
     }
 
     /// All files that it names, and itself.
     pub fn files(&self) -> Vec<PathBuf> {
         let vocabulary = self.vocabulary.iter();
-        let names = vocabulary.flat_map(|v| v.symbols.iter().chain([&v.tokens]));
+        let names = vocabulary.flat_map(|v| v.symbols.iter().chain(&v.tokens));
         let others = self.entries.values().chain([&self.calibrate]).chain(names);
         let others = others.map(|path| self.resolve(path));
         others.chain([self.path.clone()]).collect()
@@ -177,10 +196,7 @@ impl Manifest {
     /// # Errors
     /// [`ConvertError::File`].
     pub fn tokens(&self) -> Result<Vec<String>, ConvertError> {
-        match &self.vocabulary {
-            Some(vocabulary) => Ok(read_names(&self.resolve(&vocabulary.tokens))?),
-            None => Ok(Vec::new()),
-        }
+        self.names(|vocabulary| vocabulary.tokens.as_ref())
     }
 
     /// Names of the input symbols, by number.
@@ -188,8 +204,15 @@ impl Manifest {
     /// # Errors
     /// [`ConvertError::File`].
     pub fn symbols(&self) -> Result<Vec<String>, ConvertError> {
-        match self.vocabulary.as_ref().and_then(|v| v.symbols.as_ref()) {
-            Some(symbols) => Ok(read_names(&self.resolve(symbols))?),
+        self.names(|vocabulary| vocabulary.symbols.as_ref())
+    }
+
+    fn names(
+        &self,
+        kind: impl Fn(&Vocabulary) -> Option<&PathBuf>,
+    ) -> Result<Vec<String>, ConvertError> {
+        match self.vocabulary.as_ref().and_then(kind) {
+            Some(names) => Ok(read_names(&self.resolve(names))?),
             None => Ok(Vec::new()),
         }
     }

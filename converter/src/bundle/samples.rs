@@ -1,143 +1,130 @@
-//! Calibration data of a bundle: sequences, and the tokens that the step takes on the way.
+//! Calibration and evaluation data of a bundle: what the caller gives a single model or an encoder, and the tokens that the step takes
+//! on the way.
 
 use super::float::Bundle;
-use crate::dataset::read_input;
+use crate::dataset::{Dataset, Mask, data};
 use crate::error::ConvertError;
 use crate::npz::Npz;
-use ndarray::{ArrayD, Axis, Slice};
+use crate::reference::Input;
+use ndarray::ArrayD;
 use std::path::Path;
 
-/// One sequence with the tokens to be fed to the step.
-#[derive(Clone, Debug)]
+/// One sample: a sequence with the tokens to be fed to the step, or the inputs of a single model.
+#[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// The encoder's input: tokens `[length]` or rows `[length, …]`.
-    pub input: Option<ArrayD<f32>>,
-    /// Length of the sequence.
+    /// What the caller gives, by name of the input: symbols `[length]`, rows `[length, …]`, or an array of the input's shape.
+    pub inputs: Vec<(String, ArrayD<f32>)>,
+    /// Length of the sequence; 0 where nothing varies.
     pub length: usize,
     /// Tokens, the start token first.
     pub tokens: Vec<u32>,
+    /// Class.
+    pub label: Option<usize>,
 }
 
-/// Sequences of an npz file: an array `INPUT` `[samples, longest, …]` (int64 for symbols, padded with -1; features as for a
-/// single model), `INPUT_len` `[samples]` with their lengths (all as long as the array without it), and `tokens`
-/// `[samples, most]` int64, padded with -1, that are fed to the step one by one.
+/// Samples of an npz file: an array for each input that the caller gives, and labels, as [`Dataset::load`] reads them. With `[decode]`,
+/// `tokens` `[samples, most]` int64, padded with -1, that are fed to the step one by one.
 pub struct Samples {
-    /// The sequences.
+    /// The samples.
     pub samples: Vec<Sample>,
+    /// Whether there are labels.
+    pub labelled: bool,
 }
 
 impl Samples {
-    /// Reads the sequences for a bundle.
+    /// Reads the samples for a bundle.
     ///
     /// # Errors
     /// [`ConvertError::File`], [`ConvertError::Data`].
     pub fn load(path: &Path, bundle: &Bundle) -> Result<Self, ConvertError> {
-        let tokens = Npz::open(path)?.read_tokens("tokens")?;
-        if tokens.ndim() != 2 {
-            let reason = format!("shape {:?}, expected [samples, most]", tokens.shape());
-            return Err(wrong(path, "tokens", reason));
-        }
-        let mut samples: Vec<Sample> = tokens
-            .outer_iter()
-            .map(|row| Sample {
-                input: None,
-                length: 0,
-                tokens: row
-                    .iter()
-                    .take_while(|&&token| token >= 0)
-                    .map(|&token| token as u32)
-                    .collect(),
+        let mut samples = match &bundle.decoding {
+            Some(_) => with_tokens(path, bundle)?,
+            None => Vec::new(),
+        };
+        let Some(part) = bundle.first() else {
+            let labelled = false;
+            return Ok(Self { samples, labelled });
+        };
+        let inputs: Vec<Input> = bundle
+            .given_inputs(part)
+            .map(|input| {
+                let padded = bundle.mask.is_some() && bundle.is_sequence(part, input);
+                let rows = usize::from(input.shape.first() == Some(&1));
+                Input {
+                    dynamic: input.dynamic.or(padded.then_some(rows)),
+                    ..input.clone()
+                }
             })
             .collect();
-        if samples.is_empty() {
-            return Err(wrong(path, "tokens", "it holds no samples".into()));
+        let mask = bundle.mask.as_ref().map(|mask| Mask {
+            name: &mask.input,
+            inside: mask.inside,
+        });
+        let dataset = Dataset::load(path, &inputs, mask)?;
+        if bundle.decoding.is_none() {
+            samples = vec![Sample::default(); dataset.len()];
         }
-        let most = samples.iter().map(|sample| sample.tokens.len()).max();
-        if let (Some(_), Some(most)) = (&bundle.stream, most)
-            && most > bundle.token_rows()
+        if dataset.len() != samples.len() {
+            let reason = format!("{} samples, `tokens` has {}", dataset.len(), samples.len());
+            let name = inputs.first().map_or("", |input| &input.name);
+            return Err(data(path, name, reason));
+        }
+        for (index, sample) in samples.iter_mut().enumerate() {
+            let arrays = dataset.sample(index);
+            let named = inputs.iter().zip(arrays);
+            sample.inputs = named
+                .map(|(input, x)| (input.name.clone(), x.to_owned()))
+                .collect();
+            sample.length = dataset.length(index).unwrap_or(0);
+            sample.label = dataset.labels().map(|labels| labels[index]);
+        }
+        let labelled = dataset.labels().is_some();
+        Ok(Self { samples, labelled })
+    }
+
+    /// How often a part runs over all samples.
+    pub fn runs(&self, bundle: &Bundle, part: usize) -> usize {
+        let tokens = self.samples.iter().map(|sample| sample.tokens.len());
+        match bundle
+            .as_step(part)
+            .is_some_and(|decoding| decoding.stream.is_none())
         {
-            let rows = bundle.token_rows();
-            let reason = format!("a sequence of {most} tokens; the step was exported for {rows}");
-            return Err(wrong(path, "tokens", reason));
+            true => self.samples.len() * tokens.max().unwrap_or(1),
+            false => self.samples.len(),
         }
-        let (Some(encode), Some(name)) = (bundle.encode, bundle.manifest.decode.input.clone())
-        else {
-            return Ok(Self { samples });
-        };
-        let input = bundle.inputs[encode]
-            .iter()
-            .find(|input| input.name == name);
-        let input = input.ok_or_else(|| bundle.missing("input", encode, &name))?;
-        let array = read_input(path, input)?;
-        let lengths = lengths(path, &name, &array)?;
-        if array.shape()[0] != samples.len() || lengths.len() != samples.len() {
-            return Err(wrong(
-                path,
-                &name,
-                format!(
-                    "{} samples, `tokens` has {}",
-                    array.shape()[0],
-                    samples.len()
-                ),
-            ));
-        }
-        for ((sample, sequence), length) in samples.iter_mut().zip(array.outer_iter()).zip(lengths)
-        {
-            let longest = sequence.shape()[0];
-            if length == 0
-                || length > longest
-                || (bundle.max_length > 0 && length > bundle.max_length)
-            {
-                return Err(wrong(
-                    path,
-                    &format!("{name}_len"),
-                    format!(
-                        "a length of {length}; sequences have 1 to {}",
-                        longest.min(bundle.max_length.max(1))
-                    ),
-                ));
-            }
-            sample.length = length;
-            let kept = if bundle.max_length > 0 {
-                length
-            } else {
-                longest
-            };
-            let sequence = sequence.slice_axis(Axis(0), Slice::from(..kept));
-            if sequence
-                .iter()
-                .any(|x| !x.is_finite() || (input.integer && *x < 0.0))
-            {
-                return Err(wrong(
-                    path,
-                    &name,
-                    "a sequence holds NaN, or padding before its end".into(),
-                ));
-            }
-            sample.input = Some(sequence.to_owned());
-        }
-        Ok(Self { samples })
+    }
+
+    /// At most `count` samples, spread evenly.
+    pub fn spread(&self, count: usize) -> impl Iterator<Item = &Sample> {
+        let (len, count) = (self.samples.len(), count.min(self.samples.len()).max(1));
+        (0..count).filter_map(move |i| self.samples.get(i * len / count))
     }
 }
 
-fn lengths(path: &Path, name: &str, array: &ArrayD<f32>) -> Result<Vec<usize>, ConvertError> {
-    let mut npz = Npz::open(path)?;
-    let name = format!("{name}_len");
-    if !npz.has(&name) {
-        let all = array.shape().get(1).copied().unwrap_or(0);
-        return Ok(vec![all; array.shape()[0]]);
+/// One sample for each row of `tokens`.
+fn with_tokens(path: &Path, bundle: &Bundle) -> Result<Vec<Sample>, ConvertError> {
+    let wrong = |reason| Err(data(path, "tokens", reason));
+    let tokens = Npz::open(path)?.read_tokens("tokens")?;
+    if tokens.ndim() != 2 {
+        let shape = tokens.shape();
+        return wrong(format!("shape {shape:?}, expected [samples, most]"));
     }
-    let lengths = npz.read_tokens(&name)?;
-    Ok(lengths
-        .iter()
-        .map(|&length| usize::try_from(length).unwrap_or(0))
-        .collect())
-}
-
-fn wrong(path: &Path, array: &str, reason: String) -> ConvertError {
-    ConvertError::Data {
-        path: path.into(),
-        array: array.into(),
-        reason,
+    let row = |row: ndarray::ArrayViewD<i64>| {
+        let tokens = row.iter().take_while(|&&token| token >= 0);
+        Sample {
+            tokens: tokens.map(|&token| token as u32).collect(),
+            ..Sample::default()
+        }
+    };
+    let samples: Vec<Sample> = tokens.outer_iter().map(row).collect();
+    let most = samples.iter().map(|sample| sample.tokens.len()).max();
+    let Some(most) = most else {
+        return wrong("it holds no samples".into());
+    };
+    let (rows, decoding) = (bundle.token_rows(), bundle.decoding.as_ref());
+    if decoding.is_some_and(|decoding| decoding.stream.is_some()) && most > rows {
+        let reason = format!("a sequence of {most} tokens; the step was exported for {rows}");
+        return wrong(reason);
     }
+    Ok(samples)
 }

@@ -1,6 +1,6 @@
 //! What a bundle says to those that lower and decode it: the values that pass between its models, and the metadata of decoding.
 
-use super::float::Bundle;
+use super::float::{Bundle, Decoding};
 use crate::emit::Metadata;
 use crate::error::ConvertError;
 use crate::graph::{Graph, ValueId};
@@ -32,7 +32,16 @@ impl Bundle<'_> {
         Ok(links)
     }
 
-    /// What an application has to know to decode, and what `given` says besides. `graphs` have the outputs that are left for the caller.
+    /// The graphs with the outputs that are left for the caller: what passes from one model to another is no result.
+    pub fn graphs_for_caller(&self, links: &[Link]) -> Vec<Graph> {
+        let mut graphs = self.graphs.clone();
+        for &(part, value) in links.iter().flat_map(|link| &link.from) {
+            graphs[part].drop_output(value);
+        }
+        graphs
+    }
+
+    /// What an application has to know, and what `given` says besides. `graphs` have the outputs that are left for the caller.
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for names that are not there, or wired elsewhere.
@@ -42,8 +51,37 @@ impl Bundle<'_> {
         links: &[Link],
         given: &Metadata,
     ) -> Result<Metadata, ConvertError> {
-        let (manifest, decode) = (self.manifest, &self.manifest.decode);
+        let manifest = self.manifest;
         let (tokens, symbols) = (manifest.tokens()?, manifest.symbols()?);
+        let decode = self.decoding.as_ref().map(|decoding| {
+            let names = (&tokens[..], &symbols[..]);
+            self.decode_meta(decoding, graphs, links, names)
+        });
+        let audio = manifest.audio.as_ref().map(|audio| AudioMeta {
+            sample_rate: SAMPLE_RATE,
+            frame_len: FRAME_LEN as u32,
+            hop: audio.hop,
+            mel_bands: MEL_BANDS as u32,
+        });
+        let separator = manifest.vocabulary.as_ref().map(|v| v.separator.clone());
+        Ok(Metadata {
+            decode: decode.transpose()?,
+            separator: separator.unwrap_or_default(),
+            symbols,
+            tokens,
+            audio: audio.or(given.audio),
+            ..given.clone()
+        })
+    }
+
+    fn decode_meta(
+        &self,
+        decoding: &Decoding,
+        graphs: &[Graph],
+        links: &[Link],
+        (tokens, symbols): (&[String], &[String]),
+    ) -> Result<DecodeMeta, ConvertError> {
+        let (manifest, decode, step) = (self.manifest, decoding.keys, decoding.step);
         let wired = |name: &str| manifest.wrong(format!("[decode] `{name}` is wired in [state]"));
         let input_of = |part: usize, name: &str| {
             let id = self
@@ -61,76 +99,66 @@ impl Bundle<'_> {
             let place = graphs[part].outputs.iter().position(|&output| output == id);
             place.map(|at| at as u32).ok_or_else(|| wired(name))
         };
-        let logits = self.output(self.step, &decode.logits);
-        let logits = logits.ok_or_else(|| self.missing("output", self.step, &decode.logits))?;
-        let count = graphs[self.step].values[logits.0].channels();
+        let count = self.classes();
         if !tokens.is_empty() && tokens.len() != count {
-            return Err(manifest.wrong(format!(
-                "{} tokens in the vocabulary, {count} logits",
-                tokens.len()
-            )));
+            let have = tokens.len();
+            return Err(manifest.wrong(format!("{have} tokens in the vocabulary, {count} logits")));
         }
-        let input = match (self.encode, &decode.input) {
+        let input = match (decoding.encode, &decode.input) {
             (Some(encode), Some(input)) => input_of(encode, input)?,
             (None, None) => NONE,
             _ => {
-                return Err(
-                    manifest.wrong("[decode] must name both `encode` and its `input`, or neither")
-                );
+                let reason = "[decode] must name both `encode` and its `input`, or neither";
+                return Err(manifest.wrong(reason));
             }
         };
         let optional = |token: &Option<_>| match token {
-            Some(token) => manifest.number(token, &symbols),
+            Some(token) => manifest.number(token, symbols),
             None => Ok(NONE),
         };
-        let weights = match &decode.weights {
-            Some(weights) => output_of(self.step, weights)?,
-            None => NONE,
-        };
-        Ok(Metadata {
-            decode: Some(DecodeMeta {
-                encode: self.encode.map_or(NONE, |encode| encode as u32),
-                step: self.step as u32,
-                input,
-                token: input_of(self.step, &decode.token)?,
-                logits: output_of(self.step, &decode.logits)?,
-                scores: NONE,
-                weights,
-                tokens: count as u32,
-                start: manifest.number(&decode.start, &tokens)?,
-                end: manifest.number(&decode.end, &tokens)?,
-                max_tokens: decode.max_tokens,
-                hypothesis_len: 0,
-                end_symbol: optional(&decode.end_symbol)?,
-                separator: 0,
-                pad: self.pad()?,
-            }),
-            separator: manifest
-                .vocabulary
-                .as_ref()
-                .map(|v| v.separator.clone())
-                .unwrap_or_default(),
-            symbols,
-            tokens,
-            audio: manifest.audio.as_ref().map(|audio| AudioMeta {
-                sample_rate: SAMPLE_RATE,
-                frame_len: FRAME_LEN as u32,
-                hop: audio.hop,
-                mel_bands: MEL_BANDS as u32,
-            }),
-            labels: given.labels.clone(),
-            spotter: None,
+        let weights = decode.weights.as_ref();
+        let weights = weights
+            .map(|weights| output_of(step, weights))
+            .transpose()?;
+        Ok(DecodeMeta {
+            encode: decoding.encode.map_or(NONE, |encode| encode as u32),
+            step: step as u32,
+            input,
+            token: input_of(step, &decode.token)?,
+            logits: output_of(step, &decode.logits)?,
+            scores: NONE,
+            weights: weights.unwrap_or(NONE),
+            tokens: count as u32,
+            start: manifest.number(&decode.start, tokens)?,
+            end: manifest.number(&decode.end, tokens)?,
+            max_tokens: decode.max_tokens,
+            hypothesis_len: 0,
+            end_symbol: optional(&decode.end_symbol)?,
+            separator: 0,
+            pad: self.pad()?,
         })
     }
 
     /// True for the model that takes the audio front end's features.
-    pub fn hears(&self, part: usize) -> bool {
-        self.manifest.audio.is_some() && self.encode == Some(part)
+    pub fn hears(&self, part: usize, given: &Metadata) -> bool {
+        let audio = self.manifest.audio.is_some() || given.audio.is_some();
+        audio && self.first() == Some(part)
     }
 
-    /// How many tokens the step rates.
-    pub fn logits(&self) -> Option<usize> {
-        let logits = self.output(self.step, &self.manifest.decode.logits)?;
-        Some(self.graphs[self.step].values[logits.0].channels())
+    /// The output whose highest element is the answer, as (part, value): the step's logits, or the first of a model alone.
+    pub fn logits(&self) -> Option<(usize, ValueId)> {
+        match &self.decoding {
+            Some(decoding) => {
+                let logits = self.output(decoding.step, &decoding.keys.logits)?;
+                Some((decoding.step, logits))
+            }
+            None => Some((0, *self.graphs[0].outputs.first()?)),
+        }
+    }
+
+    /// How many classes or tokens are rated.
+    pub fn classes(&self) -> usize {
+        let channels = |(part, id): (usize, ValueId)| self.graphs[part].values[id.0].channels();
+        self.logits().map_or(0, channels)
     }
 }

@@ -298,13 +298,13 @@ mod tests {
 
     #[test]
     fn operators_that_mix_rows_see_all_of_them() {
-        let reverse = Op::Gru(op::Gru {
+        let reverse = Op::Gru(op::Gru(op::Recurrent {
             w: ArrayD::zeros(IxDyn(&[6, 2])),
             r: ArrayD::zeros(IxDyn(&[6, 2])),
             bias_w: vec![0.0; 6],
             bias_r: vec![0.0; 6],
             reverse: true,
-        });
+        }));
         let convolution = Op::DepthwiseConv1d(op::DepthwiseConv1d {
             weight: ArrayD::zeros(IxDyn(&[3, 2])),
             bias: vec![0.0; 2],

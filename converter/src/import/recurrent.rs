@@ -118,23 +118,16 @@ impl Importer<'_> {
             None => vec![0.0; 2 * gates * hidden],
         };
         let (bias_w, bias_r) = bias.split_at(gates * hidden);
-        let (bias_w, bias_r) = (bias_w.to_vec(), bias_r.to_vec());
-        let op = if node.op == "GRU" {
-            Op::Gru(op::Gru {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            })
-        } else {
-            Op::Lstm(op::Lstm {
-                w,
-                r,
-                bias_w,
-                bias_r,
-                reverse,
-            })
+        let layer = op::Recurrent {
+            w,
+            r,
+            bias_w: bias_w.to_vec(),
+            bias_r: bias_r.to_vec(),
+            reverse,
+        };
+        let op: Op = match gates {
+            3 => op::Gru(layer).into(),
+            _ => op::Lstm(layer).into(),
         };
         let state = self.first_state(node, FIRST_STATE, number)?;
         let cell = self.first_state(node, FIRST_CELL, number)?;

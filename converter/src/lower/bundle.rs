@@ -4,12 +4,11 @@
 //! from such values alone is computed by the writer, once, not at every run of the reader. Projections of an encoder's
 //! output and packed keys and values come out that way whatever side of the export they stood on.
 
-use super::{Form, Lowering};
+use super::{Form, Lowered, Lowering};
 use crate::error::ConvertError;
-use crate::graph::{Graph, Node, Op, ValueId, op};
+use crate::graph::{Graph, Op, ValueId};
 use crate::program::{Place, Program, TensorId};
 use crate::quantize::Scheme;
-use attn_runtime::format::OpKind;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One model of a bundle.
@@ -22,6 +21,18 @@ pub struct Part<'g> {
     pub scheme: &'g Scheme,
     /// Run over all its rows at once, or one row after the other.
     pub form: Form,
+}
+
+impl<'g> Part<'g> {
+    /// A model that is alone; its entry point is called after the form.
+    pub fn alone(graph: &'g Graph, scheme: &'g Scheme, form: Form) -> Self {
+        Self {
+            name: form.entry_name(),
+            graph,
+            scheme,
+            form,
+        }
+    }
 }
 
 /// A value that outlives a run.
@@ -49,15 +60,13 @@ struct Known {
     packed: HashMap<ValueId, super::attention::Window>,
 }
 
-/// Lowers all parts in order; each may take shared values from those before it.
+/// Lowers all parts in order; each may take shared values from those before it, and those in [`Form::Stream`] can be streamed.
+/// `max_length` is that of the longest sequence, 0
+/// where none varies.
 ///
 /// # Errors
-/// Those of [`super::lower`].
-pub fn lower_bundle(
-    parts: &[Part],
-    links: &[Link],
-    max_length: usize,
-) -> Result<Program, ConvertError> {
+/// [`ConvertError::Limit`] where the runtime's limits are exceeded.
+pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Program, ConvertError> {
     let mut program = Program {
         max_length,
         ..Program::default()
@@ -179,7 +188,7 @@ impl Lowering<'_> {
     }
 
     /// Lowers what no earlier part has computed.
-    fn remaining_nodes(&mut self) -> Result<(), ConvertError> {
+    fn remaining_nodes(&mut self) -> Lowered {
         let graph = self.graph;
         for node in &graph.nodes {
             if !self.tensors.contains_key(&node.output) {
@@ -195,33 +204,19 @@ impl Lowering<'_> {
         number: usize,
         links: &[Link],
         states: &BTreeMap<usize, TensorId>,
-    ) -> Result<(), ConvertError> {
+    ) -> Lowered {
         for (at, &state) in states {
             let link = &links[*at];
             for &(_, value) in link.from.iter().filter(|from| from.0 == number) {
                 let name = format!("{}.{}", link.name, self.graph.values[value.0].name);
-                let from = self.tensor(value);
-                if self.scheme.is_half() {
-                    let (from, to) = (vec![from], vec![state]);
-                    self.op(&name, OpKind::Requantize, from, to, None, &[0u8; 0]);
-                    continue;
-                }
-                let params = self.requantize_params(&name, from, state)?;
-                self.op(
-                    &name,
-                    OpKind::Requantize,
-                    vec![from],
-                    vec![state],
-                    None,
-                    &params,
-                );
+                self.requantize(self.tensor(value), state, Some(&name))?;
             }
         }
         Ok(())
     }
 
     /// Lowers the nodes whose inputs are all there, and packs keys and values that are.
-    fn shared_nodes(&mut self) -> Result<(), ConvertError> {
+    fn shared_nodes(&mut self) -> Lowered {
         let graph = self.graph;
         for node in &graph.nodes {
             let there = |ids: &[ValueId]| {
@@ -232,22 +227,11 @@ impl Lowering<'_> {
             }
             if there(&node.inputs) {
                 self.node(node)?;
-            } else if let Node {
-                op:
-                    Op::Attention(op::Attention {
-                        heads, key_heads, ..
-                    }),
-                inputs,
-                ..
-            } = node
-                && there(&inputs[1..])
+            } else if let Op::Attention(op) = &node.op
+                && there(&node.inputs[1..])
                 && !self.packed.contains_key(&node.output)
             {
-                if self.scheme.is_half() {
-                    self.half_pack(node, [*heads, *key_heads])?;
-                } else {
-                    self.pack(node, *heads, *key_heads)?;
-                }
+                self.pack(node, op)?;
             }
         }
         Ok(())

@@ -1,44 +1,138 @@
-//! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Embedding. Recurrent layers are in `recurrent`.
+//! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Embedding; and matrices for the other families.
 
-use super::{Form, Lowering};
+use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::ConvertError;
 use crate::graph::{Clamp, Node, Window1d, op};
 use crate::program::{Place, TensorId};
-use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
+use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind};
+use attn_runtime::kernels::half;
 use attn_runtime::kernels::int::dot::pairs_len;
-use attn_runtime::ops::{Conv1dParams, EmbeddingParams, LinearParams, Window1dParams};
+use attn_runtime::ops::{
+    Conv1dHalfParams, Conv1dParams, Conv2dHalfParams, Conv2dParams, EmbeddingHalfParams,
+    EmbeddingParams, LinearHalfParams, LinearParams, Window1dParams, Window2dParams,
+};
 use ndarray::ArrayD;
+use zerocopy::IntoBytes;
+
+/// A matrix `[out, k]` that an operator multiplies its input with.
+pub(super) struct Matrix {
+    pub rows: Vec<Vec<f32>>,
+    pub bias: Vec<f32>,
+    pub layout: Layout,
+    pub clamp: Clamp,
+}
+
+/// How weights lie in the file.
+#[derive(Clone, Copy)]
+pub(super) enum Layout {
+    /// In the order of reading, every one of these groups of outputs by itself.
+    Packed { groups: usize },
+    /// `[k, out]`, for a depthwise convolution.
+    Transposed,
+}
+
+impl Matrix {
+    pub(super) fn packed(rows: Vec<Vec<f32>>, bias: &[f32], clamp: Clamp) -> Self {
+        let (bias, layout) = (bias.to_vec(), Layout::Packed { groups: 1 });
+        Self {
+            rows,
+            bias,
+            layout,
+            clamp,
+        }
+    }
+
+    /// Weights `[.., channels]`, one kernel for each channel.
+    pub(super) fn depthwise(weight: &ArrayD<f32>, bias: &[f32], clamp: Clamp) -> Self {
+        let channels = weight.shape().last().copied().unwrap_or(0);
+        let kernel = |c: usize| weight.iter().skip(c).step_by(channels).copied().collect();
+        Self {
+            layout: Layout::Transposed,
+            ..Self::packed((0..channels).map(kernel).collect(), bias, clamp)
+        }
+    }
+}
+
+/// The parameters of a matrix, with which those of a convolution begin.
+pub(super) enum MatrixParams {
+    Int8(LinearParams),
+    Half(LinearHalfParams),
+}
+
+impl MatrixParams {
+    fn linear(self) -> Vec<u8> {
+        match self {
+            Self::Int8(matrix) => matrix.as_bytes().to_vec(),
+            Self::Half(matrix) => matrix.as_bytes().to_vec(),
+        }
+    }
+
+    fn conv1d(self, window: Window1dParams) -> Vec<u8> {
+        match self {
+            Self::Int8(matrix) => Conv1dParams { matrix, window }.as_bytes().to_vec(),
+            Self::Half(matrix) => Conv1dHalfParams { matrix, window }.as_bytes().to_vec(),
+        }
+    }
+
+    pub(super) fn conv2d(self, window: Window2dParams) -> Vec<u8> {
+        match self {
+            Self::Int8(matrix) => Conv2dParams { matrix, window }.as_bytes().to_vec(),
+            Self::Half(matrix) => Conv2dHalfParams { matrix, window }.as_bytes().to_vec(),
+        }
+    }
+}
 
 /// Rows `[out, …]` of a matrix, each flat.
 pub(super) fn rows(matrix: &ArrayD<f32>) -> Vec<Vec<f32>> {
-    matrix
-        .outer_iter()
-        .map(|row| row.iter().copied().collect())
-        .collect()
+    let row = |row: ndarray::ArrayViewD<f32>| row.iter().copied().collect();
+    matrix.outer_iter().map(row).collect()
 }
 
-/// A clamp in integers.
-pub(super) fn limits(clamp: Clamp, quant: Quant) -> (i32, i32) {
-    (quant.quantize(clamp.min), quant.quantize(clamp.max))
+/// Weights as halves.
+///
+/// # Errors
+/// [`ConvertError::Limit`] for a weight that no half is near.
+pub(super) fn halves<'w>(
+    node: &Node,
+    weights: impl Iterator<Item = &'w f32>,
+) -> Result<Vec<f16>, ConvertError> {
+    let one = |&w: &f32| match w.abs() <= half::MAX {
+        true => Ok(f16::from_f32(w)),
+        false => Err(limit(
+            node,
+            format!(
+                "a weight of {w}: half precision ends at {}; convert with int8 weights",
+                half::MAX
+            ),
+        )),
+    };
+    weights.map(one).collect()
+}
+
+/// Rows of a matrix, `[out, k]`, packed as the half-precision kernels read them.
+pub(super) fn pack_halves(node: &Node, rows: &[Vec<f32>]) -> Result<Vec<f16>, ConvertError> {
+    let k = rows.first().map_or(0, Vec::len);
+    let mut packed = vec![f16::ZERO; half::LANES * half::packed_len(rows.len(), k)];
+    for (o, row) in rows.iter().enumerate() {
+        for (i, w) in halves(node, row.iter())?.into_iter().enumerate() {
+            packed[half::packed_index(o, i, k)] = w;
+        }
+    }
+    Ok(packed)
+}
+
+/// A clamp within the finite halves.
+pub(super) fn half_limits(clamp: Clamp) -> (f32, f32) {
+    let finite = |x: f32| x.clamp(-half::MAX, half::MAX);
+    (finite(clamp.min), finite(clamp.max))
 }
 
 impl Lowering<'_> {
-    /// The matrix that a node multiplies its input `x` with.
-    pub(super) fn matrix(
-        &self,
-        node: &Node,
-        rows: &[Vec<f32>],
-        bias: &[f32],
-        x: TensorId,
-    ) -> Result<Weights, ConvertError> {
-        self.matrix_of(node, Side::Input, rows, bias, x)
-    }
-
-    /// The matrix on one side of a node.
-    pub(super) fn matrix_of(
+    /// The integer weights on one side of a node, which reads `x`.
+    pub(super) fn weights(
         &self,
         node: &Node,
         side: Side,
@@ -46,79 +140,97 @@ impl Lowering<'_> {
         bias: &[f32],
         x: TensorId,
     ) -> Result<Weights, ConvertError> {
-        Weights::new(
-            &node.name,
-            rows.iter().map(Vec::as_slice),
-            bias,
-            self.quant(x),
-            self.scheme.rounding(self.graph, node, side),
-        )
+        let rounding = self.scheme.rounding(self.graph, node, side);
+        let rows = rows.iter().map(Vec::as_slice);
+        Weights::new(&node.name, rows, bias, self.quant(x), rounding)
     }
 
-    pub(super) fn linear_params(
+    /// The parameters of a matrix from `x` to `y`.
+    pub(super) fn matrix(
         &mut self,
         node: &Node,
-        weights: &Weights,
-        stored: &[i8],
-        x: TensorId,
-        y: TensorId,
-        clamp: Clamp,
-    ) -> Result<LinearParams, ConvertError> {
+        matrix: &Matrix,
+        [x, y]: [TensorId; 2],
+    ) -> Result<MatrixParams, ConvertError> {
+        if self.scheme.is_half() {
+            return Ok(MatrixParams::Half(self.half_matrix(node, matrix)?));
+        }
+        let weights = self.weights(node, Side::Input, &matrix.rows, &matrix.bias, x)?;
+        let stored = match matrix.layout {
+            Layout::Packed { groups } => {
+                let size = weights.outputs() / groups;
+                let packed = |group| weights.gate(group, size).packed();
+                (0..groups).flat_map(packed).collect()
+            }
+            Layout::Transposed => weights.transposed(),
+        };
         let out = self.quant(y);
         let multipliers = weights.multipliers(&node.name, self.quant(x).scale, out.scale.into())?;
-        let (min, max) = limits(clamp, out);
-        Ok(LinearParams {
-            weights: self.program.weights(stored),
+        Ok(MatrixParams::Int8(LinearParams {
+            weights: self.program.weights(&stored),
             bias: self.program.weights(weights.bias()),
             multipliers: self.program.weights(&multipliers.values),
             left_shift: multipliers.left_shift,
+            min: out.quantize(matrix.clamp.min),
+            max: out.quantize(matrix.clamp.max),
+        }))
+    }
+
+    fn half_matrix(
+        &mut self,
+        node: &Node,
+        matrix: &Matrix,
+    ) -> Result<LinearHalfParams, ConvertError> {
+        let mut stored = Vec::new();
+        match matrix.layout {
+            Layout::Packed { groups } => {
+                for group in matrix.rows.chunks((matrix.rows.len() / groups).max(1)) {
+                    stored.extend(pack_halves(node, group)?);
+                }
+            }
+            Layout::Transposed => {
+                for tap in 0..matrix.rows.first().map_or(0, Vec::len) {
+                    stored.extend(halves(node, matrix.rows.iter().map(|row| &row[tap]))?);
+                }
+            }
+        }
+        let (min, max) = half_limits(matrix.clamp);
+        Ok(LinearHalfParams {
+            weights: self.program.weights(&stored),
+            bias: self.program.weights(&matrix.bias),
             min,
             max,
         })
     }
 
-    pub(super) fn linear(&mut self, node: &Node, op: &op::Linear) -> Result<(), ConvertError> {
-        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let weights = self.matrix(node, &rows(weight), bias, x)?;
-        let params = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
-        let k = self.channels(node.inputs[0]);
-        let scratch = self.program.scratch(&node.name, DType::I16, pairs_len(k));
-        self.op(
-            &node.name,
-            OpKind::Linear,
-            vec![x],
-            vec![y],
-            Some(scratch),
-            &params,
-        );
-        Ok(())
+    /// Scratch for `len` inputs in the order in which a matrix is multiplied with them.
+    fn gathered(&mut self, node: &Node, len: usize) -> Option<TensorId> {
+        Some(match self.scheme.is_half() {
+            true => self.program.scratch(&node.name, DType::I32, len),
+            false => {
+                let pairs = pairs_len(len);
+                self.program.scratch(&node.name, DType::I16, pairs)
+            }
+        })
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
-    pub(super) fn convolved(&mut self, node: &Node, reach: usize) -> TensorId {
+    fn convolved(&mut self, node: &Node, reach: usize) -> TensorId {
         let x = self.tensor(node.inputs[0]);
         if self.form == Form::Window || reach == 1 {
             return x;
         }
         let name = format!("{}.history", self.graph.values[node.inputs[0].0].name);
         let dims = [reach, self.channels(node.inputs[0])];
-        let history = self
-            .program
-            .tensor(&name, &dims, self.quant(x), Place::State);
-        self.op(
-            &name,
-            OpKind::ShiftRows,
-            vec![x, history],
-            vec![],
-            None,
-            &[0u8; 0],
-        );
+        let quant = self.quant(x);
+        let history = self.program.tensor(&name, &dims, quant, Place::State);
+        let (kind, inputs) = (OpKind::ShiftRows, vec![x, history]);
+        self.op(&name, kind, inputs, vec![], None, NONE);
         history
     }
 
     /// A kernel's way over rows; over the history of a stream without padding.
-    pub(super) fn window(&self, window: Window1d) -> Window1dParams {
+    fn window(&self, window: Window1d) -> Window1dParams {
         let (before, after) = match self.form {
             Form::Window => window.padding,
             Form::Stream => (0, 0),
@@ -131,82 +243,65 @@ impl Lowering<'_> {
             gap: window.dilation as u32 - 1,
         }
     }
+}
 
-    pub(super) fn conv1d(&mut self, node: &Node, op: &op::Conv1d) -> Result<(), ConvertError> {
-        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let (kernel, channels) = (op.window.kernel, weight.shape()[2]);
-        let x = self.convolved(node, op.window.reach());
-        let y = self.add_value(node.output);
-        let weights = self.matrix(node, &rows(weight), bias, x)?;
-        let matrix = self.linear_params(node, &weights, &weights.packed(), x, y, clamp)?;
-        let window = self.window(op.window);
-        let params = Conv1dParams { matrix, window };
-        let scratch = self
-            .program
-            .scratch(&node.name, DType::I16, pairs_len(kernel * channels));
-        self.op(
-            &node.name,
-            OpKind::Conv1d,
-            vec![x],
-            vec![y],
-            Some(scratch),
-            &params,
-        );
-        Ok(())
+impl Lower for op::Linear {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let ends = to.ends(node);
+        let matrix = Matrix::packed(rows(&self.weight), &self.bias, self.clamp);
+        let params = to.matrix(node, &matrix, ends)?.linear();
+        let scratch = to.gathered(node, to.channels(node.inputs[0]));
+        to.unary(node, OpKind::Linear, ends, scratch, &*params)
     }
+}
 
-    pub(super) fn depthwise_conv1d(
-        &mut self,
-        node: &Node,
-        op: &op::DepthwiseConv1d,
-    ) -> Result<(), ConvertError> {
-        let (weight, bias, clamp) = (&op.weight, &op.bias, op.clamp);
-        let x = self.convolved(node, op.window.reach());
-        let y = self.add_value(node.output);
-        let by_channel = weight.clone().reversed_axes();
-        let weights = self.matrix(node, &rows(&by_channel), bias, x)?;
-        let matrix = self.linear_params(node, &weights, &weights.transposed(), x, y, clamp)?;
-        let window = self.window(op.window);
-        let params = Conv1dParams { matrix, window };
-        self.op(
-            &node.name,
-            OpKind::DepthwiseConv1d,
-            vec![x],
-            vec![y],
-            None,
-            &params,
-        );
-        Ok(())
+impl Lower for op::Conv1d {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let x = to.convolved(node, self.window.reach());
+        let ends = [x, to.add_value(node.output)];
+        let matrix = Matrix::packed(rows(&self.weight), &self.bias, self.clamp);
+        let params = to.matrix(node, &matrix, ends)?;
+        let params = params.conv1d(to.window(self.window));
+        let scratch = to.gathered(node, self.window.kernel * self.weight.shape()[2]);
+        to.unary(node, OpKind::Conv1d, ends, scratch, &*params)
     }
+}
 
-    pub(super) fn embedding(
-        &mut self,
-        node: &Node,
-        table: &ArrayD<f32>,
-    ) -> Result<(), ConvertError> {
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let out = self.quant(y);
-        let rows = rows(table);
-        let rounding = self.scheme.rounding(self.graph, node, Side::Input);
+impl Lower for op::DepthwiseConv1d {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let x = to.convolved(node, self.window.reach());
+        let ends = [x, to.add_value(node.output)];
+        let matrix = Matrix::depthwise(&self.weight, &self.bias, self.clamp);
+        let params = to.matrix(node, &matrix, ends)?;
+        let params = params.conv1d(to.window(self.window));
+        to.unary(node, OpKind::DepthwiseConv1d, ends, None, &*params)
+    }
+}
+
+impl Lower for op::Embedding {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let ends = to.ends(node);
+        let tokens = self.table.shape()[0] as u32;
+        if to.scheme.is_half() {
+            let table = halves(node, self.table.iter())?;
+            let table = to.program.weights(&table);
+            let params = EmbeddingHalfParams { table, tokens };
+            return to.unary(node, OpKind::Embedding, ends, None, &params);
+        }
+        let out = to.quant(ends[1]);
+        let rows = rows(&self.table);
+        let rounding = to.scheme.rounding(to.graph, node, Side::Input);
         let slices = rows.iter().map(Vec::as_slice);
         let (stored, multipliers) = weights::table(&node.name, slices, out.scale, rounding)?;
         let (min, max) = out.limits();
         let params = EmbeddingParams {
-            table: self.program.weights(&stored),
-            multipliers: self.program.weights(&multipliers.values),
-            tokens: rows.len() as u32,
+            table: to.program.weights(&stored),
+            multipliers: to.program.weights(&multipliers.values),
+            tokens,
             left_shift: multipliers.left_shift,
             min,
             max,
         };
-        self.op(
-            &node.name,
-            OpKind::Embedding,
-            vec![x],
-            vec![y],
-            None,
-            &params,
-        );
-        Ok(())
+        to.unary(node, OpKind::Embedding, ends, None, &params)
     }
 }

@@ -1,26 +1,25 @@
-//! Lowering: the float graph and its quantization scheme become a program of the runtime's operators.
+//! Lowering: float graphs and their quantization schemes become a program of the runtime's operators.
 //!
-//! A model is lowered in one of two forms: over a whole window, as it was exported, or as a step for one frame of a
-//! stream, with state tensors in place of the past. One file per operator family. No places in memory yet: that is
-//! for [`crate::plan`].
+//! A graph is lowered in one of two forms: over a whole window, as it was exported, or as a step for one frame of a
+//! stream, with state tensors in place of the past. One file per operator family, for integers and half precision. No places in
+//! memory yet: that is for [`crate::plan`].
 
-mod additive;
 mod attention;
 mod bundle;
 mod elementwise;
-mod half;
 mod image;
 mod matrix;
 mod normalization;
+mod parabolas;
 mod recurrent;
 mod rows;
 mod table;
 
-pub use bundle::{Link, Part, lower_bundle};
+pub use bundle::{Link, Part, lower};
 
 use crate::error::ConvertError;
-use crate::graph::stream;
-use crate::graph::{Graph, Node, Op, ValueId};
+use crate::graph::op::with_operators;
+use crate::graph::{Graph, Node, Op, ValueId, op};
 use crate::program::{Entry, Operator, Place, Program, TensorId};
 use crate::quantize::{Quant, Scheme};
 use attn_runtime::format::{DType, Encoding, MAX_ENTRY_IO, OpKind};
@@ -28,9 +27,10 @@ use std::collections::HashMap;
 use zerocopy::{Immutable, IntoBytes};
 
 /// What one run of the program covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Form {
     /// The whole window; entry point `run`.
+    #[default]
     Window,
     /// One frame; entry point `step`.
     Stream,
@@ -46,24 +46,31 @@ impl Form {
     }
 }
 
-/// Lowers a graph.
-///
-/// # Errors
-/// [`ConvertError::Limit`] where the runtime's limits are exceeded, [`ConvertError::NotStreamable`].
-pub fn lower(graph: &Graph, scheme: &Scheme, form: Form) -> Result<Program, ConvertError> {
-    if form == Form::Stream {
-        stream::check(graph)?;
-    }
-    let mut lowering = Lowering::new(graph, scheme, form, Program::default());
-    for &input in &graph.inputs {
-        lowering.add_value(input);
-    }
-    for node in &graph.nodes {
-        lowering.node(node)?;
-    }
-    lowering.entry(form.entry_name(), 0, &graph.inputs)?;
-    Ok(lowering.program)
+/// A graph's operator that can be lowered, in every encoding.
+trait Lower {
+    /// Writes operators and tensors for `node` into the program.
+    ///
+    /// # Errors
+    /// [`ConvertError::Limit`] where the runtime's limits are exceeded.
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered;
 }
+
+type Lowered = Result<(), ConvertError>;
+
+macro_rules! dispatch {
+    ($($name:ident,)*) => {
+        fn lower_op(op: &Op, to: &mut Lowering, node: &Node) -> Lowered {
+            match op {
+                $(Op::$name(op) => <op::$name as Lower>::lower(op, to, node),)*
+            }
+        }
+    };
+}
+
+with_operators!(dispatch);
+
+/// No parameters.
+const NONE: &[u8] = &[];
 
 struct Lowering<'g> {
     graph: &'g Graph,
@@ -71,7 +78,8 @@ struct Lowering<'g> {
     form: Form,
     program: Program,
     tensors: HashMap<ValueId, TensorId>,
-    narrowed: HashMap<ValueId, TensorId>,
+    /// Copies in int8 of values that are held in int16.
+    int8_copies: HashMap<ValueId, TensorId>,
     /// Keys and values that another entry point has packed for the attention with this result.
     packed: HashMap<ValueId, attention::Window>,
 }
@@ -84,54 +92,27 @@ impl<'g> Lowering<'g> {
             form,
             program,
             tensors: HashMap::new(),
-            narrowed: HashMap::new(),
+            int8_copies: HashMap::new(),
             packed: HashMap::new(),
         }
     }
 }
 
+/// An error at `node`.
+fn limit(node: &Node, reason: impl Into<String>) -> ConvertError {
+    ConvertError::Limit {
+        node: node.name.clone(),
+        reason: reason.into(),
+    }
+}
+
 impl Lowering<'_> {
-    fn node(&mut self, node: &Node) -> Result<(), ConvertError> {
-        if self.scheme.is_half() {
-            return self.half_node(node);
-        }
-        match &node.op {
-            Op::Linear(op) => self.linear(node, op),
-            Op::Conv1d(op) => self.conv1d(node, op),
-            Op::DepthwiseConv1d(op) => self.depthwise_conv1d(node, op),
-            Op::Gru(op) => self.gru(node, &op.into()),
-            Op::Lstm(op) => self.lstm(node, &op.into()),
-            Op::Attention(op) => self.attention(node, op),
-            Op::AdditiveAttention(op) => self.additive_attention(node, &op.v, op.tanh),
-            Op::Activation(op) => self.activation(node, &op.0),
-            Op::Add(op) => self.add(node, op.clamp),
-            Op::SelectRows(op) => self.select_rows(node, op.start),
-            Op::Reshape(_) | Op::Sequence(_) => self.reshape(node),
-            Op::ClearRows(_) => self.clear_rows(node),
-            Op::AddConstant(op) => self.add_constant(node, &op.constant, op.clamp),
-            Op::LayerNorm(op) => self.layer_norm(node, op),
-            Op::Mul(op) => self.mul(node, op.factor),
-            Op::MeanRows(_) => self.mean_rows(node),
-            Op::Concat(_) => self.concat(node),
-            Op::Embedding(op) => self.embedding(node, &op.table),
-            Op::ConcatRows(_) => self.concat_rows(node),
-            Op::Constant(op) => self.constant(node, &op.values),
-            Op::Rotary(op) => self.rotary(node, op),
-            Op::WeightedRows(_) => self.weighted_rows(node),
-            Op::Softmax(_) => self.softmax(node),
-            Op::Conv2d(op) => self.conv2d(node, op),
-            Op::DepthwiseConv2d(op) => self.depthwise_conv2d(node, op),
-            Op::ConvTranspose2d(op) => self.conv_transpose2d(node, op),
-            Op::MaxPool2d(op) => self.max_pool2d(node, &op.window),
-            Op::AveragePool2d(op) => self.average_pool2d(node, &op.window),
-            Op::MaxChannels(_) => self.max_channels(node),
-            Op::MeanChannels(_) => self.mean_channels(node),
-            Op::Gate(op) => self.gate(node, op.per_row, op.factor),
-        }
+    fn node(&mut self, node: &Node) -> Lowered {
+        lower_op(&node.op, self, node)
     }
 
     /// Makes the operators from `first` on an entry point which the caller gives `inputs`.
-    fn entry(&mut self, name: &str, first: usize, inputs: &[ValueId]) -> Result<(), ConvertError> {
+    fn entry(&mut self, name: &str, first: usize, inputs: &[ValueId]) -> Lowered {
         let ids = |values: &[ValueId]| values.iter().map(|id| self.tensors[id]).collect::<Vec<_>>();
         let named = |id: &ValueId| self.graph.values[id.0].name.clone();
         let input_names = inputs.iter().map(named).collect();
@@ -175,26 +156,44 @@ impl Lowering<'_> {
 
     /// Adds the tensor for a value.
     fn add_value(&mut self, value: ValueId) -> TensorId {
-        let dims = self.dims(value);
-        let name = &self.graph.values[value.0].name;
-        let tensor = self
-            .program
-            .tensor(name, &dims, self.scheme.of(value), Place::Arena);
-        self.vary(value, tensor);
+        let tensor = self.copy(value, "", self.scheme.of(value));
         self.tensors.insert(value, tensor);
         tensor
     }
 
-    /// A tensor with the rows of `value` has as many of them in use.
-    fn vary(&mut self, value: ValueId, tensor: TensorId) {
+    /// Adds a tensor of a value's dimensions; `suffix` goes behind its name.
+    fn copy(&mut self, value: ValueId, suffix: &str, quant: Quant) -> TensorId {
+        let name = format!("{}{suffix}", self.graph.values[value.0].name);
+        let dims = self.dims(value);
+        let tensor = self.program.tensor(name, &dims, quant, Place::Arena);
         if let Some(&rule) = self.graph.varying.get(&value) {
             self.program.tensors[tensor].rows_rule = self.program.rows_rule(rule);
         }
+        tensor
+    }
+
+    /// A tensor that a stream keeps from frame to frame, and a window only while it runs.
+    fn kept(&mut self, name: String, dims: &[usize], quant: Quant) -> TensorId {
+        let place = match self.form {
+            Form::Stream => Place::State,
+            Form::Window => Place::Arena,
+        };
+        self.program.tensor(name, dims, quant, place)
     }
 
     /// The tensor of a value that is there already.
     fn tensor(&self, value: ValueId) -> TensorId {
         self.tensors[&value]
+    }
+
+    /// The tensors that a node reads.
+    fn inputs(&self, node: &Node) -> Vec<TensorId> {
+        node.inputs.iter().map(|&id| self.tensor(id)).collect()
+    }
+
+    /// The first tensor that a node reads, and a new one for its result.
+    fn ends(&mut self, node: &Node) -> [TensorId; 2] {
+        [self.tensor(node.inputs[0]), self.add_value(node.output)]
     }
 
     fn quant(&self, tensor: TensorId) -> Quant {
@@ -207,26 +206,37 @@ impl Lowering<'_> {
         if self.quant(x).dtype == DType::I8 {
             return Ok(x);
         }
-        if let Some(&copy) = self.narrowed.get(&value) {
+        if let Some(&copy) = self.int8_copies.get(&value) {
             return Ok(copy);
         }
-        let name = format!("{}.int8", self.graph.values[value.0].name);
-        let dims = self.dims(value);
-        let copy = self
-            .program
-            .tensor(&name, &dims, self.scheme.int8_of(value), Place::Arena);
-        self.vary(value, copy);
-        let params = self.requantize_params(&name, x, copy)?;
-        self.op(
-            &name,
-            OpKind::Requantize,
-            vec![x],
-            vec![copy],
-            None,
-            &params,
-        );
-        self.narrowed.insert(value, copy);
+        let copy = self.copy(value, ".int8", self.scheme.int8_of(value));
+        self.requantize(x, copy, None)?;
+        self.int8_copies.insert(value, copy);
         Ok(copy)
+    }
+
+    /// The value held in just this way: itself, or a copy.
+    fn held_as(&mut self, value: ValueId, quant: Quant) -> Result<TensorId, ConvertError> {
+        let x = self.tensor(value);
+        if self.quant(x) == quant {
+            return Ok(x);
+        }
+        let copy = self.copy(value, ".rescaled", quant);
+        self.requantize(x, copy, None)?;
+        Ok(copy)
+    }
+
+    /// An operator with one input and one output.
+    fn unary<P: IntoBytes + Immutable + ?Sized>(
+        &mut self,
+        node: &Node,
+        kind: OpKind,
+        [x, y]: [TensorId; 2],
+        scratch: Option<TensorId>,
+        params: &P,
+    ) -> Lowered {
+        self.op(&node.name, kind, vec![x], vec![y], scratch, params);
+        Ok(())
     }
 
     fn op<P: IntoBytes + Immutable + ?Sized>(
@@ -238,7 +248,6 @@ impl Lowering<'_> {
         scratch: Option<TensorId>,
         params: &P,
     ) {
-        let params = params.as_bytes().to_vec();
         let mut touched = inputs.iter().chain(&outputs);
         let encoding = match touched.any(|&id| self.program.tensors[id].quant.dtype == DType::F16) {
             true => Encoding::Half,
@@ -251,7 +260,7 @@ impl Lowering<'_> {
             inputs,
             outputs,
             scratch,
-            params,
+            params: params.as_bytes().to_vec(),
         });
     }
 }

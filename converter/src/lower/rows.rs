@@ -1,108 +1,45 @@
-//! Constant, ConcatRows, WeightedRows, Rotary.
+//! Rows chosen, joined, made and weighed: SelectRows, Reshape, Sequence, ClearRows, MeanRows, Concat, ConcatRows, Constant,
+//! WeightedRows.
 
-use super::{Form, Lowering};
-use crate::error::ConvertError;
+use super::matrix::halves;
+use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::graph::{Node, Op, ValueId, op};
-use crate::program::Place;
+use crate::program::{Place, Program, TensorId};
 use crate::quantize::Quant;
-use crate::quantize::weights::{turned, weighted};
-use attn_runtime::format::{DType, OpKind};
-use attn_runtime::kernels::int::rotary::TURN_BITS;
-use attn_runtime::ops::{
-    ConstantParams, RequantizeParams, RotaryGeometry, RotaryParams, WeightedRowsParams,
-};
-
-/// The positions and pairs of `rotation`.
-pub(super) fn turns(rotation: &op::Rotary) -> RotaryGeometry {
-    RotaryGeometry {
-        positions: (rotation.table.len() / rotation.pairs) as u32,
-        head_dim: rotation.head_dim as u32,
-        pairs: rotation.pairs as u32,
-        interleaved: rotation.interleaved.into(),
-    }
-}
+use crate::quantize::weights::{mean, weighted};
+use attn_runtime::format::{DType, MAX_OP_INPUTS, OpKind};
+use attn_runtime::ops::{ConstantParams, RequantizeParams};
 
 impl Lowering<'_> {
-    pub(super) fn constant(&mut self, node: &Node, values: &[f32]) -> Result<(), ConvertError> {
-        let y = self.add_value(node.output);
-        let quant = self.quant(y);
-        let integers = values.iter().map(|&x| quant.quantize(x));
-        let data = match quant.dtype {
-            DType::I8 => {
-                let data: Vec<i8> = integers.map(|q| q as i8).collect();
-                self.program.weights(&data)
-            }
-            _ => {
-                let data: Vec<i16> = integers.map(|q| q as i16).collect();
-                self.program.weights(&data)
+    /// The result is the same bytes as the input, from `offset` on.
+    fn within(&mut self, node: &Node, offset: usize) {
+        let [tensor, y] = self.ends(node);
+        self.program.tensors[y].place = Place::Within { tensor, offset };
+    }
+
+    /// Joins the inputs along channels, each tensor as `view` shows it.
+    fn join(
+        &mut self,
+        node: &Node,
+        y: TensorId,
+        view: impl Fn(&mut Program, TensorId) -> TensorId,
+    ) -> Lowered {
+        let count = node.inputs.len();
+        if count > MAX_OP_INPUTS {
+            let reason = format!("{count} inputs; at most {MAX_OP_INPUTS}: nest them");
+            return Err(limit(node, reason));
+        }
+        let inputs = self.inputs(node);
+        let params: Vec<RequantizeParams> = match self.scheme.is_half() {
+            true => Vec::new(),
+            false => {
+                let params = inputs.iter().map(|&x| self.rescaled(&node.name, x, y));
+                params.collect::<Result<_, _>>()?
             }
         };
-        let params = ConstantParams { data };
-        self.op(&node.name, OpKind::Constant, vec![], vec![y], None, &params);
-        Ok(())
-    }
-
-    /// Rows behind each other are, in memory, channels of one row behind each other.
-    pub(super) fn concat_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
-        let y = self.add_value(node.output);
-        self.join(node, y, |program, tensor| {
-            let whole = &program.tensors[tensor];
-            let (name, dims, quant) = (
-                whole.name.clone(),
-                [whole.dims.iter().product()],
-                whole.quant,
-            );
-            let place = Place::Within { tensor, offset: 0 };
-            program.tensor(name, &dims, quant, place)
-        })
-    }
-
-    /// Rows of zero where padding is.
-    pub(super) fn clear_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let params = [0u8; 0];
-        self.op(
-            &node.name,
-            OpKind::ClearRows,
-            vec![x],
-            vec![y],
-            None,
-            &params,
-        );
-        Ok(())
-    }
-
-    /// The same bytes under other dimensions, or the first rows of them.
-    pub(super) fn reshape(&mut self, node: &Node) -> Result<(), ConvertError> {
-        let tensor = self.tensor(node.inputs[0]);
-        let y = self.add_value(node.output);
-        self.program.tensors[y].place = Place::Within { tensor, offset: 0 };
-        Ok(())
-    }
-
-    pub(super) fn weighted_rows(&mut self, node: &Node) -> Result<(), ConvertError> {
-        let [w, x] = [0, 1].map(|i| self.tensor(node.inputs[i]));
-        let y = self.add_value(node.output);
-        let held = [w, x, y].map(|tensor| self.quant(tensor));
-        let largest = self.largest_sum(node.inputs[0], held[0]);
-        let (multiplier, left_shift) = weighted(&node.name, held, largest)?;
-        let (min, max) = held[2].limits();
-        let params = WeightedRowsParams {
-            multiplier,
-            left_shift,
-            min,
-            max,
-        };
-        let channels = self.channels(node.output);
-        let scratch = self.program.scratch(&node.name, DType::I32, channels);
-        self.op(
-            &node.name,
-            OpKind::WeightedRows,
-            vec![w, x],
-            vec![y],
-            Some(scratch),
-            &params,
-        );
+        let inputs = inputs.iter().map(|&x| view(&mut self.program, x)).collect();
+        let outputs = vec![view(&mut self.program, y)];
+        self.op(&node.name, OpKind::Concat, inputs, outputs, None, &*params);
         Ok(())
     }
 
@@ -113,43 +50,129 @@ impl Lowering<'_> {
             // Each is rounded to the nearest of 32767 parts of 1.
             Some(Op::Softmax(op::Softmax)) => 32767 + channels as i64,
             Some(Op::Constant(op::Constant { values })) => {
-                let sum = |row: &[f32]| {
-                    row.iter()
-                        .map(|&w| i64::from(quant.quantize(w)).abs())
-                        .sum()
-                };
-                values.chunks(channels).map(sum).max().unwrap_or(0)
+                let steps = |&w: &f32| i64::from(quant.quantize(w)).abs();
+                let sums = values
+                    .chunks(channels)
+                    .map(|row| row.iter().map(steps).sum());
+                sums.max().unwrap_or(0)
             }
             _ => quant.magnitude() * channels as i64,
         }
     }
+}
 
-    pub(super) fn rotary(
-        &mut self,
-        node: &Node,
-        rotation: &op::Rotary,
-    ) -> Result<(), ConvertError> {
-        let (x, y) = (self.tensor(node.inputs[0]), self.add_value(node.output));
-        let (multiplier, left_shift) = turned(&node.name, self.quant(x), self.quant(y).scale)?;
-        let (min, max) = self.quant(y).limits();
-        let one = f32::from(1u16 << TURN_BITS);
-        let q14 = |x: &f32| (x * one).round() as i16;
-        let table: Vec<i16> = rotation.table.iter().flatten().map(q14).collect();
-        let params = RotaryParams {
-            table: self.program.weights(&table),
-            turns: turns(rotation),
-            by: RequantizeParams {
-                multiplier,
-                left_shift,
-                min,
-                max,
-            },
-        };
-        let mut inputs = vec![x];
-        if self.form == Form::Stream {
-            inputs.push(self.position(node));
+/// Rows of a tensor are a tensor inside it; of a stream there is only the newest.
+impl Lower for op::SelectRows {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let x = to.tensor(node.inputs[0]);
+        if to.form == Form::Stream {
+            to.tensors.insert(node.output, x);
+            return Ok(());
         }
-        self.op(&node.name, OpKind::Rotary, inputs, vec![y], None, &params);
+        let start = self.start;
+        if start > 0 && to.graph.varying.contains_key(&node.inputs[0]) {
+            let ends = to.ends(node);
+            return to.unary(node, OpKind::LastRow, ends, None, NONE);
+        }
+        let row = to.channels(node.inputs[0]) * to.quant(x).dtype.size();
+        if !(start * row).is_multiple_of(4) {
+            let reason = format!(
+                "row {start} of {row} bytes does not start at a word: use a multiple of 4 channels"
+            );
+            return Err(limit(node, reason));
+        }
+        to.within(node, start * row);
+        Ok(())
+    }
+}
+
+impl Lower for op::Reshape {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        to.within(node, 0);
+        Ok(())
+    }
+}
+
+impl Lower for op::Sequence {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        to.within(node, 0);
+        Ok(())
+    }
+}
+
+impl Lower for op::ClearRows {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let ends = to.ends(node);
+        to.unary(node, OpKind::ClearRows, ends, None, NONE)
+    }
+}
+
+impl Lower for op::MeanRows {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let rows = to.graph.values[node.inputs[0].0].rows();
+        let by = |from: &[Quant], out| mean(&node.name, from[0], rows, out);
+        to.requantized(node, OpKind::MeanRows, by)
+    }
+}
+
+impl Lower for op::Concat {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let y = to.add_value(node.output);
+        to.join(node, y, |_, tensor| tensor)
+    }
+}
+
+/// Rows behind each other are, in memory, channels of one row behind each other.
+impl Lower for op::ConcatRows {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let y = to.add_value(node.output);
+        to.join(node, y, |program, tensor| {
+            let whole = &program.tensors[tensor];
+            let (name, quant) = (whole.name.clone(), whole.quant);
+            let len = whole.dims.iter().product();
+            let place = Place::Within { tensor, offset: 0 };
+            program.tensor(name, &[len], quant, place)
+        })
+    }
+}
+
+impl Lower for op::Constant {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let y = to.add_value(node.output);
+        let quant = to.quant(y);
+        let integers = self.values.iter().map(|&x| quant.quantize(x));
+        let data = match quant.dtype {
+            DType::F16 => to.program.weights(&halves(node, self.values.iter())?),
+            DType::I8 => {
+                let data: Vec<i8> = integers.map(|q| q as i8).collect();
+                to.program.weights(&data)
+            }
+            DType::I16 | DType::I32 => {
+                let data: Vec<i16> = integers.map(|q| q as i16).collect();
+                to.program.weights(&data)
+            }
+        };
+        let (kind, params) = (OpKind::Constant, ConstantParams { data });
+        to.op(&node.name, kind, vec![], vec![y], None, &params);
+        Ok(())
+    }
+}
+
+impl Lower for op::WeightedRows {
+    fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        let (inputs, y) = (to.inputs(node), to.add_value(node.output));
+        let kind = OpKind::WeightedRows;
+        if to.scheme.is_half() {
+            let scratch = to.f32_scratch(node, to.channels(node.inputs[0]));
+            to.op(&node.name, kind, inputs, vec![y], scratch, NONE);
+            return Ok(());
+        }
+        let held = [inputs[0], inputs[1], y].map(|tensor| to.quant(tensor));
+        let largest = to.largest_sum(node.inputs[0], held[0]);
+        let params = to.by(y, weighted(&node.name, held, largest)?);
+        let channels = to.channels(node.output);
+        let scratch = to.program.scratch(&node.name, DType::I32, channels);
+        to.op(&node.name, kind, inputs, vec![y], Some(scratch), &params);
         Ok(())
     }
 }

@@ -5,19 +5,18 @@
 //! add up, and what any choice costs is known without further runs. Starting from int8, the worst groups are then widened
 //! as long as each is worth it.
 
-use super::{Choices, Group, Scheme, adjustable};
-use crate::calibrate::{Distribution, physical};
-use crate::dataset::Dataset;
+use super::choices::{Choices, Group, adjustable, schemes};
+use crate::bundle::float::{Bundle, Run};
+use crate::bundle::samples::Samples;
+use crate::calibrate::Distribution;
 use crate::emit::{Metadata, emit};
 use crate::error::ConvertError;
-use crate::graph::{Graph, ValueId};
-use crate::lower::{Form, lower};
+use crate::graph::ValueId;
+use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
 use crate::progress::{Phase, Progress, Step};
-use crate::reference::Reference;
 use crate::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::Session;
-use ndarray::ArrayD;
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
 pub const WORTH_DB: f64 = 0.5;
@@ -38,60 +37,76 @@ pub struct Widened {
     pub gain_db: f64,
 }
 
-/// Samples with what the float model makes of them.
-struct Measure<'m> {
-    graph: &'m Graph,
-    distributions: &'m [Distribution],
-    inputs: Vec<Vec<ArrayD<f32>>>,
-    /// All outputs of all samples.
+/// The models, and what calibration has seen of their values.
+pub struct Measure<'m, 'b> {
+    /// The models in float.
+    pub bundle: &'m mut Bundle<'b>,
+    /// Values that pass between them.
+    pub links: &'m [Link],
+    /// Of all values of each model.
+    pub distributions: &'m [Vec<Distribution>],
+}
+
+/// Samples as the models run over them, with all outputs that the caller sees.
+struct Recorded {
+    samples: Vec<(usize, Vec<Run>)>,
     exact: Vec<f32>,
 }
 
-impl<'m> Measure<'m> {
-    fn new(
-        graph: &'m Graph,
-        distributions: &'m [Distribution],
-        reference: &Reference,
-        data: &Dataset,
-        samples: usize,
-    ) -> Result<Self, ConvertError> {
-        let mut measure = Self {
-            graph,
-            distributions,
-            inputs: Vec::new(),
-            exact: Vec::new(),
-        };
-        for index in data.spread(samples) {
-            let inputs: Vec<_> = data.sample(index).iter().map(|x| x.to_owned()).collect();
-            let values = reference.run(&inputs)?;
-            for id in &graph.outputs {
-                let output = physical(&graph.values[id.0], &values).unwrap_or_default();
-                measure.exact.extend(output);
-            }
-            measure.inputs.push(inputs);
+impl Measure<'_, '_> {
+    fn record(&mut self, samples: &Samples, count: usize) -> Result<Recorded, ConvertError> {
+        let graphs = self.bundle.graphs_for_caller(self.links);
+        let (mut exact, mut recorded) = (Vec::new(), Vec::new());
+        for sample in samples.spread(count) {
+            let mut runs = Vec::new();
+            self.bundle.run(sample, |run, elements| {
+                runs.push(run.clone());
+                for id in &graphs[run.part].outputs {
+                    exact.extend(&elements[id.0].values);
+                }
+                Ok(())
+            })?;
+            recorded.push((sample.length, runs));
         }
-        Ok(measure)
+        Ok(Recorded {
+            samples: recorded,
+            exact,
+        })
     }
 
-    /// All outputs of all samples from the model quantized by `choices`.
-    fn outputs(&self, choices: &Choices) -> Result<Vec<f32>, ConvertError> {
-        let scheme = Scheme::new(self.graph, self.distributions, choices);
-        let program = lower(self.graph, &scheme, Form::Window)?;
+    /// All outputs of all samples from the models quantized by `choices`, each run over as many rows at once as in float.
+    fn outputs(&self, recorded: &Recorded, choices: &[Choices]) -> Result<Vec<f32>, ConvertError> {
+        let graphs = self.bundle.graphs_for_caller(self.links);
+        let schemes = schemes(&graphs, self.links, self.distributions, choices);
+        let part = |part: usize| Part {
+            name: &self.bundle.names[part],
+            graph: &graphs[part],
+            scheme: &schemes[part],
+            form: Form::Window,
+        };
+        let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
+        let program = lower(&parts, self.links, self.bundle.max_length)?;
         let bytes = emit(&program, &plan(&program), &Metadata::default())?;
         let file = ModelFile::new(&bytes).map_err(|source| ConvertError::Model {
-            path: "(in memory)".into(),
+            path: self.bundle.manifest.path().into(),
             source,
         })?;
         let mut arena = AlignedBytes::zeroed(file.model().arena_len());
         let mut session = Session::new(file.model(), arena.as_mut_slice())?;
-        let mut outputs = Vec::with_capacity(self.exact.len());
-        for inputs in &self.inputs {
-            for (index, input) in inputs.iter().enumerate() {
-                runner::fill(&mut session, 0, index, input.iter())?;
+        let mut outputs = Vec::with_capacity(recorded.exact.len());
+        for (length, runs) in &recorded.samples {
+            session.reset();
+            if self.bundle.max_length > 0 {
+                session.set_length(*length)?;
             }
-            session.run(0)?;
-            for index in 0..self.graph.outputs.len() {
-                outputs.extend(runner::output(&session, 0, index)?);
+            for run in runs {
+                runner::give(&mut session, run.part, &run.given)?;
+                session.run(run.part)?;
+                for (index, id) in graphs[run.part].outputs.iter().enumerate() {
+                    let mut values = runner::output(&session, run.part, index)?;
+                    values.truncate(self.bundle.elements_of(run, *id, values.len()));
+                    outputs.extend(values);
+                }
             }
         }
         Ok(outputs)
@@ -105,21 +120,27 @@ fn power(a: &[f32], b: &[f32]) -> f64 {
     squares.filter(|square| square.is_finite()).sum()
 }
 
-/// Finds the values to widen and adds them to `choices`.
+/// Finds the values to widen, adds them to the `choices` of their part, and gives them with what each is worth, by part.
 ///
 /// # Errors
 /// Those of lowering and of the float run.
 pub fn widen(
-    graph: &Graph,
-    distributions: &[Distribution],
-    reference: &Reference,
-    data: &Dataset,
-    choices: &mut Choices,
+    mut measure: Measure,
+    samples: &Samples,
+    choices: &mut [Choices],
     progress: Progress,
-) -> Result<Vec<Widened>, ConvertError> {
-    let groups = adjustable(graph, choices.audio);
-    let samples = (RUNS / groups.len().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
-    let measure = Measure::new(graph, distributions, reference, data, samples)?;
+) -> Result<Vec<Vec<Widened>>, ConvertError> {
+    let mut groups: Vec<(usize, Group)> = Vec::new();
+    for (part, (graph, choice)) in measure.bundle.graphs.iter().zip(&*choices).enumerate() {
+        let inputs = measure.links.iter().map(|link| link.to);
+        let inputs: Vec<_> = inputs.filter(|to| to.0 == part).map(|to| to.1).collect();
+        let mut own = adjustable(graph, choice.audio);
+        // What another part gives is held as that has it.
+        own.retain(|group| !group.values.iter().all(|id| inputs.contains(id)));
+        groups.extend(own.into_iter().map(|group| (part, group)));
+    }
+    let count = (RUNS / groups.len().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
+    let recorded = measure.record(samples, count)?;
     let total = groups.len() + 1;
     let step = |done| {
         progress(Step {
@@ -128,37 +149,41 @@ pub fn widen(
             total,
         })
     };
-    let mut widest = choices.clone();
-    let values = groups.iter().flat_map(|group| &group.values);
-    widest.wide.extend(values);
-    let base = measure.outputs(&widest)?;
+    let mut widest = choices.to_vec();
+    for (part, group) in &groups {
+        widest[*part].wide.extend(&group.values);
+    }
+    let base = measure.outputs(&recorded, &widest)?;
     step(1);
     let mut candidates = Vec::new();
-    for (number, group) in groups.into_iter().enumerate() {
+    for (number, (part, group)) in groups.into_iter().enumerate() {
         let mut narrower = widest.clone();
-        narrower.wide.retain(|id| !group.values.contains(id));
-        let noise = power(&measure.outputs(&narrower)?, &base);
-        candidates.push(Candidate { group, noise });
+        let wide = &mut narrower[part].wide;
+        wide.retain(|id| !group.values.contains(id));
+        let noise = power(&measure.outputs(&recorded, &narrower)?, &base);
+        candidates.push(Candidate { part, group, noise });
         step(number + 2);
     }
-    let signal = power(&measure.exact, &vec![0.0; measure.exact.len()]);
-    let chosen = choose(candidates, signal, power(&measure.exact, &base));
-    let widened = chosen.into_iter().flat_map(|(group, gain_db)| {
-        (group.values.into_iter()).map(move |value| Widened { value, gain_db })
-    });
-    let widened: Vec<_> = widened.collect();
-    choices.wide.extend(widened.iter().map(|wide| wide.value));
+    let exact = &recorded.exact;
+    let signal = power(exact, &vec![0.0; exact.len()]);
+    let mut widened = vec![Vec::new(); choices.len()];
+    for (part, group, gain_db) in choose(candidates, signal, power(exact, &base)) {
+        choices[part].wide.extend(&group.values);
+        let values = group.values.into_iter();
+        widened[part].extend(values.map(|value| Widened { value, gain_db }));
+    }
     Ok(widened)
 }
 
 /// A group with the power that int8 adds to the outputs' error.
 struct Candidate {
+    part: usize,
     group: Group,
     noise: f64,
 }
 
-/// The groups to widen with their gains in dB, in the order of choice. `fixed` is the error that stays.
-fn choose(mut candidates: Vec<Candidate>, signal: f64, fixed: f64) -> Vec<(Group, f64)> {
+/// The groups to widen with their parts and gains in dB, in the order of choice. `fixed` is the error that stays.
+fn choose(mut candidates: Vec<Candidate>, signal: f64, fixed: f64) -> Vec<(usize, Group, f64)> {
     candidates.sort_by(|a, b| b.noise.total_cmp(&a.noise));
     let mut chosen = Vec::new();
     loop {
@@ -174,7 +199,8 @@ fn choose(mut candidates: Vec<Candidate>, signal: f64, fixed: f64) -> Vec<(Group
             return chosen;
         };
         let gain_db = gain(&candidates[at]);
-        chosen.push((candidates.remove(at).group, gain_db));
+        let Candidate { part, group, .. } = candidates.remove(at);
+        chosen.push((part, group, gain_db));
     }
 }
 
@@ -184,6 +210,7 @@ mod tests {
 
     fn candidates(noises: &[(f64, bool)]) -> Vec<Candidate> {
         let candidate = |(id, &(noise, costly)): (usize, &(f64, bool))| Candidate {
+            part: 0,
             group: Group {
                 values: [ValueId(id)].into(),
                 costly,
@@ -193,8 +220,8 @@ mod tests {
         noises.iter().enumerate().map(candidate).collect()
     }
 
-    fn ids(chosen: &[(Group, f64)]) -> Vec<usize> {
-        let first = |(group, _): &(Group, f64)| group.values.first().map_or(0, |id| id.0);
+    fn ids(chosen: &[(usize, Group, f64)]) -> Vec<usize> {
+        let first = |(_, group, _): &(usize, Group, f64)| group.values.first().map_or(0, |id| id.0);
         chosen.iter().map(first).collect()
     }
 
@@ -204,7 +231,7 @@ mod tests {
         let chosen = choose(candidates(&noises), 1e6, 1.0);
         // 9 of 11.3 are 6.9 dB, then 0.3 of 2.3 are 0.6 dB, 0.1 of 2 only 0.2 dB; and time is spent only where it must be.
         assert_eq!(ids(&chosen), [1, 0]);
-        assert!((chosen[0].1 - 6.92).abs() < 0.01, "{}", chosen[0].1);
+        assert!((chosen[0].2 - 6.92).abs() < 0.01, "{}", chosen[0].2);
         assert_eq!(ids(&choose(candidates(&noises), 3e3, 1.0)), [1, 3, 0]);
     }
 

@@ -196,7 +196,6 @@ impl System {
             form,
             precision,
             range: RangeMethod::Mse,
-            mixed: true,
             ..Options::default()
         };
         convert(
@@ -260,7 +259,7 @@ impl System {
     /// The recorded inputs.
     fn inputs(&self) -> Dataset {
         let reference = Reference::load(&self.onnx(EXPORTERS[0])).unwrap();
-        Dataset::load(&self.recorded(), reference.inputs()).unwrap()
+        Dataset::load(&self.recorded(), reference.inputs(), None).unwrap()
     }
 }
 

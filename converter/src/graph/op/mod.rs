@@ -13,7 +13,7 @@ pub use elementwise::{
 };
 pub use image::{AveragePool2d, Conv2d, ConvTranspose2d, DepthwiseConv2d, MaxPool2d};
 pub use matrix::{Conv1d, DepthwiseConv1d, Linear};
-pub use recurrent::{Gru, Lstm};
+pub use recurrent::{Gru, Lstm, Recurrent};
 pub use rows::{
     ClearRows, Concat, ConcatRows, Constant, Embedding, MeanRows, Reshape, SelectRows, Sequence,
     WeightedRows,
@@ -21,7 +21,49 @@ pub use rows::{
 
 use super::facts::{Facts, Operator};
 
-macro_rules! operators {
+/// The one list of operators, handed to a macro: whoever has something to say of each of them takes it from here.
+macro_rules! with_operators {
+    ($callback:ident) => {
+        $callback! {
+            Linear,
+            Conv1d,
+            DepthwiseConv1d,
+            Gru,
+            Lstm,
+            Attention,
+            AdditiveAttention,
+            Activation,
+            Add,
+            SelectRows,
+            Reshape,
+            Sequence,
+            ClearRows,
+            Mul,
+            AddConstant,
+            LayerNorm,
+            MeanRows,
+            Concat,
+            Embedding,
+            ConcatRows,
+            Constant,
+            Rotary,
+            WeightedRows,
+            Softmax,
+            Conv2d,
+            DepthwiseConv2d,
+            ConvTranspose2d,
+            MaxPool2d,
+            AveragePool2d,
+            MaxChannels,
+            MeanChannels,
+            Gate,
+        }
+    };
+}
+
+pub(crate) use with_operators;
+
+macro_rules! define {
     ($($name:ident,)*) => {
         /// What a node computes. Shapes are those of [`super::Value::dims`].
         #[derive(Clone, Debug)]
@@ -49,40 +91,7 @@ macro_rules! operators {
     };
 }
 
-operators! {
-    Linear,
-    Conv1d,
-    DepthwiseConv1d,
-    Gru,
-    Lstm,
-    Attention,
-    AdditiveAttention,
-    Activation,
-    Add,
-    SelectRows,
-    Reshape,
-    Sequence,
-    ClearRows,
-    Mul,
-    AddConstant,
-    LayerNorm,
-    MeanRows,
-    Concat,
-    Embedding,
-    ConcatRows,
-    Constant,
-    Rotary,
-    WeightedRows,
-    Softmax,
-    Conv2d,
-    DepthwiseConv2d,
-    ConvTranspose2d,
-    MaxPool2d,
-    AveragePool2d,
-    MaxChannels,
-    MeanChannels,
-    Gate,
-}
+with_operators!(define);
 
 impl Op {
     /// The operator's name for people: the runtime's, or a more telling one where it has several uses.
