@@ -1,5 +1,5 @@
 //! The ONNX operators that import knows, and their limits: the one table that import dispatches by, that
-//! `docs/operators.md` is printed from and that the error for an unknown operator searches. What is written here about a form
+//! `docs/reference/operators.md` is printed from and that the error for an unknown operator searches. What is written here about a form
 //! is for people; the code of each operator decides.
 
 use super::Importer;
@@ -278,7 +278,7 @@ const NEAREST: &[(&[&str], &str)] = &[
 
 /// For any other operator.
 const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attention, normalisation, Add, Mul, Concat, elementwise \
-     functions; docs/operators.md lists all";
+     functions; docs/reference/operators.md lists all";
 
 impl Importer<'_> {
     pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
@@ -297,7 +297,7 @@ pub(super) fn nearest(op: &str) -> &'static str {
     known.map_or(ANY, |(_, nearest)| nearest)
 }
 
-/// The table as `docs/operators.md`.
+/// The table as `docs/reference/operators.md`.
 pub fn markdown() -> String {
     let mut text = String::from(
         "# ONNX operators\n\n\

@@ -2,7 +2,7 @@
 //!
 //! [`Scheme`] decides how every value is held; [`weights`] turns weight matrices into packed int8 with biases and
 //! multipliers; [`inputs`], [`moments`] and [`rounding`] make rounded weights make up for each other's errors; [`sensitivity`] finds the values
-//! that need 16 bits. The arithmetic is written down in `docs/numerics.md`.
+//! that need 16 bits. The arithmetic is written down in `docs/reference/numerics.md`.
 
 pub mod inputs;
 pub mod moments;

@@ -1,4 +1,4 @@
-//! The `.attn` file, version 2: every record, byte for byte (see `docs/format.md`).
+//! The `.attn` file, version 2: every record, byte for byte (see `docs/reference/format.md`).
 //!
 //! The records are plain little-endian structs read in place from flash; the converter writes these same
 //! types. Here are layouts and bounds-checked access to single records. [`crate::Model::parse`] checks whole files, and

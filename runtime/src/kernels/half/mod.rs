@@ -4,7 +4,7 @@
 //! multiplication and every addition rounds to nearest by itself, in the order that is written here, so that the bytes
 //! are the same on every target. Results are clamped before they are rounded to half: they are never infinite and
 //! never NaN (a NaN on the way becomes the smallest value allowed). Conversions and the inner loop are in
-//! [`crate::kernels::arch::half`], formulas and error bounds in `docs/numerics.md`.
+//! [`crate::kernels::arch::half`], formulas and error bounds in `docs/reference/numerics.md`.
 
 pub mod additive;
 pub mod attention;

@@ -3,7 +3,7 @@
 //! The row is seen once, from the first token to the last, and need not exist: [`linear_top_k`] makes it a few logits at
 //! a time. Equal logits rank by token, the lower first. The sum of exponentials is kept relative to a power of two
 //! ([`LogSum`]), so that a new maximum costs a shift and no multiplication. Formulas and the error bound are in
-//! `docs/numerics.md`.
+//! `docs/reference/numerics.md`.
 
 use super::linear::{Matrix, matvec};
 use super::requantize::Output;
