@@ -1,4 +1,4 @@
-//! Calibration data of a bundle: sequences, and the tokens that the step takes on the way.
+//! Calibration data of a bundle: sequences, and the tokens that the step reads.
 
 use super::float::Bundle;
 use crate::dataset::read_input;
@@ -7,7 +7,7 @@ use crate::npz::Npz;
 use ndarray::{ArrayD, Axis, Slice};
 use std::path::Path;
 
-/// One sequence with the tokens to be fed to the step.
+/// One sequence with the tokens for the step.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// The encoder's input: tokens `[length]` or rows `[length, …]`.
@@ -19,8 +19,8 @@ pub struct Sample {
 }
 
 /// Sequences of an npz file: an array `INPUT` `[samples, longest, …]` (int64 for symbols, padded with -1; features as for a
-/// single model), `INPUT_len` `[samples]` with their lengths (all as long as the array without it), and `tokens`
-/// `[samples, most]` int64, padded with -1, that are fed to the step one by one.
+/// single model), `INPUT_len` `[samples]` with their lengths (default: the length of the array), and `tokens` `[samples, most]`
+/// int64, padded with -1, which the step reads one by one.
 pub struct Samples {
     /// The sequences.
     pub samples: Vec<Sample>,

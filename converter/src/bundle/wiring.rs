@@ -1,4 +1,4 @@
-//! What a bundle says to those that lower and decode it: the values that pass between its models, and the metadata of decoding.
+//! What lowering and decoding need from a bundle: the values that pass between its models, and the metadata of decoding.
 
 use super::float::Bundle;
 use crate::emit::Metadata;
@@ -12,7 +12,7 @@ impl Bundle<'_> {
     /// Values that pass between the models.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for names that are not there.
+    /// [`ConvertError::Manifest`] for unknown names.
     pub fn links(&self) -> Result<Vec<Link>, ConvertError> {
         let mut links = Vec::new();
         for state in &self.states {
@@ -32,10 +32,10 @@ impl Bundle<'_> {
         Ok(links)
     }
 
-    /// What an application has to know to decode, and what `given` says besides. `graphs` have the outputs that are left for the caller.
+    /// Metadata for decoding, added to `given`. `graphs` have the outputs that remain for the caller.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for names that are not there, or wired elsewhere.
+    /// [`ConvertError::Manifest`] for names that are unknown, or wired elsewhere.
     pub fn metadata(
         &self,
         graphs: &[Graph],
@@ -123,12 +123,12 @@ impl Bundle<'_> {
         })
     }
 
-    /// True for the model that takes the audio front end's features.
+    /// True for the model whose input is the audio front end's features.
     pub fn hears(&self, part: usize) -> bool {
         self.manifest.audio.is_some() && self.encode == Some(part)
     }
 
-    /// How many tokens the step rates.
+    /// Number of tokens that the step rates.
     pub fn logits(&self) -> Option<usize> {
         let logits = self.output(self.step, &self.manifest.decode.logits)?;
         Some(self.graphs[self.step].values[logits.0].channels())
