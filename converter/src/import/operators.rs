@@ -12,9 +12,9 @@ use std::fmt::Write;
 struct Row {
     /// ONNX operators.
     onnx: &'static [&'static str],
-    /// What they become.
+    /// Operators of the graph that they become.
     becomes: &'static str,
-    /// In which forms.
+    /// Supported forms.
     limits: &'static str,
     import: Import,
 }
