@@ -1,4 +1,4 @@
-//! The operators of the graph: one type each, in a file a family, and the one table that lists them.
+//! The operators of the graph: one type each, one file per family, and the table that lists them.
 
 mod attention;
 mod elementwise;
@@ -23,7 +23,7 @@ use super::facts::{Facts, Operator};
 
 macro_rules! operators {
     ($($name:ident,)*) => {
-        /// What a node computes. Shapes are those of [`super::Value::dims`].
+        /// The operator of a node. Shapes are [`super::Value::dims`].
         #[derive(Clone, Debug)]
         pub enum Op {
             $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
@@ -39,7 +39,7 @@ macro_rules! operators {
             /// Names of all operators, as the types are called.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
 
-            /// What algorithms may know of the operator; `channels` are those of its result.
+            /// The facts of the operator; `channels` is the number of channels of its result.
             pub fn facts(&self, channels: usize) -> Facts {
                 match self {
                     $(Self::$name(op) => op.facts(channels),)*
@@ -85,7 +85,7 @@ operators! {
 }
 
 impl Op {
-    /// The operator's name for people: the runtime's, or a more telling one where it has several uses.
+    /// The operator's name in reports: the runtime's name, or a more specific one if it has several uses.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Activation(Activation(function)) => function.name(),
@@ -111,7 +111,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// One window over a whole image of this height and width.
+    /// A window that covers a whole image of this height and width.
     pub fn over(kernel: [usize; 2]) -> Self {
         let none = [0; 2];
         Self {
@@ -134,7 +134,7 @@ impl Window {
         [down * self.dilation[0], right * self.dilation[1]]
     }
 
-    /// True when every result is that of one pixel and every pixel has one.
+    /// True if there is one result for each pixel, computed from that pixel alone.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::over([1; 2])
     }
@@ -175,7 +175,7 @@ impl Window1d {
         })
     }
 
-    /// True when every result is that of one row and every row has one.
+    /// True if there is one result for each row, computed from that row alone.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::POINTWISE
     }
