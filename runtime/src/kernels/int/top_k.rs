@@ -93,8 +93,8 @@ pub struct Ranking<'r> {
 }
 
 impl<'r> Ranking<'r> {
-    /// Keeps as many as `tokens` and `scores` have elements (as many the one as the other). `multiplier` is made from
-    /// the logits' scale by [`super::softmax::score_multiplier`].
+    /// Keeps one candidate for each element of `tokens` and `scores`, which have equal lengths. `multiplier` comes from the
+    /// logits' scale by [`super::softmax::score_multiplier`].
     pub fn new(tokens: &'r mut [i32], scores: &'r mut [i32], multiplier: ScoreMultiplier) -> Self {
         tokens.fill(0);
         scores.fill(i32::MIN);
