@@ -1,7 +1,7 @@
 //! Bundles: several ONNX models, the values that pass between them, and a vocabulary become one file.
 //!
-//! A manifest (`bundle.toml`) names them; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`]. [`crate::pipeline`]
-//! converts them like any model.
+//! A manifest (`bundle.toml`) names them; [`Manifest`] reads it. [`float`] runs the models together in float on [`samples`].
+//! [`crate::pipeline`] converts them like any model.
 
 pub(crate) mod candidates;
 pub mod float;
