@@ -1,9 +1,9 @@
 //! The attn converter: a float ONNX model becomes one flat `.attn` file.
 //!
-//! [`pipeline::convert`] is the way of a model from start to end: [`models`] loads it and runs it in float, [`import`](import::import)
-//! makes a [`graph::Graph`] of it, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
+//! [`pipeline::convert`] runs the phases in order: [`models`] loads a model and runs it in float, [`import`](import::import) makes a
+//! [`graph::Graph`] of it, [`calibrate`] records the range of its values, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes. [`runner`] and [`compare`] run files on the host,
-//! [`decode`] has them make sequences.
+//! [`decode`] decodes sequences with them.
 #![deny(missing_docs)]
 
 pub mod bundle;

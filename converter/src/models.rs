@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// Models that become the entry points of one file.
 pub trait Models {
-    /// What each of them computes, in the order of their entry points.
+    /// The graph of each, in the order of their entry points.
     fn graphs(&self) -> &[Graph];
 
     /// Values that pass between them.
@@ -24,10 +24,10 @@ pub trait Models {
     /// Number of samples.
     fn samples(&self) -> usize;
 
-    /// How often a part runs over all samples.
+    /// Number of runs of a part over all samples.
     fn runs(&self, part: usize) -> usize;
 
-    /// Runs one sample: for each run the number of the part and the elements of its values.
+    /// Runs one sample. Calls back after each run with the number of the part and the elements of its values.
     ///
     /// # Errors
     /// [`ConvertError::Reference`].
@@ -103,7 +103,7 @@ pub struct Several<'m> {
 }
 
 impl<'m> Several<'m> {
-    /// Loads what a manifest describes.
+    /// Loads the models and calibration data of a manifest.
     ///
     /// # Errors
     /// Those of [`Bundle::load`] and [`Samples::load`].
@@ -160,7 +160,7 @@ impl Models for Several<'_> {
             .run(&self.samples.samples[sample], |part, values, tokens| {
                 let mut all = elements(&graphs[part], values);
                 if let Some(rows) = rows.as_ref().filter(|_| part == step) {
-                    // Rows behind the last token are of no sequence.
+                    // Rows after the last token belong to no sequence.
                     let values = graphs[part].values.iter().zip(rows);
                     for (elements, (value, rows)) in all.iter_mut().zip(values) {
                         if *rows == Rows::Frames {

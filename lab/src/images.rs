@@ -87,8 +87,8 @@ impl<'m> Image<'m> {
         }
     }
 
-    /// Builds the image and returns its path. Test images are requested before each of their many runs; Cargo is called once for
-    /// each image.
+    /// Builds the image and returns its path. Test images are requested before each of their many runs; Cargo builds each only
+    /// once.
     ///
     /// # Errors
     /// [`BuildError`], with the compiler's message.

@@ -1,4 +1,4 @@
-//! A bundle's file against its float models: encoder and step over the sequences of the calibration data, with the tokens given.
+//! Comparison of a bundle's file with its float models: encoder and step over the sequences and tokens of the calibration data.
 
 use super::{Comparison, Layer, TopOne, highest};
 use crate::bundle::Manifest;
@@ -16,8 +16,8 @@ use attn_runtime::{Model, Session};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Compares the file made from a manifest with its models. Values of each entry point are compared at every token; what an entry point
-/// has computed for another is not.
+/// Compares the file made from a manifest with its models. Values of each entry point are compared at every token. Values that an entry point
+/// computes for another are skipped.
 ///
 /// # Errors
 /// [`ConvertError`] for files that cannot be read or do not belong together.
@@ -88,7 +88,7 @@ pub fn compare_bundle(
     })
 }
 
-/// Forgets the sequence before, and says how long this one is.
+/// Resets the session and sets the length of the sequence.
 fn start(session: &mut Session, sample: &Sample) -> Result<(), ConvertError> {
     session.reset();
     if session.model().max_length() > 0 {
@@ -105,7 +105,7 @@ struct Entry {
     values: Vec<ValueId>,
     channels: Vec<usize>,
     layers: Vec<Layer>,
-    /// What the last run gave, layer by layer, and what it should have given.
+    /// Results of the last run, layer by layer, and the exact ones.
     got: Vec<Vec<f32>>,
     exact: Vec<Vec<f32>>,
 }
@@ -152,7 +152,7 @@ impl Entry {
         entry
     }
 
-    /// Puts a sequence into the input of an encoder, and padding behind it.
+    /// Writes a sequence and its padding into the input of an encoder.
     fn fill<'x>(
         &self,
         session: &mut Session,
@@ -177,7 +177,7 @@ impl Entry {
         })
     }
 
-    /// Adds the last run to the comparison; where the float run was over all tokens, `row` says which one the last run took.
+    /// Adds the last run to the comparison. If the float run was over all tokens, `row` is the token of the last run.
     fn add(&mut self, all: &[Elements], row: Option<(&[Rows], usize)>) {
         for (layer, id) in self.values.iter().enumerate() {
             let (all, got) = (&all[id.0], &self.got[layer]);

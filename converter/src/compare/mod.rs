@@ -25,11 +25,11 @@ use std::path::Path;
 /// One value, float against integer.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Name of the value: that of the ONNX tensor.
+    /// Name of the value: the name of the ONNX tensor.
     pub name: String,
     /// The operator that computes it.
     pub op: &'static str,
-    /// How the file holds it.
+    /// Its type and scale in the file.
     pub dtype: DType,
     /// Over all samples.
     pub sqnr: Sqnr,
@@ -44,7 +44,7 @@ pub struct TopOne {
     pub float: usize,
     /// Right in integers.
     pub int8: usize,
-    /// Float and integers say the same.
+    /// Float and integers agree.
     pub agree: usize,
 }
 
@@ -101,7 +101,7 @@ struct Comparer<'g> {
     graph: &'g Graph,
     /// Tensor number in the file to (layer, value).
     tensors: HashMap<usize, (usize, ValueId)>,
-    /// What the last integer run gave, layer by layer.
+    /// Results of the last integer run, layer by layer.
     latest: Vec<Vec<f32>>,
     values: Vec<ValueId>,
     result: Comparison,
@@ -116,7 +116,7 @@ impl<'g> Comparer<'g> {
             .map(|(id, tensor)| (model.name(tensor.name), id))
             .collect();
         let (mut layers, mut tensors, mut values) = (Vec::new(), HashMap::new(), Vec::new());
-        // Selected rows and other shapes are no computation: their values are those of the tensor they stand in.
+        // Selected rows and other shapes compute nothing: their values are part of another tensor.
         for node in graph.nodes.iter().filter(|node| {
             !matches!(
                 node.op,
@@ -227,7 +227,7 @@ fn highest(logits: &[f32]) -> usize {
 }
 
 impl Comparison {
-    /// The result for machines.
+    /// The result as JSON.
     pub fn json(&self) -> serde_json::Value {
         let layers: Vec<_> = self
             .layers
