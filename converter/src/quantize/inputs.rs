@@ -30,7 +30,7 @@ enum Rows {
     Plain,
     /// Adjacent rows under a kernel.
     Sequence(Window1d),
-    /// Pixels under a kernel, with every kernel row padded as in the runtime.
+    /// Pixels under a kernel, every kernel row filled up as the runtime has it.
     Image(Window),
     /// Results for the previous row; the first is an input or zero.
     Previous {
