@@ -1,6 +1,6 @@
 //! Calibration: the range of every value, from running the float model on real inputs.
 //!
-//! How ranges become scales is for [`crate::quantize`].
+//! [`crate::quantize`] turns ranges into scales.
 
 use crate::graph::{Graph, Op, Value, op};
 use crate::reference::{Values, to_f32};
@@ -10,16 +10,16 @@ use std::sync::OnceLock;
 /// How the range of an int8 value is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RangeMethod {
-    /// Everything that was seen.
+    /// The whole range seen.
     MinMax,
-    /// All but one in 10 000 at either end.
+    /// Without one in 10 000 at either end.
     Percentile,
     /// The range with the smallest mean squared error of rounding and clipping.
     #[default]
     Mse,
 }
 
-/// Most elements kept of a value over all samples.
+/// Limit on the elements kept of a value over all samples.
 const KEPT: usize = 1 << 16;
 
 /// Range and a sample of the distribution of one value.
@@ -30,7 +30,7 @@ pub struct Distribution {
     /// Largest element seen, at least 0.
     pub max: f32,
     elements: Vec<f32>,
-    /// The range of least error, once someone asked: it takes long to find.
+    /// The range of least error, computed on first use: the search takes long.
     least_error: OnceLock<(f32, f32)>,
 }
 
@@ -53,7 +53,7 @@ impl Distribution {
             self.max = self.max.max(x);
         }
         let stride = elements.len().div_ceil(keep.max(1)).max(1);
-        // The float model makes NaN of a softmax over nothing.
+        // The float model gives NaN for a softmax over no keys.
         let some = elements.iter().step_by(stride).filter(|x| x.is_finite());
         self.elements.extend(some);
         self.least_error.take();
@@ -111,14 +111,14 @@ impl Distribution {
 /// The elements of a value in a float run.
 #[derive(Clone, Debug, Default)]
 pub struct Elements {
-    /// Row by row; none of a value that no ONNX tensor holds.
+    /// Row by row; empty for a value without an ONNX tensor.
     pub values: Vec<f32>,
-    /// Rows and channels are those of the graph.
+    /// Rows and channels are in the graph's order.
     pub in_order: bool,
 }
 
-/// The elements of every value in a float run. A run may be shorter than the graph: values that vary then have fewer. Results
-/// of linear layers that no ONNX tensor holds are computed.
+/// The elements of every value in a float run. In a run that is shorter than the graph, values that vary have fewer elements. Results of
+/// linear layers without an ONNX tensor are computed here.
 pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
     let mut all: Vec<Elements> = graph
         .values
@@ -156,7 +156,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
     all
 }
 
-/// The elements that an ONNX tensor has of a value; of a shorter run all of the tensor's.
+/// The elements of a value in its ONNX tensor; in a shorter run, all elements of the tensor.
 fn as_they_are(value: &Value, values: &Values) -> Option<Elements> {
     let source = value.source.as_ref()?;
     let onnx = to_f32(values.get(&source.onnx)?)?;
@@ -170,8 +170,8 @@ fn as_they_are(value: &Value, values: &Values) -> Option<Elements> {
     Some(Elements { values, in_order })
 }
 
-/// The elements of a run with fewer rows in physical order: places do not depend on how many rows follow. `None` where no axis of
-/// the tensor is that of the rows.
+/// The elements of a run with fewer rows, in physical order: positions do not depend on the number of rows after them. `None` if no axis
+/// of the tensor is the axis of the rows.
 fn shorter(value: &Value, position: &[u32], onnx: &ArrayD<f32>) -> Option<Vec<f32>> {
     let rows = onnx.len() / value.channels().max(1);
     (0..onnx.ndim())
@@ -188,7 +188,7 @@ fn shorter(value: &Value, position: &[u32], onnx: &ArrayD<f32>) -> Option<Vec<f3
         })
 }
 
-/// The elements of a value in a float run, in physical order; `None` for a value that no ONNX tensor holds.
+/// The elements of a value in a float run, in physical order; `None` for a value without an ONNX tensor.
 pub fn physical(value: &Value, values: &Values) -> Option<Vec<f32>> {
     let source = value.source.as_ref()?;
     let onnx = to_f32(values.get(&source.onnx)?)?;

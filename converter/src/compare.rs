@@ -23,11 +23,11 @@ use std::path::Path;
 /// One value, float against integer.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Name of the value: that of the ONNX tensor.
+    /// Name of the value: the name of the ONNX tensor.
     pub name: String,
     /// The operator that computes it.
     pub op: &'static str,
-    /// How the file holds it.
+    /// Its type and scale in the file.
     pub dtype: DType,
     /// Over all samples.
     pub sqnr: Sqnr,
@@ -42,7 +42,7 @@ pub struct TopOne {
     pub float: usize,
     /// Right in integers.
     pub int8: usize,
-    /// Float and integers say the same.
+    /// Float and integers agree.
     pub agree: usize,
 }
 
@@ -152,7 +152,7 @@ fn rows(bundle: &Bundle, part: usize, form: Form) -> Result<Option<Vec<Rows>>, C
     })
 }
 
-/// Forgets the sequence before, and says how long this one is.
+/// Resets the session and sets the length of the sequence.
 fn start(session: &mut Session, sample: &Sample) -> Result<(), ConvertError> {
     session.reset();
     if session.model().max_length() > 0 {
@@ -301,7 +301,7 @@ fn highest(logits: &[f32]) -> usize {
 }
 
 impl Comparison {
-    /// The result for machines.
+    /// The result as JSON.
     pub fn json(&self) -> serde_json::Value {
         let layers: Vec<_> = self
             .layers

@@ -1,7 +1,7 @@
 //! Calibration and evaluation data: an npz file with one array for each input of the model, samples first.
 //!
-//! Quantities are of any float or integer type, or int8 with a scalar `scale` beside them as `attn features` writes them;
-//! numbers of tokens are integers. An array `labels` (one class number per sample) is optional.
+//! Quantities have any float or integer type, or int8 with a scalar array `scale`, as `attn features` writes them. Numbers of tokens are
+//! integers. An array `labels` (one class number per sample) is optional.
 
 use crate::error::ConvertError;
 use crate::npz::Npz;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Dataset {
     path: PathBuf,
-    /// For each input of the model `[samples, …]`, the batch axis dropped.
+    /// For each input of the model `[samples, …]`, without the batch axis.
     inputs: Vec<ArrayD<f32>>,
     /// For each input the axis of a sample that is as long as the sample's sequence.
     varies: Vec<Option<usize>>,
@@ -52,8 +52,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences to be streamed. Labels are
-    /// not looked at.
+    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences for a stream. Labels are
+    /// ignored.
     ///
     /// # Errors
     /// Those of [`Dataset::load`].
@@ -155,7 +155,7 @@ impl Dataset {
         self.inputs.first().map_or(0, |array| array.shape()[0])
     }
 
-    /// True without any input.
+    /// True if there are no inputs.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -213,7 +213,7 @@ fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
     })
 }
 
-/// Drops the batch axis behind the sample axis, if the array has one.
+/// Drops the batch axis after the sample axis, if the array has one.
 fn sample_shape(
     path: &Path,
     input: &Input,

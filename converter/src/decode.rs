@@ -1,5 +1,5 @@
-//! Decoding on the host, with the runtime's own decoders: an input becomes sequences of tokens, or the attention weights
-//! along one.
+//! Decoding on the host, with the runtime's own decoders: sequences of tokens for an input, or the attention weights along
+//! one sequence.
 
 use crate::features::{FeatureError, read_clips};
 use crate::runner::AlignedBytes;
@@ -8,7 +8,7 @@ use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling, Spelling};
 use attn_runtime::{Model, Session, SessionError, f16};
 use std::path::Path;
 
-/// What a model decodes.
+/// The input of a decode.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Text, spelled in the model's symbols.
@@ -21,43 +21,43 @@ pub enum Input {
     Nothing,
 }
 
-/// How it is searched.
+/// The search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Search {
     /// The best token at every step.
     Greedy,
     /// Several hypotheses.
     Beam {
-        /// How many, 1 to 16.
+        /// Width of the beam, 1 to 16.
         width: usize,
         /// Exponent of the length that scores are divided by for ranking.
         alpha: f32,
     },
 }
 
-/// How a text is continued.
+/// Parameters for sampling the continuation of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Chance {
-    /// Low ones keep to the best tokens; 1 is what the model says.
+    /// Temperature: low values prefer the best tokens; 1 keeps the model's probabilities.
     pub temperature: f32,
-    /// How many of the best tokens are drawn from, 1 to 16.
+    /// Number of best tokens to sample from, 1 to 16.
     pub top: usize,
-    /// What fixes the draws.
+    /// Seed of the sampling.
     pub seed: u32,
 }
 
-/// A sequence that was found.
+/// A sequence found by the search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     /// Its tokens, without start and end token.
     pub tokens: Vec<u16>,
-    /// Log-probability in nats, that of the end token included.
+    /// Log-probability in nats, the end token included.
     pub score: f64,
-    /// False when the limit on tokens cut it off.
+    /// False if the limit on tokens cut it off.
     pub ended: bool,
 }
 
-/// Features of a recording, as a model that listens takes them.
+/// Features of a recording, for a model with sound as its input.
 ///
 /// # Errors
 /// [`FeatureError`].
@@ -95,7 +95,7 @@ impl<'m> Decoder<'m> {
         }
     }
 
-    /// What a language model writes behind `prompt`: the best token every time, or tokens drawn by chance.
+    /// The continuation of `prompt` by a language model: the best token every time, or sampled tokens.
     ///
     /// # Errors
     /// [`DecodeError`].
@@ -122,11 +122,11 @@ impl<'m> Decoder<'m> {
         })
     }
 
-    /// Attention weights over the rows of the input, for each of `tokens` and for what comes behind them (the end token,
-    /// unless the limit on tokens is reached): `[token, row]`.
+    /// Attention weights over the rows of the input, `[token, row]`: one row for each of `tokens`, and one for the end token
+    /// unless the limit on tokens is reached.
     ///
     /// # Errors
-    /// [`DecodeError`]; [`DecodeError::NoWeights`] for a model that hands out none.
+    /// [`DecodeError`]; [`DecodeError::NoWeights`] for a model that returns none.
     pub fn weights(&mut self, input: &Input, tokens: &[u16]) -> Result<Vec<Vec<f32>>, DecodeError> {
         let mut session = Session::new(self.model, self.arena.as_mut_slice())?;
         let mut decoder = Greedy::new(&mut session)?;
@@ -142,7 +142,7 @@ impl<'m> Decoder<'m> {
         Ok(rows)
     }
 
-    /// Names of the symbols that `input` is read as, the end symbol included; none for sound.
+    /// Names of the symbols of `input`, the end symbol included; none for sound.
     pub fn symbol_names(&self, input: &Input) -> Vec<String> {
         let symbols: Vec<u16> = match input {
             Input::Text(text) => Spelling::new(self.model, text)
@@ -168,7 +168,7 @@ fn greedy(session: &mut Session, input: &Input) -> Result<Sequence, DecodeError>
     rest(&mut decoder, Greedy::step)
 }
 
-/// The tokens that are to come, each from `step`.
+/// The following tokens, each from `step`.
 fn rest<'s, 'm, 'a>(
     decoder: &mut Greedy<'s, 'm, 'a>,
     mut step: impl FnMut(&mut Greedy<'s, 'm, 'a>) -> Result<Option<u16>, DecodeError>,

@@ -10,7 +10,7 @@ use attn_runtime::format::{
 };
 use zerocopy::IntoBytes;
 
-/// What the application around the network has to know.
+/// Metadata for the application around the network.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     /// Class names in the order of the logits.
@@ -19,9 +19,9 @@ pub struct Metadata {
     pub audio: Option<AudioMeta>,
     /// How posteriors become events, with one Q15 threshold per label.
     pub spotter: Option<(SpotterMeta, Vec<u16>)>,
-    /// How the model makes sequences of tokens; its `separator` is written from [`Metadata::separator`].
+    /// How the model decodes sequences of tokens; `separator` comes from [`Metadata::separator`].
     pub decode: Option<DecodeMeta>,
-    /// What stands between two tokens in a text.
+    /// Separator between two tokens in a text.
     pub separator: String,
     /// Names of the input symbols, by number.
     pub symbols: Vec<String>,

@@ -1,4 +1,4 @@
-//! What can go wrong in a conversion, and what to do about it.
+//! Errors of a conversion, with remedies.
 
 use crate::features::FeatureError;
 use crate::files::FileError;
@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// What a caller chooses for a conversion.
+/// A setting of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// Frame by frame, or the whole window.
@@ -29,18 +29,18 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Why a conversion, a run or a comparison was given up.
+/// An error of a conversion, a run or a comparison.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConvertError {
-    /// The file is no ONNX model.
+    /// The file is not an ONNX model.
     #[error(
         "{path}: not a readable ONNX model: {reason}. Export one with torch.onnx.export; a model with external data needs its .onnx.data file beside it"
     )]
     NotOnnx {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error.
         reason: String,
     },
     /// An input has an axis without a fixed size.
@@ -52,7 +52,7 @@ pub enum ConvertError {
         input: String,
         /// Number of the axis.
         axis: usize,
-        /// How the model names its size.
+        /// The model's name for its size.
         dim: String,
     },
     /// More than one example at a time.
@@ -84,7 +84,7 @@ pub enum ConvertError {
         op: String,
         /// Shapes of its inputs.
         shapes: String,
-        /// What to use in its place.
+        /// What to use instead.
         nearest: &'static str,
     },
     /// A known operator in a form that attn does not have.
@@ -106,17 +106,17 @@ pub enum ConvertError {
         path: PathBuf,
         /// `load` or `run`.
         action: &'static str,
-        /// What it says.
+        /// Its error.
         reason: String,
     },
-    /// A model on which import stumbled.
+    /// A model that made import panic.
     #[error(
         "{path}: the model is damaged, or of a form that is not tested ({reason}); if other programs run it, please report it"
     )]
     Unexpected {
         /// The ONNX file.
         path: PathBuf,
-        /// What gave up, and over what.
+        /// The panic's message.
         reason: String,
     },
     /// Calibration or evaluation data do not fit the model.
@@ -152,7 +152,7 @@ pub enum ConvertError {
     Setting {
         /// The setting.
         setting: Setting,
-        /// What is wrong and what would be right.
+        /// The error and the remedy.
         reason: String,
     },
     /// A file was not made from the model that it is compared with.
@@ -172,12 +172,12 @@ pub enum ConvertError {
     /// The runtime refuses to run a model.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// A manifest is not understood, or does not fit its models.
+    /// A manifest is invalid, or does not fit its models.
     #[error("{path}: {reason}")]
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong and what would be right.
+        /// The error and the remedy.
         reason: String,
     },
     /// A file cannot be read or written.

@@ -1,6 +1,6 @@
 //! Audio features on the host: WAV files or arrays of PCM through the runtime's own front end.
 //!
-//! There is one front end, [`attn_runtime::audio`]; training, calibration and evaluation all come through here.
+//! There is one front end, [`attn_runtime::audio`]; training, calibration and evaluation all use it.
 
 use crate::files::{self, FileError};
 use attn_runtime::audio::{AudioError, FRAME_LEN, FrontEnd, MEL_BANDS, SAMPLE_RATE};
@@ -8,7 +8,7 @@ use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why audio cannot be read or has no features.
+/// Errors of reading audio or computing features.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FeatureError {
@@ -17,7 +17,7 @@ pub enum FeatureError {
     Wav {
         /// The file.
         path: PathBuf,
-        /// What the WAV reader says.
+        /// The WAV reader's error.
         source: hound::Error,
     },
     /// Another sample format, rate or channel count.

@@ -1,5 +1,5 @@
-//! Files in and out: text, bytes and npz arrays. Where a file may be written is decided in [`crate::output`], what an array
-//! of an npz file holds in [`crate::npz`].
+//! Reads and writes files: text, bytes and npz arrays. [`crate::output`] decides where a file may be written; [`crate::npz`] reads the
+//! arrays of an npz file.
 
 pub use crate::npz::{NpzError, read_array};
 use crate::output::Output;
@@ -9,28 +9,28 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-/// No inputs that an output could replace.
+/// An empty list of inputs that an output must not replace.
 const NONE: [&Path; 0] = [];
 
 /// Why a file cannot be read or written.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// The operating system says no.
+    /// The operating system refuses.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Something that is no regular file stands where the output should go.
+    /// The path of the output exists and is not a regular file.
     #[error("{path}: not a regular file: name a file that may be written or replaced")]
     NotRegular {
         /// The output.
         path: PathBuf,
     },
-    /// The folder that the output should go into is not there.
+    /// The folder of the output does not exist.
     #[error("{path}: there is no such folder: make it first")]
     NoFolder {
         /// The output.
@@ -60,7 +60,7 @@ pub enum FileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the npz writer says.
+        /// The npz writer's error.
         source: Box<WriteNpzError>,
     },
 }
@@ -112,7 +112,7 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     std::fs::read(path).map_err(FileError::io(path))
 }
 
-/// The lines of a text file, without surrounding space; empty ones are left out.
+/// The lines of a text file, without surrounding space and without empty lines.
 ///
 /// # Errors
 /// [`FileError::Io`].
@@ -122,7 +122,7 @@ pub fn read_lines(path: &Path) -> Result<Vec<String>, FileError> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// The lines of a text file as they are, each a name: a space is one, too. An empty line is none.
+/// The lines of a text file, untrimmed: one name per line. A single space is a valid name, an empty line is an error.
 ///
 /// # Errors
 /// [`FileError::Io`], [`FileError::EmptyName`].

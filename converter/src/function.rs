@@ -1,6 +1,6 @@
-//! Functions of one variable, as exporters spell them: trees of elementary operations.
+//! Functions of one variable: trees of elementary operations.
 //!
-//! Whatever chain of elementwise nodes hangs between two tensors is one such function, and becomes one table.
+//! Any chain of elementwise nodes between two tensors is one such function, and becomes one table.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Function {
     Constant(f64),
     /// An elementary function of another one.
     Unary(Unary, Box<Function>),
-    /// Two functions put together.
+    /// Two functions, combined.
     Binary(Binary, Box<Function>, Box<Function>),
 }
 
@@ -38,7 +38,7 @@ pub enum Unary {
     Softplus,
 }
 
-/// Ways to put two functions together.
+/// Operations on two functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binary {
     /// Sum.
@@ -183,7 +183,7 @@ impl Function {
         Self::Input.then(Unary::Relu).with(Binary::Add, below)
     }
 
-    /// Name for reports: that of a well-known function with these values, whatever its spelling.
+    /// Name for reports: the name of a well-known function with these values, in any spelling.
     pub fn name(&self) -> &'static str {
         let known = [
             ("Relu", Self::Input.then(Unary::Relu)),

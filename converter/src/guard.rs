@@ -1,18 +1,17 @@
-//! Panics of libraries as errors: caught, and without a word on the terminal.
+//! Turns panics of libraries into errors, without output on the terminal.
 //!
-//! tract panics on some damaged models, and on some that are well but that it does not expect. For a user that is an error like
-//! others.
+//! tract panics on some damaged models, and on some valid ones that it does not expect. The user gets an ordinary error.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
-    /// Panics of this thread are caught and told by an error.
+    /// True while panics of this thread become errors.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`; when it panics, what the panic says is the error.
+/// Runs `work`. If it panics, the panic's message is the error.
 ///
 /// The program's panic hook is replaced once, by one that is silent where a panic is caught here.
 ///
@@ -29,7 +28,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         }));
     });
     let outside = CAUGHT.replace(true);
-    // What `work` may leave half-done is given up with it.
+    // State that `work` may leave incomplete is dropped with it.
     let result = catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(outside);
     result.map_err(|panic| {

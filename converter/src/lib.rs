@@ -3,7 +3,7 @@
 //! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
 //! makes a [`graph::Graph`] of it, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes. [`runner`] and [`compare`] run files on the host,
-//! [`decode`] has them make sequences.
+//! [`decode`] decodes sequences with them.
 #![deny(missing_docs)]
 
 pub mod bundle;

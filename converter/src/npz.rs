@@ -1,7 +1,7 @@
-//! Arrays of npz files, of any type that numpy writes by itself.
+//! Arrays of npz files, of numpy's own element types.
 //!
-//! What the header of an array declares is compared with the bytes that are there before anything is allocated: a file that lies
-//! about its shape is an error like others.
+//! The size in an array's header is compared with the bytes in the file before anything is allocated. A file with a false shape gives an
+//! ordinary error.
 
 use crate::files::FileError;
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
@@ -16,7 +16,7 @@ use zip::result::ZipError;
 /// Most bytes that one byte of deflated data can unpack to.
 const MOST_INFLATED: u64 = 1032;
 
-/// What is wrong with an npz file or an array in it.
+/// An error in an npz file or in one of its arrays.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NpzError {
@@ -25,7 +25,7 @@ pub enum NpzError {
     NotNpz {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error.
         source: ZipError,
     },
     /// The file has no such array.
@@ -35,17 +35,17 @@ pub enum NpzError {
         path: PathBuf,
         /// Array asked for.
         name: String,
-        /// Arrays that are there.
+        /// Arrays in the file.
         present: String,
     },
-    /// The array's header is damaged, or says something else than its data.
+    /// The array's header is damaged, or does not match its data.
     #[error("{path}: array `{name}` is damaged: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The array.
         name: String,
-        /// What does not fit.
+        /// What does not match.
         reason: String,
     },
     /// The array has another element type or number of axes.
@@ -59,7 +59,7 @@ pub enum NpzError {
         found: String,
         /// Number of its axes.
         axes: usize,
-        /// What is taken in its place.
+        /// What is accepted instead.
         expected: String,
     },
 }
@@ -103,7 +103,7 @@ impl Npz {
         files.map(|name| name.strip_suffix(".npy").unwrap_or(name))
     }
 
-    /// True when it holds an array of this name.
+    /// True if it holds an array with this name.
     pub fn has(&self, name: &str) -> bool {
         self.names().any(|present| present == name)
     }
@@ -138,8 +138,8 @@ impl Npz {
         })
     }
 
-    /// An array of quantities: floating-point numbers and integers as they are, int8 times the scalar `scale` beside them, as
-    /// `attn features` writes it.
+    /// An array of quantities: floating-point numbers and integers unchanged, int8 times the scalar array `scale`, as `attn features`
+    /// writes them.
     ///
     /// # Errors
     /// [`NpzError`].
@@ -233,7 +233,7 @@ impl Npz {
         self.archive.by_index(file).map_err(source)
     }
 
-    /// What an array's header declares, when as many bytes can be there.
+    /// The contents of an array's header, if the file can hold that number of bytes.
     fn declared(&mut self, name: &str) -> Result<Declared, NpzError> {
         let len = self.len;
         let mut entry = self.entry(name)?;
@@ -243,7 +243,7 @@ impl Npz {
         drop(entry);
         let header = header.map_err(|error| self.damaged(name, error.to_string()))?;
         let descriptor = header.type_descriptor.to_string();
-        // In quotes, the byte order in front.
+        // In quotes, with the byte order first.
         let dtype = descriptor
             .trim_matches('\'')
             .trim_start_matches(['<', '>', '|', '=']);
@@ -271,7 +271,7 @@ impl Npz {
 /// The array `name` of an npz file, of elements of type `A`.
 ///
 /// # Errors
-/// [`FileError`], which says which arrays there are, or of which type.
+/// [`FileError`], which lists the arrays in the file, or gives the array's type.
 pub fn read_array<A, D>(path: &Path, name: &str) -> Result<Array<A, D>, FileError>
 where
     A: ReadableElement,

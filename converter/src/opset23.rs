@@ -1,19 +1,19 @@
-//! ONNX `Attention` (opset 23), which PyTorch writes for `scaled_dot_product_attention`, spelled out before anything reads the
-//! graph: products, mask and softmax as the specification defines them. The float reference and import then see what older
-//! opsets have.
+//! ONNX `Attention` (opset 23), which PyTorch writes for `scaled_dot_product_attention`, decomposed before anything reads the
+//! graph: products, mask and softmax as the specification defines them. The float reference and import then see the operators of older
+//! opsets.
 
 use crate::error::ConvertError;
 use std::collections::HashMap;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
-/// Added where a key is not seen.
+/// Added to the score of a hidden key.
 const HIDDEN: f32 = f32::MIN;
 
-/// The graph with every `Attention` node spelled out.
+/// The graph with every `Attention` node decomposed.
 ///
 /// # Errors
-/// [`ConvertError::UnsupportedForm`] for a node whose shapes the file does not say, or that asks for more than attention.
+/// [`ConvertError::UnsupportedForm`] for a node without shapes in the file, or with unsupported attributes.
 pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto, ConvertError> {
     let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
     let mut result = graph.clone();
@@ -32,7 +32,7 @@ pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto, ConvertErro
     Ok(result)
 }
 
-/// Shapes by name, and the names of truth values.
+/// Shapes by name, and the names of booleans.
 fn types(graph: &pb::GraphProto) -> (HashMap<&str, Vec<usize>>, Vec<&str>) {
     let (mut shapes, mut booleans) = (HashMap::new(), Vec::new());
     let boolean = pb::tensor_proto::DataType::Bool as i32;
@@ -71,7 +71,7 @@ fn types(graph: &pb::GraphProto) -> (HashMap<&str, Vec<usize>>, Vec<&str>) {
     (shapes, booleans)
 }
 
-/// One node on its way to several.
+/// One node during its decomposition.
 struct Spelling<'g> {
     node: &'g pb::NodeProto,
     shapes: &'g HashMap<&'g str, Vec<usize>>,
@@ -197,7 +197,7 @@ impl<'g> Spelling<'g> {
         Ok(())
     }
 
-    /// Input `[1, heads, t, d]`, as it is or split off `[1, t, heads * d]`: its name, heads, t and d.
+    /// Input `[1, heads, t, d]`, given so or split from `[1, t, heads * d]`: its name, heads, t and d.
     fn split(
         &mut self,
         input: usize,
@@ -223,7 +223,7 @@ impl<'g> Spelling<'g> {
         }
     }
 
-    /// Each head of keys or values for as many adjacent heads of queries.
+    /// Repeats each head of keys or values for the adjacent heads of queries that share it.
     fn shared(&mut self, name: String, own: usize, heads: usize) -> Result<String, ConvertError> {
         if own == heads {
             return Ok(name);
@@ -240,7 +240,7 @@ impl<'g> Spelling<'g> {
         Ok(self.add("Gather", &[&name, &places], vec![int("axis", 1)]))
     }
 
-    /// Adds a node; gives the name of its result.
+    /// Adds a node and returns the name of its result.
     fn add(&mut self, op: &str, inputs: &[&String], attribute: Vec<pb::AttributeProto>) -> String {
         let output = self.fresh(op);
         self.result.node.push(pb::NodeProto {

@@ -1,8 +1,8 @@
-//! Files that are written: checked before anything is computed, and put in place whole or not at all.
+//! Output files: checked before anything is computed, and written whole or not at all.
 //!
-//! An output never replaces an input of its command, and nothing but a regular file: no device, FIFO or folder. A link is followed,
-//! as a shell's redirection follows it: the file that it names is written, the link stays. A new file has the mode that the
-//! user's umask gives, an old one keeps its own.
+//! An output never replaces an input of its command, and replaces only regular files, never a device, FIFO or folder. A link is followed
+//! like in a shell's redirection: its target is written, the link stays. A new file has the mode of the user's umask, an old one keeps
+//! its own.
 
 use crate::files::FileError;
 use std::fs::{self, Metadata};
@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Links in a row that are followed before they are taken for a circle.
+/// Limit on links in a chain; a longer one counts as a loop.
 const MOST_LINKS: usize = 40;
 
 /// A place where a file may be written.
@@ -57,15 +57,15 @@ impl Output {
         })
     }
 
-    /// The file that is written where the path given is a link to it.
+    /// The target, if the given path is a link.
     pub fn behind_link(&self) -> Option<&Path> {
         (self.path != self.named).then_some(&self.path)
     }
 
-    /// Has `fill` write a temporary file beside the output, whose name ends in `suffix`, and then puts that in its place.
+    /// Lets `fill` write a temporary file beside the output, whose name ends in `suffix`, and renames it to the output.
     ///
     /// # Errors
-    /// What `fill` says; [`FileError::Io`] when the file cannot be made or put in place.
+    /// Errors of `fill`; [`FileError::Io`] if the file cannot be created or renamed.
     pub fn write<E: From<FileError>>(
         &self,
         suffix: &str,
@@ -89,7 +89,7 @@ impl Output {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The system takes the umask off.
+            // The system applies the umask.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let file = builder.tempfile_in(folder(&self.path))?;
@@ -108,7 +108,7 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-/// The path behind links; that of a file that a last link names but that is not there yet, too.
+/// The path after following links. The file that the last link names need not exist.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
@@ -121,7 +121,7 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("links lead in a circle"))
 }
 
-/// True when `input` is the file at `target`, under whatever name.
+/// True if `input` is the file at `target`, under any name.
 fn same_file(target: &Path, old: Option<&Metadata>, input: &Path) -> bool {
     let Some(old) = old else { return false };
     #[cfg(unix)]

@@ -1,15 +1,15 @@
-//! The plan: a place in the arena for every tensor, found before the model ever runs.
+//! The plan: a place in the arena for every tensor, found offline.
 //!
-//! State comes first and stays. Behind it, tensors that are never needed at the same time share bytes. The placement
+//! State comes first and keeps its bytes. After it, tensors that are never needed at the same time share bytes. The placement
 //! is greedy, largest first, each at the lowest offset that is free while the tensor is needed (Pisarchyk and Lee,
 //! "Efficient memory management for deep neural net inference", 2020); two orders are tried and the smaller kept.
 
 use crate::program::{Place, Program, TensorId};
 use core::ops::RangeInclusive;
 
-/// Tensors start at whole words.
+/// Alignment of tensors: whole words.
 const ALIGN: usize = 4;
-/// The arena behind the state starts at such a multiple, and its length is one.
+/// Alignment of the end of the state, and of the arena's length.
 const SECTION_ALIGN: usize = 16;
 
 /// Places of all tensors.
@@ -65,8 +65,8 @@ pub fn plan(program: &Program) -> Plan {
     best
 }
 
-/// For each tensor with a place of its own in the arena, the operators during which its bytes must stand. The
-/// entry's inputs stand before the first operator, its outputs after the last.
+/// For each tensor with its own place in the arena, the operators during which its bytes must be kept. The entry's inputs are written
+/// before the first operator, its outputs read after the last.
 fn needed(program: &Program) -> Vec<Option<RangeInclusive<usize>>> {
     let mut spans: Vec<Option<RangeInclusive<usize>>> = vec![None; program.tensors.len()];
     let mut touch = |id: TensorId, at: usize| {

@@ -1,4 +1,4 @@
-//! A program: what an `.attn` file will hold, with tensors and operators by number but no places yet.
+//! A program: the contents of an `.attn` file, with tensors and operators by number, before memory planning.
 //!
 //! [`crate::lower`] writes it, [`crate::plan`] finds places in the arena, [`crate::emit`] makes the bytes.
 
@@ -30,15 +30,15 @@ pub enum Place {
 /// One tensor.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    /// Name for people; the graph value's where there is one.
+    /// Name in reports: the graph value's, if there is one.
     pub name: String,
     /// Dimensions, channels last.
     pub dims: Vec<usize>,
     /// Type, scale and zero point.
     pub quant: Quant,
-    /// Where it lives.
+    /// Its place in memory.
     pub place: Place,
-    /// Number, from 1, of the rule in [`Program::row_rules`] for the rows in use; 0: all of them.
+    /// Number, from 1, of the rule in [`Program::row_rules`] for the valid rows; 0: all of them.
     pub rows_rule: u8,
 }
 
@@ -52,7 +52,7 @@ impl Tensor {
 /// One operator.
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// Name for people: the graph node's.
+    /// Name in reports: the graph node's.
     pub name: String,
     /// What it computes.
     pub kind: OpKind,
@@ -98,7 +98,7 @@ pub struct Program {
     pub weights: Vec<u8>,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
-    /// How many rows tensors have for a sequence of some length.
+    /// Row rules: the number of rows of tensors for the length of a sequence.
     pub row_rules: Vec<RowRule>,
 }
 
@@ -121,7 +121,7 @@ impl Program {
         self.tensors.len() - 1
     }
 
-    /// The number of a rule for rows; equal rules have one number.
+    /// The number of a row rule; equal rules have one number.
     pub fn rows_rule(&mut self, rule: RowRule) -> u8 {
         let found = self.row_rules.iter().position(|&known| known == rule);
         let at = found.unwrap_or_else(|| {
@@ -168,7 +168,7 @@ impl Program {
         own.map(|id| self.tensors[id].byte_len()).sum()
     }
 
-    /// The tensor whose bytes `id` stands in, and the offset there.
+    /// The tensor whose bytes hold `id`, and the offset in it.
     pub fn base(&self, id: TensorId) -> (TensorId, usize) {
         match self.tensors[id].place {
             Place::Within { tensor, offset } => {

@@ -1,6 +1,6 @@
-//! Progress of long work, told step by step to whoever asked for the work. How it is shown is theirs to say.
+//! Progress of long work: a callback for each step. The caller decides how to show it.
 
-/// Work that takes long.
+/// Phases that take long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// The float model runs on the calibration data.
@@ -12,7 +12,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase's name for people.
+    /// The phase's name, to be shown.
     pub fn name(self) -> &'static str {
         match self {
             Self::Calibrate => "calibrate",
@@ -22,10 +22,10 @@ impl Phase {
     }
 }
 
-/// A step that is done.
+/// A finished step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// What is going on.
+    /// The phase.
     pub phase: Phase,
     /// Steps done, 1 to `total`.
     pub done: usize,
@@ -33,7 +33,7 @@ pub struct Step {
     pub total: usize,
 }
 
-/// Is told of every step.
+/// Callback for every step.
 pub type Progress<'p> = &'p dyn Fn(Step);
 
 /// Ignores every step.

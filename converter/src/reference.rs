@@ -1,7 +1,7 @@
-//! The float reference: the original ONNX model run by tract, every value of it within reach.
+//! The float reference: tract runs the original ONNX model and gives every value.
 //!
-//! Import takes shapes and constants from here, calibration the ranges, the report the exact values. Nothing of attn
-//! takes part in this arithmetic.
+//! Import takes shapes and constants from here, calibration the ranges, the report the exact values. This arithmetic uses no
+//! code of attn.
 
 use crate::error::ConvertError;
 use crate::guard::guarded;
@@ -41,11 +41,11 @@ impl Reference {
         Self::load_with(path, None)
     }
 
-    /// Loads one model of a bundle: its inputs may have one dynamic axis each, which `length_of` gives the input's length, and
-    /// states of several layers in front of the batch.
+    /// Loads one model of a bundle: its inputs may have one dynamic axis each, whose length `length_of` gives, and states of
+    /// several layers in front of the batch.
     ///
     /// # Errors
-    /// Those of [`Reference::load`]; [`ConvertError::DynamicShape`] where `length_of` knows no length.
+    /// Those of [`Reference::load`]; [`ConvertError::DynamicShape`] if `length_of` has no length.
     pub fn load_part(
         path: &Path,
         length_of: impl Fn(&str) -> Option<usize>,
@@ -93,7 +93,7 @@ impl Reference {
         })
     }
 
-    /// How the model names its symbolic batch axes, which were taken as 1.
+    /// Names of the model's symbolic batch axes, which were taken as 1.
     pub fn batch(&self) -> &[String] {
         &self.batch
     }
@@ -113,7 +113,7 @@ impl Reference {
         &self.graph
     }
 
-    /// The inputs, constants left out.
+    /// The inputs, without constants.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
@@ -148,7 +148,7 @@ impl Reference {
     }
 }
 
-/// The model ready to run, and the names of all values in it, which are its outputs.
+/// The model ready to run, and the names of its outputs, which are all values in it.
 fn runnable(
     proto: &pb::ModelProto,
     folder: &str,
@@ -208,7 +208,7 @@ fn read(path: &Path) -> Result<pb::ModelProto, ConvertError> {
     Ok(proto)
 }
 
-/// A tensor as f32, whatever its type.
+/// A tensor of any type as f32.
 pub fn to_f32(tensor: &Tensor) -> Option<ArrayD<f32>> {
     let tensor = tensor.cast_to::<f32>().ok()?;
     let data = tensor

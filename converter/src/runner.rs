@@ -38,7 +38,7 @@ impl AlignedBytes {
         &self.words.as_bytes()[..self.len]
     }
 
-    /// The bytes, to be changed.
+    /// The bytes, mutable.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         &mut self.words.as_mut_bytes()[..self.len]
     }
@@ -52,7 +52,7 @@ impl ModelFile {
     /// Takes over the bytes of a file.
     ///
     /// # Errors
-    /// [`ModelError`] when they are no model.
+    /// [`ModelError`] if they are not a model.
     pub fn new(bytes: &[u8]) -> Result<Self, ModelError> {
         let file = Self(AlignedBytes::new(bytes));
         Model::parse(file.0.as_slice())?;
@@ -82,7 +82,7 @@ impl ModelFile {
     }
 }
 
-/// How a tensor of a file is held.
+/// Type and scale of a tensor of a file.
 pub fn quant(tensor: &TensorRecord) -> Quant {
     Quant {
         dtype: tensor.dtype(),
@@ -96,7 +96,7 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     let integer = tensor.dtype() == DType::I32;
     let mut shape: Vec<usize> = tensor.shape().iter().map(|&d| d as usize).collect();
     if integer {
-        // Tokens stand one in a row.
+        // One token per row.
         shape.pop();
     } else if shape.len() == 3 {
         shape.rotate_right(1);
@@ -129,8 +129,8 @@ pub fn dequantize(tensor: &TensorRecord, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
-/// Where element `at` of an input or output, counted as in ONNX, stands in its tensor: three axes are those of an image,
-/// which ONNX has channels first and a tensor channels last.
+/// Position in its tensor of element `at` of an input or output, counted in ONNX's order. Tensors with three axes are images: channels
+/// first in ONNX, channels last in the tensor.
 fn place(tensor: &TensorRecord, at: usize) -> usize {
     match *tensor.shape() {
         [height, width, channels] => {
@@ -141,7 +141,7 @@ fn place(tensor: &TensorRecord, at: usize) -> usize {
     }
 }
 
-/// Elements of an output tensor in the order that ONNX has them in.
+/// Elements of an output tensor in ONNX's order.
 pub fn onnx_order(tensor: &TensorRecord, elements: &[f32]) -> Vec<f32> {
     (0..elements.len())
         .map(|at| elements[place(tensor, at)])
@@ -151,7 +151,7 @@ pub fn onnx_order(tensor: &TensorRecord, elements: &[f32]) -> Vec<f32> {
 /// Quantizes real values, in the order of ONNX, into an input of a session.
 ///
 /// # Errors
-/// [`ConvertError::Session`] when there is no such input; values beyond the input's length are left out.
+/// [`ConvertError::Session`] if there is no such input. Values beyond the input's length are ignored.
 pub fn fill<'x>(
     session: &mut Session,
     entry: usize,
@@ -204,7 +204,7 @@ fn put<T>(slots: &mut [T], values: impl Iterator<Item = (usize, f32)>, held: imp
     }
 }
 
-/// Runs an entry point and shows every tensor right after the operator that wrote it: its number and its bytes.
+/// Runs an entry point. Calls back with number and bytes of every tensor, right after the operator that wrote it.
 ///
 /// # Errors
 /// [`ConvertError::Session`] when there is no such entry point.

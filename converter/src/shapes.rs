@@ -1,4 +1,4 @@
-//! Shapes of a model's inputs: fixed ones, a batch axis that may be symbolic, and one axis of variable length where a bundle
+//! Shapes of a model's inputs: fixed ones, a batch axis that may be symbolic, and one axis of variable length if a bundle
 //! gives its length.
 
 use crate::error::ConvertError;
@@ -30,10 +30,10 @@ impl Input {
     }
 }
 
-/// Gives a dynamic axis of an input its length.
+/// Sets the length of a dynamic axis of an input.
 pub type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
 
-/// The inputs of a model, constants left out.
+/// The inputs of a model, without constants.
 ///
 /// # Errors
 /// [`ConvertError::DynamicShape`], [`ConvertError::Batch`].
@@ -104,7 +104,7 @@ fn fixed_input(
     }
 }
 
-/// Writes the lengths that dynamic axes were given into the model, and forgets what it says of shapes that follow.
+/// Writes the lengths of dynamic axes into the model, and removes its shapes that depend on them.
 pub fn fix_shapes(proto: &mut pb::ModelProto, inputs: &[Input]) {
     let Some(graph) = &mut proto.graph else {
         return;
@@ -132,7 +132,7 @@ fn is_integer(elem_type: i32) -> bool {
         .any(|&integer| integer as i32 == elem_type)
 }
 
-/// Takes symbolic batch axes as 1, wherever the graph names them, and gives their names.
+/// Sets symbolic batch axes to 1 everywhere in the graph, and returns their names.
 ///
 /// The batch is the first axis of an input with several. In a model `by_itself` it may be the only symbolic axis; in a bundle that could
 /// as well be the length of a sequence, so another axis of the input must be symbolic, too.
@@ -162,7 +162,7 @@ pub fn fix_batch(graph: &mut pb::GraphProto, by_itself: bool) -> Vec<String> {
     names
 }
 
-/// How an axis without a size is named.
+/// The name of an axis without a size.
 fn symbol(dim: &pb::tensor_shape_proto::Dimension) -> Option<String> {
     match &dim.value {
         Some(Dim::DimParam(name)) => Some(name.clone()),

@@ -1,4 +1,4 @@
-//! Signal to quantization noise ratio: how close integers come to the float reference.
+//! Signal to quantization noise ratio (SQNR) of integers against the float reference.
 
 /// Power of a signal and of its error, summed over any number of elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

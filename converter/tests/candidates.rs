@@ -1,4 +1,4 @@
-//! Steps that hand out their best tokens in place of a row of logits.
+//! Steps that return their best tokens instead of a row of logits.
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::decode::{Decoder, Input, Search};

@@ -12,7 +12,7 @@ use attn_runtime::Session;
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
-/// What 1.0 stands for.
+/// The quantity that 1.0 represents.
 const SCALE: f64 = 100.0;
 
 fn model(name: &str) -> PathBuf {

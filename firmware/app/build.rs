@@ -1,4 +1,4 @@
-//! Puts the model of the environment variable ATTN_MODEL where the application includes it from.
+//! Copies the model of the environment variable ATTN_MODEL to the place from which the application includes it.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

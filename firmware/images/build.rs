@@ -1,4 +1,4 @@
-//! Hands the linker the memory map of the board with the core that the images are built for.
+//! Passes the memory map of the board with the images' core to the linker.
 
 fn main() {
     let boards = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards");

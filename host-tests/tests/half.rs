@@ -17,7 +17,7 @@ fn the_floating_point_unit_and_portable_kernels_agree_on_every_core() {
     }
 }
 
-/// Instructions on the M4, of which a product with its sum takes 13/4: 4 conversions, 4 products, 4 sums and a share of
+/// Instructions on the M4; a product with its sum takes 13/4 of them: 4 conversions, 4 products, 4 sums and a share of
 /// the loads for every input and four outputs.
 const LIMITS: [(&str, u64); 2] = [
     ("linear 98x64->64", 98 * 64 * 64 * 15 / 4),

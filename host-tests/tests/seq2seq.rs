@@ -351,7 +351,7 @@ fn a_step_takes_the_candidate_that_is_chosen() {
                 assert_eq!(decoder.score(), expected[usize::from(taken.token)]);
                 assert!(best.is_sorted_by(|a, b| a.score >= b.score));
             }
-            // More than a step hands out.
+            // More than a step returns.
             decoder.encode_symbols(&[1, 2]).unwrap();
             let mut count = 0;
             let _ = decoder.step_by::<16>(|candidates| {

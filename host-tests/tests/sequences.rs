@@ -95,7 +95,7 @@ fn trained_bundles_decode_to_the_same_bytes_on_every_core() {
     }
 }
 
-/// With keys and values kept a token costs the same wherever it stands, but for the attention over those before it, which grows
+/// With cached keys and values, a token costs the same at any position, except the attention over earlier tokens, which grows
 /// by the same for each.
 #[test]
 fn a_token_costs_the_same_wherever_it_stands_but_for_attention() {

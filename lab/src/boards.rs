@@ -1,10 +1,10 @@
-//! Every board, for whatever builds, checks or runs images: one line for each folder under `firmware/boards/`.
+//! The table of boards, for code that builds, checks or runs images: one line for each folder under `firmware/boards/`.
 
 use crate::error::{LabError, io};
 use crate::workspace;
 use std::path::PathBuf;
 
-/// The boards. A line is all that a new folder needs here.
+/// The boards. A new folder needs one line here.
 pub const BOARDS: [Board; 3] = [
     Board::new("mps2-an386", "thumbv7em-none-eabihf"),
     Board::new("mps2-an505", "thumbv8m.main-none-eabihf"),
@@ -20,7 +20,7 @@ pub struct Board {
     pub target: &'static str,
 }
 
-/// An application that a board has an image of.
+/// An application with an image for each board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum App {
     /// Keyword spotting.

@@ -1,4 +1,4 @@
-//! What must hold for firmware images: no allocator, the DSP instructions are in.
+//! Checks of firmware images: no allocator is linked, the DSP instructions are used.
 
 use crate::elf::Image;
 
@@ -20,7 +20,7 @@ pub fn allocators(image: &Image) -> Vec<&str> {
         .collect()
 }
 
-/// How often `SMLAD` stands in machine code of 16-bit units (ARM DDI 0403, A7.7.140).
+/// Number of `SMLAD` instructions in machine code of 16-bit units (ARM DDI 0403, A7.7.140).
 pub fn count_smlad(code: &[u8]) -> usize {
     let halves: Vec<u16> = code
         .chunks_exact(2)

@@ -1,4 +1,4 @@
-//! What keyword spotting costs on the chip: flash, RAM, stack, instructions and cycles per hop.
+//! The cost of keyword spotting on the chip: flash, RAM, stack, instructions and cycles per hop.
 
 use crate::aligned::AlignedBytes;
 use crate::demo;
@@ -10,9 +10,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use std::path::Path;
 use zerocopy::IntoBytes;
 
-/// Clock of the M4 that the share of real time is stated for.
+/// Clock of the M4 for the share of real time.
 pub const CLOCK_HZ: f64 = 64e6;
-/// Limits that the project has set itself: arena, weights, code with tables, instructions per hop.
+/// The project's own limits: arena, weights, code with tables, instructions per hop.
 pub const LIMITS: Limits = Limits {
     arena: 24 << 10,
     weights: 160 << 10,
@@ -39,7 +39,7 @@ pub struct Limits {
 /// A mean over hops.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mean {
-    /// What was executed.
+    /// Name of the region.
     pub name: String,
     /// Instructions.
     pub instructions: u64,
@@ -47,14 +47,14 @@ pub struct Mean {
     pub cycles: u64,
 }
 
-/// What keyword spotting costs.
+/// The cost of keyword spotting.
 #[derive(Clone, Debug)]
 pub struct Cost {
     /// Instructions and vector table, bytes.
     pub code: u64,
     /// Tables and other constants, bytes.
     pub tables: u64,
-    /// The model file, bytes; of which [`Cost::weights`].
+    /// The model file, bytes, including [`Cost::weights`].
     pub model: u64,
     /// Weights, biases, multipliers, bytes.
     pub weights: u64,
@@ -143,7 +143,7 @@ fn parts(model: &Path, pcm: &[i16], hop: usize) -> Result<Vec<Mean>, LabError> {
     Ok(means(&run.regions))
 }
 
-/// The means of regions with the same name, in the order in which the names come up.
+/// The means of regions with the same name, in order of first appearance.
 pub fn means(regions: &[Region]) -> Vec<Mean> {
     let mut names: Vec<&str> = Vec::new();
     for region in regions {
@@ -261,7 +261,7 @@ impl Cost {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with its thousands separated.
 pub(crate) fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Decoding on an emulated core: the decoding application's tokens and what they cost, and whether a decode gives the same
-//! bytes there as here.
+//! Decoding on an emulated core: the tokens of the decoding application and their cost, and a comparison of its bytes with those of
+//! this computer.
 
 use crate::aligned::AlignedBytes;
 use crate::emulator::{Core, Emulator, Region};
@@ -40,7 +40,7 @@ pub fn check(core: Core, model: &Path, inputs: &[Vec<u16>]) -> Result<usize, Lab
     })
 }
 
-/// What this computer decodes.
+/// The decode of this computer.
 fn here(model: &Path, inputs: &[Vec<u16>]) -> Result<Vec<u8>, LabError> {
     let file = AlignedBytes::read(model)?;
     let model = runner::parse(model, &file)?;
@@ -56,36 +56,36 @@ fn here(model: &Path, inputs: &[Vec<u16>]) -> Result<Vec<u8>, LabError> {
     Ok(bytes)
 }
 
-/// What is decoded.
+/// The input of a decode.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'i> {
     /// Text, without spaces.
     Text(&'i str),
     /// A WAV file, 16 kHz, mono, 16-bit.
     Wav(&'i Path),
-    /// A text to be continued, of less than 512 bytes.
+    /// A text to continue, of less than 512 bytes.
     Prompt(&'i str),
 }
 
-/// How.
+/// The search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Search {
     /// The best token at every step.
     Greedy,
     /// A beam of four hypotheses.
     Beam,
-    /// Tokens drawn by chance, with this seed.
+    /// Sampled tokens, with this seed.
     Chance(u32),
 }
 
-/// What the application decoded.
+/// The result of the application.
 #[derive(Clone, Debug, Default)]
 pub struct Decoded {
     /// Names of the tokens.
     pub tokens: Vec<String>,
     /// Log-probability, Q16 nats.
     pub score: i32,
-    /// True when the limit on tokens ended the sequence.
+    /// True if the limit on tokens ended the sequence.
     pub cut: bool,
     /// Most bytes of stack in use.
     pub stack: u64,
@@ -94,7 +94,7 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Everything in regions of this name together.
+    /// The sum of all regions of this name.
     pub fn total(&self, name: &str) -> u64 {
         let named = self.regions.iter().filter(|region| region.name == name);
         named.map(|region| region.instructions).sum()
@@ -104,7 +104,7 @@ impl Decoded {
 /// Has the application in `image` (built from [`crate::images::Image::decode`]) decode `input`, counting instructions.
 ///
 /// # Errors
-/// [`LabError`]; [`LabError::Emulator`] with the application's words when it refuses the input.
+/// [`LabError`]; [`LabError::Emulator`] with the application's message if it refuses the input.
 pub fn decode(image: &Path, search: Search, input: Input) -> Result<Decoded, LabError> {
     let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
     let mode = match search {

@@ -1,5 +1,5 @@
-//! What decoding costs on the chip: memory, the encoder once for each input, a step for each token, and which operators take
-//! it.
+//! The cost of decoding on the chip: memory, the encoder once for each input, a step for each token, and the share of each kind of
+//! operator.
 
 use crate::aligned::AlignedBytes;
 use crate::cost::{Mean, group, means};
@@ -20,30 +20,30 @@ use zerocopy::IntoBytes;
 /// Hypotheses of the application's beam.
 const WIDTH: usize = 4;
 
-/// Seed of what is drawn by chance.
+/// Seed of the sampling.
 const SEED: u32 = 1;
-/// What drawing is called.
+/// Name of the sampling in tables.
 const CHANCE: &str = "by chance";
 
-/// What one model's decoding costs.
+/// The cost of decoding with one model.
 #[derive(Clone, Debug)]
 pub struct DecodingCost {
-    /// What was decoded, for people.
+    /// The input, as text for tables.
     pub input: String,
     /// Greedy decoding on the chip.
     pub greedy: Decoded,
-    /// The other way to decode, for people: a beam, or drawing by chance behind a prompt.
+    /// The other search, as text for tables: a beam, or sampling after a prompt.
     pub other_name: &'static str,
-    /// That on the chip.
+    /// Decoding with that search on the chip.
     pub other: Decoded,
-    /// The encoder by kind of operator, all of the input together; the mean step by kind of operator.
+    /// The encoder by kind of operator, for the whole input; the mean step by kind of operator.
     pub kinds: Vec<Mean>,
     /// Bytes: code with tables, model file, arena, memory of the beam.
     pub memory: [(&'static str, u64); 4],
 }
 
-/// Decodes `input` with the decoding application around `model` (a `.attn` file), greedily and with a beam (or, behind a prompt,
-/// by chance), and counts.
+/// Decodes `input` with the decoding application around `model` (a `.attn` file), greedily and with a beam (after a prompt: by
+/// sampling), and counts.
 ///
 /// # Errors
 /// [`LabError`].
@@ -82,7 +82,7 @@ pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, LabError> {
     })
 }
 
-/// Every operator counted in the test image, along the tokens that were decoded, and summed by kind.
+/// Counts every operator in the test image, along the decoded tokens, and sums them by kind.
 fn kinds(
     path: &Path,
     model: &Model,

@@ -1,4 +1,4 @@
-//! The demo: a recording is played to the application on the emulated M4; what it hears is laid beside what was said.
+//! The demo: plays a recording to the application on the emulated M4, and lists the keywords heard beside those said.
 
 use crate::emulator::{Emulator, EmulatorError, Region};
 use crate::recording::{self, RecordingError};
@@ -22,15 +22,15 @@ pub enum DemoError {
     /// The emulator.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The list of what is said cannot be read.
+    /// The list of the words said cannot be read.
     #[error("{path}: {source}")]
     Truth {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A line of the list of what is said is not `MILLISECONDS,LABEL`.
+    /// A line of the list of the words said is not `MILLISECONDS,LABEL`.
     #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
     BadTruth {
         /// The file.
@@ -41,7 +41,7 @@ pub enum DemoError {
     /// No room for the emulator's files.
     #[error("cannot make a temporary folder: {0}")]
     Folder(std::io::Error),
-    /// The application printed something else than expected.
+    /// The output of the application is not in the expected format.
     #[error("cannot read what the application printed: {0}")]
     BadOutput(String),
 }
@@ -57,7 +57,7 @@ pub struct Word {
     pub percent: u32,
 }
 
-/// What the application did with a recording.
+/// The application's results for a recording.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// Keywords heard.
@@ -106,7 +106,7 @@ fn read_line(line: &str, played: &mut Played) -> Option<()> {
     Some(())
 }
 
-/// Reads what is said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
+/// Reads the words said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
 ///
 /// # Errors
 /// [`DemoError::Truth`], [`DemoError::BadTruth`].
@@ -136,7 +136,7 @@ fn read_word(line: &str) -> Option<Word> {
     })
 }
 
-/// What was said beside what was heard.
+/// Words said beside keywords heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Pairs in the order of time. A word without an event was missed, an event without a word is false.
@@ -192,7 +192,7 @@ impl Comparison {
     }
 }
 
-/// Events alone, where nobody knows what was said.
+/// Only events, for a recording without a list of the words said.
 pub fn events_table(heard: &[Word]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);

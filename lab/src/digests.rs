@@ -1,9 +1,8 @@
-//! Digests of what every shipped model and every fixture computes: a net under changes that must not change a byte.
+//! Digests of the outputs of every shipped model and every fixture, to check changes that must not change a byte.
 //!
 //! Each ONNX file and each bundle under `models/` and `host-tests/fixtures/` is converted by the `attn` command in every precision,
-//! as a window and, where it can be one, as a stream. Each file then runs on this computer over inputs that are the same every time.
-//! The list of digests is committed; [`compare`] says what differs from it. Whether the emulated cores give the same bytes as this
-//! computer is the business of [`crate::identity`].
+//! as a window and, if possible, as a stream. Each file then runs on this computer over fixed inputs. The list of digests is committed;
+//! [`compare`] lists differences. [`crate::identity`] compares this computer with the emulated cores.
 
 use crate::aligned::AlignedBytes;
 use crate::workspace;
@@ -15,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// A task's result: the text says what is wrong.
+/// A task's result, with the error as text.
 type Outcome<T> = Result<T, String>;
 
 /// How a file is converted: the name in the list, and the arguments of `attn convert`.
@@ -26,7 +25,7 @@ const PRECISIONS: [(&str, &[&str]); 3] = [
 ];
 /// Runs of one entry point without a reset: enough for rings to wrap in small streams.
 const RUNS: usize = 24;
-/// Token numbers in the inputs are below this: every vocabulary has as many.
+/// Limit on token numbers in the inputs: every vocabulary has at least this size.
 const TOKENS: u64 = 8;
 
 /// The committed list.
@@ -34,7 +33,7 @@ pub fn list() -> PathBuf {
     workspace::root().join("host-tests/fixtures/digests.txt")
 }
 
-/// One conversion to be run.
+/// One conversion.
 struct Job {
     /// Its name in the list.
     name: String,
@@ -42,11 +41,11 @@ struct Job {
     arguments: Vec<String>,
 }
 
-/// Converts and runs everything with the command at `attn`: for each conversion its digest. Whether a model can be streamed is for
-/// the converter to say: one that cannot has no line.
+/// Converts and runs everything with the command at `attn`: gives the digest of each conversion. The converter decides
+/// whether a model can be streamed; a model that cannot has no line.
 ///
 /// # Errors
-/// What cannot be converted or run, by name.
+/// The conversions that fail, or whose files do not run, by name.
 pub fn measure(attn: &Path) -> Outcome<BTreeMap<String, u64>> {
     let jobs = Mutex::new(jobs()?);
     let results = Mutex::new(BTreeMap::new());
@@ -83,7 +82,7 @@ pub fn measure(attn: &Path) -> Outcome<BTreeMap<String, u64>> {
     }
 }
 
-/// What differs between the committed list and `found`, a line each.
+/// The differences between the committed list and `found`, one line each.
 ///
 /// # Errors
 /// When the list cannot be read.
@@ -176,7 +175,7 @@ fn jobs() -> Outcome<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Bundles' manifests and the ONNX files that are no part of one.
+/// Manifests of bundles, and the ONNX files that belong to no bundle.
 fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {
     let entries =
         std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -186,7 +185,7 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        // What has no recorded result at the commit of the list: made to be refused, or newer.
+        // Files without a recorded result at the commit of the list: files to be refused, or newer ones.
         if path.is_dir() && name != "cases" {
             find(&path, files)?;
         } else if name.ends_with(".bundle.toml")
@@ -201,8 +200,8 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {
     Ok(())
 }
 
-/// The calibration data beside a model: those of its name, without the exporter's; the shipped ones where a fixture is another
-/// export of a shipped model.
+/// The calibration data of a model: the file with its name, without the exporter's suffix. A fixture that is another export of a shipped
+/// model uses the shipped data.
 fn calibration(onnx: &Path) -> Outcome<PathBuf> {
     let stem = onnx
         .file_stem()
@@ -283,7 +282,7 @@ fn outputs(file: &[u8]) -> Outcome<u64> {
     Ok(digest.finalize())
 }
 
-/// Puts noise into an input: half of the runs over a quarter of the type's range, the others over all of it.
+/// Fills an input with noise: half of the runs over a quarter of the type's range, the others over the whole range.
 fn fill(session: &mut Session, entry: usize, slot: usize, noise: &mut Noise) -> Outcome<()> {
     let failed = |error: attn_runtime::SessionError| error.to_string();
     match session.input_record(entry, slot).map_err(failed)?.dtype() {

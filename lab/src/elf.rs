@@ -1,4 +1,4 @@
-//! What stands in a firmware image: sizes, symbols.
+//! Reads firmware images: sizes, symbols.
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use thiserror::Error;
 pub struct ElfError {
     /// The image.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The error.
     pub reason: String,
 }
 
-/// Bytes of an image by what they are.
+/// Bytes of an image by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Instructions and the vector table, in flash.
@@ -39,7 +39,7 @@ pub struct Symbol {
 /// A firmware image.
 #[derive(Debug)]
 pub struct Image {
-    /// Bytes by what they are.
+    /// Bytes by kind.
     pub sizes: Sizes,
     /// Named functions and variables, by address.
     pub symbols: Vec<Symbol>,

@@ -1,7 +1,7 @@
-//! Running an image on an emulated core, with arguments and files, and counting its instructions.
+//! Runs an image on an emulated core, with arguments and files, and counts its instructions.
 //!
-//! The image talks by semihosting: its files are those of the folder in which it runs, its exit status is the
-//! emulator's. It never runs longer than [`Emulator::timeout`].
+//! The image uses semihosting: its files are in the folder in which it runs, and its exit status is the emulator's. It
+//! never runs longer than [`Emulator::timeout`].
 
 use crate::boards::{BOARDS, Board};
 use crate::elf::{ElfError, Image};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 const QEMU: &str = "qemu-system-arm";
-/// Marks around what is counted (`firmware/emulated/src/bench.rs`).
+/// Marks around counted regions (`firmware/emulated/src/bench.rs`).
 const MARKS: [&str; 2] = ["bench_begin", "bench_end"];
 
 /// A core that can be emulated.
@@ -65,7 +65,7 @@ pub enum EmulatorError {
         /// What it printed.
         output: String,
     },
-    /// It ended with another status than 0.
+    /// It ended with a status other than 0.
     #[error("the image failed ({status}); it printed:\n{output}")]
     Failed {
         /// How the emulator ended.
@@ -73,7 +73,7 @@ pub enum EmulatorError {
         /// What it printed.
         output: String,
     },
-    /// An argument cannot be passed on.
+    /// An argument cannot be passed to the image.
     #[error("argument `{0}`: it must not be empty or hold a space")]
     BadArgument(String),
     /// The emulator's files cannot be written or read.
@@ -81,7 +81,7 @@ pub enum EmulatorError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The instruction counter cannot be built.
@@ -93,12 +93,12 @@ pub enum EmulatorError {
     /// The image has no marks, so nothing can be counted.
     #[error("{0}: nothing to count, bench_begin and bench_end are missing")]
     NoMarks(PathBuf),
-    /// The counter wrote something else than expected.
+    /// The output of the counter is not in the expected format.
     #[error("cannot read what the instruction counter wrote: {0}")]
     BadCount(String),
 }
 
-/// What was executed between two marks.
+/// The code executed between two marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Name that the image gave; empty if none.
@@ -109,14 +109,14 @@ pub struct Region {
     pub cycles: u64,
 }
 
-/// What a run left behind.
+/// The results of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What the image printed.
+    /// The output of the image.
     pub output: String,
-    /// What was counted, in the order of execution; empty without counting.
+    /// The counted regions, in the order of execution; empty without counting.
     pub regions: Vec<Region>,
-    /// How often the machine's first user LED was switched on.
+    /// Number of times that the machine's first user LED went on.
     pub lit: usize,
 }
 
@@ -195,7 +195,7 @@ impl Emulator {
                 } else {
                     Vec::new()
                 };
-                // No file, no switching.
+                // Without the file, the LED never switched.
                 let lit = std::fs::read_to_string(leds).map_or(0, |text| times_lit(&text));
                 Ok(Run {
                     output,
@@ -217,7 +217,7 @@ impl Emulator {
             if argument.is_empty() || argument.contains(char::is_whitespace) {
                 return Err(EmulatorError::BadArgument((*argument).into()));
             }
-            // A comma ends an option of QEMU, two stand for one.
+            // A comma ends an option of QEMU; two commas are a literal one.
             semihosting += &format!(",arg={}", argument.replace(',', ",,"));
         }
         let mut qemu = Command::new(qemu_command());
@@ -249,7 +249,7 @@ impl Emulator {
                 return Ok(Some(status));
             }
             if start.elapsed() > self.timeout {
-                // It may have ended by itself just now; either way it is gone after this.
+                // It may just have ended by itself; in both cases it has stopped after this.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Ok(None);
@@ -259,13 +259,13 @@ impl Emulator {
     }
 }
 
-/// The emulator: found once, since looking means starting it.
+/// The emulator: found once, because finding it starts it.
 fn qemu_command() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| tools::command(QEMU).unwrap_or(QEMU.into()))
 }
 
-/// How often user LED 0 goes on in QEMU's trace of LEDs.
+/// Number of times that user LED 0 goes on in QEMU's trace of LEDs.
 fn times_lit(trace: &str) -> usize {
     let on = |line: &&str| line.contains("'USERLED0'") && line.ends_with("-> 100%");
     trace.lines().filter(on).count()

@@ -1,5 +1,5 @@
-//! What can go wrong in an experiment: one error for all that build an image, run it and compare or count. Errors of a single
-//! instrument (emulator, compiler, recordings) are beside it.
+//! Errors of an experiment: one type for building an image, running it, and comparing or counting. Errors of a single instrument
+//! (emulator, compiler, recordings) are in its own module.
 
 use crate::demo::DemoError;
 use crate::elf::ElfError;
@@ -11,7 +11,7 @@ use attn_runtime::{ModelError, SessionError};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why an experiment cannot be run, or what it found wrong.
+/// An experiment that cannot run, or a difference that it found.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LabError {
@@ -35,7 +35,7 @@ pub enum LabError {
     Model {
         /// The file.
         path: PathBuf,
-        /// What the runtime says.
+        /// The runtime's error.
         source: ModelError,
     },
     /// The session failed on this computer.
@@ -55,10 +55,10 @@ pub enum LabError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A board's memory map is not understood.
+    /// A board's memory map cannot be parsed.
     #[error("{0}: no lines `FLASH : … LENGTH = 960K` and `RAM : …` (in K or M)")]
     BadMap(PathBuf),
     /// The image printed something unexpected.
@@ -71,7 +71,7 @@ pub enum LabError {
         core: Core,
         /// Number of the input.
         run: usize,
-        /// Number of the operator; the number of operators stands for the state.
+        /// Number of the operator; the number of operators means the state.
         op: usize,
     },
     /// A decode differs between the core and this computer.
@@ -85,7 +85,7 @@ pub enum LabError {
         found: usize,
         /// Bytes of this computer.
         expected: usize,
-        /// Where they part.
+        /// Position of the first difference.
         at: usize,
     },
     /// The core returned more or fewer bytes than this computer.

@@ -17,8 +17,8 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
-/// Runs `model` on `inputs`, the bytes of all inputs of entry point 0 for one run after the other without a reset, here and on `core`, and compares
-/// every operator's output and the state after every run. Returns the number of comparisons.
+/// Runs `model` on this computer and on `core`, and compares every operator's output, and the state after every run. `inputs` has the bytes
+/// of all inputs of entry point 0, run after run; there is no reset between runs. Returns the number of comparisons.
 ///
 /// # Errors
 /// [`LabError`].
@@ -33,7 +33,7 @@ pub fn check(core: Core, model: &Path, inputs: &[u8]) -> Result<usize, LabError>
     compare(core, &here(model, inputs)?, &ran.outputs)
 }
 
-/// What this computer computes.
+/// The trace of this computer.
 fn here(model: &Path, inputs: &[u8]) -> Result<Vec<Piece>, LabError> {
     let file = AlignedBytes::read(model)?;
     let model = runner::parse(model, &file)?;
@@ -66,7 +66,7 @@ pub fn run_len(model: Model) -> usize {
         .sum()
 }
 
-/// Fills all inputs of entry point 0, one behind the other.
+/// Fills all inputs of entry point 0 in order.
 fn fill(session: &mut Session, mut bytes: &[u8]) -> Result<(), SessionError> {
     let count = session.model().entries()[0].inputs().count();
     for index in 0..count {

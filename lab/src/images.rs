@@ -27,7 +27,7 @@ pub enum BuildError {
     Failed {
         /// The image.
         bin: String,
-        /// What the compiler says.
+        /// The compiler's error.
         log: String,
     },
 }
@@ -87,17 +87,17 @@ impl<'m> Image<'m> {
         }
     }
 
-    /// Builds the image and returns where it is. Test images are asked for before each of their many runs: Cargo sees to each
+    /// Builds the image and returns its path. Test images are requested before each of their many runs; Cargo builds each only
     /// once.
     ///
     /// # Errors
-    /// [`BuildError`], with the compiler's words.
+    /// [`BuildError`], with the compiler's message.
     pub fn build(&self) -> Result<PathBuf, BuildError> {
         static RUNNERS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
         let Self::Runner(core) = self else {
             return self.compile();
         };
-        // A panic elsewhere leaves the map whole.
+        // A panic elsewhere does not damage the map.
         let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = runners.get(core.board().target) {
             return Ok(path.clone());
@@ -118,7 +118,7 @@ impl<'m> Image<'m> {
             .args(["--message-format", "json-render-diagnostics"])
             .stdin(Stdio::null());
         if let Self::KernelCheck(_) | Self::HalfCheck(_) = self {
-            // Generic kernels are compiled with the image: as the runtime is, not for size.
+            // Generic kernels are compiled with the image: with the runtime's optimisation level, not for size.
             cargo.args(["--config", "profile.firmware.opt-level=3"]);
         }
         if let Self::App(_, _, model) = self {
@@ -136,7 +136,7 @@ impl<'m> Image<'m> {
     }
 }
 
-/// The last executable that Cargo says it built.
+/// The last executable in Cargo's messages.
 pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
     let lines = messages.split(|&byte| byte == b'\n');
     lines
@@ -144,7 +144,7 @@ pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
         .next_back()
 }
 
-/// What of Cargo's messages is of interest.
+/// The parts of Cargo's messages that are read.
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! The laboratory: builds firmware images, runs them on emulated cores, counts what they execute, compares what they compute with
-//! this computer. Tests, `cargo xtask` and commands use it; it does not convert models itself but calls the command `attn`.
+//! The laboratory: builds firmware images, runs them on emulated cores, counts their instructions, compares their results with
+//! this computer. Tests, `cargo xtask` and commands use it. It calls the command `attn` to convert models.
 #![deny(missing_docs)]
 
 pub mod boards;

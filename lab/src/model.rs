@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
 
-/// How the shipped keyword spotter is converted: arguments of `attn`, relative to the repository.
+/// Arguments of `attn` that convert the shipped keyword spotter, relative to the repository.
 pub const CONVERT: [&str; 17] = [
     "convert",
     "models/kws.onnx",
@@ -28,16 +28,16 @@ pub const CONVERT: [&str; 17] = [
     "unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine",
 ];
 
-/// Why there is no converted model.
+/// Errors of a conversion.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelFileError {
     /// A file or folder cannot be written, or cargo not started.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The attempted action.
         what: String,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The converter failed.
@@ -45,7 +45,7 @@ pub enum ModelFileError {
     Failed(String),
 }
 
-/// A converted model and what the converter said.
+/// A converted model and the converter's report.
 #[derive(Clone, Debug)]
 pub struct Converted {
     /// The `.attn` file.
@@ -54,7 +54,7 @@ pub struct Converted {
     pub report: String,
 }
 
-/// Converts the shipped model. An unchanged result leaves the file as it is, so that nothing is built anew.
+/// Converts the shipped model. If the result is unchanged, the file is not written, so nothing is rebuilt.
 ///
 /// # Errors
 /// [`ModelFileError`].
@@ -101,7 +101,7 @@ fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileErro
     Ok(Converted { path, report })
 }
 
-/// Builds the command `attn` and says where it is.
+/// Builds the command `attn` and returns its path.
 ///
 /// # Errors
 /// [`ModelFileError`].

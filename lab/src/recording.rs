@@ -22,7 +22,7 @@ pub enum RecordingError {
     Wav {
         /// The file.
         path: PathBuf,
-        /// What the reader says.
+        /// The reader's error.
         source: hound::Error,
     },
     /// Samples are floating-point numbers or have fewer than 16 bits.
@@ -57,7 +57,7 @@ pub enum RecordingError {
     Resample {
         /// The file.
         path: PathBuf,
-        /// What the resampler says.
+        /// The resampler's error.
         reason: String,
     },
 }
@@ -206,7 +206,7 @@ mod tests {
         ] {
             let pcm = round_trip(other, 1.0).unwrap();
             assert!(pcm.len().abs_diff(16_000) <= 2, "{other:?}: {}", pcm.len());
-            // Ends aside, where the resampler's filter sees silence beside the tone; up to half a sample late.
+            // Without the ends, where the resampler's filter sees silence beside the tone; up to half a sample late.
             for (at, (a, b)) in pcm
                 .iter()
                 .zip(&original)

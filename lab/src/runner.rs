@@ -1,4 +1,4 @@
-//! The test image on an emulated core: files in, what it counted and its `outputs` file back.
+//! The test image on an emulated core: files in, counted regions and the file `outputs` back.
 
 use crate::aligned::AlignedBytes;
 use crate::emulator::{Emulator, Region};
@@ -7,9 +7,9 @@ use crate::images::Image;
 use attn_runtime::Model;
 use std::path::Path;
 
-/// What a run of the test image left behind.
+/// The results of a run of the test image.
 pub(crate) struct Ran {
-    /// What was counted.
+    /// The counted regions.
     pub regions: Vec<Region>,
     /// Bytes of the file `outputs`; none if the command writes none.
     pub outputs: Vec<u8>,

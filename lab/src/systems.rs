@@ -1,5 +1,5 @@
-//! The tables of docs/results/systems.md: what one run of a model costs on the chip, and rows of figures as Markdown.
-//! Which systems there are, and how close they stay to PyTorch, is measured by `examples/systems.rs`.
+//! The tables of docs/results/systems.md: the cost of one run of a model on the chip, and rows of figures as Markdown.
+//! `examples/systems.rs` of the host tests lists the systems and measures their fidelity to PyTorch.
 
 use crate::cost::group;
 use crate::emulator::{Core, Emulator, Region};
@@ -7,8 +7,8 @@ use crate::error::LabError;
 use crate::runner;
 use std::path::Path;
 
-/// Counts the last run of `model` (a `.attn` file) over `inputs`, the bytes of all inputs of entry point 0 for one run after
-/// the other, on the emulated M4.
+/// Counts the last run of `model` (a `.attn` file) over `inputs` on the emulated M4. `inputs` has the bytes of all inputs of entry point 0,
+/// run after run.
 ///
 /// # Errors
 /// [`LabError`].
@@ -21,12 +21,12 @@ pub fn count(model: &Path, inputs: &[u8]) -> Result<Region, LabError> {
         .ok_or_else(|| LabError::NoRuns(model.into()))
 }
 
-/// What a system gives in one precision, from the exporter whose file is further from PyTorch.
+/// Figures of a system in one precision, for the worse of the two exporters' files.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     /// SQNR against PyTorch's own outputs, dB.
     pub db: f64,
-    /// SQNR that it has to hold, dB.
+    /// Smallest accepted SQNR, dB.
     pub floor: f64,
     /// Other figures, in the order of the table's columns: bytes, or instructions in thousands.
     pub others: Vec<String>,
@@ -35,7 +35,7 @@ pub struct Figures {
 /// A row of a table: a system in several precisions; without figures where a file does not convert.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What the system is.
+    /// Description of the system.
     pub title: String,
     /// For each precision of the table.
     pub cells: Vec<Option<Figures>>,
@@ -46,7 +46,7 @@ pub struct Row {
 pub struct Systems {
     /// Names of the precisions.
     pub precisions: Vec<&'static str>,
-    /// Names of the columns of each precision, behind that of the SQNR.
+    /// Names of the columns of each precision, after the SQNR.
     pub columns: Vec<&'static str>,
     /// The systems.
     pub rows: Vec<Row>,
@@ -85,7 +85,7 @@ impl Systems {
     }
 }
 
-/// Instructions in thousands; three digits at least, as far as there are.
+/// Instructions in thousands, with at least three significant digits if there are any.
 pub fn thousands(instructions: u64) -> String {
     let k = instructions as f64 / 1000.0;
     match instructions {

@@ -1,12 +1,12 @@
-//! Programs that the laboratory starts: those on the search path or, where set-up could not install one without removing another
-//! package, those unpacked in the build folder.
+//! Programs that the laboratory starts: from the search path, or from the build folder if set-up could not install one without removing
+//! another package.
 
 use crate::workspace;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 fn tools() -> PathBuf {
-    // Where the build folder cannot be made, nothing was unpacked into it.
+    // If the build folder cannot be created, nothing was unpacked into it.
     workspace::build_folder().unwrap_or_default().join("tools")
 }
 
@@ -20,7 +20,7 @@ pub fn starter(program: &str) -> PathBuf {
     tools().join("bin").join(program)
 }
 
-/// The command that starts `program`; `None` when it is neither installed nor unpacked.
+/// The command that starts `program`; `None` if it is neither installed nor unpacked.
 pub fn command(program: &str) -> Option<PathBuf> {
     [program.into(), starter(program)]
         .into_iter()

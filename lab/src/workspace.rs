@@ -1,4 +1,4 @@
-//! Where things are: the repository, its build folder, the shipped model and the demo recording.
+//! Paths: the repository, its build folder, the shipped model and the demo recording.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub fn root() -> &'static Path {
 /// Folder for what attn itself builds (models, plugins): `attn` in Cargo's target folder.
 ///
 /// # Errors
-/// When it cannot be created.
+/// If it cannot be created.
 pub fn build_folder() -> std::io::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
     let folder = root().join(target).join("attn");
@@ -35,12 +35,12 @@ pub fn digits_recording() -> PathBuf {
     root().join("firmware/assets/digits.wav")
 }
 
-/// The digits that are said in it.
+/// The digits said in it.
 pub fn digits_truth() -> PathBuf {
     root().join("firmware/assets/digits.txt")
 }
 
-/// What is said in the demo recording, and when.
+/// The words said in the demo recording, with times.
 pub fn demo_truth() -> PathBuf {
     root().join("firmware/assets/demo.csv")
 }

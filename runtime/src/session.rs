@@ -204,7 +204,7 @@ impl<'m, 'a> Session<'m, 'a> {
         self.model
     }
 
-    /// Forgets everything: every state tensor goes back to what it starts from.
+    /// Resets every state tensor to its initial value.
     pub fn reset(&mut self) {
         self.pending = 0..0;
         for tensor in self
@@ -224,8 +224,8 @@ impl<'m, 'a> Session<'m, 'a> {
         }
     }
 
-    /// Says how long the sequence is that the next runs process: inputs and outputs then have so many rows, and no
-    /// work is done for more. Until it is called, the greatest length holds.
+    /// Sets the length of the sequence for the next runs: inputs and outputs then have that number of rows, and operators
+    /// skip the others. The initial length is the greatest one.
     ///
     /// # Errors
     /// [`SessionError::LengthOutOfRange`] for 0, for more than [`Model::max_length`], and for any length where the
@@ -339,7 +339,7 @@ impl<'m, 'a> Session<'m, 'a> {
         })
     }
 
-    /// The bytes of tensor number `id` as they stand in the arena now: for traces and tests. An arena tensor is
+    /// The current bytes of tensor number `id` in the arena, for traces and tests. An arena tensor is
     /// meaningful only between the operator that writes it and the one that reuses its place.
     pub fn tensor_bytes(&self, id: usize) -> Option<&[u8]> {
         let range = self.model.active_range(self.model.tensor(id)?, self.length);

@@ -4,11 +4,11 @@ use crate::results::{self, with_table};
 use crate::{TaskResult, decode, demo};
 use attn_lab::{recording, workspace};
 
-/// Names of the tables' places in the page.
+/// Names of the tables' marks in the page.
 const SPOTTING: &str = "cost";
 const DECODING: &str = "decoding-cost";
 
-/// Measures and writes, or checks what is written.
+/// Measures and writes the page, or checks it.
 pub fn run(check: bool) -> TaskResult {
     let pcm = recording::read(&workspace::demo_recording())?;
     let cost = demo::show(&pcm)?.cost;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Word that the cost table shows.
 pub const WORD: &str = "tokenize";
-/// Text that is continued where none is given.
+/// Default text to continue.
 pub const PROMPT: &str = "In the beginning";
 
 /// The shipped bundle of this name, converted.
@@ -25,7 +25,7 @@ fn converted(name: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
     Ok(converted.path)
 }
 
-/// What the model for text makes of a word.
+/// Decodes a word with the model for text.
 pub fn pronounce(word: &str) -> Result<DecodingCost, Box<dyn std::error::Error>> {
     let model = converted("g2p")?;
     println!("decoding {word:?} on the emulated Cortex-M4");
@@ -55,7 +55,7 @@ pub fn llama(prompt: &str) -> TaskResult {
 /// Prints the digits of the demo recording, or of the one given.
 pub fn digits(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::digits_recording();
-    // Read here first: any sampling rate will do, and what cannot be used is refused before anything is built.
+    // Read here first: any sampling rate is accepted, and an unusable recording is refused before anything is built.
     let pcm = recording::read(wav.unwrap_or(&committed))?;
     let model = converted("digits")?;
     let folder = tempfile::tempdir()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from the ONNX file to keywords heard on the emulated Cortex-M4, and what that costs.
+//! `cargo xtask demo`: from the ONNX file to keywords heard on the emulated Cortex-M4, and their cost.
 
 use crate::{TaskResult, setup};
 use attn_lab::cost::{self, Cost};
@@ -10,7 +10,7 @@ use attn_lab::{recording, workspace};
 use attn_runtime::audio::SAMPLE_RATE;
 use std::path::Path;
 
-/// Everything that a demo of one recording leaves behind.
+/// The results of a demo with one recording.
 pub struct Shown {
     pub played: Played,
     pub cost: Cost,
@@ -42,7 +42,7 @@ pub fn show(pcm: &[i16]) -> Result<Shown, Box<dyn std::error::Error>> {
 /// Plays the demo recording, or the one given.
 pub fn run(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::demo_recording();
-    // A recording that cannot be used is refused before anything is built.
+    // An unusable recording is refused before anything is built.
     let pcm = recording::read(wav.unwrap_or(&committed))?;
     let Shown { played, cost } = show(&pcm)?;
     println!();

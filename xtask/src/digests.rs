@@ -1,5 +1,5 @@
-//! `cargo xtask digests`: whether every model and fixture still computes the bytes of the committed list. What is run, and over
-//! what, is in `lab`.
+//! `cargo xtask digests`: checks that every model and fixture still computes the bytes of the committed list. `lab` has the models and
+//! their inputs.
 
 use crate::TaskResult;
 use attn_lab::{digests, model};

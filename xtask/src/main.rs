@@ -1,4 +1,4 @@
-//! `cargo xtask`: set-up, demo, tests, generated tables. Thin glue; what is measured and how is in `lab`.
+//! `cargo xtask`: set-up, demo, tests, generated tables. `lab` does the measurements; this crate only calls it.
 
 mod cost;
 mod decode;
@@ -34,7 +34,7 @@ enum Command {
         what: Shown,
         /// For g2p: the word; for llama: the text to continue
         text: Option<String>,
-        /// For keywords and digits: a WAV file of yours, in place of the committed recording
+        /// For keywords and digits: a WAV file of yours instead of the committed recording
         #[arg(long)]
         wav: Option<PathBuf>,
     },
@@ -52,19 +52,19 @@ enum Command {
     },
     /// Measures what keyword spotting and decoding cost on the chip and writes docs/results/cost.md
     Cost {
-        /// Only says whether what is written is stale
+        /// Only checks whether the page is stale
         #[arg(long)]
         check: bool,
     },
     /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
     Systems {
-        /// Only says whether what is written is stale, by some of them
+        /// Only checks whether the page is stale, with some of the systems
         #[arg(long)]
         check: bool,
     },
 }
 
-/// What the demo shows.
+/// The model that the demo runs.
 #[derive(Clone, Copy, ValueEnum)]
 enum Shown {
     /// Keyword spotting
@@ -77,7 +77,7 @@ enum Shown {
     Llama,
 }
 
-/// What a task gives back.
+/// The result of a task.
 type TaskResult = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {

@@ -4,9 +4,9 @@ use crate::TaskResult;
 use attn_lab::workspace;
 use std::path::{Path, PathBuf};
 
-/// Rows that hold what the other rows leave of the sum: their differences are those of the others, and large beside them.
+/// Remainder rows (total minus the rest). Small relative changes elsewhere move them a lot, so they are not compared.
 const RESTS: [&str; 2] = ["| framing", "| · ranking"];
-/// Numbers may differ by this much between machines: paths of source files end up in images.
+/// Tolerance between machines: images contain paths of source files.
 const TOLERANCE: f64 = 0.02;
 
 /// The page of this name.
@@ -23,7 +23,7 @@ pub fn with_table(text: &str, name: &str, table: &str) -> Result<String, String>
     Ok(format!("{before}\n{table}{after}"))
 }
 
-/// The text before, between and behind the marks of this name; the marks belong to the first and last.
+/// The text before, between and after the marks of this name; the marks belong to the first and last.
 fn place<'t>(text: &'t str, name: &str) -> Result<(&'t str, &'t str, &'t str), String> {
     let [begin, end] = ["begin", "end"].map(|edge| format!("<!-- {name}:{edge} -->"));
     let found = text.find(&begin).and_then(|at| {
@@ -34,7 +34,7 @@ fn place<'t>(text: &'t str, name: &str) -> Result<(&'t str, &'t str, &'t str), S
     found.ok_or_else(|| format!("the page has no place for the table: {begin}, {end}"))
 }
 
-/// Writes `text` to the page at `path`, or checks that the page says the same. `task` makes it.
+/// Writes `text` to the page at `path`, or checks that the page has the same text. `task` is the command that writes it.
 pub fn update(path: &Path, text: &str, check: bool, task: &str) -> TaskResult {
     let written = std::fs::read_to_string(path).unwrap_or_default();
     if check {
@@ -63,7 +63,7 @@ pub fn check_rows(path: &Path, name: &str, rows: &str, task: &str) -> TaskResult
     }
 }
 
-/// The first of `rows` that is not among those written.
+/// The first of `rows` that is not on the page.
 fn missing<'r>(written: &str, rows: &'r str) -> Option<&'r str> {
     let known = |row: &&str| written.lines().any(|line| same(line, row));
     rows.lines().find(|row| !known(row))

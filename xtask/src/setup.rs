@@ -1,5 +1,5 @@
-//! `cargo xtask setup`: installs what building, emulating and testing need, says what it does, and does nothing
-//! where nothing is missing.
+//! `cargo xtask setup`: installs missing tools for building, emulating and testing, and reports each. It does nothing if
+//! nothing is missing.
 
 mod apt;
 
@@ -15,10 +15,10 @@ pub const TARGETS: [&str; 4] = [
     "thumbv7em-none-eabihf",
     "thumbv8m.main-none-eabihf",
 ];
-/// Debian suite whose `rust-src` stands in where rustup cannot install a target.
+/// Debian suite whose `rust-src` replaces a target that rustup cannot install.
 const RUST_SRC_SUITE: &str = "trixie-backports";
 
-/// Why something cannot be installed; says what the user can do.
+/// Errors of an installation, with the remedy.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct SetupError(String);
@@ -38,7 +38,7 @@ pub fn run() -> Done {
     tool("cc", "gcc", "gcc")
 }
 
-/// Runs a program quietly: what it printed, or `None` when it is missing or fails.
+/// Runs a program quietly. Returns its output, or `None` if it is missing or fails.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -196,7 +196,7 @@ fn component(name: &str, subcommand: &str) -> Done {
     )))
 }
 
-/// Sees to a program: from Debian's `package`, on macOS from Homebrew's `formula`.
+/// Installs a program from Debian's `package`, on macOS from Homebrew's `formula`.
 fn tool(program: &str, package: &str, formula: &str) -> Done {
     if tools::command(program).is_some() {
         return Ok(());

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 /// Name of the page, and of the tables' place in it.
 const PLACE: &str = "systems";
-/// Systems that stand for all when the tables are checked: measuring every one takes minutes.
+/// Systems that the checks measure again; measuring all takes minutes.
 const CHECKED: [&str; 7] = [
     "self_attention",
     "packed_multi_head",
@@ -18,7 +18,7 @@ const CHECKED: [&str; 7] = [
     "llama",
 ];
 
-/// Measures and writes, or checks rows of what is written.
+/// Measures and writes the page, or checks some of its rows.
 pub fn run(check: bool) -> TaskResult {
     setup::run()?;
     let page = results::page(PLACE);
@@ -36,7 +36,7 @@ fn measured(systems: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
     cargo
         .current_dir(workspace::root())
         .args(["run", "--quiet", "--example", "systems"])
-        // As this program was built: what it needs is then built already.
+        // Built like this program, so its dependencies are already built.
         .args((!cfg!(debug_assertions)).then_some("--release"))
         .arg("--")
         .args(systems)

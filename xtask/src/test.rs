@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What passed and what did not.
+/// Counts of passed and failed checks.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -100,7 +100,7 @@ fn results(line: &str) -> Option<(usize, usize)> {
 
 const DENY: [&str; 3] = ["--", "-D", "warnings"];
 
-/// Runs the checks and tests, with `all` those that take long, too; the last line that it prints is `N passed, N failed`.
+/// Runs the checks and tests, with `all` also the long ones. The last line that it prints is `N passed, N failed`.
 pub fn run(all: bool) -> TaskResult {
     let mut tally = Tally::default();
     tally.check("set-up", || Ok(setup::run()?));
@@ -159,13 +159,13 @@ pub fn run(all: bool) -> TaskResult {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed.len());
     if !tally.failed.is_empty() {
-        // Not an error to be printed: the count stays the last line.
+        // Prints no error, so that the count stays the last line.
         std::process::exit(1);
     }
     Ok(())
 }
 
-/// Lints what is built for chips: every application on every board, and the test images.
+/// Lints the code for chips: every application on every board, and the test images.
 fn clippy_boards(tally: &mut Tally, model: &Path) {
     let model = model.display().to_string();
     let mut lint = |package: &str, feature: &str, target: &str| {

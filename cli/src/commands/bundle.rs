@@ -12,7 +12,7 @@ const PLACE: &str = "command line";
 
 /// A bundle of several models; some of it is for a single model, too.
 #[derive(Args)]
-#[command(next_help_heading = "Bundles (docs/seq2seq.md)")]
+#[command(next_help_heading = "Bundles (docs/guide/sequences.md)")]
 pub struct Bundle {
     /// An entry point and its ONNX file, in place of a model or manifest; once for each: `encode=enc.onnx`, `step=dec.onnx`.
     #[arg(long, value_name = "NAME=FILE", requires_all = ["calibrate", "token", "logits", "start", "end", "max_tokens"])]

@@ -1,4 +1,4 @@
-//! `attn operators`: the ONNX operators that can be converted, as docs/operators.md shows them.
+//! `attn operators`: the ONNX operators that can be converted, as docs/reference/operators.md shows them.
 
 use super::CommandResult;
 use clap::Args;

@@ -1,4 +1,4 @@
-//! The output layer of a step becomes TopK: the step then hands out the best tokens and never holds a row of logits.
+//! Turns the output layer of a step into TopK: the step then gives the best tokens and never stores a row of logits.
 
 use crate::program::{Place, Program};
 use crate::quantize::Quant;
@@ -6,11 +6,11 @@ use attn_runtime::format::{DType, MAX_CANDIDATES, OpKind};
 use attn_runtime::kernels::int::softmax::score_multiplier;
 use zerocopy::IntoBytes;
 
-/// Makes the layer behind output number `logits` of entry point `entry` hand out its `count` best outputs in that place,
-/// and their log-probabilities as a new last output, whose number it returns.
+/// Replaces output number `logits` of entry point `entry` by its `count` best tokens. Appends their log-probabilities as a new
+/// output and returns its number.
 ///
 /// # Errors
-/// In words, why that cannot be.
+/// The reason, in words.
 pub fn fuse(
     program: &mut Program,
     entry: usize,
@@ -49,7 +49,7 @@ pub fn fuse(
             ));
         }
     }
-    // The row of logits makes way for the tokens.
+    // The tensor of the logits becomes that of the best tokens.
     let name = program.tensors[id].name.clone();
     let best = &mut program.tensors[id];
     (best.name, best.dims, best.quant) = (format!("{name}.best"), vec![1, count], Quant::COUNTER);

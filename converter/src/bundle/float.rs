@@ -24,14 +24,14 @@ pub struct Place {
     pub value: String,
 }
 
-/// A value that outlives a run.
+/// A value that is kept between runs.
 #[derive(Clone, Debug)]
 pub struct State {
     /// Its name in the manifest.
     pub name: String,
     /// Outputs that are kept.
     pub from: Vec<Place>,
-    /// The input that takes them.
+    /// The input that reads them.
     pub to: Place,
 }
 
@@ -50,8 +50,8 @@ pub struct Decoding<'m> {
     pub encode: Option<usize>,
     /// Number of the step.
     pub step: usize,
-    /// How every value of the step relates to its tokens, where it was exported over a whole sequence of them: it is then run
-    /// token by token, with its past kept.
+    /// For a step that was exported over a whole sequence of tokens: how every value relates to the tokens. Such a step is lowered
+    /// as a stream.
     pub stream: Option<Vec<Rows>>,
 }
 
@@ -73,13 +73,13 @@ pub struct Bundle<'m> {
     /// Names of the entry points, in order.
     pub names: Vec<String>,
     paths: Vec<PathBuf>,
-    /// Values that outlive a run.
+    /// Values that are kept between runs.
     pub states: Vec<State>,
     /// How a sequence is decoded; none where there is one model, which is run as it is.
     pub decoding: Option<Decoding<'m>>,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
-    /// The input that tells a sequence from its padding.
+    /// The padding mask.
     pub(super) mask: Option<PaddingMask>,
     /// What each model computes, for the longest sequence.
     pub graphs: Vec<Graph>,
@@ -87,7 +87,7 @@ pub struct Bundle<'m> {
     pub(super) inputs: Vec<Vec<Input>>,
     /// Names of the outputs of each model, in the order of its graph's.
     pub(super) outputs: Vec<Vec<String>>,
-    /// How the length of each model's own dynamic axis follows from that of the sequence.
+    /// Row rule of each model's dynamic axis: its length, from the length of the sequence.
     pub(super) rules: Vec<RowRule>,
     loaded: HashMap<(usize, usize), Rc<Reference>>,
 }
@@ -96,7 +96,7 @@ impl<'m> Bundle<'m> {
     /// Loads the models of a manifest for the longest sequence.
     ///
     /// # Errors
-    /// Those of loading and importing each model; [`ConvertError::Manifest`] for names that are not there.
+    /// Errors from loading and importing each model; [`ConvertError::Manifest`] for unknown names.
     pub fn load(manifest: &'m Manifest) -> Result<Self, ConvertError> {
         let names: Vec<String> = manifest.order()?.into_iter().map(String::from).collect();
         let number = |name: &str| {
@@ -159,11 +159,11 @@ impl<'m> Bundle<'m> {
         Ok(bundle)
     }
 
-    /// Loads every model for the longest sequence, and finds out how their dynamic axes hang together.
+    /// Loads every model for the longest sequence, and finds the row rule of each dynamic axis.
     fn follow(&mut self) -> Result<(), ConvertError> {
         let longest = self.manifest.max_length;
         for part in 0..self.paths.len() {
-            // A model whose dynamic axis is that of a shared value has as many rows as its writer gave it.
+            // A dynamic axis of a shared value has the length that its writer gives it.
             let mut rule = variable_length::ALL;
             for state in self.states.iter().filter(|state| state.to.part == part) {
                 for from in state.from.iter().filter(|from| from.part < part) {
@@ -265,7 +265,7 @@ impl<'m> Bundle<'m> {
         }
     }
 
-    /// A step that takes a whole sequence of tokens must be one that can be run token by token.
+    /// Checks that a step over a whole sequence of tokens can run token by token.
     fn follow_tokens(&mut self) -> Result<(), ConvertError> {
         let Some(Decoding {
             keys: decode, step, ..
@@ -329,7 +329,7 @@ impl<'m> Bundle<'m> {
         }
     }
 
-    /// A dynamic axis is no mistake in a bundle: it needs a greatest length.
+    /// In a bundle a dynamic axis is allowed, and needs a greatest length.
     fn needs_length(&self, part: usize, error: ConvertError) -> ConvertError {
         match error {
             ConvertError::DynamicShape { input, .. }
@@ -367,7 +367,7 @@ impl<'m> Bundle<'m> {
         self.graphs[part].outputs.get(at).copied()
     }
 
-    /// An error for a name that is not there, with those that are.
+    /// An error for an unknown name, which lists the known ones.
     pub fn missing(&self, what: &str, part: usize, name: &str) -> ConvertError {
         let names: Vec<&str> = match what {
             "input" => self.inputs[part]
@@ -391,7 +391,7 @@ impl<'m> Bundle<'m> {
     }
 
     fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {
-        // Without an axis of variable length it is the same for all.
+        // Without an axis of variable length, one loaded model serves all sequences.
         let mut loaded = self.loaded.iter().filter(|(key, _)| key.0 == part);
         if let Some((_, fixed)) = loaded.next()
             && fixed.inputs().iter().all(|input| input.dynamic.is_none())
@@ -410,7 +410,7 @@ impl<'m> Bundle<'m> {
         Ok(loaded)
     }
 
-    /// Both ends of a state must exist and be of one size.
+    /// Both ends of a state must exist and have the same size.
     fn check(&self, state: &State) -> Result<(), ConvertError> {
         let to = &state.to;
         let reader = self.input(to.part, &to.value);
@@ -458,13 +458,13 @@ impl<'m> Bundle<'m> {
             return Ok(runs);
         };
         let tokens: Vec<f32> = sample.tokens.iter().map(|&token| token as f32).collect();
-        // All of them in one run, or each in its own.
+        // All tokens in one run, or one run for each.
         let at_once = match &decoding.stream {
             Some(_) => tokens.len(),
             None => 1,
         };
         for tokens in tokens.chunks(at_once.max(1)) {
-            // Tokens see none behind them: what fills the rest does not matter.
+            // Tokens do not see later tokens, so the value of the padding does not matter.
             let filled = tokens.iter().chain(tokens.last().into_iter().cycle());
             let input = filled.take(self.token_rows()).copied();
             let input = input.collect::<Array1<f32>>().into_dyn();
@@ -477,7 +477,7 @@ impl<'m> Bundle<'m> {
         Ok(runs)
     }
 
-    /// Tokens that one float run of the step takes.
+    /// Tokens in one float run of the step.
     pub fn token_rows(&self) -> usize {
         let rows = |decoding: &Decoding| {
             let token = self.input(decoding.step, &decoding.keys.token)?;
@@ -534,7 +534,7 @@ impl<'m> Bundle<'m> {
             inputs.push(match (self.mask_for(input, length), state, given) {
                 (Some(mask), _, _) => mask,
                 (None, None, Some((_, array))) => array.clone(),
-                // Before anything was written a state is zero.
+                // The initial state is zero.
                 (None, state, _) => {
                     let kept = state.and_then(|at| kept[at].clone());
                     kept.unwrap_or_else(|| ArrayD::zeros(input.shape.as_slice()))

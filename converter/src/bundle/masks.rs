@@ -1,4 +1,4 @@
-//! Padding masks of a bundle: which input is one, what it asks of the manifest, and what it is in a float run.
+//! Padding masks of a bundle: finds the input, checks the manifest, and makes the mask for float runs.
 
 use super::float::{Bundle, Place, State};
 use super::{Manifest, Token};
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 impl Manifest {
-    /// The input that tells a sequence from its padding.
+    /// The padding mask that the manifest names.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for two of them, for one without an encoder or in `[state]`, and for `pad` without one.
+    /// [`ConvertError::Manifest`] for two masks, for a mask without an encoder or in `[state]`, and for `pad` without a mask.
     pub fn mask(&self) -> Result<Option<PaddingMask>, ConvertError> {
         let place = if self.decode.is_some() {
             "[decode] "
@@ -82,7 +82,7 @@ impl Manifest {
 }
 
 impl Bundle<'_> {
-    /// Takes the mask out of the inputs of part `number`, if it is among them, and sees that it fits the sequence.
+    /// Removes the mask from the inputs of part `number`, if it is among them, and checks that it fits the sequence.
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for a mask that is not one row as long as the longest sequence.
@@ -122,7 +122,7 @@ impl Bundle<'_> {
         Ok(())
     }
 
-    /// Sees that the mask is an input of some part.
+    /// Checks that the mask is an input of some part.
     ///
     /// # Errors
     /// [`ConvertError::Manifest`]; [`ConvertError::NotOnnx`].
@@ -141,10 +141,10 @@ impl Bundle<'_> {
         )))
     }
 
-    /// What fills the input behind a shorter sequence, as the file says it: a symbol, 0 for zeros, [`NONE`] for nothing.
+    /// Padding of the input after a shorter sequence, as in the file: a symbol, 0 for zeros, [`NONE`] for no padding.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for a mask without a `pad`, or one that is not among the symbols.
+    /// [`ConvertError::Manifest`] for a mask without a `pad`, or a `pad` that is not among the symbols.
     pub(super) fn pad(&self) -> Result<u32, ConvertError> {
         let (Some(_), Some(part)) = (&self.mask, self.first()) else {
             return Ok(NONE);
@@ -208,7 +208,7 @@ impl Bundle<'_> {
         Ok(number)
     }
 
-    /// Takes the computation of padding that nobody reads out of all parts, back through what they hand to each other.
+    /// Removes computation on padding rows that no consumer reads, across all entry points.
     ///
     /// # Errors
     /// Those of [`variable_length::follow`] and of [`Self::pad`].
@@ -229,7 +229,7 @@ impl Bundle<'_> {
         Ok(())
     }
 
-    /// Of the results of a part that later parts read in part only, hands out that part only.
+    /// Reduces the outputs of a part to the sequence's rows where later parts read only those.
     fn narrow_results(&mut self, part: usize) {
         for at in 0..self.outputs[part].len() {
             let from = Place {
@@ -248,7 +248,7 @@ impl Bundle<'_> {
         }
     }
 
-    /// True for a state that one part writes for a later one, which reads the sequence's rows of it alone.
+    /// True for a state of which a later part reads only the sequence's rows.
     fn reads_in_part(&self, state: &State) -> bool {
         let (to, [from]) = (&state.to, &state.from[..]) else {
             return false;
@@ -258,7 +258,7 @@ impl Bundle<'_> {
         from.part < to.part && reader.is_some_and(|id| in_part.contains(&id))
     }
 
-    /// The inputs of a part that have as many rows as the sequence, and their rules.
+    /// The inputs of a part whose rows follow the sequence, with their row rules.
     fn varying_inputs(&self, part: usize) -> BTreeMap<ValueId, RowRule> {
         let graph = &self.graphs[part];
         let mut varying = BTreeMap::new();
@@ -268,7 +268,7 @@ impl Bundle<'_> {
                 value: input.name.clone(),
             };
             let given = |state: &&State| state.to == to;
-            // Those that are read in part only and come from nobody, or from where they vary.
+            // Dynamic inputs; inputs from the caller of which only the sequence's rows are read; states that vary at their source.
             let rule = match self.states.iter().find(given).map(|state| &state.from[..]) {
                 _ if self.is_token(part, &input.name) => None,
                 _ if input.dynamic.is_some() => Some(self.rules[part]),
@@ -292,7 +292,7 @@ impl Bundle<'_> {
         self.input(part, &input.name).map(rows) == Some(self.max_length)
     }
 
-    /// What the mask is for a sequence of `length`.
+    /// The mask for a sequence of `length`.
     pub(super) fn mask_for(&self, input: &Input, length: usize) -> Option<ArrayD<f32>> {
         let mask = self.mask.as_ref()?;
         (mask.input == input.name).then(|| mask.array(&input.shape, length))
@@ -323,7 +323,7 @@ impl Bundle<'_> {
     }
 }
 
-/// Rows of the table that the symbols are looked up in.
+/// Rows of the embedding table of the symbols.
 fn table(graph: &Graph) -> Option<usize> {
     graph.nodes.iter().find_map(|node| match &node.op {
         Op::Embedding(op::Embedding { table }) => table.shape().first().copied(),

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a `bundle.toml` says. Paths in it are relative to the manifest.
+/// The contents of a `bundle.toml`. Paths in it are relative to the manifest.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -23,20 +23,20 @@ pub struct Manifest {
     pub name: String,
     /// Calibration data: an npz file; see [`samples::Samples`].
     pub calibrate: PathBuf,
-    /// Length of the longest sequence, where an input has a dynamic axis.
+    /// Length of the longest sequence, if an input has a dynamic axis or there is a mask.
     pub max_length: Option<usize>,
     /// ONNX file of each entry point, by name.
     pub entries: BTreeMap<String, PathBuf>,
-    /// Values that outlive a run, by name.
+    /// Values that are kept between runs, by name.
     #[serde(default)]
     pub state: BTreeMap<String, StateWiring>,
     /// Which entry points and tensors decode a sequence; none where the one entry point is run as it is.
     pub decode: Option<Decode>,
     /// The input that is 1 in the sequence and 0 in its padding; without `[decode]`.
     pub mask: Option<String>,
-    /// The same, but 0 in the sequence and 1 in its padding, as PyTorch's `key_padding_mask` is.
+    /// The same with 0 in the sequence and 1 in its padding, like PyTorch's `key_padding_mask`.
     pub padding_mask: Option<String>,
-    /// Symbol that the padding is made of.
+    /// Symbol of the padding.
     pub pad: Option<Token>,
     /// Names of symbols and tokens.
     pub vocabulary: Option<Vocabulary>,
@@ -49,13 +49,13 @@ pub struct Manifest {
     folder: PathBuf,
 }
 
-/// Who writes a state, and who reads it; values are named `entry.value`.
+/// The writers and the reader of a state; values are named `entry.value`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateWiring {
     /// Outputs that are kept.
     pub from: Vec<String>,
-    /// The input that takes what was kept last.
+    /// The input that reads the kept value.
     pub to: String,
 }
 
@@ -81,15 +81,15 @@ pub struct Decode {
     pub end: Token,
     /// Most tokens of a sequence.
     pub max_tokens: u32,
-    /// Have the step hand out so many best tokens in place of a row of logits: at least as many as a beam will be wide.
+    /// Top-k size: the step returns the k best tokens instead of logits. At least the width of any beam.
     pub candidates: Option<usize>,
-    /// Symbol to put behind every input.
+    /// Symbol to append to every input.
     pub end_symbol: Option<Token>,
-    /// The input, of any entry point that has it, that is 1 in the sequence and 0 in its padding.
+    /// Name of the mask input: 1 in the sequence, 0 in its padding. Any entry point may have it.
     pub mask: Option<String>,
-    /// The same, but 0 in the sequence and 1 in its padding, as PyTorch's `key_padding_mask` is.
+    /// The same with 0 in the sequence and 1 in its padding, like PyTorch's `key_padding_mask`.
     pub padding_mask: Option<String>,
-    /// Symbol that the padding is made of.
+    /// Symbol of the padding.
     pub pad: Option<Token>,
 }
 
@@ -111,7 +111,7 @@ pub struct Vocabulary {
     pub symbols: Option<PathBuf>,
     /// Names of output tokens.
     pub tokens: Option<PathBuf>,
-    /// What stands between two tokens in a text.
+    /// Separator between two tokens in a text.
     #[serde(default)]
     pub separator: String,
 }
@@ -140,7 +140,7 @@ impl Manifest {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// [`ConvertError::File`] when there is none, [`ConvertError::Manifest`] for one that is not understood.
+    /// [`ConvertError::File`] if it cannot be read, [`ConvertError::Manifest`] if it is not valid.
     pub fn load(path: &Path) -> Result<Self, ConvertError> {
         let text = std::fs::read_to_string(path).map_err(|source| FileError::Io {
             path: path.into(),
@@ -157,10 +157,10 @@ impl Manifest {
         })
     }
 
-    /// What a manifest of these keys says. Messages call it `name`; its paths are relative to the current folder.
+    /// A manifest from these keys. Messages call it `name`; its paths are relative to the current folder.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for keys that are not understood, or missing.
+    /// [`ConvertError::Manifest`] for unknown or missing keys.
     pub fn from_table(name: &str, keys: toml::Table) -> Result<Self, ConvertError> {
         let path = PathBuf::from(name);
         match keys.try_into::<Self>() {
@@ -172,12 +172,12 @@ impl Manifest {
         }
     }
 
-    /// Where it lies, or what stands for that in messages.
+    /// Path of the manifest, or its name in messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path of the manifest, from where the manifest lies.
+    /// A path of the manifest, resolved against the manifest's folder.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.folder.join(path)
     }
@@ -220,7 +220,7 @@ impl Manifest {
     /// The number of a token among `names`.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for a name that is not there.
+    /// [`ConvertError::Manifest`] for an unknown name.
     pub fn number(&self, token: &Token, names: &[String]) -> Result<u32, ConvertError> {
         match token {
             Token::Number(number) => Ok(*number),
@@ -239,7 +239,7 @@ impl Manifest {
         }
     }
 
-    /// The entry points, each after those whose values it takes over.
+    /// The entry points, each after those whose values it reads.
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for a value that names no entry point.
@@ -273,7 +273,7 @@ impl Manifest {
     /// `entry.value` as two names.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] when there is no such entry point.
+    /// [`ConvertError::Manifest`] if there is no such entry point.
     pub fn split<'n>(&'n self, name: &'n str) -> Result<(&'n str, &'n str), ConvertError> {
         let found = name.split_once('.').and_then(|(entry, value)| {
             Some((self.entries.get_key_value(entry)?.0.as_str(), value))

@@ -1,4 +1,4 @@
-//! What a bundle says to those that lower and decode it: the values that pass between its models, and the metadata of decoding.
+//! What lowering and decoding need from a bundle: the values that pass between its models, and the metadata of decoding.
 
 use super::float::{Bundle, Decoding};
 use crate::emit::Metadata;
@@ -12,7 +12,7 @@ impl Bundle<'_> {
     /// Values that pass between the models.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for names that are not there.
+    /// [`ConvertError::Manifest`] for unknown names.
     pub fn links(&self) -> Result<Vec<Link>, ConvertError> {
         let mut links = Vec::new();
         for state in &self.states {
@@ -44,7 +44,7 @@ impl Bundle<'_> {
     /// What an application has to know, and what `given` says besides. `graphs` have the outputs that are left for the caller.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for names that are not there, or wired elsewhere.
+    /// [`ConvertError::Manifest`] for names that are unknown, or wired elsewhere.
     pub fn metadata(
         &self,
         graphs: &[Graph],
@@ -139,7 +139,7 @@ impl Bundle<'_> {
         })
     }
 
-    /// True for the model that takes the audio front end's features.
+    /// True for the model whose input is the audio front end's features.
     pub fn hears(&self, part: usize, given: &Metadata) -> bool {
         let audio = self.manifest.audio.is_some() || given.audio.is_some();
         audio && self.first() == Some(part)

@@ -1,6 +1,6 @@
-//! What is to be known of an operator by algorithms that do not know operators: streaming, variable length, padding, quantization.
+//! Facts of operators. Streaming, variable length, padding and quantization read them and name no operator.
 //!
-//! Every operator states all of its facts, in its own file under `op/`; a fact left out does not compile.
+//! Every operator states all of its facts, in its own file under `op/`; a missing fact does not compile.
 
 use super::{Window, Window1d};
 use attn_runtime::format::OpKind;
@@ -11,22 +11,22 @@ pub trait Operator {
     fn facts(&self, channels: usize) -> Facts;
 }
 
-/// The facts of one operator in one place of a graph.
+/// The facts of one operator in a graph.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// What runs it on the chip.
     pub kind: Kind,
-    /// How rows of the result come from rows of the inputs.
+    /// How rows of the result depend on rows of the inputs.
     pub rows: Rows,
-    /// Whether the row's own number goes into it.
+    /// Whether a row depends on its own number.
     pub positions: Positions,
-    /// The runtime's operator can work on fewer rows than it was planned for.
+    /// The runtime's operator accepts fewer rows than planned.
     pub shortens: bool,
     /// How the result may be held in integers.
     pub held: Held,
-    /// What the second result is, where there is one.
+    /// The second result, if there is one.
     pub second: Second,
-    /// What the weights are multiplied with, where there are any whose rounding can be compensated.
+    /// The inputs of the weights, if there are weights whose rounding can be compensated.
     pub weighted: Weighted,
 }
 
@@ -35,7 +35,7 @@ pub struct Facts {
 pub enum Kind {
     /// An operator of the runtime, by the same name in the file and in reports.
     Runtime(OpKind),
-    /// Nothing: it only says where its result lies in other tensors.
+    /// Nothing: the result is a view of other tensors.
     Graph(&'static str),
 }
 
@@ -49,23 +49,23 @@ impl Kind {
     }
 }
 
-/// How rows of the result come from rows of the inputs.
+/// How rows of the result depend on rows of the inputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rows {
-    /// Row `i` comes from row `i` of every input.
+    /// Row `i` depends on row `i` of every input.
     Each,
-    /// From the rows under a kernel that moves over the first input.
+    /// On the rows under a kernel that moves over the first input.
     Window(Window1d),
-    /// From row `i` of the first input and the row before of the result; other inputs are the first states.
+    /// On row `i` of the first input and the previous row of the result; other inputs are the initial states.
     Recurrent {
         /// From the last row to the first.
         reverse: bool,
     },
-    /// From row `i` of the first input, and all rows of the others that it sees.
+    /// On row `i` of the first input, and all rows of the others that it sees.
     Queries {
-        /// Row `i` sees rows up to its own number, counted from the last.
+        /// Row `i` sees rows up to its own number, counted from the last row.
         causal: bool,
-        /// Which rows it sees is written out, row by row.
+        /// A mask lists the rows that each row sees.
         masked: bool,
     },
     /// Adjacent rows of the input.
@@ -75,50 +75,50 @@ pub enum Rows {
         /// How many.
         rows: usize,
     },
-    /// The rows that the sequence has, without those of its padding.
+    /// The sequence's rows, without the padding.
     Valid,
-    /// The rows that the sequence has, and zeros in place of its padding.
+    /// The sequence's rows, and zeros for the padding.
     Cleared,
     /// The same rows for any input.
     Constant,
-    /// All rows together go into each row of the result.
+    /// Each row of the result depends on all rows.
     All {
         /// Why the operator cannot work frame by frame, and what to do.
         reason: &'static str,
     },
 }
 
-/// Whether the number of a row goes into it.
+/// Whether a row depends on its own number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Positions {
     /// It does not.
     None,
-    /// It does, and can be counted for as long as rows come.
+    /// It does, and a counter gives the number on a stream.
     Counted,
-    /// It does, by a table with a row for each row of the window.
+    /// It does, by a table with one row for each row of the window.
     Listed,
 }
 
 /// How a result may be held in integers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Held {
-    /// In int8 or int16, whichever is worth it.
+    /// In int8 or int16, by measured gain.
     Free,
-    /// As [`Held::Free`]; rows of the first input, where that is constant, are held in int16 so that the sum of a row has 15 bits.
+    /// As [`Held::Free`]; a constant first input is held in int16, scaled so that the sum of a row has 15 bits.
     FreeBySums,
     /// In int8 unless everything is int16.
     Plain,
-    /// As the first input.
+    /// With type and scale of the first input.
     AsInput,
     /// In int16 with the scale of a state.
     State,
     /// In int16 with the scale of a probability.
     Probability,
-    /// In int8 or int16 as the first input is: a table of either kind.
+    /// Like the first input, in int8 or int16: a table of either kind.
     Table,
-    /// A mean of values (the last input) that are held with their keys in a window, all in int8 or all in int16.
+    /// A mean of values (the last input) in a window with their keys, all in int8 or all in int16.
     Window,
-    /// A mean of values (the last input), which are held as they are.
+    /// A mean of values (the last input), which keep their type.
     Mean,
 }
 
@@ -133,10 +133,10 @@ pub enum Second {
     Weights,
 }
 
-/// What weights are multiplied with.
+/// The inputs of a layer's weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weighted {
-    /// There are none, or their rounding is not compensated.
+    /// There are no weights, or their rounding is not compensated.
     None,
     /// Rows of the first input.
     Rows,
@@ -144,7 +144,7 @@ pub enum Weighted {
     Window(Window1d),
     /// Pixels under a kernel of the first input.
     Image(Window),
-    /// Rows of the first input, and the layer's own results of the row before.
+    /// Rows of the first input, and the layer's results for the previous row.
     Recurrent {
         /// From the last row to the first.
         reverse: bool,

@@ -4,8 +4,8 @@
 //! channels are last, rows are time steps or tokens. [`Source`] maps each value back to the ONNX tensor that it came from, so that the
 //! float reference can be compared value by value. Integers live in `quantize`, not here.
 //!
-//! Operators are in [`op`], each with its [`Facts`](facts::Facts). Over facts work [`stream`] (frame by frame), [`variable_length`] and
-//! [`padding`]; none of them names an operator.
+//! Operators are in [`op`], each with its [`Facts`](facts::Facts). [`stream`] (frame by frame), [`variable_length`] and
+//! [`padding`] work on facts; none of them names an operator.
 
 pub mod facts;
 pub mod op;
@@ -30,15 +30,15 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// The operators, each after the producers of its inputs.
     pub nodes: Vec<Node>,
-    /// What the caller provides.
+    /// The inputs from the caller.
     pub inputs: Vec<ValueId>,
-    /// What the caller reads.
+    /// The outputs to the caller.
     pub outputs: Vec<ValueId>,
     /// Names of the outputs in the ONNX model, in the same order.
     pub output_names: Vec<String>,
-    /// Those inputs that are numbers of tokens, `[n, 1]`, not quantities, and rows of them.
+    /// Inputs that are numbers of tokens, `[n, 1]`, not quantities, and selected rows of them.
     pub tokens: BTreeSet<ValueId>,
-    /// Values whose first axis varies with the length of the sequence, and how; the others have all their rows.
+    /// Values whose first axis varies with the length of the sequence, with their row rules. The others have all their rows.
     pub varying: BTreeMap<ValueId, RowRule>,
 }
 
@@ -55,7 +55,7 @@ impl Graph {
             .retain(|node| node.outputs().any(|output| needed.contains(&output)));
     }
 
-    /// Takes a value from the outputs.
+    /// Removes a value from the outputs.
     pub fn drop_output(&mut self, value: ValueId) {
         let kept = |(id, _): &(ValueId, String)| *id != value;
         let names = std::mem::take(&mut self.output_names);
@@ -63,7 +63,7 @@ impl Graph {
         (self.outputs, self.output_names) = outputs.filter(kept).unzip();
     }
 
-    /// Adds the node for the rows of `value` that the sequence has, and gives its result.
+    /// Adds the node for the sequence's rows of `value`, and returns its result.
     pub fn add_sequence(&mut self, value: ValueId) -> ValueId {
         let whole = &self.values[value.0];
         let rows = Value {
@@ -85,7 +85,7 @@ impl Graph {
         output
     }
 
-    /// The elements of a value that is always the same.
+    /// The elements of a constant value.
     pub fn constant(&self, value: ValueId) -> Option<&[f32]> {
         let Op::Constant(constant) = &self.producer(value)?.op else {
             return None;
@@ -93,14 +93,14 @@ impl Graph {
         Some(&constant.values)
     }
 
-    /// The value of which `value` holds the sequence's rows, if it does.
+    /// The value whose sequence rows `value` holds, if it does.
     pub fn whole_sequence(&self, value: ValueId) -> Option<ValueId> {
         let producer = self.producer(value)?;
         let whole = producer.inputs.first().copied();
         whole.filter(|_| self.facts(producer).rows == Rows::Valid)
     }
 
-    /// What is known of a node without knowing its operator.
+    /// The facts of a node.
     pub fn facts(&self, node: &Node) -> facts::Facts {
         node.op.facts(self.values[node.output.0].channels())
     }
@@ -116,11 +116,11 @@ impl Graph {
 /// One tensor between nodes.
 #[derive(Clone, Debug)]
 pub struct Value {
-    /// Name for people: that of the ONNX value.
+    /// Name in reports: the name of the ONNX value.
     pub name: String,
     /// Physical dimensions, channels last: `[channels]`, `[rows, channels]` or `[height, width, channels]`.
     pub dims: Vec<usize>,
-    /// Where the float reference finds it; `None` for a value that exists in no ONNX file.
+    /// Where the float reference finds it; `None` for a value without an ONNX tensor.
     pub source: Option<Source>,
 }
 
@@ -158,7 +158,7 @@ pub struct Source {
 /// One operator.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Name for people: that of the ONNX node that gave it its meaning.
+    /// Name in reports: the name of the ONNX node that it comes from.
     pub name: String,
     /// What it computes.
     pub op: Op,
@@ -166,7 +166,7 @@ pub struct Node {
     pub inputs: Vec<ValueId>,
     /// Its result.
     pub output: ValueId,
-    /// A second result, where [`Op`] has one and somebody reads it.
+    /// A second result, if [`Op`] has one and it is read.
     pub second: Option<ValueId>,
 }
 

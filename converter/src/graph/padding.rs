@@ -1,8 +1,8 @@
-//! Padding elimination: what is read only through the sequence's rows need not be computed for the padding either.
+//! Padding elimination: operators skip padding rows if consumers read only the sequence's rows of their results.
 //!
-//! The nodes that take the sequence's rows ([`Rows::Valid`]) move towards the inputs, over every operator whose rows come from the same
-//! rows of its inputs, or from those before them. [`super::variable_length`] then finds that what lies behind them varies with the length
-//! of the sequence.
+//! The nodes that select the sequence's rows ([`Rows::Valid`]) move towards the inputs, over every operator whose rows depend only on the
+//! same or earlier rows of its inputs. For [`super::variable_length`], the values after such a node then vary with the length of the
+//! sequence.
 
 use super::facts::Rows;
 use super::{Graph, Node, ValueId};
@@ -18,7 +18,7 @@ pub fn eliminate(graph: &mut Graph) {
             continue;
         }
         if graph.facts(&node).rows == Rows::Cleared {
-            // What is cleared is not looked at.
+            // Cleared rows are not read.
             bypass(graph, node.output, node.inputs[0]);
         } else if let Some(inputs) = by_row(graph, &node) {
             bypass(graph, node.output, node.output);
@@ -32,13 +32,13 @@ pub fn eliminate(graph: &mut Graph) {
     graph.drop_unused();
 }
 
-/// The inputs of which nothing but the sequence's rows is read.
+/// The inputs of which only the sequence's rows are read.
 pub fn inputs_in_part(graph: &Graph) -> BTreeSet<ValueId> {
     let inputs = graph.inputs.iter().copied();
     inputs.filter(|&input| in_part(graph, input)).collect()
 }
 
-/// True for a value of which only rows of the sequence are read: through [`Rows::Valid`], and maybe the first by itself.
+/// True for a value of which only the sequence's rows are read: through [`Rows::Valid`], and possibly the first row directly.
 fn in_part(graph: &Graph, value: ValueId) -> bool {
     let (mut narrowed, mut all) = (false, false);
     for node in readers(graph, value) {
@@ -56,7 +56,7 @@ fn readers(graph: &Graph, value: ValueId) -> impl Iterator<Item = &Node> {
     nodes.filter(move |node| node.inputs.contains(&value))
 }
 
-/// Readers of the sequence's rows of `value`, or of its first row, read `instead`.
+/// Makes readers of the sequence's rows of `value`, or of its first row, read `instead`.
 fn bypass(graph: &mut Graph, value: ValueId, instead: ValueId) {
     let is_valid = |node: &&Node| graph.facts(node).rows == Rows::Valid;
     let narrowed = readers(graph, value).filter(is_valid);
@@ -77,8 +77,8 @@ fn bypass(graph: &mut Graph, value: ValueId, instead: ValueId) {
     }
 }
 
-/// How many of its inputs, the first ones, a node reads row by row: row `i` of its result comes from their rows up to `i`.
-/// `None` when rows depend on others, or when their number must be known.
+/// Number of a node's first inputs that it reads row by row: row `i` of its result depends on their rows up to `i`. `None` if rows depend
+/// on later ones, or if the operator needs the number of rows.
 fn by_row(graph: &Graph, node: &Node) -> Option<usize> {
     let rows = |id: ValueId| graph.values[id.0].rows();
     let (all, facts) = (node.inputs.len(), graph.facts(node));
@@ -86,7 +86,7 @@ fn by_row(graph: &Graph, node: &Node) -> Option<usize> {
         Rows::Each if facts.shortens => all,
         Rows::Window(window) if window.is_pointwise() => all,
         Rows::Recurrent { reverse: false } if node.second.is_none() => 1,
-        // Which keys a query sees by a causal mask is counted from the last query and the last key.
+        // A causal mask counts from the last query and the last key.
         Rows::Queries { causal, .. }
             if !causal || graph.whole_sequence(node.inputs[1]).is_some() =>
         {
@@ -107,7 +107,7 @@ fn by_row(graph: &Graph, node: &Node) -> Option<usize> {
     (same && rows(node.output) > 1).then_some(count)
 }
 
-/// The sequence's rows of `value`, made before node `at`, whose new place is written there.
+/// The sequence's rows of `value`, computed before node `at`. Updates `at` to the node's new place.
 fn sequence_before(graph: &mut Graph, at: &mut usize, value: ValueId) -> ValueId {
     if graph.whole_sequence(value).is_some() {
         return value;
@@ -130,8 +130,8 @@ fn sequence_before(graph: &mut Graph, at: &mut usize, value: ValueId) -> ValueId
     output
 }
 
-/// Writes causal masks out where a fixed number of queries sees a variable number of keys: they cannot be counted from the last key. To
-/// be called when it is known what varies.
+/// Replaces causal masks by explicit ones where a fixed number of queries sees a variable number of keys: those cannot be counted from the
+/// last key. Call it after [`super::variable_length::follow`].
 pub fn write_out_causal(graph: &mut Graph) {
     for at in 0..graph.nodes.len() {
         let node = &graph.nodes[at];
@@ -198,7 +198,7 @@ mod tests {
         })
     }
 
-    /// Self-attention over padding that is hidden, behind a layer.
+    /// Self-attention with hidden padding, after a layer.
     fn encoder(causal: bool) -> (Graph, ValueId) {
         let mut graph = Graph::default();
         let input = value(&mut graph, &[ROWS, 2]);
@@ -230,7 +230,7 @@ mod tests {
         graph.outputs.push(y);
         follow(&mut graph);
         let varies = |id: usize| graph.varying.contains_key(&ValueId(id));
-        // Queries are those of all rows, and so is what they come of; the keys' layer is only needed for the sequence.
+        // The queries and their layer have all rows; the layer of the keys is only needed for the sequence.
         assert!(!varies(0) && !varies(1) && varies(2) && !varies(y.0));
         assert_eq!(
             graph

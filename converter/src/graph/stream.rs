@@ -1,11 +1,10 @@
-//! Streaming: may a model that sees a whole window be run one frame at a time?
+//! Streaming: checks whether a model over a whole window can run one frame at a time, and gives the reason if not.
 //!
-//! A value is either one row for each frame, or one row for the newest frame. Operators that keep to that need no
-//! more than their own past: rows under a kernel, a state, keys and values. Whether they do follows from their facts. What
-//! becomes of them is for [`crate::lower`]; here is the check, with reasons.
+//! A value has either one row for each frame, or one row for the newest frame. An operator that keeps to this needs only its own past:
+//! rows under a kernel, a state, keys and values. Its facts tell. [`crate::lower`] then makes the streaming operators.
 //!
-//! The step of a bundle that was exported over a whole sequence of tokens is such a model, too: its frames are tokens, it has an
-//! end, and it may read what an encoder shares with it.
+//! A step of a bundle that was exported over a whole sequence of tokens is such a model too. Its frames are tokens, the stream ends, and the
+//! step may read values that an encoder shares.
 
 use super::facts::{Facts, Positions, Rows as Relation};
 use super::{Graph, Node, ValueId, Window1d};
@@ -17,13 +16,13 @@ use std::collections::BTreeSet;
 pub enum Rows {
     /// One row for each frame; the last is the newest.
     Frames,
-    /// The newest frame alone.
+    /// The newest frame only.
     Newest,
-    /// The same for all frames: what an encoder has read.
+    /// The same for all frames: a value of the encoder.
     Shared,
 }
 
-/// Checks that every node of `graph` can run frame by frame, for as long as frames come.
+/// Checks that every node of `graph` can run frame by frame, on an endless stream.
 ///
 /// # Errors
 /// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
@@ -41,7 +40,7 @@ pub fn check(graph: &Graph) -> Result<(), ConvertError> {
     walk(graph, &BTreeSet::new(), true).map(drop)
 }
 
-/// How every value relates to the frames, where the inputs `shared` are the same for all of them.
+/// How every value relates to the frames; the inputs `shared` are the same for all frames.
 ///
 /// # Errors
 /// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.

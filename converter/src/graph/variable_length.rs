@@ -1,7 +1,7 @@
-//! Variable length: which values have a row for each row of the sequence at hand, and how many rows that are.
+//! Variable length: which values have rows that follow the sequence, and by which rule.
 //!
-//! A model is imported for sequences of the greatest length. Here the axis that varies is followed from the inputs through
-//! the operators; what shorter sequences mean at run time is in [`attn_runtime::format::RowRule`].
+//! A model is imported for sequences of the greatest length. This module follows the varying axis from the inputs through the operators.
+//! [`attn_runtime::format::RowRule`] gives the number of rows at run time.
 
 use super::facts::{Rows, Second};
 use super::{Graph, Node, ValueId, Window1d};
@@ -9,13 +9,13 @@ use crate::error::ConvertError;
 use attn_runtime::format::RowRule;
 use std::collections::BTreeMap;
 
-/// As many rows as the sequence is long.
+/// One row for each element of the sequence.
 pub const ALL: RowRule = RowRule { add: 0, divisor: 1 };
 
-/// Follows `inputs` whose rows vary through the graph and fills in [`Graph::varying`].
+/// Follows `inputs` with varying rows through the graph and fills in [`Graph::varying`].
 ///
 /// # Errors
-/// [`ConvertError::Limit`] for an operator that needs to know the number of rows.
+/// [`ConvertError::Limit`] for an operator that needs a fixed number of rows.
 pub fn follow(graph: &mut Graph, inputs: &BTreeMap<ValueId, RowRule>) -> Result<(), ConvertError> {
     let mut varying = inputs.clone();
     for node in &graph.nodes {
@@ -76,7 +76,7 @@ fn after(
     }
 }
 
-/// `(rows + before + after - reach) / stride + 1`, of rows that are themselves `(length + add) / divisor`.
+/// The rule of `(rows + before + after - reach) / stride + 1`, with rows `(length + add) / divisor`.
 fn convolved(rows: Option<RowRule>, window: Window1d) -> Result<Option<RowRule>, String> {
     let Some(rows) = rows else { return Ok(None) };
     let (stride, padding) = (window.stride, window.padding);

@@ -1,8 +1,7 @@
-//! Additive attention: energies `v . tanh(W [state; memory])` or `v . tanh(Wq state + Wk memory)`, however the one state is
-//! brought to all rows of the memory.
+//! Additive attention: energies `v . tanh(W [state; memory])` or `v . tanh(Wq state + Wk memory)`, in any spelling of
+//! the broadcast of the state over the memory.
 //!
-//! From the sum of a row and rows on, the pieces are only carried along; with `v` they become the scores of an attention
-//! like any other.
+//! Import keeps the sum of a row and rows as an item of its own. The product with `v` turns it into the scores of an attention.
 
 use super::attention::Scores;
 use super::node::OnnxNode;
@@ -12,7 +11,7 @@ use crate::error::ConvertError;
 use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, Slice};
 
-/// `f(row + rows)`, the row added to each of the rows; `f` is tanh or nothing, and `v` may be multiplied in already.
+/// `f(row + rows)`, the row added to each of the rows; `f` is tanh or the identity. `v` may already be a factor.
 #[derive(Clone, Debug)]
 pub struct RowSum {
     /// `[channels]`
@@ -23,7 +22,7 @@ pub struct RowSum {
     v: Option<Vec<f32>>,
 }
 
-/// What makes scores of a [`RowSum`].
+/// The weights that turn a [`RowSum`] into scores.
 #[derive(Clone, Debug)]
 pub struct Additive {
     /// `[channels]`
@@ -32,7 +31,7 @@ pub struct Additive {
     pub tanh: bool,
 }
 
-/// The one row that a view repeats over its second axis from the end.
+/// The row that a view repeats along its second-to-last axis.
 fn repeated(view: &View) -> Option<View> {
     let shape = view.shape();
     let axis = shape.len().checked_sub(2)?;
@@ -46,8 +45,8 @@ fn repeated(view: &View) -> Option<View> {
 }
 
 impl Importer<'_> {
-    /// Tensors of which one is a row repeated for all rows of the others, joined along channels: kept until a matrix takes
-    /// them apart again. False when nothing is repeated.
+    /// Tensors joined along channels, one of them a single row repeated. They are kept until a matrix multiplication splits them
+    /// again. False if no row is repeated.
     pub(super) fn join_repeated(&mut self, node: &OnnxNode, views: &[View]) -> bool {
         let [a, b] = views else { return false };
         if repeated(a).is_some() == repeated(b).is_some() {
@@ -58,7 +57,7 @@ impl Importer<'_> {
         true
     }
 
-    /// A matrix `[out, in]` times joined tensors: each has its own columns.
+    /// A matrix `[out, in]` times joined tensors, split by its columns.
     pub(super) fn joined_times(
         &mut self,
         node: &OnnxNode,
@@ -89,7 +88,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// A linear layer that no node of the model computes by itself.
+    /// A linear layer that is part of a node of the model.
     fn projection(
         &mut self,
         node: &OnnxNode,
@@ -112,7 +111,7 @@ impl Importer<'_> {
         ))
     }
 
-    /// A row and rows added up; false for other sums.
+    /// The sum of a row and rows; false for other sums.
     pub(super) fn add_row(
         &mut self,
         node: &OnnxNode,
@@ -135,7 +134,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    /// A bias on a sum goes into the layer that makes the row.
+    /// Adds a bias on a sum to the layer that computes the row.
     pub(super) fn add_bias(
         &mut self,
         node: &OnnxNode,
@@ -175,7 +174,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// `v` multiplied into every row, to be summed up.
+    /// `v` times every row, before the sum over channels.
     pub(super) fn times_v(
         &mut self,
         node: &OnnxNode,
@@ -192,7 +191,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// The scores, one for each row: `v` is given, or multiplied in already.
+    /// The scores, one for each row; `v` is given, or already a factor.
     pub(super) fn energies(
         &mut self,
         node: &OnnxNode,

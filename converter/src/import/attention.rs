@@ -1,7 +1,7 @@
-//! Attention: `softmax(query * keys^T * scale) * values`, put together from the nodes that exporters make of it.
+//! Attention: `softmax(query * keys^T * scale) * values`, recognised in the nodes that exporters write.
 //!
-//! Scale may stand on the query, on the keys, split over both, or on the scores. Heads may be split and joined by any
-//! chain of Reshape and Transpose: the views know.
+//! The scale may be on the query, on the keys, split over both, or on the scores. Any chain of Reshape and Transpose may split and
+//! join heads; the views follow it.
 
 use super::additive::Additive;
 use super::node::OnnxNode;
@@ -24,17 +24,17 @@ pub struct Scores {
     key_count: usize,
     /// Factor on the scores.
     pub scale: f32,
-    /// A causal mask lies on them.
+    /// The scores have a causal mask.
     causal: bool,
-    /// Another mask lies on them: `[queries, keys]`, true where a key is seen.
+    /// Another mask of the scores, `[queries, keys]`: true where a query sees a key.
     visible: Option<Vec<bool>>,
-    /// Padding is hidden: keys and values are those of the sequence.
+    /// A mask hides the padding: only the sequence's keys and values count.
     pub padded: bool,
-    /// For each element of the ONNX tensor, which of the scores `[heads, queries, keys]` it is.
+    /// For each element of the ONNX tensor, its index in the scores `[heads, queries, keys]`.
     pub index: ArrayD<u32>,
-    /// They are not dot products but energies of a small network.
+    /// The weights, if the scores are additive energies and not dot products.
     additive: Option<Additive>,
-    /// ONNX name of their softmax.
+    /// ONNX name of the softmax of the scores.
     pub weights: Option<String>,
 }
 
@@ -70,13 +70,13 @@ impl Scores {
         self.key_count
     }
 
-    /// The same with the keys along the last axis and all else in order, as a mask is laid over them.
+    /// The same scores with the keys along the last axis and the other axes in order, as a mask needs them.
     pub fn over_last_axis(&self) -> Option<Self> {
         let last = self.index.ndim().checked_sub(1)?;
         self.along(last).filter(Self::in_order)
     }
 
-    /// Scores in another arrangement: `index` says for each which one it was.
+    /// Rearranged scores: `index` gives the old index of each.
     pub fn gathered(&self, index: &ArrayD<u32>) -> Self {
         let flat: Vec<u32> = self.index.iter().copied().collect();
         let at = |&i: &u32| flat.get(i as usize).copied().unwrap_or(view::PADDING);
@@ -99,8 +99,8 @@ impl Scores {
             && view::is_run(&self.index.iter().copied().collect::<Vec<_>>(), 0)
     }
 
-    /// Scores whose softmax runs over `axis`, which must be that of the keys. `q k^T` is `(k q^T)^T`: either side of one
-    /// head's product may be the queries.
+    /// Scores whose softmax runs over `axis`, which must be the axis of the keys. `q k^T` is `(k q^T)^T`, so with one head either side
+    /// of the product may be the queries.
     pub fn along(&self, axis: usize) -> Option<Self> {
         let last = self.index.ndim().checked_sub(1)?;
         if axis == last && self.in_order() {
@@ -132,7 +132,7 @@ impl Scores {
     }
 }
 
-/// Heads `[head, row, channel]` of which adjacent ones may be the same (keys that several query heads share): each once.
+/// Heads `[head, row, channel]` without adjacent repetitions (keys that several query heads share).
 fn distinct(heads: &Array3<u32>) -> Array3<u32> {
     let count = heads.dim().0;
     let head = |i: usize| heads.index_axis(Axis(0), i);
@@ -246,7 +246,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// MatMul of softmax weights and values: the attention is complete.
+    /// MatMul of softmax weights and values, which completes the attention.
     pub(super) fn attention(
         &mut self,
         node: &OnnxNode,
@@ -292,7 +292,7 @@ impl Importer<'_> {
                 tanh: *tanh,
             }),
         };
-        // Result [.., heads, queries, d] read off rows of heads * d channels.
+        // The result [.., heads, queries, d] is a view of rows of heads * d channels.
         let rows = Array3::from_shape_fn((heads, scores.queries, d), |(h, t, c)| {
             ((t * heads + h) * d + c) as u32
         });
@@ -303,14 +303,14 @@ impl Importer<'_> {
         self.hand_out_weights(&scores)
     }
 
-    /// What an attention reads: all keys and values, or where padding is hidden those of the sequence.
+    /// The keys or values that an attention reads: all rows, or only the sequence's where padding is hidden.
     fn keys_and_values(
         &mut self,
         node: &OnnxNode,
         scores: &Scores,
         values: ValueId,
     ) -> Result<[ValueId; 2], ConvertError> {
-        // Of a single row nothing can be padding.
+        // A single row has no padding.
         if !scores.padded || scores.key_count == 1 {
             return Ok([scores.keys, values]);
         }
@@ -328,7 +328,7 @@ impl Importer<'_> {
         ])
     }
 
-    /// The weights of the attention just added are its second result, should the model hand them out.
+    /// Adds the weights as the second result of the attention just added, if the model returns them.
     fn hand_out_weights(&mut self, scores: &Scores) -> Result<(), ConvertError> {
         let single = scores.heads == 1 && scores.queries == 1;
         if let Some(name) = &scores.weights
@@ -405,7 +405,7 @@ impl Importer<'_> {
                 ..scores
             }
         } else {
-            // Masks add up: what one of them hides is hidden.
+            // A key that any of the masks hides is hidden.
             let before = scores.visible.as_deref();
             for (at, seen) in visible.iter_mut().enumerate() {
                 let hidden = scores.causal && ahead(at) || before.is_some_and(|seen| !seen[at]);
@@ -421,7 +421,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// IsNaN of attention weights: PyTorch guards against queries that see nothing.
+    /// IsNaN of attention weights, with which PyTorch guards against queries that see no key.
     pub(super) fn is_undefined(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let Ok(Item::Weights(_)) = self.item(node, 0) else {
             return Err(node.form("only attention weights are asked whether they are a number"));
@@ -431,7 +431,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// 0 where weights are NaN: the context of a query that sees nothing is 0 anyway.
+    /// 0 where weights are NaN: here a query that sees no key has context 0.
     fn defined(&mut self, node: &OnnxNode, weights: &str) -> Result<(), ConvertError> {
         let zero = self.constant(node, 1);
         let zero = zero.is_some_and(|zero| zero.iter().all(|&x| x == 0.0));
@@ -441,7 +441,7 @@ impl Importer<'_> {
         self.alias(&node.reading(2), |view| view)
     }
 
-    /// `Where(mask, a, b)` on scores: a mask by choice in place of by sum.
+    /// `Where(mask, a, b)` on scores: a mask by selection, not by addition.
     pub(super) fn choose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         if let Ok(Item::Undefined(weights)) = self.item(node, 0) {
             return self.defined(node, &weights);
@@ -450,7 +450,7 @@ impl Importer<'_> {
             node.form("only scores can be masked, by a constant condition and a constant of -inf")
         };
         let condition = self.weight(node, 0)?.ok_or_else(form)?;
-        // Where the condition holds, the first of the two is taken.
+        // Where the condition holds, the first input is taken.
         let (input, other) = if self.infinite(node, 1) {
             (2, 1)
         } else {
@@ -470,7 +470,7 @@ impl Importer<'_> {
         self.masked(node, scores, &mask)
     }
 
-    /// True for a constant input of nothing but very small numbers.
+    /// True for a constant input whose elements are all very negative.
     fn infinite(&self, node: &OnnxNode, input: usize) -> bool {
         self.constant(node, input)
             .is_some_and(|array| array.iter().all(|&x| x <= HIDDEN))

@@ -1,6 +1,6 @@
-//! Elementwise nodes: sums, factors, clamps, and functions of one variable however they are spelled.
+//! Elementwise nodes: sums, factors, clamps, and functions of one variable in any spelling.
 //!
-//! A function is only carried along ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
+//! Import keeps a function as an item ([`Item::Curve`]) until another operator reads its result; then it becomes one node.
 
 use super::node::OnnxNode;
 use super::terms::Terms;
@@ -11,12 +11,12 @@ use crate::function::{Binary, Function, Unary};
 use crate::graph::{Clamp, Node, Op, op};
 use ndarray::{ArrayD, IxDyn};
 
-/// Of masked scores: what was lowered by 10000 has still no weight.
+/// Smallest factor on masked scores: a score lowered by 10000 must still have no weight.
 const SMALLEST_FACTOR: f32 = 0.02;
 
 impl Importer<'_> {
-    /// The node for a function that was only carried along until now, under the ONNX name of its result. `None` when the
-    /// tensor is read in part only.
+    /// Adds the node for a function that was an item so far, under the ONNX name of its result. `None` if the tensor is read only in
+    /// part.
     pub(super) fn materialise(
         &mut self,
         name: &str,
@@ -43,7 +43,7 @@ impl Importer<'_> {
         Some(result)
     }
 
-    /// A view of part of a value as one of a value of its own.
+    /// A view of part of a value, as a view of a separate value.
     pub(super) fn own_part(&mut self, view: View) -> Option<View> {
         if view.position.len() == self.graph.values[view.base.0].len() {
             return Some(view);
@@ -57,7 +57,7 @@ impl Importer<'_> {
         })
     }
 
-    /// An input without a factor: put into the layer before it where there is one, else a function of its own.
+    /// An input without its factor: the layer before it takes the factor, or else a function does.
     pub(super) fn unscaled(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
         let view = self.view(node, input)?;
         if view.factor == 1.0 {
@@ -162,7 +162,7 @@ impl Importer<'_> {
             .ok_or_else(|| node.form("it must be one constant number"))
     }
 
-    /// Two functions of the same tensor, put together.
+    /// Two functions of the same tensor, combined.
     fn combine(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool, ConvertError> {
         let ((a, f), (b, g)) = (self.curve(node, 0)?, self.curve(node, 1)?);
         if a.base != b.base || a.position != b.position {
@@ -266,7 +266,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    /// A constant becomes the bias of the layer before it, part of a function, or a sum of its own.
+    /// A constant becomes the bias of the layer before it, part of a function, or a separate sum.
     fn add_constant(
         &mut self,
         node: &OnnxNode,
@@ -447,8 +447,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Constant factors that are not all the same: one for each channel goes into the layer before it; any others are kept
-    /// as terms.
+    /// Constant factors that differ: the layer before them takes factors per channel; others become terms.
     fn factor_per_channel(
         &mut self,
         node: &OnnxNode,
@@ -485,7 +484,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// One factor for each channel put into the layer before; false where there is none that nothing else reads.
+    /// Folds one factor per channel into the layer before; false if there is no such layer, or if another node reads its result.
     fn fold_factors(
         &mut self,
         node: &OnnxNode,

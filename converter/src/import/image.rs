@@ -35,7 +35,7 @@ fn pixels(view: &View) -> Option<Array3<u32>> {
     Some(array.permuted_axes([1, 2, 0]))
 }
 
-/// How many places at either end of `axis` hold nothing but padding.
+/// Number of places at either end of `axis` that hold only padding.
 fn margins(pixels: &Array3<u32>, axis: usize) -> (usize, usize) {
     let empty: Vec<bool> = pixels
         .axis_iter(ndarray::Axis(axis))
@@ -46,13 +46,13 @@ fn margins(pixels: &Array3<u32>, axis: usize) -> (usize, usize) {
     (before, after.min(empty.len() - before))
 }
 
-/// One number for each of the two axes of an image; a sequence has the first alone.
+/// One number for each of the two axes of an image; a sequence has only the first.
 fn pair(list: &[i64], missing: usize) -> [usize; 2] {
     [0, 1].map(|i| list.get(i).map_or(missing, |&n| n.max(0) as usize))
 }
 
 impl Importer<'_> {
-    /// `value` with other dimensions: the same bytes.
+    /// `value` with other dimensions, same bytes.
     pub(super) fn shaped(&mut self, value: ValueId, dims: &[usize]) -> ValueId {
         let from = &self.graph.values[value.0];
         if from.dims == dims {
@@ -110,7 +110,7 @@ impl Importer<'_> {
         })
     }
 
-    /// As [`Self::image_operand`], of an image that no zeros surround and no factor lies on.
+    /// As [`Self::image_operand`], for an image without padding and without a factor.
     fn bare_image(&mut self, node: &OnnxNode, view: &View) -> Result<Image, ConvertError> {
         let image = self.image_operand(node, view)?;
         if (image.before, image.after) != ([0; 2], [0; 2]) {
@@ -134,7 +134,7 @@ impl Importer<'_> {
         self.add_node_as(node, op, inputs, &[h, w, c], view);
     }
 
-    /// Height and width that ONNX gives a node's result.
+    /// Height and width of a node's result in ONNX.
     fn result_size(&self, node: &OnnxNode) -> [usize; 2] {
         let shape = self.shape_of(&node.output);
         [2, 3].map(|axis| shape.get(axis).copied().unwrap_or(1))
@@ -501,7 +501,7 @@ impl Importer<'_> {
         Ok(false)
     }
 
-    /// A batch normalisation that nothing before it can take in: a factor and a summand for each channel.
+    /// A batch normalisation that cannot be folded into a layer before it: a factor and a summand for each channel.
     pub(super) fn scale_channels(
         &mut self,
         node: &OnnxNode,
@@ -535,8 +535,8 @@ impl Importer<'_> {
         self.uses.get(name).is_some_and(|&uses| uses > 0)
     }
 
-    /// What a linear layer reads when its input is one row in another order than ours, as behind a flattened image: the row,
-    /// and the weights' columns in our order.
+    /// The input of a linear layer that reads one row in another order than ours, such as a flattened image: the row, and the columns of
+    /// the weights in our order.
     pub(super) fn flattened(
         &mut self,
         x: &View,
@@ -556,7 +556,7 @@ impl Importer<'_> {
         Some((row, weight.select(ndarray::Axis(1), &column)))
     }
 
-    /// True when a convolution or a pool reads an image anywhere in the model: its inputs of rank 4 are images then.
+    /// True if a convolution or a pool reads an image anywhere in the model; its inputs of rank 4 are then images.
     pub(super) fn reads_images(&self) -> bool {
         let over_images = |node: &tract_onnx::pb::NodeProto| {
             matches!(

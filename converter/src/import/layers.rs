@@ -1,4 +1,4 @@
-//! Layers with weights of their own besides Linear: convolution over time, and batch normalisation. Recurrent layers are in
+//! Layers with weights, except Linear: convolution over time, and batch normalisation. Recurrent layers are in
 //! `recurrent`, convolutions over images in `image`.
 
 use super::Importer;
@@ -117,8 +117,8 @@ impl Importer<'_> {
         }
     }
 
-    /// Batch normalisation is folded into the layer before it where there is one, or else becomes a depthwise convolution
-    /// of one row.
+    /// Folds batch normalisation into the layer before it. Without such a layer it becomes a depthwise convolution with a kernel of one
+    /// row.
     pub(super) fn batch_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let x = self.view(node, 0)?;
         let mut parameters = Vec::new();
@@ -150,7 +150,7 @@ impl Importer<'_> {
         self.scale_channels(node, x, &factor, summand)
     }
 
-    /// Puts a factor and a summand for each channel into the layer that computes `x`; false if none can take them.
+    /// Folds a factor and a summand for each channel into the layer that computes `x`; false if no layer can take them.
     fn fold(&mut self, node: &OnnxNode, x: &View, factor: &[f32], summand: &[f32]) -> bool {
         let channels = self.graph.values[x.base.0].channels();
         // ONNX normalises axis 1.

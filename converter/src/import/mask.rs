@@ -1,9 +1,9 @@
-//! Padding masks: tensors of which every element is known for every length of the sequence.
+//! Padding masks: tensors whose every element is known for every length of the sequence.
 //!
-//! The runtime knows how long the sequence is, so nobody hands it a mask. Here the mask input, and whatever is computed from
-//! it and constants, is followed element by element; no node comes of that. Where a mask meets scores, the keys and values of
-//! that attention are only those of the sequence ([`Op::Sequence`]); where it multiplies rows, those of the padding are
-//! cleared ([`Op::ClearRows`]). Anything else that a mask could do is refused.
+//! The runtime knows the length of the sequence, so the converted model has no mask input. Import follows the mask, and everything
+//! computed from it and constants, element by element; that adds no node. Where a mask meets scores, the attention reads only the
+//! sequence's keys and values ([`Op::Sequence`]). Where it multiplies rows, the padding rows are cleared ([`Op::ClearRows`]). Any other
+//! use of a mask is refused.
 
 use super::attention::{HIDDEN, Scores};
 use super::node::OnnxNode;
@@ -14,11 +14,11 @@ use crate::graph::{Op, ValueId, op};
 use crate::reference::Input;
 use ndarray::{ArrayD, IxDyn};
 
-/// What a padding mask may do; part of every refusal.
+/// The supported uses of a padding mask; part of every error.
 const SUPPORTED: &str = "a padding mask can hide keys from an attention (a choice of -inf or less than -10000 before the softmax, or that \
      added), and clear rows (rows times 1 or 0); it may be negated, cast, compared and combined with constants on the way";
 
-/// The input of a model that tells a sequence from its padding.
+/// The mask input of a model: it marks the padding of the sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaddingMask {
     /// Its name.
@@ -47,11 +47,11 @@ impl PaddingMask {
 /// An element of a mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Element {
-    /// The row of the sequence that it belongs to; `None`: it is the same for every length.
+    /// The row of the sequence that it depends on; `None`: it is the same for every length.
     row: Option<u32>,
-    /// Its value where the sequence has that row.
+    /// Its value if the row is in the sequence.
     inside: f32,
-    /// Its value where that row is padding.
+    /// Its value if the row is padding.
     outside: f32,
 }
 
@@ -72,7 +72,7 @@ impl Element {
         }
     }
 
-    /// `None` for elements that belong to different rows.
+    /// `None` for elements that depend on different rows.
     fn with(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Option<Self> {
         let row = match (self.row, other.row) {
             (Some(a), Some(b)) if a != b => return None,
@@ -86,14 +86,14 @@ impl Element {
     }
 }
 
-/// A tensor that depends on the length of the sequence and nothing else.
+/// A tensor that depends only on the length of the sequence.
 #[derive(Clone, Debug)]
 pub struct Mask {
     elements: ArrayD<Element>,
 }
 
 impl Mask {
-    /// The mask input. An input of variable length is as long as its sequence: it never shows padding.
+    /// The mask input. An input of variable length has the length of its sequence, so it has no padding.
     fn of(mask: &PaddingMask, input: &Input) -> Self {
         let element = |row: usize| match input.dynamic {
             Some(_) => Element::constant(mask.inside),
@@ -121,7 +121,7 @@ impl Mask {
         self.elements.shape()
     }
 
-    /// Elements in another arrangement: `index` says for each which one it was, or that it is 0.
+    /// Rearranged elements: `index` gives the old index of each. An index out of range gives 0.
     pub fn gathered(&self, index: &ArrayD<u32>) -> Self {
         let flat: Vec<Element> = self.elements.iter().copied().collect();
         let zero = Element::constant(0.0);
@@ -137,7 +137,7 @@ impl Mask {
         }
     }
 
-    /// Repeated until it fills `shape`.
+    /// Broadcast to `shape`.
     fn broadcast(&self, shape: &[usize]) -> Option<Self> {
         let elements = self.elements.broadcast(shape)?.to_owned();
         Some(Self { elements })
@@ -156,7 +156,7 @@ impl Mask {
     fn choose(&self, chosen: &Self, other: &Self, shape: &[usize]) -> Option<Self> {
         let first = self.with(chosen, shape, |c, x| if c != 0.0 { x } else { 0.0 })?;
         let second = self.with(other, shape, |c, x| if c != 0.0 { 0.0 } else { x })?;
-        // Of the two, one is exactly 0.
+        // One of the two is exactly 0.
         first.with(&second, shape, |a, b| if a == 0.0 { b } else { a })
     }
 
@@ -165,7 +165,7 @@ impl Mask {
     }
 }
 
-/// 1 for what is true.
+/// 1 for true, 0 for false.
 fn truth(holds: bool) -> f32 {
     f32::from(u8::from(holds))
 }
@@ -199,7 +199,7 @@ fn binary(op: &str) -> Option<fn(f32, f32) -> f32> {
     })
 }
 
-/// A change of type; `to` is ONNX's number of it.
+/// Cast to the type with ONNX's number `to`.
 fn cast(to: i64) -> fn(f32) -> f32 {
     use tract_onnx::pb::tensor_proto::DataType;
     let is = |types: &[DataType]| types.iter().any(|&dtype| dtype as i64 == to);
@@ -212,7 +212,7 @@ fn cast(to: i64) -> fn(f32) -> f32 {
     }
 }
 
-/// Operators that only move elements: what moves any tensor moves a mask.
+/// Operators that only move elements; masks follow them like other tensors.
 const MOVES: [&str; 12] = [
     "Identity",
     "Dropout",
@@ -229,14 +229,14 @@ const MOVES: [&str; 12] = [
 ];
 
 impl Importer<'_> {
-    /// Takes the mask input for what it is.
+    /// Registers the mask input as a mask.
     pub(super) fn add_mask(&mut self, mask: &PaddingMask, input: &Input) {
         self.mask_rows = Some(input.shape.iter().product());
         let item = Item::Mask(Mask::of(mask, input));
         self.items.insert(input.name.clone(), item);
     }
 
-    /// A node that a padding mask goes into; false for any other.
+    /// A node that reads a padding mask; false for any other.
     pub(super) fn masked_node(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
         let is_mask = |name: &String| matches!(self.items.get(name), Some(Item::Mask(_)));
         if !node.inputs.iter().any(is_mask) {
@@ -269,7 +269,7 @@ impl Importer<'_> {
         }
     }
 
-    /// What a node makes of masks and constants alone; `None` when it does something else.
+    /// The result of a node whose inputs are masks and constants; `None` for an operator that cannot compute with them.
     fn mask_of(&self, node: &OnnxNode) -> Option<Mask> {
         let shape = self.shape_of(&node.output);
         let (a, b) = (self.mask(node, 0)?, self.mask(node, 1));
@@ -286,7 +286,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Where: scores or a tensor in the sequence, a constant in the padding.
+    /// Where: scores or rows in the sequence, a constant in the padding.
     fn chosen(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         let form = || node.form(SUPPORTED);
         let condition = self.mask(node, 0).ok_or_else(form)?;
@@ -296,7 +296,7 @@ impl Importer<'_> {
             _ => return Err(form()),
         };
         let shape = self.shape_of(&node.output);
-        // `kept` where the tensor is taken, `fill` where it is not.
+        // `kept` where the tensor is selected, `fill` elsewhere.
         let choice = |kept: f32| {
             let kept = Mask::constant(&ArrayD::from_elem(IxDyn(&[1]), kept));
             match swapped {
@@ -342,7 +342,7 @@ impl Importer<'_> {
         Err(node.form(SUPPORTED))
     }
 
-    /// Scores with a mask added that hides padding, and may hide more, as a causal mask does.
+    /// Scores plus a mask that hides padding, and may also hide other keys, as a causal mask does.
     fn padded(&mut self, node: &OnnxNode, scores: Scores, mask: &Mask) -> Result<(), ConvertError> {
         let shape = self.shape_of(&node.output);
         let scores = scores

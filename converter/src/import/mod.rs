@@ -1,8 +1,8 @@
 //! Import: an ONNX graph, walked node by node, becomes a [`Graph`] of attention-level operators.
 //!
-//! ONNX is parsed by tract, which also gives every shape and folds every constant (see [`crate::reference`]). What is
-//! decided here is only meaning: which nodes move data (`view`), which compute (`nodes`), which together are an
-//! attention (`attention`).
+//! ONNX is parsed by tract, which also gives every shape and folds every constant (see [`crate::reference`]). Import
+//! decides what nodes mean: which move data (`view`), which compute (`nodes`), which together are an attention
+//! (`attention`).
 
 mod additive;
 mod attention;
@@ -34,30 +34,30 @@ use view::View;
 pub use mask::PaddingMask;
 pub use operators::markdown;
 
-/// What an ONNX name stands for while the graph is built.
+/// The meaning of an ONNX name while the graph is built.
 #[derive(Clone, Debug)]
 enum Item {
     /// A tensor of the graph.
     View(View),
-    /// An elementwise function of a tensor that no node of the graph computes yet.
+    /// An elementwise function of a tensor, not yet a node of the graph.
     Curve(View, Function),
     /// The mean square of a tensor's rows: half of an RMSNorm.
     MeanSquare(normalization::MeanSquare),
     /// Sums of at most two elements of a tensor, with constant factors.
     Terms(terms::Terms),
-    /// A product of tensors of different shape that is yet to be summed up.
+    /// A product of tensors of different shape, before its sum.
     Product(Box<sums::Product>),
-    /// Tensors joined along channels, of which one is a single row repeated.
+    /// Tensors joined along channels, one of them a single row repeated.
     Joined(Vec<View>),
-    /// A row added to each of some rows.
+    /// The sum of one row and each of several rows.
     RowSum(additive::RowSum),
-    /// `query * keys^T`, times a factor: scores of an attention that is not complete yet.
+    /// `query * keys^T`, times a factor: scores of an incomplete attention.
     Scores(attention::Scores),
     /// The softmax of scores.
     Weights(attention::Scores),
-    /// Where the softmax of scores is NaN, by its ONNX name: for queries that see nothing.
+    /// Where the softmax of scores is NaN, by its ONNX name: for queries that see no key.
     Undefined(String),
-    /// What depends on the length of the sequence alone.
+    /// A tensor that depends only on the length of the sequence.
     Mask(mask::Mask),
 }
 
@@ -65,13 +65,13 @@ enum Item {
 ///
 /// # Errors
 /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`] and [`ConvertError::BadWeights`] name the node;
-/// [`ConvertError::Reference`] when the model does not even run in float.
+/// [`ConvertError::Reference`] if the model does not run in float.
 pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
     import_masked(reference, None)
 }
 
-/// Builds the graph of a model of which one input may be a padding mask. The graph has no such input: the runtime knows the
-/// length of the sequence.
+/// Builds the graph of a model that may have a padding mask as an input. The graph has no such input: the runtime knows the length of
+/// the sequence.
 ///
 /// # Errors
 /// Those of [`import`]; [`ConvertError::UnsupportedForm`] for a mask that does more than hide padding.
@@ -139,7 +139,7 @@ struct Importer<'r> {
     rows: HashMap<(ValueId, usize, usize), ValueId>,
     columns: HashMap<(ValueId, usize, usize), ValueId>,
     shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
-    /// Attention weights that the model may hand out, by the ONNX name of the softmax.
+    /// Attention weights that the model may return, by the ONNX name of the softmax.
     handed_out: HashMap<String, ValueId>,
     /// Rows of the padding mask, if there is one.
     mask_rows: Option<usize>,
@@ -166,7 +166,7 @@ impl<'r> Importer<'r> {
             for input in &node.input {
                 *uses.entry(input.clone()).or_insert(0) += 1;
             }
-            // The shape of a tensor is known even where its values are not.
+            // The shape of a tensor is known even if its values are not.
             if node.op_type != "Shape" && node.input.iter().any(|input| dynamic.contains(input)) {
                 dynamic.extend(
                     node.output
@@ -209,13 +209,13 @@ impl<'r> Importer<'r> {
             return;
         }
         let id = self.add_value(&input.name, &input.shape, &input.shape);
-        // Three axes are an image's, in an input as in an output.
+        // Inputs and outputs with three axes are images.
         let value = &mut self.graph.values[id.0];
         if value.dims.len() > 2 {
             value.dims = vec![value.rows(), value.channels()];
         }
         if input.integer {
-            // One token in a row.
+            // One token per row.
             self.graph.values[id.0].dims = vec![input.shape.iter().product(), 1];
             self.graph.tokens.insert(id);
         }
@@ -235,7 +235,7 @@ impl<'r> Importer<'r> {
         to_f32(self.values.get(name)?)
     }
 
-    /// A constant that is calculated with, so it must be finite.
+    /// A constant for arithmetic, which must be finite.
     fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
         let array = self.constant(node, input);
         if array.iter().flatten().any(|x| !x.is_finite()) {

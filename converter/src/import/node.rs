@@ -7,7 +7,7 @@ use tract_onnx::pb::NodeProto;
 /// An ONNX node.
 #[derive(Clone)]
 pub struct OnnxNode<'n> {
-    /// Its name, or that of the first output that has one.
+    /// Its name, or the name of its first named output.
     pub name: String,
     /// Its operator.
     pub op: &'n str,
@@ -112,7 +112,7 @@ impl<'n> OnnxNode<'n> {
         self.attribute(name).is_some()
     }
 
-    /// The operator is known, this use of it is not supported.
+    /// The operator is supported, this use of it is not.
     pub fn form(&self, reason: impl Into<String>) -> ConvertError {
         ConvertError::UnsupportedForm {
             node: self.name.clone(),
@@ -122,7 +122,7 @@ impl<'n> OnnxNode<'n> {
         }
     }
 
-    /// The operator is not known, or not for tensors of this kind.
+    /// The operator is not supported, or not for tensors of this kind.
     pub fn unsupported(&self) -> ConvertError {
         ConvertError::UnsupportedOp {
             node: self.name.clone(),

@@ -14,7 +14,7 @@ impl Importer<'_> {
         self.alias(node, |view| view)
     }
 
-    /// Cast: to the same kind of number nothing changes; what a computed number loses on the way to an integer is not computed.
+    /// Cast to a floating-point type, or between integer types, is the identity. Any other cast is refused.
     pub(super) fn cast(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
         use tract_onnx::pb::tensor_proto::DataType;
         let to = DataType::try_from(node.int("to", 0) as i32).unwrap_or_default();
@@ -108,13 +108,13 @@ impl Importer<'_> {
         }
     }
 
-    /// Elements in another arrangement.
+    /// Rearranged elements.
     pub(super) fn alias(
         &mut self,
         node: &OnnxNode,
         change: impl FnOnce(View) -> View,
     ) -> Result<(), ConvertError> {
-        // Items with a table of their own: where each of their elements was.
+        // Items with their own table of elements.
         let item = match self.item(node, 0)? {
             Item::Terms(terms) => {
                 let index = change(View::whole(terms.base, terms.shape())).position;
@@ -144,7 +144,7 @@ impl Importer<'_> {
         if input.len() > shape.len() {
             return Err(node.form("a tensor repeated to fewer axes"));
         }
-        // What is repeated is computed once.
+        // Repeated elements are computed once.
         if let Item::Terms(_) = self.item(node, 0)? {
             let view = self.view(node, 0)?.repeated(&shape);
             self.items.insert(node.output.clone(), Item::View(view));
@@ -210,7 +210,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Rows of a constant table by numbers that the caller gives.
+    /// Rows of a constant table, indexed by an input.
     fn embedding(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
         let (Some(table), Ok(Item::View(tokens))) = (self.weight(node, 0)?, self.item(node, 1))
         else {
@@ -346,7 +346,7 @@ impl Importer<'_> {
         };
         if let Some(weight) = self.weight(node, 0)? {
             let b = self.view(node, 1)?;
-            // Rows in order are weighed; transposed ones are keys, and the constant a learned query.
+            // A constant matrix weights rows in order. With transposed rows they are keys, and the constant is a learned query.
             return if rows(&b) {
                 self.constant_times(node, &weight, &b)
             } else {
@@ -450,7 +450,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Single rows one after the other, as the states of several layers are joined.
+    /// Single rows joined along rows, such as the states of several layers.
     fn concat_states(&mut self, node: &OnnxNode, views: &[View]) -> Result<(), ConvertError> {
         let mut inputs = Vec::new();
         for view in views {
@@ -468,7 +468,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Parts of one tensor, some of them scaled, joined: still terms. False when they are something else.
+    /// Joined parts of one tensor, some of them scaled: still terms. False for anything else.
     fn join_terms(&mut self, node: &OnnxNode, axis: usize) -> Result<bool, ConvertError> {
         let mut parts = Vec::new();
         let mut plain = true;
@@ -489,7 +489,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    /// Parts of one tensor put back together.
+    /// Joined parts of one tensor.
     fn join_views(&mut self, views: &[View], axis: usize) -> Option<View> {
         let base = views.first()?.base;
         if views.len() < 2 || views.iter().any(|view| view.base != base) {
@@ -508,8 +508,8 @@ impl Importer<'_> {
         })
     }
 
-    /// The axis that a softmax runs over. Before opset 13 it ran over all axes from `axis` on, by default the second, together: the same
-    /// where no more than one of them is longer than 1.
+    /// The axis of a softmax. Before opset 13 it ran over all axes from `axis` (default: the second) together. That is the same if at most
+    /// one of them is longer than 1.
     fn softmax_axis(&self, node: &OnnxNode) -> Result<usize, ConvertError> {
         let shape = self.shape_of(&node.output);
         let old = self.reference.opset() < 13;
@@ -552,7 +552,7 @@ impl Importer<'_> {
             }
             _ => {
                 let view = self.unscaled(node, 0)?;
-                // Over time of one channel: the rows are then the channels of one row.
+                // Over time of one channel: the rows become the channels of one row.
                 let mut order: Vec<usize> = (0..rank).collect();
                 order.swap(axis, rank - 1);
                 let along = view.transposed(&order);

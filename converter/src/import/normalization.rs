@@ -1,6 +1,6 @@
-//! LayerNorm, RmsNorm and means: as one node, or spelled out.
+//! LayerNorm, RmsNorm and means: as one node, or decomposed.
 //!
-//! RMSNorm has had its own ONNX operator only since opset 23; before, exporters write `x / sqrt(mean(x^2) + epsilon)`.
+//! ONNX has an operator for RMSNorm only since opset 23; before, exporters write `x / sqrt(mean(x^2) + epsilon)`.
 
 use super::node::OnnxNode;
 use super::nodes::normalize;
@@ -11,7 +11,7 @@ use crate::function::{Binary, Function};
 use crate::graph::{Op, op};
 use ndarray::ArrayD;
 
-/// The mean over channels of the square of a tensor, on its way to becoming a factor.
+/// The mean over channels of the square of a tensor, part of an RMSNorm.
 #[derive(Clone, Debug)]
 pub struct MeanSquare {
     view: View,

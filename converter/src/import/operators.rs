@@ -1,6 +1,6 @@
-//! The ONNX operators that import knows, and their limits: the one table that import dispatches by, that
-//! `docs/operators.md` is printed from and that the error for an unknown operator searches. What is written here about a form
-//! is for people; the code of each operator decides.
+//! The ONNX operators that import knows, and their limits. Import dispatches by this table, `attn operators` prints
+//! `docs/reference/operators.md` from it, and the error for an unknown operator searches it. The text on forms is for readers; the code of
+//! each operator decides.
 
 use super::Importer;
 use super::node::OnnxNode;
@@ -12,9 +12,9 @@ use std::fmt::Write;
 struct Row {
     /// ONNX operators.
     onnx: &'static [&'static str],
-    /// What they become.
+    /// Operators of the graph that they become.
     becomes: &'static str,
-    /// In which forms.
+    /// Supported forms.
     limits: &'static str,
     import: Import,
 }
@@ -54,19 +54,19 @@ const ROWS: &[Row] = &[
     row(
         &["Softmax"],
         "Attention, Softmax",
-        "of scores, over the keys; of a tensor, over the last axis, or over time where there is one channel",
+        "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel",
         |i, n| i.softmax(n),
     ),
     row(
         &["Where"],
         "a mask of scores, ClearRows",
-        "a constant condition or a padding mask, the hidden side a constant below -10000; rows, or 0 in the padding",
+        "on scores: the condition is a constant or a padding mask, the hidden side a constant below -10000; on rows: 0 in the padding",
         |i, n| i.choose(n),
     ),
     row(
         &["Conv"],
         "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
-        "over time or over an image, dilated or not; one group, or as many as channels; no auto_pad",
+        "over time or over an image; any dilation; one group or depthwise; explicit padding (no auto_pad)",
         |i, n| i.conv(n),
     ),
     row(
@@ -90,7 +90,7 @@ const ROWS: &[Row] = &[
     row(
         &["GRU", "LSTM"],
         "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh), forward, backward or both; no peepholes, clipping, sequence lengths",
+        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh); forward, backward or both; no peepholes, clipping or sequence lengths",
         |i, n| i.recurrent(n),
     ),
     row(
@@ -114,7 +114,7 @@ const ROWS: &[Row] = &[
     row(
         &["ReduceSum"],
         "Linear, WeightedRows, Attention",
-        "over one axis: all channels of a row, or rows with a weight each",
+        "over one axis: the channels of a row, or weighted rows",
         |i, n| i.sum(n),
     ),
     row(
@@ -126,19 +126,19 @@ const ROWS: &[Row] = &[
     row(
         &["Mul", "Div"],
         "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
-        "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels] that are summed up next",
+        "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels], with a sum over the rows next",
         |i, n| i.multiply(n),
     ),
     row(
         &["Concat"],
         "Concat, ConcatRows",
-        "along channels, along rows, or parts of one tensor put back together; at most 5 inputs",
+        "along channels, along rows, or joining the parts of one tensor; at most 5 inputs",
         |i, n| i.concat(n),
     ),
     row(
         &["Gather"],
         "Embedding, SelectRows, positions",
-        "a constant table read by an integer input of the model; constant indices",
+        "a constant table indexed by an integer input of the model; constant indices",
         |i, n| i.gather(n),
     ),
     row(
@@ -172,7 +172,7 @@ const ROWS: &[Row] = &[
             "Pow",
         ],
         "Lut",
-        "any chain of these, sums, products and clamps on one tensor is one table",
+        "a chain of these, sums, products and clamps on one tensor becomes one table",
         |i, n| i.function(n),
     ),
     row(
@@ -184,7 +184,7 @@ const ROWS: &[Row] = &[
     row(
         &["Transpose"],
         POSITIONS,
-        "what computes next must find rows of adjacent channels, or heads",
+        "the next operator that computes must get rows of adjacent channels, or heads",
         |i, n| i.transpose(n),
     ),
     row(
@@ -201,7 +201,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         &["Pad"],
-        "padding of the convolution behind it",
+        "padding of the next convolution",
         "constant zeros",
         |i, n| i.pad(n),
     ),
@@ -242,7 +242,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-/// Operators that are unknown, or not known for all shapes, and what does their work.
+/// Operators that are unsupported, or not supported for all shapes, and their alternatives.
 const NEAREST: &[(&[&str], &str)] = &[
     (
         &["Conv", "ConvTranspose"],
@@ -251,7 +251,7 @@ const NEAREST: &[(&[&str], &str)] = &[
     (&["RNN"], "nn.GRU or nn.LSTM"),
     (
         &["InstanceNormalization", "GroupNormalization"],
-        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d behind a convolution",
+        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d after a convolution",
     ),
     (
         &["ReduceMin", "LpPool"],
@@ -264,7 +264,7 @@ const NEAREST: &[(&[&str], &str)] = &[
     ),
     (
         &["ScatterND", "ScatterElements"],
-        "torch.cat of the parts, in place of assigning to a slice",
+        "torch.cat of the parts instead of an assignment to a slice",
     ),
     (
         &["TopK", "ArgMax"],
@@ -278,7 +278,7 @@ const NEAREST: &[(&[&str], &str)] = &[
 
 /// For any other operator.
 const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attention, normalisation, Add, Mul, Concat, elementwise \
-     functions; docs/operators.md lists all";
+     functions; docs/reference/operators.md lists all";
 
 impl Importer<'_> {
     pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
@@ -291,21 +291,21 @@ impl Importer<'_> {
     }
 }
 
-/// What does the work of an operator in its place.
+/// The alternative to an unsupported operator.
 pub(super) fn nearest(op: &str) -> &'static str {
     let known = NEAREST.iter().find(|(ops, _)| ops.contains(&op));
     known.map_or(ANY, |(_, nearest)| nearest)
 }
 
-/// The table as `docs/operators.md`.
+/// The table as `docs/reference/operators.md`.
 pub fn markdown() -> String {
     let mut text = String::from(
         "# ONNX operators\n\n\
-         Printed by `attn operators`; a test of the converter fails when this page is not up to date.\n\
-         *Constant* is whatever can be computed without the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
-         the operator only says where elements are found. Tensors have a batch of 1 and fixed shapes, but for one axis of\n\
-         variable length in bundles. Any operator may be constant.\n\n\
-         | ONNX | becomes | in which forms |\n|---|---|---|\n",
+         `attn operators` prints this page; a test of the converter fails when it is stale.\n\
+         A *constant* is any value that does not depend on the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
+         the operator becomes an index map. Tensors have a batch of 1 and fixed shapes, except one axis of variable length in bundles. Any\n\
+         operator may be constant.\n\n\
+         | ONNX | becomes | supported forms |\n|---|---|---|\n",
     );
     let mut line = |onnx: &[&str], becomes: &str, limits: &str| {
         let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
@@ -319,7 +319,7 @@ pub fn markdown() -> String {
     for row in ROWS {
         line(row.onnx, row.becomes, row.limits);
     }
-    text.push_str("\n## What else does the work\n\n| ONNX | in its place |\n|---|---|\n");
+    text.push_str("\n## Alternatives to unsupported operators\n\n| ONNX | use |\n|---|---|\n");
     for (onnx, nearest) in NEAREST {
         let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "| {} | {nearest} |", names.join(", "));

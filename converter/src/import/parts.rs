@@ -1,4 +1,4 @@
-//! Parts of values as values of their own: rows, columns of a layer, other shapes.
+//! Parts of values as separate values: rows, columns of a layer, other shapes.
 
 use super::Importer;
 use super::view::{self, View};
@@ -49,8 +49,8 @@ impl Importer<'_> {
         }
     }
 
-    /// A block of columns of a linear layer's result is a linear layer of its own, with those rows of the weights:
-    /// its value, and `position` as it reads that.
+    /// A block of columns of a linear layer's result, computed by a separate linear layer with those rows of the weights: its value, and
+    /// `position` relative to it.
     pub(super) fn columns_of(
         &mut self,
         base: ValueId,
@@ -126,7 +126,7 @@ impl Importer<'_> {
         Some((output, remapped))
     }
 
-    /// The input of a Concat that stands in these columns of its result.
+    /// The input of a Concat that fills these columns of its result.
     pub(super) fn joined_part(
         &self,
         base: ValueId,

@@ -20,7 +20,7 @@ struct Direction {
     cell: Option<ValueId>,
 }
 
-/// Attributes that change what a recurrent layer computes must be what they are by default.
+/// Checks that attributes which change the computation have their default values.
 fn defaults_only(node: &OnnxNode, directions: usize) -> Result<(), ConvertError> {
     let own: &[&str] = match node.op {
         "GRU" => &["sigmoid", "tanh"],
@@ -38,7 +38,7 @@ fn defaults_only(node: &OnnxNode, directions: usize) -> Result<(), ConvertError>
         }
     }
     for name in ["activation_alpha", "activation_beta"] {
-        // Sigmoid and Tanh, all that is left, have neither.
+        // The remaining functions, Sigmoid and Tanh, have neither.
         if node.has(name) {
             return Err(node.form(format!(
                 "{name} is not supported: export the layer without it"
@@ -189,7 +189,7 @@ impl Importer<'_> {
         })
     }
 
-    /// The state that a direction starts from; `None` for zero.
+    /// The initial state of a direction; `None` for zero.
     fn first_state(
         &mut self,
         node: &OnnxNode,
@@ -231,7 +231,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Y_h `[directions, 1, hidden]`: the row that each direction comes to last.
+    /// Y_h `[directions, 1, hidden]`: the last row that each direction computes.
     fn last_states(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<(), ConvertError> {
         let Some(name) = node
             .outputs

@@ -1,6 +1,6 @@
-//! Sums over an axis: weighted sums of rows, dot products, and products that only a sum makes sense of.
+//! Sums over an axis: weighted sums of rows, dot products, and products that a sum follows.
 //!
-//! `sum(w * x)` over time and `w^T x` are one thing, whether the weights are constant, a softmax or attention weights.
+//! `sum(w * x)` over time and `w^T x` are the same operator, for constant weights, a softmax and attention weights.
 
 use super::attention::Scores;
 use super::node::OnnxNode;
@@ -11,7 +11,7 @@ use crate::error::ConvertError;
 use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, IxDyn};
 
-/// A product of two tensors that broadcast to one shape, waiting for its sum.
+/// A product of two tensors that broadcast to one shape, before its sum.
 #[derive(Clone, Debug)]
 pub struct Product {
     weights: Weights,
@@ -20,7 +20,7 @@ pub struct Product {
     values: View,
 }
 
-/// What a product weighs with.
+/// The weights of a product.
 #[derive(Clone, Debug)]
 enum Weights {
     /// The softmax of scores.
@@ -29,11 +29,11 @@ enum Weights {
     Value(ValueId),
 }
 
-/// What one output of a linear map adds up: positions and factors.
+/// The terms of one output of a linear map: positions and factors.
 type Entries = Vec<(u32, f32)>;
 
 impl Importer<'_> {
-    /// A product of tensors of different shape: kept until it is summed up. False when it is none of that kind.
+    /// A product of tensors of different shape, kept until its sum. False for other products.
     pub(super) fn product(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
         let shape = self.shape_of(&node.output);
         let items = [self.item(node, 0)?, self.item(node, 1)?];
@@ -60,7 +60,7 @@ impl Importer<'_> {
                 if a.shape() == b.shape() || !fits(&a) || !fits(&b) {
                     return Ok(false);
                 }
-                // The narrower one weighs the other.
+                // The narrower one holds the weights.
                 let (a, b) = if a.position.len() < b.position.len() {
                     (a, b)
                 } else {
@@ -83,7 +83,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    /// True when all that becomes of a node's result is sums.
+    /// True if only sums read a node's result.
     pub(super) fn is_summed(&self, node: &OnnxNode) -> bool {
         let nodes = &self.reference.graph().node;
         let mut readers = nodes
@@ -173,8 +173,8 @@ impl Importer<'_> {
         self.linear_map(node, values.base, entries.collect())
     }
 
-    /// Outputs that are constant sums of elements: a Linear when each adds up one row, a weighted sum of rows when each
-    /// adds up one channel.
+    /// Outputs that are sums of elements with constant factors: a Linear if each output sums one row, a weighted sum of rows if each sums
+    /// one channel.
     fn linear_map(
         &mut self,
         node: &OnnxNode,

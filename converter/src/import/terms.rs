@@ -1,8 +1,7 @@
-//! Sums of at most two elements of one tensor, each times a constant: what a rotation of positions is made of.
+//! Sums of at most two elements of one tensor, each times a constant: the elements of rotary positions.
 //!
-//! Rotary positions are spelled with slices, negations, products with cosines and sines, and joins, in one of two
-//! layouts. All of that is followed element by element, as views are; whether it was a rotation is then a question to
-//! the table, whatever the exporter wrote.
+//! Exporters write rotary positions with slices, negations, products with cosines and sines, and joins, in one of two layouts. Import
+//! follows these element by element, like views. The table then tells whether the result is a rotation, in any spelling.
 
 use super::Importer;
 use super::node::OnnxNode;
@@ -42,7 +41,7 @@ impl Terms {
         self.elements.shape()
     }
 
-    /// Elements in another arrangement: `index` says for each which one it was.
+    /// Rearranged elements: `index` gives the old index of each.
     pub fn gathered(&self, index: &ArrayD<u32>) -> Self {
         let flat: Vec<[Term; 2]> = self.elements.iter().copied().collect();
         let at = |&i: &u32| flat.get(i as usize).copied().unwrap_or([NOTHING; 2]);
@@ -96,7 +95,7 @@ impl Terms {
     }
 }
 
-/// One element of a rotated value: where its partner stands, and what both are multiplied by.
+/// One element of a rotated value: the position of its partner, and the factors of both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Turn {
     partner: u32,
@@ -104,7 +103,7 @@ struct Turn {
     sin: f32,
 }
 
-/// For each element of the base: how it is turned. `own` gets, for each element of the tensor, its place.
+/// The turn of each element of the base. Writes the place of each element of the tensor to `own`.
 fn turns(terms: &Terms, len: usize) -> Option<(Vec<Turn>, Vec<u32>)> {
     let mut turns: Vec<Option<Turn>> = vec![None; len];
     let mut own = vec![PADDING; terms.elements.len()];
@@ -116,7 +115,7 @@ fn turns(terms: &Terms, len: usize) -> Option<(Vec<Turn>, Vec<u32>)> {
             return None;
         }
         if second.0 == PADDING {
-            // Not turned: channels behind the rotated ones.
+            // Channels after the rotated ones are not turned.
             if first.1 != 1.0 || turns.get(first.0 as usize)?.is_some() {
                 return None;
             }
@@ -172,7 +171,7 @@ fn turns(terms: &Terms, len: usize) -> Option<(Vec<Turn>, Vec<u32>)> {
         .map(|turns| (turns, own))
 }
 
-/// The rotation that turns rows of `channels` values so; heads are the shortest block that repeats along a row.
+/// The rotation with these turns, for rows of `channels` values. A head is the shortest block that repeats along a row.
 fn rotation(turns: &[Turn], channels: usize) -> Option<op::Rotary> {
     let offset = |at: usize| i64::from(turns[at].partner) - at as i64;
     let repeats = |d: &usize| {
@@ -296,7 +295,7 @@ mod tests {
                 for (i, (a, b)) in pairs.into_iter().enumerate() {
                     let [a, b] = [a, b].map(|c| row * WIDTH + head * 4 + c);
                     let (sin, cos) = (row as f32 / (1.0 + i as f32)).sin_cos();
-                    // The partner may stand first or last.
+                    // The partner may come first or last.
                     elements[a] = [(a as u32, cos), (b as u32, -sin)];
                     elements[b] = [(a as u32, sin), (b as u32, cos)];
                 }

@@ -1,4 +1,4 @@
-//! Values and nodes added to the graph, and what is fused into nodes that are there.
+//! Adds values and nodes to the graph, and fuses operations into existing nodes.
 
 use super::node::OnnxNode;
 use super::view::View;
@@ -94,7 +94,7 @@ impl Importer<'_> {
         output
     }
 
-    /// A value that is always there.
+    /// A constant value.
     pub(super) fn add_constant_value(
         &mut self,
         name: &str,
@@ -112,7 +112,7 @@ impl Importer<'_> {
         output
     }
 
-    /// Adds a node whose result is in no ONNX file. Unit axes of `dims` are dropped.
+    /// Adds a node whose result has no ONNX tensor. Unit axes of `dims` are dropped.
     pub(super) fn add_inner(
         &mut self,
         name: &str,
@@ -135,13 +135,13 @@ impl Importer<'_> {
         ValueId(self.graph.values.len())
     }
 
-    /// The node that computes `value`, if only one ONNX node reads `onnx_name`: then what follows can be fused in.
+    /// The node that computes `value`, if only one ONNX node reads `onnx_name`, so that the reader can be fused into it.
     pub(super) fn sole_producer(&mut self, value: ValueId, onnx_name: &str) -> Option<&mut Node> {
         let read_in_part = self.rows.keys().chain(self.columns.keys());
         let mut read = read_in_part
             .map(|(base, ..)| base)
             .chain(self.shapes.keys().map(|(base, _)| base));
-        // Under any other name (transposed, reshaped), too, it must go to this reader alone.
+        // No other node may read it under another name (transposed, reshaped) either.
         let shared = |(name, item): (&String, &Item)| match item {
             Item::View(view) | Item::Curve(view, _) => {
                 view.base == value && self.uses.get(name).is_some_and(|&uses| uses > 1)
@@ -160,7 +160,7 @@ impl Importer<'_> {
             .find(|node| node.output == value)
     }
 
-    /// After a fusion, the value stands for the ONNX tensor behind the fused node.
+    /// After a fusion, the value is the ONNX tensor after the fused node.
     pub(super) fn renamed(&mut self, view: View, node: &OnnxNode) {
         let value = &mut self.graph.values[view.base.0];
         value.name = node.output.clone();
@@ -172,7 +172,7 @@ impl Importer<'_> {
     }
 }
 
-/// Dimensions without those of 1, but for the last, the channels.
+/// Dimensions without those of 1, except the last, the channels.
 fn without_unit_axes(dims: &[usize]) -> Vec<usize> {
     let (&channels, rows) = dims.split_last().unwrap_or((&1, &[]));
     let mut dims: Vec<usize> = rows.iter().copied().filter(|&d| d != 1).collect();

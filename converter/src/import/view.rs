@@ -1,16 +1,15 @@
-//! Views: how an ONNX tensor is read off a value in physical layout.
+//! Views: ONNX tensors as index maps into a value in physical layout.
 //!
-//! Transpose, Reshape, Squeeze, Slice, Gather and Pad move no data here. They rewrite a table that says, for every
-//! element of the ONNX tensor, where it stands in the base value. Whether a chain of them is a split into heads, the
-//! last row or nothing at all is then a question to the table, whatever the exporter wrote.
+//! Transpose, Reshape, Squeeze, Slice, Gather and Pad move no data here. They rewrite a table with the position of every element of
+//! the ONNX tensor in the base value. The table then tells whether a chain of them is a split into heads, the last row or neither.
 
 use crate::graph::ValueId;
 use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
-/// Stands for a zero that padding put there.
+/// Position of a padding zero.
 pub const PADDING: u32 = u32::MAX;
 
-/// An ONNX tensor as a reading of a base value.
+/// An ONNX tensor as an index map into a base value.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The value read.
@@ -86,12 +85,12 @@ impl View {
         )
     }
 
-    /// Chosen places of one axis.
+    /// Selected indices of one axis.
     pub fn selected(&self, axis: usize, places: &[usize]) -> Self {
         self.with(self.position.select(Axis(axis), places))
     }
 
-    /// Elements repeated along axes until they fill `shape`, which may have further axes in front.
+    /// Broadcast to `shape`, which may have more axes in front.
     pub fn repeated(&self, shape: &[usize]) -> Self {
         let mut own = vec![1; shape.len() - self.shape().len().min(shape.len())];
         own.extend(self.shape());
@@ -103,7 +102,7 @@ impl View {
         self.with(position)
     }
 
-    /// Zeros before and behind each axis.
+    /// Zeros before and after each axis.
     pub fn padded(&self, before: &[usize], after: &[usize]) -> Self {
         let shape: Vec<usize> = self
             .shape()

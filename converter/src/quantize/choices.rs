@@ -7,12 +7,12 @@ use crate::graph::{Graph, Node, ValueId};
 use crate::lower::Link;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a scheme is built from.
+/// The parameters of a scheme.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
     /// How int8 ranges are chosen.
     pub range: RangeMethod,
-    /// The inputs are the audio front end's features: their scale is the front end's.
+    /// The inputs are features of the audio front end, and have its scale.
     pub audio: bool,
     /// Values held in int16, by choice.
     pub wide: BTreeSet<ValueId>,
@@ -20,7 +20,7 @@ pub struct Choices {
     pub given: BTreeMap<ValueId, Quant>,
 }
 
-/// Every value that may be held in int16: all but an audio front end's features.
+/// Every value that may be held in int16: all except features of the audio front end.
 pub fn all(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     let features = |id: &ValueId| audio && graph.inputs.contains(id);
     (0..graph.values.len())
@@ -34,14 +34,14 @@ pub fn all(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
 pub struct Group {
     /// The values.
     pub values: BTreeSet<ValueId>,
-    /// True where int16 costs more than the bytes of a tensor: an attention over int16 keys and values takes up to twice
-    /// the time, a function a larger table.
+    /// True if int16 costs more than the bytes of a tensor: an attention over int16 keys and values takes up to twice the time, a function
+    /// needs a larger table.
     pub costly: bool,
 }
 
-/// The values for which the choice between int8 and int16 is worth a measurement: single ones, and where an operator takes
-/// both in one width the keys and values of an attention, input and result of a function. The latter not with an audio
-/// front end: keyword spotters run on builds of the runtime that lack those operators in int16.
+/// The groups of values whose width the search measures: single values, and values that must have one width (keys and values of an
+/// attention, input and result of a function). With an audio front end, only single values: keyword spotters run on builds of the runtime
+/// without those operators in int16.
 pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for node in graph.nodes.iter().filter(|_| !audio) {
@@ -50,7 +50,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
             Held::Table => [node.inputs[0], node.output].into(),
             _ => continue,
         };
-        // What shares a value is one group.
+        // Groups that share a value are one group.
         let (shared, others): (Vec<_>, _) =
             (groups.into_iter()).partition(|group| !group.values.is_disjoint(&values));
         shared
@@ -73,7 +73,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
     groups
 }
 
-/// The values whose width is free, each by itself.
+/// The values whose width is free, independently of others.
 fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     let held = |node: &Node| graph.facts(node).held;
     let free = |node: &&Node| matches!(held(node), Held::Free | Held::FreeBySums);
@@ -91,7 +91,7 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     values
 }
 
-/// Keys and values of attention, and what they are a part of.
+/// Keys and values of attention, and the whole values that they are the sequence's rows of.
 pub fn windows(graph: &Graph) -> BTreeSet<ValueId> {
     let windows = graph.nodes.iter();
     let windows = windows.filter(|node| graph.facts(node).held == Held::Window);
@@ -100,7 +100,7 @@ pub fn windows(graph: &Graph) -> BTreeSet<ValueId> {
     read.flat_map(|id| [id, whole(id)]).collect()
 }
 
-/// How a state that a model changes itself is held: as the recurrent layer that starts from it holds it, else in int16.
+/// How a state that a model updates is held: like the state of the recurrent layer that starts from it, else in int16.
 pub fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> Option<Quant> {
     let rows = |node: &Node| graph.facts(node).rows;
     let selected = graph.nodes.iter().filter(|node| {

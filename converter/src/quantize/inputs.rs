@@ -1,7 +1,7 @@
-//! What the layers with weights read in calibration: second moments for [`super::moments`].
+//! The inputs of layers with weights in calibration, as second moments for [`super::moments`].
 //!
-//! Layers that read the same rows share them. Rows are those that the runtime multiplies with: for a convolution what lies
-//! under the kernel, for the recurrent side of a layer its states.
+//! Layers that read the same rows share the moments. A row is what the runtime multiplies with the weights: for a convolution the values
+//! under the kernel, for the recurrent side of a layer its state.
 
 use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
@@ -11,28 +11,28 @@ use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
-/// About as many rows are kept of each value: more say little that is new, and take their time.
+/// Approximate limit on the rows kept of each value: more rows cost time and add little information.
 const MOST_ROWS: usize = 1 << 14;
 
-/// Which of its matrices a layer multiplies with.
+/// One of the two matrices of a recurrent layer; other layers have only the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// That of its input.
+    /// The matrix of the input.
     Input,
-    /// That of its state.
+    /// The matrix of the state.
     State,
 }
 
-/// How a layer makes rows of a value.
+/// How a layer reads a value as rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rows {
-    /// As they are.
+    /// The rows of the value.
     Plain,
     /// Adjacent rows under a kernel.
     Sliding(Window1d),
     /// Pixels under a kernel, every kernel row filled up as the runtime has it.
     Image(Window),
-    /// Results of the row before, the first of them given or zero.
+    /// Results for the previous row; the first is an input or zero.
     Previous {
         reverse: bool,
         first: Option<ValueId>,
@@ -40,7 +40,7 @@ enum Rows {
 }
 
 impl Rows {
-    /// The value that the matrix on this side of a node is multiplied with, and how; `None` for operators without one.
+    /// The input of the matrix on this side of a node, and how it is read; `None` for operators without that matrix.
     fn of(graph: &Graph, node: &Node, side: Side) -> Option<(ValueId, Self)> {
         let rows = match (graph.facts(node).weighted, side) {
             (Weighted::Rows | Weighted::Recurrent { .. }, Side::Input) => Self::Plain,
@@ -58,7 +58,7 @@ impl Rows {
         Some((node.inputs[0], rows))
     }
 
-    /// Length of a row of a value with so many channels.
+    /// Length of a row of a value with this number of channels.
     fn len(self, channels: usize) -> usize {
         match self {
             Self::Plain | Self::Previous { .. } => channels,
@@ -67,7 +67,7 @@ impl Rows {
         }
     }
 
-    /// Rows of the elements of a value with these dimensions, every `step`-th of them.
+    /// Every `step`-th row of the elements of a value with these dimensions.
     fn take(self, dims: &[usize], all: &[Elements], value: ValueId, step: usize) -> Array2<f64> {
         let channels = dims.last().copied().unwrap_or(1).max(1);
         let (elements, k) = (&all[value.0].values, self.len(channels));
@@ -136,13 +136,13 @@ impl Rows {
     }
 }
 
-/// Number of the pixel in a padded image, if it is none of the padding.
+/// Number of the pixel in a padded image; `None` in the padding.
 fn pixel(dims: &[usize], before: [usize; 2], y: usize, x: usize) -> Option<usize> {
     let (y, x) = (y.checked_sub(before[0])?, x.checked_sub(before[1])?);
     (y < dims[0] && x < dims[1]).then_some(y * dims[1] + x)
 }
 
-/// Every so many rows of those offered.
+/// Every n-th of the offered rows.
 struct Taken {
     k: usize,
     step: usize,
@@ -164,7 +164,7 @@ impl Taken {
         if self.offered.is_multiple_of(self.step) {
             let start = self.elements.len();
             write(&mut self.elements);
-            // The float model makes NaN of a softmax over nothing.
+            // The float model gives NaN for a softmax over no keys.
             if self.elements[start..].iter().any(|x| !x.is_finite()) {
                 self.elements.truncate(start);
             }
@@ -179,14 +179,14 @@ impl Taken {
     }
 }
 
-/// The moments of everything that a graph's weights are multiplied with.
+/// The moments of the inputs of all weights of a graph.
 #[derive(Debug, Default)]
 pub struct Inputs {
     moments: BTreeMap<(ValueId, Rows), Moments>,
 }
 
 impl Inputs {
-    /// Moments of nothing yet.
+    /// Moments without rows.
     pub fn new(graph: &Graph) -> Self {
         let sides = [Side::Input, Side::State];
         let all =
@@ -199,8 +199,8 @@ impl Inputs {
         Self { moments }
     }
 
-    /// Adds the elements of all values in one of about `runs` runs, as [`crate::calibrate::elements`] gives them; `sample` is the
-    /// number of the sample that is run.
+    /// Adds the elements of all values in one of about `runs` runs, as [`crate::calibrate::elements`] gives them, for sample number
+    /// `sample`.
     pub fn add(&mut self, graph: &Graph, elements: &[Elements], sample: usize, runs: usize) {
         for (&(value, rows), moments) in &mut self.moments {
             if !elements[value.0].in_order {
@@ -208,7 +208,7 @@ impl Inputs {
             }
             let dims = &graph.values[value.0].dims;
             let count = elements[value.0].values.len() / dims.last().copied().unwrap_or(1).max(1);
-            // Odd, so that no column of an image is left out.
+            // An odd step covers all columns of an image.
             let step = (count * runs).div_ceil(MOST_ROWS) | 1;
             let rows = rows.take(dims, elements, value, step);
             if rows.nrows() > 0 {
@@ -217,7 +217,7 @@ impl Inputs {
         }
     }
 
-    /// What the matrix on one side of a node is multiplied with, where that is known.
+    /// The moments of the input of the matrix on one side of a node, if known.
     pub fn of(&self, graph: &Graph, node: &Node, side: Side) -> Option<&Moments> {
         self.moments.get(&Rows::of(graph, node, side)?)
     }
@@ -264,7 +264,7 @@ mod tests {
             [2.0, 3.0, 0.0, 0.0, 5.0, 6.0, 0.0, 0.0],
         ];
         assert_eq!(taken(rows, &[2, 3, 1], &x), expected);
-        // Of a run with another size nothing is known.
+        // A run with another size adds nothing.
         assert!(taken(rows, &[2, 3, 1], &x[..3]).is_empty());
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Scheme`] says how every value is held, by [`choices`]; [`weights`] turns weight matrices into packed int8 with biases and
 //! multipliers; [`inputs`], [`moments`] and [`rounding`] make rounded weights make up for each other's errors; [`sensitivity`] finds the values
-//! that need 16 bits. The arithmetic is written down in `docs/numerics.md`.
+//! that need 16 bits. The arithmetic is written down in `docs/reference/numerics.md`.
 
 pub mod choices;
 pub mod inputs;
@@ -27,12 +27,12 @@ use steps::Rounding;
 const STATE_SCALE: f32 = 1.0 / 32768.0;
 /// Scale of a softmax's probabilities: 32767 is 1.
 const PROBABILITY_SCALE: f32 = 1.0 / 32767.0;
-/// Cells of LSTMs that nobody has seen are held up to this.
+/// Range of an LSTM's cell without calibration data.
 const CELL_LIMIT: f32 = 16.0;
-/// int16 values have resolution to spare: this much beyond the range seen in calibration still fits.
+/// Headroom of int16 values beyond the range seen in calibration; they have resolution to spare.
 const INT16_HEADROOM: f32 = 2.0;
 
-/// The arithmetic that a file is made for.
+/// The arithmetic of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// int8 weights and activations, int16 where measured sensitivity asks for it.
@@ -44,7 +44,7 @@ pub enum Precision {
     Fp16,
 }
 
-/// How the state of a recurrent layer is held.
+/// Type and scale of the state of a recurrent layer.
 pub const STATE: Quant = Quant::scaled_int16(STATE_SCALE);
 
 /// How a value is held in integers: `real = scale * (q - zero_point)`.
@@ -54,7 +54,7 @@ pub struct Quant {
     pub dtype: DType,
     /// Real value of one step.
     pub scale: f32,
-    /// The integer that stands for 0.0.
+    /// The integer that represents 0.0.
     pub zero_point: i32,
 }
 
@@ -99,7 +99,7 @@ impl Quant {
         zero_point: 0,
     };
 
-    /// Half precision: values as they are.
+    /// Half precision: values without scale and zero point.
     pub const HALF: Self = Self {
         dtype: DType::F16,
         scale: 1.0,
@@ -121,7 +121,7 @@ impl Quant {
         -i64::from(self.limits().0)
     }
 
-    /// The integer nearest to `x`; infinities go to the type's limits.
+    /// The integer nearest to `x`; infinities give the type's limits.
     pub fn quantize(&self, x: f32) -> i32 {
         let (min, max) = self.limits();
         let q = (f64::from(x) / f64::from(self.scale)).round() + f64::from(self.zero_point);
@@ -189,7 +189,7 @@ impl Scheme {
         scheme
     }
 
-    /// Decides how the results of a node are held: those of its inputs are known.
+    /// Decides how the results of a node are held, from how its inputs are.
     fn hold(&mut self, graph: &Graph, node: &Node, distributions: &[Distribution]) {
         let facts = graph.facts(node);
         let fixed = match facts.held {
@@ -197,7 +197,7 @@ impl Scheme {
             Held::FreeBySums => {
                 let weights = node.inputs[0];
                 if let Some(values) = graph.constant(weights) {
-                    // Their sum has 15 bits, so that products with int16 fit 32.
+                    // Their sum has 15 bits, so sums of products with int16 fit in 32.
                     let channels = graph.values[weights.0].channels();
                     let sum = |row: &[f32]| row.iter().map(|w| w.abs()).sum::<f32>();
                     let limit = values.chunks(channels).map(sum).fold(0.0, f32::max);
@@ -229,7 +229,7 @@ impl Scheme {
         }
     }
 
-    /// Everything in half precision but numbers of tokens.
+    /// Everything in half precision, except numbers of tokens.
     pub fn half(graph: &Graph, distributions: &[Distribution]) -> Self {
         let mut all = vec![Quant::HALF; distributions.len()];
         for token in &graph.tokens {
@@ -257,12 +257,12 @@ impl Scheme {
         ranges.get(value.0).copied().unwrap_or((0.0, 0.0))
     }
 
-    /// The same, with the best scale for every row of weights: for what is kept, since finding them takes a while.
+    /// The same with the best scale for every row of weights. Finding them takes time, so only the final file uses it.
     pub fn fine(self) -> Self {
         Self { fine: true, ..self }
     }
 
-    /// The same as [`Scheme::fine`], and weights make up for each other's errors on such `inputs`.
+    /// The same as [`Scheme::fine`], and the errors of weights compensate each other on these `inputs`.
     pub fn compensated(self, inputs: Rc<Inputs>) -> Self {
         let fine = true;
         Self {
@@ -287,14 +287,14 @@ impl Scheme {
         self.held[value.0]
     }
 
-    /// True when all `values` are held in int16, and by choice: keys and values, or a function's input and result, for which
-    /// int16 costs more than memory.
+    /// True if all `values` are held in int16 by choice: keys and values, or a function's input and result. For these, int16 costs more
+    /// than memory.
     pub fn all_int16(&self, values: &[ValueId]) -> bool {
         let chosen = |id: &ValueId| self.wide.contains(id) && self.of(*id).dtype == DType::I16;
         values.iter().all(chosen)
     }
 
-    /// How keys or values of an attention are held in its window: as they are where both are `wide`, else in int8.
+    /// How an attention's window holds keys or values: unchanged if both are `wide`, else in int8.
     pub fn of_window(&self, value: ValueId, wide: bool) -> Quant {
         match wide {
             true => self.of(value),
@@ -310,7 +310,7 @@ impl Scheme {
         }
     }
 
-    /// How a value is held where an operator takes int8 only: as it is, or as an int8 copy.
+    /// How a value is held for an operator that takes only int8: unchanged, or as an int8 copy.
     pub fn int8_of(&self, value: ValueId) -> Quant {
         let held = self.held[value.0];
         if held.dtype == DType::I8 {
@@ -321,7 +321,7 @@ impl Scheme {
     }
 }
 
-/// How the mean of values held so is held.
+/// How the mean of values is held, from how the values are.
 fn mean_of(values: Quant) -> Quant {
     let steps = match values.dtype {
         DType::I8 => (1 << attn_runtime::kernels::int::attention::CONTEXT_FRACTION_BITS) as f32,

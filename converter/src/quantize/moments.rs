@@ -1,8 +1,8 @@
-//! Second moments of what a layer's weights are multiplied with, and how far they are to be trusted.
+//! Second moments of the inputs of a layer's weights, and the damping that they need.
 //!
-//! Rounding that makes up for errors on the rows of calibration may do worse on others, the more inputs there are for each
-//! row. So the covariance is damped, and by how much is measured: runs are split into halves, and what one half suggests is
-//! tried on the other. Where nothing does better than rounding to nearest, that is what is done.
+//! Rounding that compensates errors on the calibration rows may do worse on others, and more so with more inputs per row. So the covariance
+//! is damped. Cross-validation chooses the damping: runs are split into halves, each half's compensation is measured on the other half. If
+//! nothing beats rounding to nearest, the layer is rounded to nearest.
 
 use super::rounding::Compensation;
 use ndarray::{Array1, Array2, ArrayView2, Axis, linalg::general_mat_mul};
@@ -10,11 +10,11 @@ use std::sync::OnceLock;
 
 /// Wider rows are rounded to nearest: the matrix of second moments has as many elements as this squared.
 pub const MOST_INPUTS: usize = 2048;
-/// Parts of the inputs' mean variance that may be added to each: directions that calibration has not seen do occur.
+/// Candidates for the damping, as parts of the inputs' mean variance: inputs vary in directions that calibration did not show.
 const DAMPINGS: [f64; 5] = [0.01, 0.03, 0.1, 0.3, 1.0];
-/// Beyond this many inputs every other one is tried: a factor takes a while.
+/// Above this number of inputs, every other damping is tried: a factorization takes time.
 const MANY_INPUTS: usize = 768;
-/// All rows are twice as many as half of them, and need that much less damping.
+/// Damping is chosen on half of the rows; with all of them, half as much is enough.
 const HALVES_OVER_ALL: f64 = 0.5;
 /// Rows of random errors that are tried.
 const TRIALS: usize = 32;
@@ -51,7 +51,7 @@ impl Sums {
         Compensation::new(&mean, covariance, damping)
     }
 
-    /// Power of what errors of weights add to the output, when the bias makes up for that of inputs of `mean`.
+    /// Power that errors of weights add to the output, if the bias corrects their effect on inputs of `mean`.
     fn power(&self, errors: &Array1<f64>, mean: &Array1<f64>) -> f64 {
         let rows = self.rows as f64;
         let (here, expected) = (errors.dot(&self.sum) / rows, errors.dot(mean));
@@ -67,7 +67,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Moments of nothing yet, of rows of `k` inputs.
+    /// Moments without rows, for rows of `k` inputs.
     pub fn new(k: usize) -> Self {
         Self {
             halves: [Sums::new(k), Sums::new(k)],
@@ -75,7 +75,7 @@ impl Moments {
         }
     }
 
-    /// Adds rows `[rows, k]` of finite elements, of sample number `sample`.
+    /// Adds rows `[rows, k]` of finite elements from sample number `sample`.
     pub fn add(&mut self, rows: ArrayView2<f64>, sample: usize) {
         let sums = &mut self.halves[sample % 2];
         sums.rows += rows.nrows();
@@ -84,8 +84,8 @@ impl Moments {
         self.compensation.take();
     }
 
-    /// How rows of weights for these inputs are rounded; `None` for what is best rounded to nearest, or where there are
-    /// not two samples to tell.
+    /// How rows of weights for these inputs are rounded; `None` if rounding to nearest is best, or if there are not two samples to
+    /// compare.
     pub fn compensation(&self) -> Option<&Compensation> {
         self.compensation.get_or_init(|| self.find()).as_ref()
     }
@@ -119,8 +119,8 @@ impl Moments {
         }
     }
 
-    /// Power that random roundings add to the output on each half, when made up for as the other half suggests; `None`
-    /// where that is not possible.
+    /// Power that random rounding errors add to the output on each half, with the compensation from the other half; `None` if there is
+    /// none.
     fn power(&self, suggest: impl Fn(&Sums) -> Option<Option<Compensation>>) -> Option<f64> {
         let k = self.halves[0].sum.len();
         let mut power = 0.0;
@@ -192,7 +192,7 @@ mod tests {
         moments
     }
 
-    /// Power of the errors of 50 rows of weights on rows that calibration has not seen, against rounding to nearest.
+    /// Power of the errors of 50 rows of weights on unseen rows, relative to rounding to nearest.
     fn share_of_error(moments: &Moments, sources: usize) -> f64 {
         let fresh = rows(1 << 40, 400, sources);
         let (mut made_up_for, mut nearest) = (0.0, 0.0);
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn few_rows_are_not_trusted_further_than_they_reach() {
-        // As many sources as inputs and fewer rows than that: only the mean is worth anything.
+        // One source per input, and fewer rows than inputs: only the mean is useful.
         let share = share_of_error(&seen(4, 4, 2 * K), 2 * K);
         assert!(share < 1.0, "{share} of the error");
     }

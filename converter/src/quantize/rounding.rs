@@ -1,12 +1,11 @@
-//! Rounding of a row of weights that makes up for its own errors.
+//! Error-compensating rounding of a row of weights.
 //!
-//! What rounding adds to an output is `e . x` with the weights' errors `e` and the layer's input `x`. Where inputs go
-//! together, the error of one weight can be made up for by others: with the covariance `H` of the inputs, the power
-//! `e^T H e` is what counts, not `|e|^2`. Weights are rounded one after the other, and each aims at what undoes best what
-//! the ones before it added (Frantar et al., "GPTQ", 2022, with the triangular factor of `H` itself in place of that of its
-//! inverse: successive rounding towards the nearest plane). The mean of what is left goes into the bias, which has steps to
-//! spare. Scales and limits are for [`super::weights`], the collection of inputs for [`super::inputs`], and how far the
-//! inputs of calibration are to be trusted for [`super::moments`].
+//! Rounding adds `e . x` to an output, with the weights' errors `e` and the layer's input `x`. If inputs are correlated, other weights can
+//! compensate the error of one: the cost is `e^T H e` with the covariance `H` of the inputs, not `|e|^2`. Weights are rounded one after the
+//! other, and each aims at the value that best cancels the errors of the ones before it (Frantar et al., "GPTQ", 2022, with the triangular
+//! factor of `H` itself, not of its inverse: successive rounding towards the nearest plane). The bias, which has steps to spare, takes the
+//! mean of the remaining error. [`super::weights`] has scales and limits, [`super::inputs`] collects inputs, [`super::moments`] chooses the
+//! damping.
 
 use super::steps::WEIGHT_MAX;
 use nalgebra::{Cholesky, DMatrix};
@@ -17,9 +16,9 @@ pub struct Compensation {
     /// Inputs in the order of `shares`; rounded from the last to the first.
     order: Vec<usize>,
     mean: Vec<f64>,
-    /// `L` `[k, k]` below its diagonal of ones: what an error of weight `j` asks of weight `i` before it.
+    /// `L` `[k, k]` below its diagonal of ones: how an error of weight `j` shifts the target of weight `i` before it.
     shares: Vec<f32>,
-    /// The diagonal `D`: the variance of each input that those before it do not explain.
+    /// The diagonal `D`: the variance of each input that the inputs before it do not explain.
     spread: Vec<f64>,
 }
 
@@ -28,22 +27,21 @@ pub struct Compensation {
 pub struct Rounded {
     /// Weights in steps.
     pub weights: Vec<i8>,
-    /// Power `e^T H e` of what rounding adds to the output, apart from its mean.
+    /// Power `e^T H e` that rounding adds to the output, without the mean.
     pub error: f64,
-    /// Mean of the exact output less that of the rounded one: the bias makes up for it.
+    /// Mean of the exact output minus that of the rounded one, a correction for the bias.
     pub mean: f64,
 }
 
 impl Compensation {
-    /// For inputs with this mean and `covariance`, to whose diagonal `damping` is added; `None` where that is not positive
-    /// definite.
+    /// For inputs with this mean and `covariance`, plus `damping` on the diagonal; `None` if the sum is not positive definite.
     pub fn new(
         mean: &[f64],
         covariance: impl Fn(usize, usize) -> f64,
         damping: f64,
     ) -> Option<Self> {
         let k = mean.len();
-        // Who is rounded first has the most others to make up for it: the last of this order.
+        // The last in this order is rounded first, so all others can compensate it.
         let mut order: Vec<usize> = (0..k).collect();
         order.sort_by(|&a, &b| covariance(a, a).total_cmp(&covariance(b, b)));
         let damped = DMatrix::from_fn(k, k, |i, j| {
@@ -69,7 +67,7 @@ impl Compensation {
         })
     }
 
-    /// For inputs with this mean of which no two go together, all alike: every weight goes to the nearest step.
+    /// For uncorrelated inputs of equal variance with this mean: every weight is rounded to the nearest step.
     pub fn of_the_mean(mean: &[f64]) -> Self {
         Self {
             order: (0..mean.len()).collect(),
@@ -79,8 +77,8 @@ impl Compensation {
         }
     }
 
-    /// Weights from the last to the first: `error` gives each one's error by its index and the error that those after it
-    /// ask it to make up for.
+    /// Visits the weights from the last to the first. `error` gives the error of each, from its index and the correction that the later
+    /// weights ask for.
     fn one_by_one(&self, mut error: impl FnMut(usize, f64) -> f64) {
         let k = self.order.len();
         let mut asked = vec![0.0f32; k];
@@ -126,8 +124,7 @@ impl Compensation {
         }
     }
 
-    /// Errors of the weights of a row whose roundings, in the order in which they are made, are off by `roundings` from
-    /// what they aim at.
+    /// Errors of the weights of a row, if each rounding misses its target by `roundings`, in order of rounding.
     pub fn errors(&self, roundings: &[f64]) -> Vec<f64> {
         let mut errors = vec![0.0; self.order.len()];
         self.one_by_one(|j, asked| {
@@ -196,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Against the best of all choices of the two steps next to each weight and one more on either side.
+    /// Compares with the best of all combinations of the two nearest steps of each weight and one more on either side.
     #[test]
     fn it_comes_close_to_the_best_of_all_roundings() {
         let (mut number, k, scale) = (numbers(), 4, 1.0 / 16.0);

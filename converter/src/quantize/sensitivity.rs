@@ -1,9 +1,8 @@
 //! Which values need 16 bits: measured with the runtime itself on calibration data.
 //!
-//! With all values in int16, each group of values (see [`adjustable`]) is made int8 alone, and the power of the error that
-//! this adds to the model's outputs measured: one run for each. Errors of different values are independent, so their powers
-//! add up, and what any choice costs is known without further runs. Starting from int8, the worst groups are then widened
-//! as long as each is worth it.
+//! Starting with all values in int16, the search makes one group of values (see [`adjustable`]) int8 at a time and measures the error power
+//! that this adds to the model's outputs: one run per group. Errors of different values are independent, so their powers add up and predict
+//! the cost of any choice without more runs. Starting from int8, it then widens the worst groups while the gain is worth it.
 
 use super::choices::{Choices, Group, adjustable, schemes};
 use crate::bundle::float::{Bundle, Run};
@@ -20,11 +19,9 @@ use attn_runtime::Session;
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
 pub const WORTH_DB: f64 = 0.5;
-/// Below this SQNR of the outputs any gain is worth it, and slower operators are: in a deep model none of the many values
-/// counts for much alone.
+/// Below this SQNR of the outputs, any gain is worth it, even slower operators: in a deep model no single value matters much.
 pub const ENOUGH_DB: f64 = 32.0;
-/// Samples to measure on, and how many runs over all groups must do: deep models take long and have many groups, of which
-/// none needs to be measured well.
+/// Limits on the samples per group, and inferences in the whole search. Deep models have many groups, so each can be measured roughly.
 const SAMPLES: core::ops::RangeInclusive<usize> = 8..=48;
 const RUNS: usize = 1000;
 
@@ -33,7 +30,7 @@ const RUNS: usize = 1000;
 pub struct Widened {
     /// The value.
     pub value: ValueId,
-    /// What it added to the outputs' SQNR, in dB; with others of its group.
+    /// Gain in the outputs' SQNR in dB, for its whole group.
     pub gain_db: f64,
 }
 
@@ -115,7 +112,7 @@ impl Measure<'_, '_> {
 
 fn power(a: &[f32], b: &[f32]) -> f64 {
     let square = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).powi(2);
-    // What the float model has no number for counts for nothing.
+    // NaN and infinity in the float model are not counted.
     let squares = a.iter().zip(b).map(square);
     squares.filter(|square| square.is_finite()).sum()
 }
@@ -175,7 +172,7 @@ pub fn widen(
     Ok(widened)
 }
 
-/// A group with the power that int8 adds to the outputs' error.
+/// A group, with the error power that int8 adds to the outputs.
 struct Candidate {
     part: usize,
     group: Group,
@@ -229,7 +226,7 @@ mod tests {
     fn what_adds_little_stays_in_int8() {
         let noises = [(0.3, false), (9.0, false), (0.1, false), (0.9, true)];
         let chosen = choose(candidates(&noises), 1e6, 1.0);
-        // 9 of 11.3 are 6.9 dB, then 0.3 of 2.3 are 0.6 dB, 0.1 of 2 only 0.2 dB; and time is spent only where it must be.
+        // 9 of 11.3 are 6.9 dB, then 0.3 of 2.3 are 0.6 dB, 0.1 of 2 only 0.2 dB. The costly group is not widened without need.
         assert_eq!(ids(&chosen), [1, 0]);
         assert!((chosen[0].2 - 6.92).abs() < 0.01, "{}", chosen[0].2);
         assert_eq!(ids(&choose(candidates(&noises), 3e3, 1.0)), [1, 3, 0]);

@@ -1,19 +1,19 @@
-//! From a row of weights to steps of int8: which scale, and which step for each weight.
+//! From a row of weights to int8: the scale, and the step for each weight.
 //!
-//! Three ways, from fast to good. How errors are made up for is for [`super::rounding`], biases and limits of accumulators for
-//! [`super::weights`].
+//! There are three ways, from fast to good. [`super::rounding`] compensates errors; [`super::weights`] has biases and limits of
+//! accumulators.
 
 use super::rounding::{Compensation, Rounded};
 
 /// Largest weight; -128 is not used, so that a weight and its negative both exist.
 pub const WEIGHT_MAX: f64 = 127.0;
 
-/// Scales tried for a row, in all and times its length: among many a short row finds one that it happens to fit well.
+/// Limits on the scales tried for a row: in total, and times its length. A short row gains most from many candidates.
 const MOST_SCALES: usize = 400;
 const SCALED_WEIGHTS: usize = 1 << 18;
 
-/// The scale near `scale`, with which the largest weight is 127, whose rounding and clipping lose least. How well a row
-/// falls on a grid varies with the grid's step, the more the fewer weights it has.
+/// The scale with the least error of rounding and clipping, near `scale`, with which the largest weight is 127. The error varies with the
+/// step of the grid, and more so for short rows.
 fn least_error(row: &[f32], scale: f64) -> f64 {
     let count = (SCALED_WEIGHTS / row.len().max(1)).clamp(32, MOST_SCALES);
     let error = |scale: f64| {
@@ -43,9 +43,9 @@ fn least_error(row: &[f32], scale: f64) -> f64 {
 pub enum Rounding<'c> {
     /// To nearest, with 127 for the largest weight: fast.
     Nearest,
-    /// To nearest, with the scale that loses least.
+    /// To nearest, with the scale of least error.
     BestScale,
-    /// Each weight makes up for the errors of others, with the scale that loses least.
+    /// With compensation of errors, and the scale of least error.
     Compensated(&'c Compensation),
 }
 
@@ -59,7 +59,7 @@ impl Rounding<'_> {
         }
     }
 
-    /// The same with just this scale.
+    /// The same with exactly this scale.
     pub fn round_to(self, row: &[f32], scale: f64) -> Steps {
         match self {
             Self::Compensated(compensation) => Steps::of(compensation.round(row, scale), scale),
@@ -68,7 +68,7 @@ impl Rounding<'_> {
     }
 }
 
-/// Weights in steps of a scale, and what the bias is to make up for.
+/// Weights in steps of a scale, and the correction of the bias.
 #[derive(Clone, Debug)]
 pub struct Steps {
     /// int8, at most [`WEIGHT_MAX`] in magnitude.
@@ -102,7 +102,7 @@ impl Steps {
     }
 }
 
-/// Products of weights and errors that the search for a row's scale may take, and fewest scales to try.
+/// Limit on the products of weights and errors in the search for a row's scale, and the minimum number of scales.
 const COMPENSATED_PRODUCTS: usize = 1 << 20;
 const FEWEST_SCALES: usize = 16;
 
@@ -153,7 +153,7 @@ mod tests {
         assert!(share < 0.85, "{share} of the error");
     }
 
-    /// On correlated inputs every row loses no more than with rounding to nearest in the scale that is best for that.
+    /// On correlated inputs, no row has more error than with rounding to nearest in its best scale.
     #[test]
     fn a_compensated_row_never_loses_more_than_the_nearest() {
         let (k, mut state) = (12, 3u64);

@@ -6,7 +6,7 @@ use super::steps::{Rounding, Steps, WEIGHT_MAX};
 use crate::error::ConvertError;
 use attn_runtime::kernels::int::dot::{packed_index, packed_len, pairs_len};
 
-/// Bias steps stay below this, which leaves room for the products in 32 bits.
+/// Limit on bias steps, which leaves room for the products in 32 bits.
 const BIAS_MAX: f64 = (1u32 << 30) as f64;
 
 /// One weight matrix `[out, k]` in integers.
@@ -97,11 +97,11 @@ impl Weights {
             .fold(0.0f64, |max, w| max.max(f64::from(w.abs())));
         let scale =
             (largest / WEIGHT_MAX).max(f64::from(bias.abs()) / (f64::from(x.scale) * BIAS_MAX));
-        // A row of zeros must not dictate the common shift.
+        // A row of zeros must not determine the common shift.
         let scale = if scale > 0.0 { scale } else { 1e-9 };
         let limit = i64::from(i32::MAX);
         let mut quantized = Row::new(rounding.round(row, scale), bias, x);
-        // Long rows of int16 need smaller weights; of a sum of many, little is lost.
+        // Long rows with int16 inputs need smaller weights. A sum of many terms loses little.
         for _ in 0..4 {
             let excess = quantized.bound as f64 / limit as f64;
             if excess > 1.0 {
@@ -277,7 +277,7 @@ pub fn mean(node: &str, x: Quant, rows: usize, out_scale: f32) -> Result<(i32, u
     Ok((found.values[0], found.left_shift))
 }
 
-/// The rows of an embedding table in integers, and what takes each to an output with `out_scale`.
+/// The rows of an embedding table in integers, and the multiplier from each to an output with `out_scale`.
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart.

@@ -17,17 +17,17 @@ static ARENA: ConstStaticCell<Arena<{ model::ARENA_LEN }>> = ConstStaticCell::ne
 static BEAM: ConstStaticCell<Arena<{ model::beam_len(WIDTH) }>> =
     ConstStaticCell::new(Arena::new());
 
-/// Why the embedded application cannot start.
+/// Errors at the start of the embedded application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StartError {
-    /// The embedded file is no model.
+    /// The embedded file is not a model.
     Model(ModelError),
-    /// The session cannot be made.
+    /// The session cannot be created.
     Session(SessionError),
     /// The model does not decode.
     Decode(DecodeError),
-    /// [`DecodeApp::start`] was called before: there is only one arena.
+    /// [`DecodeApp::start`] was called twice; there is only one arena.
     Twice,
 }
 

@@ -5,10 +5,10 @@ use attn_runtime::kws::{Event, KeywordSpotter, SpotterError};
 use attn_runtime::{Model, SessionError};
 use embedded_hal::digital::OutputPin;
 
-/// How long the LED stays on after a keyword, in samples: 0.4 s.
+/// Time that the LED stays on after a keyword, in samples: 0.4 s.
 pub const LED_SAMPLES: u64 = SAMPLE_RATE as u64 * 2 / 5;
 
-/// Why the application stopped.
+/// Errors that stop the application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum AppError<E> {
@@ -32,7 +32,7 @@ impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
     /// An application around `model` in `arena`, its LED off.
     ///
     /// # Errors
-    /// [`SpotterError`]: the model is no keyword spotter or does not fit the arena.
+    /// [`SpotterError`]: the model is not a keyword spotter or does not fit the arena.
     pub fn new(model: Model<'m>, arena: &'a mut [u8], led: L) -> Result<Self, SpotterError> {
         Ok(Self {
             spotter: KeywordSpotter::new(model, arena)?,
@@ -42,7 +42,7 @@ impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
         })
     }
 
-    /// Samples that cause one run of the model. A board that delivers as many at a time has the shortest delay.
+    /// Samples that cause one run of the model. A board that delivers this number at a time has the shortest delay.
     pub fn hop(&self) -> usize {
         self.spotter.hop()
     }
@@ -51,7 +51,7 @@ impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
     ///
     /// # Errors
     /// [`AppError::Led`] when the pin fails; [`AppError::Session`] never for a parsed model.
-    // Inlined into a program's loop, it runs out of registers: 3 % more instructions a hop.
+    // Inlined into a program's loop, it runs out of registers: 3 % more instructions per hop.
     #[inline(never)]
     pub fn push(
         &mut self,
@@ -95,15 +95,15 @@ pub mod embedded {
     static ARENA: ConstStaticCell<Arena<{ model::ARENA_LEN }>> =
         ConstStaticCell::new(model::arena());
 
-    /// Why the embedded application cannot start.
+    /// Errors at the start of the embedded application.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[cfg_attr(feature = "defmt", derive(defmt::Format))]
     pub enum StartError {
-        /// The embedded file is no model.
+        /// The embedded file is not a model.
         Model(ModelError),
-        /// The model is no keyword spotter.
+        /// The model is not a keyword spotter.
         Spotter(SpotterError),
-        /// [`start`] was called before: there is only one arena.
+        /// [`start`] was called twice; there is only one arena.
         Twice,
     }
 

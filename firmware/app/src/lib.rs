@@ -1,8 +1,8 @@
-//! Applications that know no board. A board (`firmware/boards/`) gives them samples, an LED or text, and shows what they report.
+//! Applications, independent of boards. A board (`firmware/boards/`) gives them samples, an LED or text, and shows their reports.
 //!
 //! - [`keyword`]: samples in, keywords and an LED out.
 //! - `decode` (feature `decode`): text or features in, tokens out.
-//! - [`trace`]: what a model computed, as bytes, for comparing a chip with this computer.
+//! - [`trace`]: a model's results as bytes, to compare a chip with this computer.
 //! - [`wav`]: the header of a recording.
 #![no_std]
 #![deny(missing_docs)]

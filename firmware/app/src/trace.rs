@@ -1,5 +1,5 @@
-//! What a model computed, operator by operator or token by token, as bytes: the same walk on the computer and on a chip, so
-//! that two traces can be compared byte by byte.
+//! A model's results as bytes, operator by operator or token by token. The computer and the chip run the same code, so two traces can be
+//! compared byte by byte.
 
 #[cfg(feature = "fp16")]
 use attn_runtime::f16;
@@ -9,13 +9,13 @@ use zerocopy::transmute_ref;
 
 /// Hypotheses of the beam that [`decode`] searches with.
 pub const WIDTH: usize = 3;
-/// Best tokens that the decoding application draws one from when it writes by chance.
+/// Number of best tokens that the decoding application samples from.
 pub const TOP: usize = 8;
-/// The temperature of these draws.
+/// The temperature of the sampling.
 pub const TEMPERATURE: f32 = 0.8;
 
-/// Runs an entry point and hands over, after each operator, its outputs, and at the end the session's state.
-/// `write` gets the number of the operator (or the number of operators of the file, for the state) and the bytes.
+/// Runs an entry point and writes the outputs of each operator, and at the end the session's state. `write` gets the
+/// number of the operator (for the state, the number of operators in the file) and the bytes.
 ///
 /// # Errors
 /// [`SessionError::NoSuchEntry`].
@@ -49,13 +49,13 @@ pub fn run(
     Ok(())
 }
 
-/// Most elements of features that [`decode`] takes, where they are int8.
+/// Most elements of int8 features that [`decode`] takes.
 const FEATURES: usize = 512;
 
-/// Decodes one input greedily and with a beam of [`WIDTH`] hypotheses, and hands over the state that the encoder leaves; for each
-/// step of the first its token and all outputs (logits or candidates, attention weights), then its score; for each sequence
-/// of the second its tokens, score and normalized score. `elements` are numbers of symbols, or the bits of features as the
-/// model takes them, row by row; not looked at by a model that reads no input. `memory` is that of the beam.
+/// Decodes one input greedily and with a beam of [`WIDTH`] hypotheses. Writes the state after the encoder; for each greedy step
+/// the token and all outputs (logits or candidates, attention weights), then the score; for each sequence of the beam its
+/// tokens, score and normalized score. `elements` are numbers of symbols, or the bits of features in the model's type, row by
+/// row; a model without an input ignores them. `memory` is the memory of the beam.
 ///
 /// # Errors
 /// [`DecodeError`].
@@ -116,7 +116,7 @@ fn is_state(model: Model, id: usize) -> bool {
     tensor.is_some_and(|tensor| tensor.storage() == Storage::State)
 }
 
-/// An input in the type that the model takes.
+/// An input in the model's type.
 #[derive(Clone, Copy)]
 enum Input<'i> {
     None,
@@ -152,7 +152,7 @@ impl<'i> Input<'i> {
                 pairs.for_each(|(slot, &x)| *slot = x as i8);
                 Self::Int8(features)
             }
-            // Of one size and alignment, and any bits are a number.
+            // Same size and alignment, and any bits are a valid number.
             Some(DType::I16) => Self::Int16(transmute_ref!(elements)),
             #[cfg(feature = "fp16")]
             Some(DType::F16) => Self::Half(transmute_ref!(elements)),

@@ -1,4 +1,4 @@
-//! The header of a WAV file: where its samples stand. Only 16 kHz mono 16-bit PCM passes; other recordings are
+//! The header of a WAV file: the position of its samples. Only 16 kHz mono 16-bit PCM is accepted; other recordings are
 //! converted on the computer (`cargo xtask demo --wav`).
 
 use attn_runtime::audio::SAMPLE_RATE;
@@ -9,7 +9,7 @@ const RIFF_HEADER_LEN: usize = 12;
 const CHUNK_HEADER_LEN: usize = 8;
 const PCM: u16 = 1;
 
-/// Why a recording cannot be played.
+/// Errors in a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WavError {
     /// Not a RIFF/WAVE file.
@@ -25,12 +25,12 @@ pub enum WavError {
         /// Bits per sample.
         bits: u16,
     },
-    /// No samples, or none within the bytes that were looked at.
+    /// No samples, or none within the bytes that were read.
     NoSamples,
 }
 
 impl WavError {
-    /// What is wrong, in words.
+    /// The error in words.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotWav => "not a WAV file",

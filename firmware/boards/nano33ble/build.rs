@@ -1,4 +1,4 @@
-//! Hands the linker the memory map beside this file.
+//! Passes the memory map beside this file to the linker.
 
 fn main() {
     println!("cargo::rerun-if-changed=memory.x");

@@ -1,8 +1,8 @@
 //! The decoding application on an emulated board: text, sound from a WAV file or a prompt in, tokens to the console.
 //!
 //! Command line: `greedy` or `beam`, then `text TEXT` or `wav FILE` (16 kHz, mono, 16-bit); or `greedy` or a number, the seed of
-//! tokens drawn by chance, then `prompt FILE` with a text to be continued. Prints `token NAME` for each
-//! token, `score MAGNITUDE` (log-probability in 2^-16 nats), `cut` where the limit on tokens ended the sequence, and
+//! sampled tokens, then `prompt FILE` with a text to continue. Prints `token NAME` for each
+//! token, `score MAGNITUDE` (log-probability in 2^-16 nats), `cut` if the limit on tokens ended the sequence, and
 //! `stack BYTES`. Front end, encoder and every step are regions to be counted.
 
 use crate::bench::{bench_begin, bench_end};
@@ -17,17 +17,17 @@ use semihosting::process;
 use static_cell::ConstStaticCell;
 use zerocopy::IntoBytes;
 
-/// Frames of sound that there is room for: more than ten seconds.
+/// Most frames of sound: more than ten seconds.
 const MAX_FRAMES: usize = 512;
 /// Samples read at a time.
 const PIECE: usize = 512;
-/// Bytes of a text to be continued.
+/// Most bytes of a text to continue.
 const MAX_PROMPT: usize = 512;
 
 static FEATURES: ConstStaticCell<[i8; MAX_FRAMES * MEL_BANDS]> =
     ConstStaticCell::new([0; MAX_FRAMES * MEL_BANDS]);
 
-/// What is decoded.
+/// The input.
 enum Input<'i> {
     Text(&'i str),
     Features(&'i [i8]),
@@ -35,7 +35,7 @@ enum Input<'i> {
 }
 
 impl Input<'_> {
-    /// Has a greedy decoder read it.
+    /// Reads it with a greedy decoder.
     fn read(&self, decoder: &mut Greedy<'_, '_, '_>) -> Result<(), DecodeError> {
         match self {
             Self::Text(text) => decoder.encode_text(text),
@@ -57,7 +57,7 @@ fn region<R>(name: &str, work: impl FnOnce() -> Result<R, DecodeError>) -> R {
     result.unwrap_or_else(|error| fail(reason(error)))
 }
 
-/// What a user of this program can do wrong.
+/// Usage errors.
 fn reason(error: DecodeError) -> &'static str {
     match error {
         DecodeError::EmptyInput => "the input is empty",

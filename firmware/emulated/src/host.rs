@@ -1,5 +1,5 @@
-//! The computer on which the emulator runs, by semihosting: arguments, files, console. Nothing here formats, so that an image that
-//! prints a few numbers carries no formatting code.
+//! The computer on which the emulator runs, by semihosting: arguments, files, console. Nothing here uses `core::fmt`, so an
+//! image that prints a few numbers links no formatting code.
 
 use attn_app::wav;
 use core::ffi::CStr;
@@ -20,7 +20,7 @@ const DIGITS: usize = 10;
 /// The command line.
 ///
 /// # Errors
-/// What the computer says.
+/// The computer's error.
 pub fn command_line() -> io::Result<Args<COMMAND_LINE_LEN>> {
     args()
 }
@@ -39,7 +39,7 @@ pub fn print(words: &[&str]) {
     let _ = console.write_all(b"\n");
 }
 
-/// Says why the program cannot go on and ends it with status 1.
+/// Prints the error and ends the program with status 1.
 pub fn fail(why: &str) -> ! {
     print(&["error:", why]);
     process::exit(1)
@@ -77,12 +77,12 @@ impl Decimal {
 /// Opens a file of the computer.
 ///
 /// # Errors
-/// What the computer says.
+/// The computer's error.
 pub fn open(path: &str) -> io::Result<File> {
     with_c_str(path, |path| File::open(path))
 }
 
-/// A recording at its first sample, and the number of its samples; ends the program when it has another format.
+/// A recording at its first sample, and the number of its samples; ends the program if it has another format.
 pub fn open_recording(path: &str) -> Option<(File, usize)> {
     let mut file = open(path).ok()?;
     let mut header = [0; WAV_HEADER_LEN];
@@ -98,7 +98,7 @@ pub fn open_recording(path: &str) -> Option<(File, usize)> {
 /// Creates a file on the computer.
 ///
 /// # Errors
-/// What the computer says.
+/// The computer's error.
 pub fn create(path: &str) -> io::Result<File> {
     with_c_str(path, |path| File::create(path))
 }
@@ -106,7 +106,7 @@ pub fn create(path: &str) -> io::Result<File> {
 /// Fills `buffer` from the file's position; returns how many bytes there were.
 ///
 /// # Errors
-/// What the computer says.
+/// The computer's error.
 pub fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while let Some(free) = buffer.get_mut(len..).filter(|free| !free.is_empty()) {

@@ -20,7 +20,7 @@ fn report(event: &Event<'_>) {
     host::print(&["event", time.text(), event.label, percent.text()]);
 }
 
-/// The recording that the command line names; the memory of the command line is free again then.
+/// The recording that the command line names. Frees the memory of the command line.
 fn recording() -> Option<(File, usize)> {
     let args = host::command_line().ok()?;
     open_recording((&args).into_iter().next()?.ok()?)

@@ -1,5 +1,5 @@
-//! What the emulated boards share: `host` reads files and prints by semihosting, `bench` marks what is counted, `stack` measures
-//! the stack, `led` is the machine's LED, `keyword` and `decode` are the programs around the applications. It is empty on the
+//! Shared code of the emulated boards: `host` reads files and prints by semihosting, `bench` marks counted regions, `stack` measures
+//! the stack, `led` is the machine's LED, `keyword` and `decode` are the programs around the applications. The crate is empty on the
 //! computer that builds it. A board (`firmware/boards/`) adds its memory map and its LED's address.
 #![no_std]
 #![deny(missing_docs)]

@@ -1,5 +1,5 @@
-//! How deep the stack has been. cortex-m-rt (feature `paint-stack`) fills it before `main`; what is no longer paint
-//! was used.
+//! Measures the depth of the stack. cortex-m-rt (feature `paint-stack`) fills the stack with a pattern before `main`; words
+//! without the pattern were used.
 
 use cortex_m_rt::STACK_PAINT_VALUE;
 

@@ -24,7 +24,7 @@ pub const CANDIDATES: usize = 4;
 const HIDDEN: usize = 8;
 const LOGIT_SCALE: f32 = 8.0 / 32768.0;
 
-/// What the steps of the model hand out.
+/// The outputs of the model's steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// A row of logits.
@@ -43,7 +43,7 @@ pub struct Variant {
     pub vocabulary: bool,
     /// A length that can vary; otherwise all inputs have [`MAX_LENGTH`] symbols.
     pub variable: bool,
-    /// Inputs of [`MAX_LENGTH`] symbols, of which shorter ones are filled with this one.
+    /// Inputs of [`MAX_LENGTH`] symbols; shorter ones are padded with this symbol.
     pub pad: Option<u16>,
     /// Added to the logit of the end token, in steps.
     pub end_bias: i32,

@@ -2,7 +2,7 @@
 //! float one would not give the same bytes on every target.
 //!
 //! 256 complex points, radix 4, decimation in frequency, 32-bit values with Q31 twiddles. Every stage divides by 4,
-//! so nothing grows: with inputs below 2^28 no sum of four reaches 2^31. Results stand in digit-reversed order.
+//! so nothing grows: with inputs below 2^28 no sum of four reaches 2^31. Results are in digit-reversed order.
 
 use super::FRAME_LEN;
 use super::tables::SINE_Q31;

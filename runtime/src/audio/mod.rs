@@ -139,7 +139,7 @@ pub fn log_mel(frame: &[i16; FRAME_LEN], scratch: &mut Scratch, features: &mut F
 
 /// Windows the frame and scales it by a power of two so that its largest value has 27 or 28 bits.
 /// Returns that power (the values are `2^(15 + exponent)` times the windowed samples), or `None` for silence.
-/// Sample pairs become complex numbers, as a real transform by half its length wants them.
+/// Sample pairs become complex numbers, the input of a real transform by a complex one of half the length.
 fn window(frame: &[i16; FRAME_LEN], spectrum: &mut fft::Spectrum) -> Option<i32> {
     let (rising, _) = WINDOW_Q15.as_chunks();
     let (falling, _) = WINDOW_Q15[1..].as_chunks();

@@ -3,9 +3,9 @@
 use super::{Header, MetaKey, MetaRecord};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Stands for "none" in a [`DecodeMeta`].
+/// "None" in a [`DecodeMeta`].
 pub const NONE: u32 = u32::MAX;
-/// Most candidates that a step hands out instead of logits, and most hypotheses of a beam.
+/// Most candidates that a step returns instead of logits, and most hypotheses of a beam.
 pub const MAX_CANDIDATES: usize = 16;
 /// Most output tokens, and most tokens of one decoded sequence.
 pub const MAX_TOKENS: usize = 65_535;
@@ -20,7 +20,7 @@ pub struct DecodeMeta {
     pub encode: u32,
     /// Number of the entry point that takes one token and rates the next.
     pub step: u32,
-    /// Which input of `encode` the sequence goes to; not looked at without `encode`.
+    /// Which input of `encode` takes the sequence; ignored without `encode`.
     pub input: u32,
     /// Which input of `step` takes the token: int32 `[1]`.
     pub token: u32,
@@ -44,10 +44,10 @@ pub struct DecodeMeta {
     pub hypothesis_len: u32,
     /// Symbol that is appended to every input; [`NONE`]: nothing is.
     pub end_symbol: u32,
-    /// Offset in the strings section of what stands between two tokens in a text.
+    /// Offset in the strings section of the separator between two tokens in a text.
     pub separator: u32,
-    /// What fills an encoder's input of fixed rows behind a shorter sequence: this symbol, or zeros (then 0) where the input
-    /// is no symbols; [`NONE`]: such an input must be given whole. Not looked at where the input's rows vary.
+    /// Padding of a fixed-size input after a shorter sequence: number of the symbol, or 0 for features; [`NONE`]: the caller fills
+    /// every row. Ignored where the input's rows vary.
     pub pad: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What a metadata record holds.
+/// The kinds of metadata records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum MetaKey {
@@ -69,7 +69,7 @@ pub struct LengthMeta {
 }
 
 /// How many rows a tensor has for a sequence of length `n`: `(n + add) / divisor`, rounded down, at least 0.
-/// `divisor` is above 1 behind convolutions with a stride.
+/// `divisor` is above 1 after convolutions with a stride.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct RowRule {

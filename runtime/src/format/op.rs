@@ -96,7 +96,7 @@ pub struct EntryRecord {
     pub inputs: [u16; MAX_ENTRY_IO],
     /// Tensors that the caller reads, [`NO_TENSOR`] where unused.
     pub outputs: [u16; MAX_ENTRY_IO],
-    /// Offsets of the names of the inputs in the strings section, those of the original model; 0: the tensor's name.
+    /// Offsets of the inputs' names in the original model, in the strings section; 0: the tensor's name.
     pub input_names: [u32; MAX_ENTRY_IO],
     /// The same for the outputs.
     pub output_names: [u32; MAX_ENTRY_IO],

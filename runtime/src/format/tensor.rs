@@ -84,15 +84,15 @@ pub struct TensorRecord {
     pub storage: u8,
     /// Number of dimensions in use, 1 to [`MAX_RANK`].
     pub rank: u8,
-    /// Number, from 1, of the [`super::RowRule`] that gives the rows in use; 0: all of them.
+    /// Number, from 1, of the [`super::RowRule`] that gives the valid rows; 0: all of them.
     pub rows_rule: u8,
-    /// Dimensions, channels last; of a tensor with a rule the first axis is the one that varies.
+    /// Dimensions, channels last. With a row rule the first axis varies, and this is its maximum.
     pub dims: [u32; MAX_RANK],
     /// Byte offset in the arena; a multiple of 4.
     pub offset: u32,
     /// Real value of one quantization step; positive and finite, 1 for float16.
     pub scale: f32,
-    /// The integer that stands for 0.0; 0 unless `dtype` is int8.
+    /// The integer that represents 0.0; 0 unless `dtype` is int8. For int32 the start value of a counter.
     pub zero_point: i32,
     /// Offset of the name in the strings section.
     pub name: u32,

@@ -26,7 +26,7 @@ pub struct Window1d {
     pub dilation: usize,
     /// Rows of padding before the first.
     pub pad_before: usize,
-    /// What padding holds: the input's zero point.
+    /// Value of padding: the input's zero point.
     pub pad_value: i32,
 }
 
@@ -62,7 +62,7 @@ pub struct Window2d {
     pub dilation: [usize; 2],
     /// Pixels of padding above and to the left of the image.
     pub pad: [usize; 2],
-    /// What padding holds: the input's zero point.
+    /// Value of padding: the input's zero point.
     pub pad_value: i32,
 }
 

@@ -1,4 +1,4 @@
-//! The decision rule: logits of every hop in, decisions out. Where the logits come from is not known here.
+//! The decision rule: logits of every hop in, decisions out. It does not depend on the source of the logits.
 
 use super::{HISTORY_LEN, MAX_LABELS, NEVER, SpotterError};
 use crate::kernels::int::softmax::{ScoreMultiplier, probabilities_q15, score_multiplier};

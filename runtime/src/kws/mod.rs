@@ -1,8 +1,8 @@
 //! Keyword spotting: PCM in, keyword events out.
 //!
-//! Here are the chain `audio → session → decision` ([`KeywordSpotter`]) and the decision rule ([`Decoder`]); features are
-//! made in [`crate::audio`], logits by the model. The rule is that of `training/kws/evaluate.py`: posteriors are averaged
-//! over the last hops, the keyword with the highest average fires when it reaches its threshold.
+//! Here are the chain `audio → session → decision` ([`KeywordSpotter`]) and the decision rule ([`Decoder`]); [`crate::audio`]
+//! computes features, the model computes logits. `training/kws/evaluate.py` has the same rule: posteriors are averaged
+//! over the last hops, and the keyword with the highest average fires when it reaches its threshold.
 
 mod decoder;
 #[cfg(test)]
@@ -22,7 +22,7 @@ pub const MAX_LABELS: usize = 64;
 pub const HISTORY_LEN: usize = 768;
 /// Threshold of a label that never fires; so does every threshold above 32767.
 pub const NEVER: u16 = u16::MAX;
-/// Labels that stand for "no keyword": they never fire, whatever their threshold.
+/// Labels that mean "no keyword": they never fire, at any threshold.
 pub const BACKGROUND_LABELS: [&str; 2] = ["unknown", "noise"];
 
 /// Why a model is no keyword spotter.
@@ -45,7 +45,7 @@ pub enum SpotterError {
         /// Mel bands that the model wants.
         mel_bands: u32,
     },
-    /// The model does not say how posteriors become events.
+    /// The model has no parameters for the decision rule.
     NoSpotter,
     /// The model has no labels, or more than [`MAX_LABELS`].
     BadLabelCount {
@@ -237,7 +237,7 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
         self.frame_end = FRAME_LEN as u64;
     }
 
-    /// The decision rule with its averages, to be looked at.
+    /// Read access to the decision rule with its averages.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
     }

@@ -1,5 +1,5 @@
 //! The checks of a file as a whole: limits, tensors, operators, entry points, the flow of data through the arena,
-//! metadata. What each operator demands of its tensors and parameters stands in [`crate::ops`].
+//! metadata. [`crate::ops`] has the rules of each operator for its tensors and parameters.
 
 use super::{Limited, Model, ModelError, TensorError, string_at};
 use crate::format::{
@@ -17,11 +17,11 @@ const NAMES: [u16; 3] = [
     MetaKey::Tokens as u16,
 ];
 
-/// State tensors together cover the state at most so many times.
+/// Limit on the total size of state tensors, as a multiple of the state.
 const STATE_VIEWS: usize = 16;
 
 impl Model<'_> {
-    /// Everything behind the header and the places of the sections.
+    /// Checks everything after the header and the places of the sections.
     pub(super) fn check(&self) -> Result<(), ModelError> {
         self.check_limits()?;
         self.check_meta()?;

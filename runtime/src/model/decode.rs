@@ -1,4 +1,4 @@
-//! What a model says about decoding: access to it, and the checks that decoding relies on.
+//! Metadata for decoding: access to it, and the checks that decoding relies on.
 
 use super::{Model, ModelError};
 use crate::format::{
@@ -7,7 +7,7 @@ use crate::format::{
 use zerocopy::FromBytes;
 
 impl<'a> Model<'a> {
-    /// How the model makes sequences of tokens, if it does; what [`crate::seq2seq`] goes by.
+    /// How the model decodes sequences of tokens, if it does; [`crate::seq2seq`] follows it.
     pub fn decode(&self) -> Option<&'a DecodeMeta> {
         if cfg!(feature = "all-operators") {
             DecodeMeta::ref_from_bytes(self.payload(MetaKey::Decode)?.1).ok()
@@ -34,7 +34,7 @@ impl<'a> Model<'a> {
         Some(self.name(*offset))
     }
 
-    /// What stands between two tokens in a text.
+    /// Separator between two tokens in a text.
     pub fn separator(&self) -> &'a str {
         self.decode()
             .map_or("", |decode| self.name(decode.separator))
@@ -91,7 +91,7 @@ impl<'a> Model<'a> {
                 pad == 0
             }
         };
-        // What is shorter than the input must be no longer than it when it is filled.
+        // A fixed-size input is padded up to `max_length`, so it must have exactly that many rows.
         let fillable = input.rows_rule != 0 || input.rows() == self.max_length();
         all([
             (decode.encode != decode.step, "encode"),
@@ -144,7 +144,7 @@ fn is_tokens(tensor: &TensorRecord, rows: usize) -> bool {
     tensor.dtype() == DType::I32 && tensor.channels() == 1 && tensor.rows() == rows
 }
 
-/// int32 of so many elements, always all in use.
+/// An int32 tensor of `len` elements without a row rule.
 fn is_row(tensor: &TensorRecord, len: usize) -> bool {
     tensor.dtype() == DType::I32 && tensor.rows_rule == 0 && tensor.len() == len
 }

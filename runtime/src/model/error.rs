@@ -100,7 +100,7 @@ pub enum ModelError {
     },
 }
 
-/// What [`ModelError::TooMany`] counts.
+/// The items that [`ModelError::TooMany`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! `Model`: a parsed file. Parsing validates everything once, so that running needs no checks of its own.
 //!
-//! Here are the header, the sections and access to records; [`check`] has the rules for what stands in them, [`error`]
-//! the answers to a file that breaks one.
+//! Here are the header, the sections and access to records. [`check`] has the rules for their contents, [`error`] the
+//! errors for a file that breaks one.
 
 mod check;
 mod decode;

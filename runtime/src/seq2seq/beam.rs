@@ -11,10 +11,10 @@ use heapless::Vec;
 
 /// Keeps up to `N` hypotheses (1 to 16) at every step and finds up to `N` sequences.
 ///
-/// At every step each hypothesis offers its `N` best continuations, and the `N` most likely of all live on. One that is
-/// continued with the end token before `N` better ones is complete. The search is over when `N` are complete, when none
-/// lives on, or at the model's limit on tokens, which always comes. Complete sequences are ranked by their log-probability
-/// divided by a power of their length, those that the limit cut off behind them. With `N = 1` this is [`super::Greedy`].
+/// At every step each hypothesis offers its `N` best continuations, and the `N` most likely of all survive. A hypothesis is
+/// complete if fewer than `N` continuations are better than its end token. The search ends when `N` sequences are complete, when no hypothesis
+/// survives, or at the model's limit on tokens. Complete sequences are ranked by their log-probability divided by a power
+/// of their length; sequences that the limit cut off rank after them. With `N = 1` this is [`super::Greedy`].
 ///
 /// ```no_run
 /// # fn decode(session: &mut attn_runtime::Session) -> Result<(), attn_runtime::seq2seq::DecodeError> {
@@ -52,7 +52,7 @@ enum Phase {
     Done,
 }
 
-/// A hypothesis that goes on.
+/// A hypothesis that survives.
 #[derive(Clone, Copy, Debug)]
 struct Live {
     /// Its last token.
@@ -63,10 +63,10 @@ struct Live {
     score: i32,
 }
 
-/// A way to go on.
+/// A continuation of a hypothesis.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
-    /// Number of the hypothesis that goes on.
+    /// Number of the hypothesis that it continues.
     parent: usize,
     token: u16,
     /// Log-probability of the whole, Q16 nats.
@@ -91,9 +91,9 @@ struct Found {
 pub struct Hypothesis<'t> {
     /// Its tokens, without start and end token.
     pub tokens: &'t [u16],
-    /// Log-probability, Q16 nats, that of the end token included.
+    /// Log-probability in Q16 nats, the end token included.
     pub score: i32,
-    /// What it is ranked by: the score divided by a power of the length (the end token counts).
+    /// Rank: the score divided by a power of the length (the end token counts).
     pub normalized: i32,
     /// False when the limit on tokens cut it off.
     pub ended: bool,
@@ -113,7 +113,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         Self::with_width(session, memory, N)
     }
 
-    /// As [`Self::new`], with `width` hypotheses in place of `N`.
+    /// As [`Self::new`], with `width` hypotheses instead of `N`.
     ///
     /// # Errors
     /// As [`Self::new`], and [`DecodeError::BadWidth`] for 0 or more than `N`.
@@ -262,10 +262,10 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         })
     }
 
-    /// Runs the step of each hypothesis and sorts what can follow: the best ways to go on, and to end.
+    /// Runs the step of each hypothesis and sorts the candidates: the best continuations, and the best endings.
     ///
-    /// There are `width` places for states. A state is given up when the last hypothesis that starts from it has been
-    /// loaded, so that there is always one free to store the outcome.
+    /// There are `width` slots for states. A slot is free once the last hypothesis that starts from its state has been
+    /// loaded, so there is always a free slot for the result.
     fn run_steps(
         &mut self,
         going: &mut Vec<Candidate, N>,
@@ -273,7 +273,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     ) -> Result<(), DecodeError> {
         const FREE: usize = usize::MAX;
         let end = self.stepper.meta().end as u16;
-        // What each hypothesis has in memory: its state before the step, later the one behind it.
+        // Slot of each hypothesis: its state before the step, later the state after it.
         let mut held = [FREE; N];
         held.iter_mut()
             .zip(&self.live)
@@ -313,7 +313,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         Ok(())
     }
 
-    /// Notes the sequences that end here, unless as many go on that are as good or better as there is room for.
+    /// Records the sequences that end here, unless `width` continuations are at least as good.
     fn collect_ended(&mut self, going: &[Candidate], ending: &[Candidate]) {
         let worst = going.get(self.width.saturating_sub(1));
         for end in ending {
@@ -324,7 +324,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         }
     }
 
-    /// Notes a sequence that has the tokens of a hypothesis so far.
+    /// Records a sequence with the tokens of a hypothesis so far.
     fn note(&mut self, parent: usize, score: i32, ended: bool) {
         let length = self.steps + usize::from(ended);
         let found = Found {
@@ -339,7 +339,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         });
     }
 
-    /// The best ways to go on become the hypotheses.
+    /// The best continuations become the hypotheses.
     fn go_on(&mut self, going: &[Candidate]) {
         let parents = self.live.clone();
         self.live.clear();
@@ -371,7 +371,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         }
     }
 
-    /// What was found, best first: up to as many as the beam is wide, none before the search is over.
+    /// The sequences found, best first: at most the width of the beam, none before the search is over.
     pub fn hypotheses(&self) -> impl ExactSizeIterator<Item = Hypothesis<'_>> {
         let found = match self.phase {
             Phase::Done => self.found.as_slice(),
@@ -386,7 +386,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     }
 }
 
-/// Puts `item` into a list that is sorted by `key`, highest first, behind equals; of more than `most` the last is dropped.
+/// Inserts `item` into a list sorted by `key`, highest first, after equal keys. Drops the last item of more than `most`.
 fn insert<T: Copy, K: Ord, const N: usize>(
     list: &mut Vec<T, N>,
     most: usize,

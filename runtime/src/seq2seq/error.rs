@@ -1,4 +1,4 @@
-//! What can be wrong with an input, a model or the memory of a decoder.
+//! Errors of decoding: in an input, a model or the memory of a decoder.
 
 use crate::session::SessionError;
 use core::fmt;
@@ -66,7 +66,7 @@ pub enum DecodeError {
     },
     /// A step before there was an input.
     NotEncoded,
-    /// The model's steps hand out no attention weights.
+    /// The model's steps return no attention weights.
     NoWeights,
     /// A beam of no hypotheses, or of more than it was compiled for.
     BadWidth {
@@ -75,11 +75,11 @@ pub enum DecodeError {
         /// Most that there can be.
         most: usize,
     },
-    /// A beam wider than the tokens that a step hands out.
+    /// A beam wider than the number of tokens that a step returns.
     TooFewCandidates {
         /// Hypotheses of the beam.
         width: usize,
-        /// Tokens that a step hands out.
+        /// Tokens that a step returns.
         candidates: usize,
     },
     /// The memory of a beam is too small.

@@ -26,22 +26,22 @@ use crate::session::{Element, Session};
 pub struct Greedy<'s, 'm, 'a> {
     stepper: Stepper<'s, 'm, 'a>,
     phase: Phase,
-    /// What the next step takes.
+    /// Input of the next step.
     last: u16,
     steps: usize,
     score: i32,
 }
 
-/// Where a sequence stands.
+/// The progress of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// No input yet.
     Idle,
-    /// Tokens are to come.
+    /// More tokens follow.
     Running,
     /// The end token came.
     Ended,
-    /// As many tokens as there may be came without an end token.
+    /// The limit on tokens was reached without an end token.
     CutOff,
 }
 
@@ -124,7 +124,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         self.score = 0;
     }
 
-    /// The next token; `None` when the sequence is at its end: the end token came, or as many as the model allows.
+    /// The next token; `None` at the end of the sequence: after the end token, or at the model's limit on tokens.
     ///
     /// # Errors
     /// [`DecodeError::NotEncoded`].
@@ -132,9 +132,9 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         self.step_by::<1>(|_| 0)
     }
 
-    /// The next token where `choose` says which of the `K` best (1 to 16, best first; fewer where a step hands out fewer) it is,
-    /// such as [`Sampling::pick`](super::Sampling::pick) does; `None` at the end as in [`Self::step`]. A number beyond the last stands
-    /// for the last.
+    /// The next token. `choose` returns its index among the `K` best (1 to 16, best first; fewer if a step returns fewer), such as
+    /// [`Sampling::pick`](super::Sampling::pick). An index beyond the last counts as the last. `None` at the end, as in
+    /// [`Self::step`].
     ///
     /// # Errors
     /// [`DecodeError::NotEncoded`].
@@ -163,8 +163,8 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         Ok((self.phase != Phase::Ended).then_some(self.last))
     }
 
-    /// Follows `text`, spelled in the names of the model's output tokens (the longest that fits, where several do), so that what
-    /// comes next continues it. Call it after [`Self::restart`] or an input was read. Its tokens count towards the model's
+    /// Follows `text`, spelled in the names of the model's output tokens (the longest match at each place), so that the next tokens
+    /// continue it. Call it after [`Self::restart`], or after reading an input. Its tokens count towards the model's
     /// limit; their score does not count.
     ///
     /// # Errors
@@ -207,8 +207,8 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         Ok(())
     }
 
-    /// Runs a step, but takes `token` for its outcome, whatever the model thinks likely: to follow a known sequence and
-    /// look at [`Self::weights`] on the way. False when the sequence is at its end.
+    /// Runs a step, but continues with `token` in any case: to follow a known sequence and read [`Self::weights`] after each
+    /// step. False at the end of the sequence.
     ///
     /// # Errors
     /// [`DecodeError::NotEncoded`].
@@ -220,7 +220,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         Ok(running)
     }
 
-    /// One step, if there is one to come.
+    /// Runs one step, if the sequence goes on.
     fn run(&mut self) -> Result<bool, DecodeError> {
         match self.phase {
             Phase::Idle => return Err(DecodeError::NotEncoded),
@@ -248,7 +248,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         self.score
     }
 
-    /// True when the end token came, false while tokens are to come and when the limit ended the sequence.
+    /// True after the end token; false while more tokens follow, and if the limit ended the sequence.
     pub fn ended(&self) -> bool {
         self.phase == Phase::Ended
     }

@@ -87,7 +87,7 @@ impl<'b> Memory<'b> {
         }
     }
 
-    /// Writes out, as number `rank`, the first `len` tokens of the hypothesis that had number `at` behind them.
+    /// Writes the first `len` tokens of a hypothesis as sequence number `rank`; the hypothesis had number `at` after them.
     pub(super) fn write_out(&mut self, rank: usize, len: usize, mut at: usize) {
         let sequence = self.tokens.get_mut(rank * self.max_tokens..);
         let sequence = sequence.and_then(|tokens| tokens.get_mut(..len));

@@ -1,4 +1,4 @@
-//! What greedy and beam decoding share: an input is read, a step is run, the best tokens are asked for.
+//! The common part of greedy and beam decoding: reading an input, running a step, finding the best tokens.
 
 use super::DecodeError;
 use super::vocabulary::Spelling;
@@ -8,14 +8,14 @@ use crate::kernels::int::top_k::top_k;
 use crate::model::Model;
 use crate::session::{Element, Session};
 
-/// A session with what its model says about decoding.
+/// A session with its model's metadata for decoding.
 #[derive(Debug)]
 pub(super) struct Stepper<'s, 'm, 'a> {
     session: &'s mut Session<'m, 'a>,
     meta: &'m DecodeMeta,
-    /// From logits to octaves; not used where a step hands out scores.
+    /// From logits to octaves; not used if a step returns scores.
     multiplier: ScoreMultiplier,
-    /// Tokens that a step hands out.
+    /// Number of tokens that a step returns.
     candidates: usize,
 }
 
@@ -81,7 +81,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok(self.session.run(encode)?)
     }
 
-    /// Reads symbols by number and the end symbol behind them.
+    /// Reads symbols by number, followed by the end symbol.
     pub(super) fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
         let known = self.model().symbols().len();
         let unknown = |&symbol: &u16| known > 0 && usize::from(symbol) >= known;
@@ -95,7 +95,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         self.encode_numbers(symbols.len(), symbols.iter().copied())
     }
 
-    /// Reads text, symbol by symbol, and the end symbol behind it.
+    /// Reads text, symbol by symbol, followed by the end symbol.
     pub(super) fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
         let spelling = Spelling::new(self.model(), text)?;
         let mut count = 0usize;
@@ -133,7 +133,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok((encode, self.meta.input as usize))
     }
 
-    /// What fills the rest of an input with more rows than the sequence: the pad symbol, or what stands for 0.0.
+    /// Padding of an input with more rows than the sequence: the pad symbol, or the zero point.
     fn padding(&self, encode: usize, index: usize) -> Result<i32, DecodeError> {
         let input = self.session.input_record(encode, index)?;
         Ok(match input.dtype() {
@@ -142,7 +142,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         })
     }
 
-    /// Forgets the last input and makes room for one of so many rows.
+    /// Resets the session and sets the length of the next input.
     fn prepare(&mut self, length: usize) -> Result<(), DecodeError> {
         if length == 0 {
             return Err(DecodeError::EmptyInput);
@@ -171,8 +171,8 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok(self.session.run(step)?)
     }
 
-    /// The best tokens for the next place and their log-probabilities (Q16 nats), best first: as many as both slices
-    /// have elements, at most [`Self::candidates`].
+    /// The best next tokens and their log-probabilities (Q16 nats), best first. Fills both slices, up to
+    /// [`Self::candidates`] elements.
     pub(super) fn best(&self, tokens: &mut [i32], scores: &mut [i32]) -> Result<(), DecodeError> {
         let (step, logits) = (self.meta.step as usize, self.meta.logits as usize);
         if let Some(index) = DecodeMeta::optional(self.meta.scores) {

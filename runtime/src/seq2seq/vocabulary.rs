@@ -12,7 +12,7 @@ pub struct Spelling<'m, 't> {
     /// Spelled in output tokens, not in input symbols.
     tokens: bool,
     text: &'t str,
-    /// What is left of the text.
+    /// The rest of the text.
     rest: &'t str,
 }
 
@@ -49,7 +49,7 @@ impl<'m, 't> Spelling<'m, 't> {
         })
     }
 
-    /// Number and length of the longest name that what is left begins with.
+    /// Number and length of the longest name at the start of the rest.
     fn longest(&self, names: impl Iterator<Item = &'m str>) -> (usize, u16) {
         let mut longest = (0, 0);
         for (number, name) in (0u16..).zip(names) {

@@ -10,7 +10,7 @@ use std::process::Command;
 
 const INSTALL: [&str; 4] = ["-qq", "--yes", "--no-install-recommends", "--no-remove"];
 
-/// Installs `package` or, where that would remove another, unpacks it for `program`.
+/// Installs `package`. If that would remove another package, unpacks it for `program` instead.
 pub fn install(program: &str, package: &str) -> Done {
     let failed = |what: &str| SetupError(format!("{what}: is there a network?"));
     if !apt(&["-qq", "update"]) {
@@ -41,7 +41,7 @@ fn apt(arguments: &[&str]) -> bool {
     )
 }
 
-/// What apt would do.
+/// The changes that apt would make.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
     /// Packages that it would install.

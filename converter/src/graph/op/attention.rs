@@ -1,4 +1,4 @@
-//! Attention, and what puts positions into its queries and keys.
+//! Attention, and the rotary positions of its queries and keys.
 
 use crate::graph::Op;
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
@@ -14,8 +14,7 @@ pub struct Attention {
     pub scale: f32,
     /// Query `i` of `tq` sees keys up to number `tk - tq + i` only.
     pub causal: bool,
-    /// Which keys each query sees, `[tq, tk]`, where they are not all or those of `causal`. A query that sees none
-    /// gets 0.
+    /// The keys that each query sees, `[tq, tk]`, for masks other than `causal`. A query that sees no key gets 0.
     pub visible: Option<Vec<bool>>,
     /// Heads of keys and values, a divisor of `heads`: adjacent query heads share one (grouped-query attention).
     /// `k` is then `[tk, key_heads * d]`, `v` likewise.
@@ -39,7 +38,7 @@ impl Operator for Attention {
     }
 }
 
-/// `softmax_t(v . f(q + k_t))` over rows of values, `f` tanh or nothing; inputs `q: [a]`, `k: [t, a]` and values
+/// `softmax_t(v . f(q + k_t))` over rows of values, `f` tanh or the identity; inputs `q: [a]`, `k: [t, a]` and values
 /// `[t, c]`, results `[c]` and the weights `[t]`.
 #[derive(Clone, Debug)]
 pub struct AdditiveAttention {
@@ -68,7 +67,7 @@ impl Operator for AdditiveAttention {
 /// Rotary positions: pairs of channels turned by an angle that grows with the row; `x: [rows, heads * head_dim]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
-    /// Channels of one head; all heads are turned alike.
+    /// Channels of one head; all heads have the same angles.
     pub head_dim: usize,
     /// Pairs of channels that are turned, the first `2 * pairs` of each head; the rest stays.
     pub pairs: usize,
@@ -93,7 +92,7 @@ impl Operator for Rotary {
 }
 
 impl Op {
-    /// Writes the causal mask of queries out for this many queries and keys: it then no longer counts from the last key.
+    /// Replaces the causal mask by an explicit one for this many queries and keys, which does not count from the last key.
     pub fn write_out_causal(&mut self, queries: usize, keys: usize) {
         if let Self::Attention(attention) = self {
             let ahead = |at: usize| at % keys > at / keys + keys - queries.min(keys);

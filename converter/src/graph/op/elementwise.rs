@@ -1,4 +1,4 @@
-//! Element by element, or row by row.
+//! Operators that work element by element, or row by row.
 
 use crate::function::Function;
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
@@ -26,7 +26,7 @@ impl Operator for Activation {
 /// Elementwise sum of two inputs of the same shape.
 #[derive(Clone, Debug)]
 pub struct Add {
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -70,7 +70,7 @@ impl Operator for Mul {
 pub struct AddConstant {
     /// In the order of the input.
     pub constant: Vec<f32>,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -103,7 +103,7 @@ pub struct LayerNorm {
     pub beta: Vec<f32>,
     /// Added to the variance.
     pub epsilon: f32,
-    /// Subtract the mean; without, the mean square takes the variance's place (RmsNorm).
+    /// Subtract the mean. If false, the mean square replaces the variance (RmsNorm).
     pub centre: bool,
 }
 
@@ -142,7 +142,7 @@ impl Operator for Softmax {
 /// `x: [rows, c]` times one factor for each channel, `[c]`, or each row, `[rows]`, times a constant.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    /// The factors are those of rows.
+    /// One factor per row; otherwise one per channel.
     pub per_row: bool,
     /// The constant.
     pub factor: f32,

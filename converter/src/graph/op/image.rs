@@ -1,11 +1,11 @@
-//! Images.
+//! Operators over images.
 
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
 use crate::graph::op::{Clamp, Window};
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
 
-/// Why none of them works frame by frame.
+/// The reason why none of them works frame by frame.
 const IMAGE: &str = "it works on a whole image: convert the whole window, or convolve over time";
 
 /// Convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
@@ -15,9 +15,9 @@ pub struct Conv2d {
     pub weight: ArrayD<f32>,
     /// `[out]`
     pub bias: Vec<f32>,
-    /// The kernel's way over the image.
+    /// Kernel size, stride, dilation and padding over the image.
     pub window: Window,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -42,9 +42,9 @@ pub struct DepthwiseConv2d {
     pub weight: ArrayD<f32>,
     /// `[channels]`
     pub bias: Vec<f32>,
-    /// The kernel's way over the image.
+    /// Kernel size, stride, dilation and padding over the image.
     pub window: Window,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -71,9 +71,9 @@ pub struct ConvTranspose2d {
     pub bias: Vec<f32>,
     /// Pixels of the result from one pixel of the input to the next.
     pub stride: [usize; 2],
-    /// Rows and columns that the full result loses above and to the left.
+    /// Rows and columns cut from the full result above and to the left.
     pub crop: [usize; 2],
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -103,7 +103,7 @@ impl Operator for ConvTranspose2d {
 /// Largest value under a window, for each channel; padding does not count. `x: [h, w, c]`.
 #[derive(Clone, Debug)]
 pub struct MaxPool2d {
-    /// The window's way over the image.
+    /// Window size, stride and padding over the image.
     pub window: Window,
 }
 
@@ -124,7 +124,7 @@ impl Operator for MaxPool2d {
 /// Mean under a window, for each channel; padding counts as 0. `x: [h, w, c]`.
 #[derive(Clone, Debug)]
 pub struct AveragePool2d {
-    /// The window's way over the image.
+    /// Window size, stride and padding over the image.
     pub window: Window,
 }
 

@@ -12,7 +12,7 @@ pub struct Linear {
     pub weight: ArrayD<f32>,
     /// `[out]`
     pub bias: Vec<f32>,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -37,9 +37,9 @@ pub struct Conv1d {
     pub weight: ArrayD<f32>,
     /// `[out]`
     pub bias: Vec<f32>,
-    /// The kernel's way over the rows.
+    /// Kernel size, stride, dilation and padding over the rows.
     pub window: Window1d,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 
@@ -64,9 +64,9 @@ pub struct DepthwiseConv1d {
     pub weight: ArrayD<f32>,
     /// `[channels]`
     pub bias: Vec<f32>,
-    /// The kernel's way over the rows.
+    /// Kernel size, stride, dilation and padding over the rows.
     pub window: Window1d,
-    /// Clamp fused behind it.
+    /// Clamp fused after it.
     pub clamp: Clamp,
 }
 

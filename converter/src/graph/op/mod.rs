@@ -1,4 +1,4 @@
-//! The operators of the graph: one type each, in a file a family, and the one table that lists them.
+//! The operators of the graph: one type each, one file per family, and the table that lists them.
 
 mod attention;
 mod elementwise;
@@ -65,7 +65,7 @@ pub(crate) use with_operators;
 
 macro_rules! define {
     ($($name:ident,)*) => {
-        /// What a node computes. Shapes are those of [`super::Value::dims`].
+        /// The operator of a node. Shapes are [`super::Value::dims`].
         #[derive(Clone, Debug)]
         pub enum Op {
             $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
@@ -81,7 +81,7 @@ macro_rules! define {
             /// Names of all operators, as the types are called.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
 
-            /// What algorithms may know of the operator; `channels` are those of its result.
+            /// The facts of the operator; `channels` is the number of channels of its result.
             pub fn facts(&self, channels: usize) -> Facts {
                 match self {
                     $(Self::$name(op) => op.facts(channels),)*
@@ -94,7 +94,7 @@ macro_rules! define {
 with_operators!(define);
 
 impl Op {
-    /// The operator's name for people: the runtime's, or a more telling one where it has several uses.
+    /// The operator's name in reports: the runtime's name, or a more specific one if it has several uses.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Activation(Activation(function)) => function.name(),
@@ -120,7 +120,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// One window over a whole image of this height and width.
+    /// A window that covers a whole image of this height and width.
     pub fn over(kernel: [usize; 2]) -> Self {
         let none = [0; 2];
         Self {
@@ -143,7 +143,7 @@ impl Window {
         [down * self.dilation[0], right * self.dilation[1]]
     }
 
-    /// True when every result is that of one pixel and every pixel has one.
+    /// True if there is one result for each pixel, computed from that pixel alone.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::over([1; 2])
     }
@@ -184,7 +184,7 @@ impl Window1d {
         })
     }
 
-    /// True when every result is that of one row and every row has one.
+    /// True if there is one result for each row, computed from that row alone.
     pub fn is_pointwise(&self) -> bool {
         *self == Self::POINTWISE
     }

@@ -1,4 +1,4 @@
-//! Rows chosen, joined, looked up and weighed.
+//! Operators that select, join, look up and weight rows.
 
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
 use attn_runtime::format::OpKind;
@@ -50,7 +50,7 @@ impl Operator for Reshape {
     }
 }
 
-/// The rows that the sequence has, the first of `x: [t, c]`; those of the padding behind them are not looked at.
+/// The sequence's rows, the first of `x: [t, c]`; the padding rows after them are not read.
 #[derive(Clone, Debug)]
 pub struct Sequence;
 
@@ -68,8 +68,7 @@ impl Operator for Sequence {
     }
 }
 
-/// The rows that the sequence has, `[t, c]` of variable number, and rows of 0 where its padding is; result
-/// `[t, c]`.
+/// The sequence's rows (a varying number of the `[t, c]`), followed by rows of 0 for the padding; result `[t, c]`.
 #[derive(Clone, Debug)]
 pub struct ClearRows;
 
@@ -166,7 +165,7 @@ impl Operator for Embedding {
     }
 }
 
-/// A tensor that the model always has, such as a class token or a learned query; no input.
+/// A constant tensor, such as a class token or a learned query; no input.
 #[derive(Clone, Debug)]
 pub struct Constant {
     /// In the order of the result.

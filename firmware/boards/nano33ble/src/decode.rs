@@ -1,5 +1,5 @@
-//! Decoding on the Arduino Nano 33 BLE Sense (nRF52840): a few words through the embedded model, tokens to the debug probe. A start
-//! for an application of your own. Nothing here has a deadline: each word is decoded to its end before the next.
+//! Decoding on the Arduino Nano 33 BLE Sense (nRF52840): a few words through the embedded model, tokens to the debug probe. It is
+//! a starting point for your own application. It has no deadline: each word is decoded to its end before the next.
 #![no_std]
 #![no_main]
 

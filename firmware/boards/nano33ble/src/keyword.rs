@@ -6,7 +6,7 @@
 //! **When a buffer is late.** The model runs inside the sampler's callback: one buffer fills while the callback works on the other,
 //! so it has 20 ms. A little later, the microphone begins to overwrite the buffer that is being read: the samples at its end are
 //! newer than they should be. Later by 20 ms or more, whole buffers are lost, because the peripheral keeps one event for all of
-//! them. Sampling never stops for that, memory stays intact, and the spotter hears a jump. The log warns of each late buffer.
+//! them. Sampling goes on, memory stays intact, and the spotter hears a jump. The log warns of each late buffer.
 #![no_std]
 #![no_main]
 
@@ -35,7 +35,7 @@ const DEADLINE_US: u32 = 20_000;
 #[embassy_executor::main]
 async fn main(_spawner: Spawner) {
     let mut config = Config::default();
-    // The crystal: its clock is exact enough for 16 kHz, the internal oscillator's is not.
+    // Use the crystal: it is exact enough for 16 kHz, the internal oscillator is not.
     config.hfclk_source = embassy_nrf::config::HfclkSource::ExternalXtal;
     let board = embassy_nrf::init(config);
     let mut core = unwrap!(cortex_m::Peripherals::take());

@@ -1,15 +1,15 @@
-//! Test image for the emulated cores: runs any model on inputs from the computer and hands back what it computed.
+//! Test image for the emulated cores: runs any model on inputs from the computer and returns the results.
 //!
 //! Command lines:
 //! - `features HOP IN OUT`: 16-bit PCM to int8 features;
 //! - `run MODEL IN OUT`, `trace MODEL IN OUT`: runs entry point 0 once per input in IN (the bytes of all its inputs),
-//!   without reset in between; writes the outputs, or every operator's outputs and the state; `run` is counted, run by
-//!   run;
+//!   without reset in between; writes the outputs, or every operator's outputs and the state; each run of `run` is a
+//!   counted region;
 //! - `decode MODEL IN OUT`: decodes each input in IN (the number of its elements and the elements, 16 bits each) and writes
-//!   what `trace::decode` hands over;
+//!   the output of `trace::decode`;
 //! - `steps MODEL LENGTH IN TOKENS`: counts every operator of the encoder, on the bytes of one input of that length (0: of
 //!   a model of fixed shape), and of the steps along a sequence of tokens (16 bits each);
-//! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM behind
+//! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM after
 //!   the first WARM_UP.
 #![no_std]
 #![no_main]
@@ -43,7 +43,7 @@ static BEAM: ConstStaticCell<Aligned<[u8; BEAM_LEN]>> =
 static ARENA: ConstStaticCell<Aligned<[u8; ARENA_LEN]>> =
     ConstStaticCell::new(Aligned([0; ARENA_LEN]));
 
-/// Says why the program cannot go on and ends it with status 1.
+/// Prints the error and ends the program with status 1.
 fn fail(what: &str, why: impl Display) -> ! {
     println!("error: {what}: {why}");
     process::exit(1)
@@ -102,7 +102,7 @@ fn read_all<'b>(path: &str, buffer: &'b mut [u8]) -> &'b [u8] {
     &buffer[..len]
 }
 
-/// Ends the program because the session refused something.
+/// Ends the program after an error of the session.
 fn stop<T>(error: SessionError) -> T {
     fail("session", error)
 }
@@ -113,7 +113,7 @@ fn write(file: &mut File, bytes: &[u8]) {
     }
 }
 
-/// Hands over the samples of a file of raw 16-bit PCM, piece by piece.
+/// Reads the samples of a file of raw 16-bit PCM, piece by piece.
 fn for_each_piece(path: &str, mut each: impl FnMut(&[i16])) {
     let mut file = open(path);
     let mut pcm = [0i16; PIECE / 2];

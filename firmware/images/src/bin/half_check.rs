@@ -77,7 +77,7 @@ fn check_narrowing(random: &mut Random) {
     };
     let relu = Clamp { min: 0.0, max: 6.0 };
     for case in 0..CASES {
-        // All bit patterns of f32 alike, or those near a half: on it, half-way to the next, and one step off.
+        // Any bit pattern of f32, or one near a half: on it, half-way to the next, and one step off.
         let mut row = [0.0; ROW];
         for x in &mut row {
             let near =
@@ -130,7 +130,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     process::exit(1)
 }
 
-/// Operands of the measured kernels: any numbers, for the count does not depend on them.
+/// Operands of the measured kernels: any numbers, because the count does not depend on them.
 #[repr(C, align(4))]
 struct Memory {
     weights: [[f16; LANES]; packed_len(64, 64)],

@@ -139,7 +139,7 @@ fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> 
     }
 }
 
-/// Runs both bodies into buffers with the same old contents, so that what one leaves alone the other must too.
+/// Runs both bodies into buffers with the same old contents, so both must leave the same bytes unchanged.
 fn bodies_agree<Y: Copy + PartialEq>(
     blocks: &Blocks,
     old: Y,
@@ -211,7 +211,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     process::exit(1)
 }
 
-/// Operands of the measured kernels: any numbers, for the count does not depend on them.
+/// Operands of the measured kernels: any numbers, because the count does not depend on them.
 #[repr(C, align(4))]
 struct Memory {
     weights: [i8; packed_len(768, 256)],

@@ -1,5 +1,5 @@
-//! Not for running: the runtime's public functions on data that the compiler cannot foresee. A test looks whether a
-//! panic was linked (`host-tests/tests/firmware.rs`).
+//! Not for running: calls the runtime's public functions on data unknown to the compiler. A test checks that no panic
+//! was linked (`host-tests/tests/firmware.rs`).
 #![no_std]
 #![no_main]
 

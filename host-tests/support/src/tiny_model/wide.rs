@@ -5,7 +5,7 @@ use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::kernels::int::dot::packed_len;
 use attn_runtime::ops::{AttentionGeometry, AttentionParams, WideLutParams};
 
-/// Attention over int16 keys and values, of which a mask hides some and one query sees none, and a function of the result.
+/// Attention over int16 keys and values, and a function of the result. A mask hides some keys; one query sees none.
 pub fn wide(b: &mut Builder) {
     use DType::{I16, I32};
     use Storage::Arena;

@@ -12,7 +12,7 @@ use super::vfp as body;
 
 use crate::f16;
 
-/// Outputs of the inner loop that are summed side by side: as many sums are independent, which keeps a pipeline busy.
+/// Outputs that the inner loop sums in parallel. Their sums are independent, which keeps a pipeline busy.
 pub const LANES: usize = 4;
 
 /// The range of the results of an operator; a fused ReLU is `(0, MAX)`.

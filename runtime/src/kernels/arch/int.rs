@@ -1,6 +1,6 @@
-//! The innermost loop: an int16 row in pair order times blocks of packed int8 weights, each sum requantized as soon
-//! as it is there. See [`crate::kernels::int::dot`] for both orders. And the same with int16 in place of the weights, which
-//! stand in pair order, too; its sums are shifted.
+//! The innermost loop: an int16 row in pair order times blocks of packed int8 weights. Each sum is requantized at once. See
+//! [`crate::kernels::int::dot`] for both orders. A second form takes int16 values, also in pair order, instead of the
+//! weights; its sums are shifted.
 //!
 //! Here are the operands and the choice of the body; `portable::int` defines the result.
 
@@ -38,14 +38,14 @@ fn padded(rest: &[i32]) -> [i32; LANES] {
     core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0))
 }
 
-/// What to multiply, and how sums become results.
+/// Operands of the products, and the requantization of sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'w> {
     /// The row, in pair order; its length is a multiple of 4.
     pub pairs: &'w [i16],
     /// Packed weights, `4 * pairs.len()` bytes per block.
     pub weights: &'w [i8],
-    /// What sums start from.
+    /// Initial values of sums.
     pub bias: Constants<'w>,
     /// Factors of the requantization.
     pub multipliers: Constants<'w>,
@@ -89,7 +89,7 @@ impl Blocks<'_> {
         })
     }
 
-    /// Computes as many blocks as weights, constants and `store` have.
+    /// Computes the blocks that weights, constants and `store` all have.
     pub fn run(&self, store: Store) {
         #[cfg(attn_dsp)]
         super::dsp::run(self, store);
@@ -127,12 +127,12 @@ pub struct WideBlocks<'w> {
     pub pairs: &'w [i16],
     /// The matrix, `4 * pairs.len()` elements per block of four outputs.
     pub weights: &'w [i16],
-    /// Sums are shifted right by so many bits; its low 5 bits count.
+    /// Right shift of sums, in bits; its low 5 bits count.
     pub shift: u32,
 }
 
 impl WideBlocks<'_> {
-    /// Computes as many blocks as weights and `y` have: the low 32 bits of each sum of 64 bits, shifted.
+    /// Computes the blocks that weights and `y` both have: the low 32 bits of each sum of 64 bits, shifted.
     pub fn run(&self, y: &mut [[i32; LANES]]) {
         #[cfg(attn_dsp)]
         super::dsp::run_wide(self, y);

@@ -1,8 +1,8 @@
 //! Softmax attention over a window of keys and values, in O(window) scratch.
 //!
-//! Keys and values stand packed as the weights of a linear layer do (see [`super::packed_len`]): per head the keys are a
-//! matrix `[slots, d]`, the values a matrix `[d, slots]`. Sums over slots go from the oldest to the newest, wherever in
-//! the ring the oldest stands: a ring gives the same bytes as a window in order of time.
+//! Keys and values are packed like the weights of a linear layer (see [`super::packed_len`]): per head the keys are a
+//! matrix `[slots, d]`, the values a matrix `[d, slots]`. Sums over slots go from the oldest to the newest, from any place
+//! in the ring: a ring gives the same bytes as a window in order of time.
 
 use super::function::exp2;
 use super::softmax::greatest;
@@ -55,7 +55,7 @@ pub fn push_value(value: &[f16], slot: usize, shape: &Shape, values: &mut [[f16;
 pub struct Filled {
     /// The first slots in time.
     pub oldest: Range<usize>,
-    /// Those that follow; empty unless the ring has come round.
+    /// The later slots; empty unless the ring has wrapped around.
     pub newest: Range<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Filled {
         }
     }
 
-    /// The last `count` (at most `slots`) that were written to a ring of which `next` is overwritten next.
+    /// The last `count` slots (at most `slots`) written to a ring whose next slot to overwrite is `next`.
     pub fn ring(next: usize, count: usize, slots: usize) -> Self {
         match next.checked_sub(count) {
             Some(start) => Self {

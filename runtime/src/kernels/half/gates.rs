@@ -1,4 +1,4 @@
-//! Gates of recurrent layers: what an input and a state are multiplied with.
+//! Gates of recurrent layers: products of input and state with their weights.
 
 use super::{LANES, packed_len};
 use crate::f16;
@@ -36,7 +36,7 @@ impl Side<'_> {
     }
 }
 
-/// Groups of weights of a side with so many gates and `k` inputs; see [`packed_len`].
+/// Groups of weights of a side with `gates` gates and `k` inputs; see [`packed_len`].
 pub const fn side_len(gates: usize, hidden: usize, k: usize) -> usize {
     packed_len(hidden, k).saturating_mul(gates)
 }

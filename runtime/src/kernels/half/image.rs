@@ -10,7 +10,7 @@ pub const fn span(window: &Window2d, channels: usize) -> usize {
     window.kernel[0] * window.kernel[1] * channels
 }
 
-/// What lies under the kernel, kernel row by kernel row.
+/// The values under the kernel, kernel row by kernel row.
 fn gather(x: &Image<f16>, window: &Window2d, [top, left]: [isize; 2], wide: &mut [f32]) {
     let len = window.kernel[1] * x.channels;
     let start = left.wrapping_mul(x.channels as isize);
@@ -166,7 +166,7 @@ pub fn depthwise_conv2d(
     blocks(x, window, y, y_width, start_from, tap, |_| clamp);
 }
 
-/// Mean of what lies under the window, for every channel; padding counts as 0. Pixels are added in order, and the sum
+/// Mean of the pixels under the window, for every channel; padding counts as 0. Pixels are added in order, and the sum
 /// multiplied with 1 / the size of the window.
 pub fn average_pool2d(x: &Image<f16>, window: &Window2d, y: &mut [f16], y_width: usize) {
     let share = 1.0 / (window.kernel[0] * window.kernel[1]).max(1) as f32;

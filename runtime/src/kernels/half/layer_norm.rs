@@ -3,16 +3,16 @@
 use super::{Clamp, Sum, chunks, narrow};
 use crate::f16;
 
-/// What a row is normalised to.
+/// Parameters of the normalisation of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNorm<'w> {
     /// `[n]`: factor on the normalised value.
     pub gamma: &'w [f32],
-    /// `[n]`: added behind it.
+    /// `[n]`: added after it.
     pub beta: &'w [f32],
     /// Added to the variance.
     pub epsilon: f32,
-    /// Subtract the mean; without, the mean square takes the variance's place (RmsNorm).
+    /// Subtract the mean. If false, the mean square replaces the variance (RmsNorm).
     pub centre: bool,
 }
 
@@ -89,7 +89,7 @@ mod tests {
             let spread = real.iter().map(|x| (x - real.iter().sum::<f64>() / real.len() as f64).powi(2)).sum::<f64>();
             let deviation = (spread / real.len() as f64 + 1e-5).sqrt();
             for (y, exact) in y.iter().zip(all) {
-                // Half a step of the result; f32 roundings, of which that of the mean counts by how far off 0 it is.
+                // Half a step of the result, and f32 roundings; the rounding of the mean grows with its distance from 0.
                 let bound = exact.abs() * 2f64.powi(-11) + 3e-8 + 4e-6 + largest / deviation * 5e-7;
                 prop_assert!((f64::from(*y) - exact).abs() <= bound, "{} for {}", y, exact);
             }

@@ -9,7 +9,7 @@ use crate::kernels::arch::half::dot4;
 pub struct Matrix<'w> {
     /// Packed (see [`super::packed_len`]).
     pub weights: &'w [[f16; LANES]],
-    /// One for each output: what its sum starts from.
+    /// Initial value of the sum of each output.
     pub bias: &'w [f32],
 }
 

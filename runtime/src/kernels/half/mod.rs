@@ -4,7 +4,7 @@
 //! multiplication and every addition rounds to nearest by itself, in the order that is written here, so that the bytes
 //! are the same on every target. Results are clamped before they are rounded to half: they are never infinite and
 //! never NaN (a NaN on the way becomes the smallest value allowed). Conversions and the inner loop are in
-//! [`crate::kernels::arch::half`], formulas and error bounds in `docs/numerics.md`.
+//! [`crate::kernels::arch::half`], formulas and error bounds in `docs/reference/numerics.md`.
 
 pub mod additive;
 pub mod attention;
@@ -41,13 +41,13 @@ const CHUNK: usize = 32;
 
 /// Groups of four packed weights for `out` outputs of `k` inputs each; the largest number if there is none.
 ///
-/// *Packed* weights stand in blocks of four outputs; in a block, for every input, the weights of the four outputs.
+/// *Packed* weights are in blocks of four outputs; a block holds, for every input, the weights of the four outputs.
 /// Outputs are padded with zeros to a multiple of four.
 pub const fn packed_len(out: usize, k: usize) -> usize {
     out.div_ceil(LANES).saturating_mul(k)
 }
 
-/// Where the weight of output `o` for input `i` stands among packed weights of `k` inputs, counted in halves.
+/// Index of the weight of output `o` for input `i` among packed weights of `k` inputs, counted in halves.
 pub const fn packed_index(o: usize, i: usize, k: usize) -> usize {
     ((o / LANES) * k + i) * LANES + o % LANES
 }

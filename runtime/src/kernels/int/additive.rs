@@ -4,8 +4,8 @@
 //! energy_t = sum_a v_a * tanh(query_a + key_ta)      weights = softmax(energy)      context = sum_t weights_t * value_t
 //! ```
 //!
-//! Query and keys are projections made elsewhere; the keys do not depend on the query, so they are made once for all
-//! queries. Rows of keys and values stand as they are, not packed: each is read once.
+//! Query and keys are projections computed by other operators. The keys do not depend on the query, so they are computed
+//! once for all queries. Rows of keys and values are not packed: each is read once.
 
 use super::requantize::{Activation, requantize};
 use super::softmax::{ScoreMultiplier, exp_weight};
@@ -18,7 +18,7 @@ pub struct ToQ16 {
     pub multiplier: i32,
     /// Left shift, 0 to 31.
     pub left_shift: u32,
-    /// Integer that stands for 0.0.
+    /// Integer that represents 0.0.
     pub zero_point: i32,
 }
 
@@ -78,7 +78,7 @@ pub fn weigh(scores: &[i32], multiplier: ScoreMultiplier, weights: &mut [i16]) -
     total
 }
 
-/// Normalised in place: they then add up to 32767, but for rounding.
+/// Normalises weights in place: they then add up to 32767, up to rounding.
 pub fn normalize(weights: &mut [i16], total: u32) {
     let total = total.max(1);
     for weight in weights {

@@ -1,6 +1,6 @@
 //! Softmax attention over a window of keys and values, in O(window) scratch.
 //!
-//! Keys and values are both int8 or both int16. They stand *packed* as the weights of a linear layer do (see
+//! Keys and values are both int8 or both int16. They are *packed* like the weights of a linear layer (see
 //! [`super::dot`]): per head the keys are a matrix `[slots, d]`, the values a matrix `[d, slots]`. Scores are then one
 //! matrix product with the query and the context one with the softmax weights. Slots can be filled in any order: integer
 //! sums do not depend on it, so a ring gives the same bytes as a window in order of time.
@@ -26,9 +26,9 @@ impl Shape {
     }
 }
 
-/// Element type of keys and values: where they stand in a window, and the two products with them.
+/// Element type of keys and values: their order in a window, and the two products with them.
 pub trait KeyValue: Copy {
-    /// Where the element of output `o` for input `i` stands in a packed matrix of `k` inputs.
+    /// Index of the element of output `o` for input `i` in a packed matrix of `k` inputs.
     fn index(o: usize, i: usize, k: usize) -> usize;
 
     /// Dot products of a query in pair order with packed keys, shifted right.
@@ -77,11 +77,11 @@ pub struct Scaling {
     /// From a score to the exponent: query scale * key scale * 2^score_shift * attention scale; see
     /// [`super::softmax`].
     pub score_multiplier: ScoreMultiplier,
-    /// int16 keys: scores are the sums shifted right by so many bits, 0 to 31. Not looked at for int8.
+    /// int16 keys: right shift from sums to scores, 0 to 31. Ignored for int8.
     pub score_shift: u32,
     /// Zero point of the query.
     pub query_zero_point: i32,
-    /// int8 values: their zero point. The keys' needs none: it shifts all scores of a row alike.
+    /// int8 values: their zero point. The keys' zero point is not needed: it shifts all scores of a row equally.
     pub value_zero_point: i32,
 }
 
@@ -90,7 +90,7 @@ pub struct Scaling {
 pub struct Seen<'m> {
     /// The first ones.
     pub first: usize,
-    /// Of those only slots whose bit is set: bit `slot % 32` of word `slot / 32`.
+    /// Only those of them whose bit is set: bit `slot % 32` of word `slot / 32`.
     pub bits: Option<&'m [u32]>,
 }
 
@@ -98,8 +98,8 @@ pub struct Seen<'m> {
 /// `context = 128 * (weighted mean of values - zero_point)`. int16 values need none.
 pub const CONTEXT_FRACTION_BITS: u32 = 7;
 
-/// One query row `[heads * head_dim]` over the slots that it sees. The context is int16: with 1/128 of the scale of int8
-/// values, so that averaging costs no resolution, with that of int16 values. Where nothing is seen the context is 0.
+/// One query row `[heads * head_dim]` over the slots that it sees. The context is int16. Its scale is 1/128 of the
+/// scale of int8 values, so that averaging costs no resolution, or the scale of int16 values. Without slots it is 0.
 #[allow(clippy::too_many_arguments)] // three operands, two scratch buffers, result
 pub fn attend<Q: Activation, K: KeyValue>(
     query: &[Q],

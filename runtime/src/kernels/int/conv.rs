@@ -114,7 +114,7 @@ pub(super) fn add_products<X: Activation>(
     }
 }
 
-/// Adds the products of one tap, for as many channels as there are values.
+/// Adds the products of one tap, one channel for each value.
 #[inline(always)]
 pub(super) fn products<'v, X: Copy + Into<i32> + 'v>(
     sums: &mut [i32; CHANNELS],

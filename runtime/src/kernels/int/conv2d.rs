@@ -46,10 +46,10 @@ pub fn conv2d<X: Activation, Y: Activation>(
     }
 }
 
-/// Transposed convolution. Results whose row and column leave the same remainders by `stride` (their *phase*) are a plain
-/// convolution by the same part of the kernel: `window.kernel` is the size of a part, there are `stride[0] * stride[1]`
-/// of them in `matrix` and `output`, one behind the other, and `window.pad` is what the full result loses above and to
-/// the left.
+/// Transposed convolution. Results whose row and column have the same remainders by `stride` (the same *phase*) are a plain
+/// convolution with one part of the kernel. `window.kernel` is the size of a part. `matrix` and `output` hold the
+/// `stride[0] * stride[1]` parts in order. `window.pad` is the number of pixels cut from the full result above and to the
+/// left.
 pub fn conv_transpose2d<X: Activation, Y: Activation>(
     x: &Image<X>,
     window: &Window2d,
@@ -96,8 +96,8 @@ fn part(values: &[i32], phase: usize, out: usize) -> &[i32] {
     values.get(phase * out..(phase + 1) * out).unwrap_or(&[])
 }
 
-/// Puts what lies under the kernel into pair order, kernel row by kernel row; `edge` holds one kernel row. What a kernel
-/// row is padded with meets weights of 0.
+/// Gathers the values under the kernel in pair order, kernel row by kernel row; `edge` holds one kernel row. The padding of
+/// a kernel row meets weights of 0.
 fn gather<X: Activation>(
     x: &Image<X>,
     window: &Window2d,

@@ -1,12 +1,12 @@
 //! The one inner loop of attn: four dot products at a time of an int16 row with int8 weights.
 //!
-//! The row stands in *pair order*: of every four values `x0 x1 x2 x3` it holds `x0 x2 x1 x3`, so that a word of four
+//! The row is in *pair order*: four values `x0 x1 x2 x3` are stored as `x0 x2 x1 x3`, so that a word of four
 //! weights splits with two `SXTB16` into the halves that two `SMLAD` multiply. Weights are *packed* in the order of
 //! reading: blocks of four outputs; in a block, for every four inputs, 4 x 4 bytes, output by output. Inputs and
 //! outputs are padded with zeros to multiples of four. Accumulation wraps, so the order of adding never matters.
 //! Here are the two orders; the loop is in [`crate::kernels::arch`].
 //!
-//! Keys and values of an attention window are kept packed in the same way, so this is also the loop of attention.
+//! Keys and values of an attention window are packed in the same way, so this is also the loop of attention.
 
 /// Outputs per block, and inputs per group.
 pub const LANES: usize = 4;
@@ -22,19 +22,19 @@ pub const fn packed_len(out: usize, k: usize) -> usize {
         .saturating_mul(k.next_multiple_of(LANES))
 }
 
-/// Where the weight of output `o` for input `i` stands among packed weights of `k` inputs.
+/// Index of the weight of output `o` for input `i` among packed weights of `k` inputs.
 pub const fn packed_index(o: usize, i: usize, k: usize) -> usize {
     let block = (o / LANES) * LANES * k.next_multiple_of(LANES);
     block + (i / LANES) * LANES * LANES + (o % LANES) * LANES + i % LANES
 }
 
-/// Where value `i` of a row stands in pair order.
+/// Index of value `i` of a row in pair order.
 pub const fn pair_index(i: usize) -> usize {
     let swapped = [0, 2, 1, 3];
     i / LANES * LANES + swapped[i % LANES]
 }
 
-/// Puts `row` (less `offset`) into pair order; values behind its end become 0.
+/// Writes `row` minus `offset` in pair order; values after its end are 0.
 #[inline(never)]
 pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) {
     let value = |x: T| x.into().wrapping_sub(offset) as i16;

@@ -10,8 +10,8 @@ pub fn lut(table: &[i8], values: &mut [i8]) {
     }
 }
 
-/// Replaces every value by that of a function given at every `2^step_bits`-th input from -32768 on, with linear
-/// interpolation between: `table` has `2^(16 - step_bits) + 1` entries, the last one for 32768.
+/// Applies a function that `table` gives at every `2^step_bits`-th input from -32768 on, with linear interpolation.
+/// `table` has `2^(16 - step_bits) + 1` entries, the last one for 32768.
 pub fn interpolate(table: &[i16], step_bits: u32, values: &mut [i16]) {
     let step_bits = step_bits & 15;
     for value in values {
@@ -153,8 +153,8 @@ pub fn add_constant<X: Activation, Y: Activation>(x: &[X], sum: &ConstantSum, y:
     }
 }
 
-/// Mean over rows: `x: [rows, channels]`, `y: [channels]`; `by` divides by the number of rows, and its input zero point
-/// is that of one row.
+/// Mean over rows: `x: [rows, channels]`, `y: [channels]`; `by` divides by the number of rows; its input zero point
+/// is the zero point of one row.
 pub fn mean_rows<X: Activation, Y: Activation>(x: &[X], by: &Rescale, y: &mut [Y]) {
     let channels = y.len().max(1);
     let rows = (x.len() / channels) as i32;

@@ -1,6 +1,6 @@
-//! What recurrent layers share: the products of input and state with the weights of their gates.
+//! The common part of recurrent layers: the products of input and state with the weights of their gates.
 //!
-//! Pre-activations are Q16 (one rounding for each side). What the gates are for is in [`super::gru`] and [`super::lstm`].
+//! Pre-activations are Q16 (one rounding for each side). [`super::gru`] and [`super::lstm`] use the gates.
 
 use super::dot::LANES;
 use crate::kernels::arch::int::{Blocks, Constants, Store};

@@ -9,7 +9,7 @@ use super::requantize::Activation;
 
 /// Longest row: sums of squares then stay within 64 bits for int16 inputs.
 pub const MAX_CHANNELS: usize = 1024;
-/// Bits below the point of `d / sqrt(sum(d^2))`, of which the magnitude is at most 1.
+/// Bits below the point of `d / sqrt(sum(d^2))`, whose magnitude is at most 1.
 pub const UNIT_BITS: u32 = 30;
 /// Most bits below the point of a multiplier: sums then stay within 64 bits.
 pub const MAX_MULTIPLIER_BITS: u32 = 16;
@@ -63,7 +63,7 @@ fn isqrt(x: u64) -> u64 {
 /// `(reciprocal, shift)` with `2^UNIT_BITS / sqrt(u) ~ reciprocal / 2^shift`, `reciprocal` of 31 bits.
 fn reciprocal_sqrt(u: u64) -> (i32, u32) {
     let u = u.max(1);
-    // An even shift brings u to 62 or 63 bits and its root to 31 or 32, of which the error is below 2^-31.
+    // An even shift brings u to 62 or 63 bits and its root to 31 or 32; the error of the root is below 2^-31.
     let even = u.leading_zeros() & !1;
     let root = isqrt(u << even).max(1);
     let reciprocal = ((1u64 << 62) / root).min(i32::MAX as u64);

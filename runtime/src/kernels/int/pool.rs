@@ -1,4 +1,4 @@
-//! Pooling over images and over channels, and products with a gate: what spatial and channel attention are made of.
+//! Pooling over images and over channels, and products with a gate: the parts of spatial and channel attention.
 
 use super::conv::CHANNELS;
 use super::elementwise::{Rescale, mul};
@@ -42,8 +42,8 @@ pub fn max_pool2d<X: Activation + Ord>(
     }
 }
 
-/// Mean of what lies under the kernel, for every channel; padding counts as 0.0. `by` divides by the kernel's size, and its
-/// input zero point is that of one value.
+/// Mean of the pixels under the kernel, for every channel; padding counts as 0.0. `by` divides by the kernel's size; its
+/// input zero point is the zero point of one value.
 pub fn average_pool2d<X: Activation, Y: Activation>(
     x: &Image<X>,
     window: &Window2d,
@@ -73,8 +73,8 @@ pub fn average_pool2d<X: Activation, Y: Activation>(
     }
 }
 
-/// Mean of every row: `x: [rows, channels]`, `y: [rows]`; `by` divides by the number of channels, and its input zero point
-/// is that of one value.
+/// Mean of every row: `x: [rows, channels]`, `y: [rows]`; `by` divides by the number of channels; its input zero point
+/// is the zero point of one value.
 pub fn mean_channels<X: Activation, Y: Activation>(
     x: &[X],
     channels: usize,

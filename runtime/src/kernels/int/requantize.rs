@@ -20,7 +20,7 @@ pub struct Output<'w> {
     pub multipliers: &'w [i32],
     /// Common left shift, 0 to 31.
     pub left_shift: u32,
-    /// Integer that stands for 0.0 in the result.
+    /// Integer that represents 0.0 in the result.
     pub zero_point: i32,
     /// Smallest result: the type's limit or a fused activation's.
     pub min: i32,

@@ -40,7 +40,7 @@ impl Rotation<'_> {
     }
 }
 
-/// Rows `[rows, channels]` of which the first stands at `first`:
+/// Rows `[rows, channels]`; the first row has position `first`:
 /// `y[a] = cos * x[a] - sin * x[b]`, `y[b] = sin * x[a] + cos * x[b]` for each pair `(a, b)`.
 pub fn rotate<X: Activation, Y: Activation>(
     x: &[X],

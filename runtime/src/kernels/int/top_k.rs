@@ -3,7 +3,7 @@
 //! The row is seen once, from the first token to the last, and need not exist: [`linear_top_k`] makes it a few logits at
 //! a time. Equal logits rank by token, the lower first. The sum of exponentials is kept relative to a power of two
 //! ([`LogSum`]), so that a new maximum costs a shift and no multiplication. Formulas and the error bound are in
-//! `docs/numerics.md`.
+//! `docs/reference/numerics.md`.
 
 use super::linear::{Matrix, matvec};
 use super::requantize::Output;
@@ -93,8 +93,8 @@ pub struct Ranking<'r> {
 }
 
 impl<'r> Ranking<'r> {
-    /// Keeps as many as `tokens` and `scores` have elements (as many the one as the other). `multiplier` is made from
-    /// the logits' scale by [`super::softmax::score_multiplier`].
+    /// Keeps one candidate for each element of `tokens` and `scores`, which have equal lengths. `multiplier` comes from the
+    /// logits' scale by [`super::softmax::score_multiplier`].
     pub fn new(tokens: &'r mut [i32], scores: &'r mut [i32], multiplier: ScoreMultiplier) -> Self {
         tokens.fill(0);
         scores.fill(i32::MIN);

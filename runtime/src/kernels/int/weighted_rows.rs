@@ -3,7 +3,7 @@
 use super::elementwise::Rescale;
 use super::requantize::{Activation, requantize};
 
-/// `y[c] = sum_t w[t] * x[t, c]`: weights `w: [t]`, rows `x: [t, c]` whose zero point stands in `by`, `y: [c]`, scratch
+/// `y[c] = sum_t w[t] * x[t, c]`: weights `w: [t]`, rows `x: [t, c]` with the zero point of `by`, `y: [c]`, scratch
 /// `sums: [c]`. Sums wrap in 32 bits; the converter proves that they do not.
 pub fn weighted_rows<X: Activation, Y: Activation>(
     w: &[i16],

@@ -1,7 +1,7 @@
 //! The inner loop for Armv7E-M and Armv8-M with the DSP extension.
 //!
 //! Per group of four inputs and four outputs (16 products): 2 block loads, 8 `SXTB16`, 8 `SMLAD`. `SMLAD` adds with
-//! wrap-around, as the portable body does (it also sets the sticky Q flag, which nobody reads). Requantization is
+//! wrap-around, as the portable body does (it also sets the sticky Q flag, which is never read). Requantization is
 //! `LSL` and `SMMULR`.
 
 mod wide;
