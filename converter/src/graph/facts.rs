@@ -30,6 +30,48 @@ pub struct Facts {
     pub weighted: Weighted,
 }
 
+impl Facts {
+    /// Element by element, or along one row: nothing but row `i` of the inputs goes into row `i`, and nothing is multiplied with
+    /// weights.
+    pub fn row_by_row(kind: Kind, shortens: bool, held: Held) -> Self {
+        Self {
+            kind,
+            rows: Rows::Each,
+            positions: Positions::None,
+            shortens,
+            held,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+
+    /// From the whole input at once, which can therefore not have fewer rows; `reason` says why it cannot be streamed.
+    pub fn whole(kind: Kind, reason: &'static str, held: Held, weighted: Weighted) -> Self {
+        Self {
+            kind,
+            rows: Rows::All { reason },
+            positions: Positions::None,
+            shortens: false,
+            held,
+            second: Second::None,
+            weighted,
+        }
+    }
+
+    /// Rows of the input, chosen or cleared.
+    pub fn chosen(kind: Kind, rows: Rows) -> Self {
+        Self {
+            kind,
+            rows,
+            positions: Positions::None,
+            shortens: true,
+            held: Held::AsInput,
+            second: Second::None,
+            weighted: Weighted::None,
+        }
+    }
+}
+
 /// What runs an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -45,7 +45,14 @@ fn in_part(graph: &Graph, value: ValueId) -> bool {
         match graph.facts(node).rows {
             Rows::Valid => narrowed = true,
             Rows::Select { start: 0, rows: 1 } => {}
-            _ => all = true,
+            Rows::Each
+            | Rows::Window(_)
+            | Rows::Recurrent { .. }
+            | Rows::Queries { .. }
+            | Rows::Select { .. }
+            | Rows::Cleared
+            | Rows::Constant
+            | Rows::All { .. } => all = true,
         }
     }
     narrowed && !all && !graph.outputs.contains(&value)

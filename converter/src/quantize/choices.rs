@@ -48,7 +48,13 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
         let mut values: BTreeSet<ValueId> = match graph.facts(node).held {
             Held::Window => node.inputs[1..].iter().copied().collect(),
             Held::Table => [node.inputs[0], node.output].into(),
-            _ => continue,
+            Held::Free
+            | Held::FreeBySums
+            | Held::Plain
+            | Held::AsInput
+            | Held::State
+            | Held::Probability
+            | Held::Mean => continue,
         };
         // Groups that share a value are one group.
         let (shared, others): (Vec<_>, _) =
@@ -85,7 +91,13 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
         match held(node) {
             Held::Window => values.retain(|id| !node.inputs[1..].contains(id)),
             Held::Table => values.retain(|id| !node.inputs.contains(id)),
-            _ => {}
+            Held::Free
+            | Held::FreeBySums
+            | Held::Plain
+            | Held::AsInput
+            | Held::State
+            | Held::Probability
+            | Held::Mean => {}
         }
     }
     values

@@ -11,15 +11,7 @@ pub struct Activation(pub Function);
 
 impl Operator for Activation {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Lut),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Table,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Lut), true, Held::Table)
     }
 }
 
@@ -32,15 +24,7 @@ pub struct Add {
 
 impl Operator for Add {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Add),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Add), true, Held::Free)
     }
 }
 
@@ -53,15 +37,7 @@ pub struct Mul {
 
 impl Operator for Mul {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Mul),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Mul), true, Held::Free)
     }
 }
 
@@ -109,15 +85,7 @@ pub struct LayerNorm {
 
 impl Operator for LayerNorm {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::LayerNorm),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::LayerNorm), true, Held::Free)
     }
 }
 
@@ -127,15 +95,7 @@ pub struct Softmax;
 
 impl Operator for Softmax {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Softmax),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Probability,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Softmax), true, Held::Probability)
     }
 }
 
@@ -150,15 +110,7 @@ pub struct Gate {
 
 impl Operator for Gate {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Gate),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Gate), false, Held::Free)
     }
 }
 
@@ -168,15 +120,7 @@ pub struct MaxChannels;
 
 impl Operator for MaxChannels {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::MaxChannels),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: false,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::MaxChannels), false, Held::AsInput)
     }
 }
 
@@ -186,14 +130,6 @@ pub struct MeanChannels;
 
 impl Operator for MeanChannels {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::MeanChannels),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::MeanChannels), false, Held::Free)
     }
 }

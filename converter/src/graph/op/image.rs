@@ -23,15 +23,12 @@ pub struct Conv2d {
 
 impl Operator for Conv2d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Conv2d),
-            rows: Rows::All { reason: IMAGE },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::Image(self.window),
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::Conv2d),
+            IMAGE,
+            Held::Free,
+            Weighted::Image(self.window),
+        )
     }
 }
 
@@ -50,15 +47,12 @@ pub struct DepthwiseConv2d {
 
 impl Operator for DepthwiseConv2d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::DepthwiseConv2d),
-            rows: Rows::All { reason: IMAGE },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::DepthwiseConv2d),
+            IMAGE,
+            Held::Free,
+            Weighted::None,
+        )
     }
 }
 
@@ -109,15 +103,12 @@ pub struct MaxPool2d {
 
 impl Operator for MaxPool2d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::MaxPool2d),
-            rows: Rows::All { reason: IMAGE },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::MaxPool2d),
+            IMAGE,
+            Held::AsInput,
+            Weighted::None,
+        )
     }
 }
 
@@ -130,14 +121,11 @@ pub struct AveragePool2d {
 
 impl Operator for AveragePool2d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::AveragePool2d),
-            rows: Rows::All { reason: IMAGE },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::AveragePool2d),
+            IMAGE,
+            Held::Free,
+            Weighted::None,
+        )
     }
 }

@@ -4,6 +4,10 @@ use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, 
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
 
+/// Why an operator that reads all rows cannot be streamed.
+const WHOLE_WINDOW: &str =
+    "it reads the whole window: pool with attention over the window in its place";
+
 /// Adjacent rows of `x: [t, c]`; result `[rows, c]`, or `[c]` for a single row.
 #[derive(Clone, Debug)]
 pub struct SelectRows {
@@ -15,18 +19,13 @@ pub struct SelectRows {
 
 impl Operator for SelectRows {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Graph("SelectRows"),
-            rows: Rows::Select {
+        Facts::chosen(
+            Kind::Graph("SelectRows"),
+            Rows::Select {
                 start: self.start,
                 rows: self.rows,
             },
-            positions: Positions::None,
-            shortens: true,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        )
     }
 }
 
@@ -36,17 +35,12 @@ pub struct Reshape;
 
 impl Operator for Reshape {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Graph("Reshape"),
-            rows: Rows::All {
-                reason: "it reads the whole window: pool with attention over the window in its place",
-            },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Graph("Reshape"),
+            WHOLE_WINDOW,
+            Held::AsInput,
+            Weighted::None,
+        )
     }
 }
 
@@ -56,15 +50,7 @@ pub struct Sequence;
 
 impl Operator for Sequence {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Graph("Sequence"),
-            rows: Rows::Valid,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::chosen(Kind::Graph("Sequence"), Rows::Valid)
     }
 }
 
@@ -74,15 +60,7 @@ pub struct ClearRows;
 
 impl Operator for ClearRows {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::ClearRows),
-            rows: Rows::Cleared,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::AsInput,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::chosen(Kind::Runtime(OpKind::ClearRows), Rows::Cleared)
     }
 }
 
@@ -92,17 +70,12 @@ pub struct MeanRows;
 
 impl Operator for MeanRows {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::MeanRows),
-            rows: Rows::All {
-                reason: "a mean over the window: pool with attention over the window in its place",
-            },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::MeanRows),
+            "a mean over the window: pool with attention over the window in its place",
+            Held::Free,
+            Weighted::None,
+        )
     }
 }
 
@@ -112,15 +85,7 @@ pub struct Concat;
 
 impl Operator for Concat {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Concat),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Concat), true, Held::Free)
     }
 }
 
@@ -130,17 +95,12 @@ pub struct ConcatRows;
 
 impl Operator for ConcatRows {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Graph("ConcatRows"),
-            rows: Rows::All {
-                reason: "it reads the whole window: pool with attention over the window in its place",
-            },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Graph("ConcatRows"),
+            WHOLE_WINDOW,
+            Held::Free,
+            Weighted::None,
+        )
     }
 }
 
@@ -153,15 +113,7 @@ pub struct Embedding {
 
 impl Operator for Embedding {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Embedding),
-            rows: Rows::Each,
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::row_by_row(Kind::Runtime(OpKind::Embedding), true, Held::Free)
     }
 }
 
@@ -192,16 +144,11 @@ pub struct WeightedRows;
 
 impl Operator for WeightedRows {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::WeightedRows),
-            rows: Rows::All {
-                reason: "it reads the whole window: pool with attention over the window in its place",
-            },
-            positions: Positions::None,
-            shortens: false,
-            held: Held::FreeBySums,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        Facts::whole(
+            Kind::Runtime(OpKind::WeightedRows),
+            WHOLE_WINDOW,
+            Held::FreeBySums,
+            Weighted::None,
+        )
     }
 }
