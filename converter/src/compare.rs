@@ -5,7 +5,7 @@
 use crate::bundle::float::{Bundle, Run};
 use crate::bundle::samples::{Sample, Samples};
 use crate::calibrate::Elements;
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::graph::stream::{self, Rows};
 use crate::graph::{Graph, ValueId};
 use crate::lower::Form;
@@ -64,11 +64,7 @@ pub struct Comparison {
 ///
 /// # Errors
 /// [`ConvertError`] for files that cannot be read or do not belong together.
-pub fn compare(
-    source: Source,
-    attn: &Path,
-    progress: Progress,
-) -> Result<Comparison, ConvertError> {
+pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Comparison> {
     let file = ModelFile::load(attn)?;
     let (model, other) = (file.model(), || ConvertError::OtherModel {
         path: attn.into(),
@@ -144,7 +140,7 @@ pub fn compare(
 }
 
 /// How the values of a part relate to its rows, where the file takes one row at a time.
-fn rows(bundle: &Bundle, part: usize, form: Form) -> Result<Option<Vec<Rows>>, ConvertError> {
+fn rows(bundle: &Bundle, part: usize, form: Form) -> Result<Option<Vec<Rows>>> {
     Ok(match (bundle.as_step(part), &bundle.decoding, form) {
         (Some(decoding), _, _) => decoding.stream.clone(),
         (None, None, Form::Stream) => Some(stream::follow(&bundle.graphs[part], &BTreeSet::new())?),
@@ -153,7 +149,7 @@ fn rows(bundle: &Bundle, part: usize, form: Form) -> Result<Option<Vec<Rows>>, C
 }
 
 /// Resets the session and sets the length of the sequence.
-fn start(session: &mut Session, sample: &Sample) -> Result<(), ConvertError> {
+fn start(session: &mut Session, sample: &Sample) -> Result<()> {
     session.reset();
     if session.model().max_length() > 0 {
         session.set_length(sample.length)?;
@@ -234,7 +230,7 @@ impl<'g> Entry<'g> {
     }
 
     /// Runs over one row of what is given, or over all of it.
-    fn run(&mut self, session: &mut Session, run: &Run, row: usize) -> Result<(), ConvertError> {
+    fn run(&mut self, session: &mut Session, run: &Run, row: usize) -> Result<()> {
         let model = session.model();
         let one_row = |array: &ArrayD<f32>| {
             let rows = array.shape().first().copied().unwrap_or(1).max(1);

@@ -3,7 +3,7 @@
 //! Quantities have any float or integer type, or int8 with a scalar array `scale`, as `attn features` writes them. Numbers of tokens are
 //! integers. An array `labels` (one class number per sample) is optional.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::npz::Npz;
 use crate::reference::Input;
 use ndarray::{ArrayD, ArrayView, Axis, IxDyn, Slice};
@@ -39,7 +39,7 @@ impl Dataset {
     ///
     /// # Errors
     /// [`ConvertError::File`] for a missing file or array, [`ConvertError::Data`] for a wrong shape or length, NaN, no samples.
-    pub fn load(path: &Path, inputs: &[Input], mask: Option<Mask>) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path, inputs: &[Input], mask: Option<Mask>) -> Result<Self> {
         let arrays = inputs
             .iter()
             .map(|input| sample_shape(path, input, read_input(path, input)?))
@@ -57,7 +57,7 @@ impl Dataset {
     ///
     /// # Errors
     /// Those of [`Dataset::load`].
-    pub fn load_sequences(path: &Path, name: &str, channels: usize) -> Result<Self, ConvertError> {
+    pub fn load_sequences(path: &Path, name: &str, channels: usize) -> Result<Self> {
         let input = Input::real(name, &[1, 1, channels]);
         let array = read_input(path, &input)?;
         let shape = array.shape().to_vec();
@@ -71,7 +71,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    fn new(path: &Path, inputs: &[Input], arrays: Vec<ArrayD<f32>>) -> Result<Self, ConvertError> {
+    fn new(path: &Path, inputs: &[Input], arrays: Vec<ArrayD<f32>>) -> Result<Self> {
         let count = arrays.first().map_or(0, |array| array.shape()[0]);
         for (Input { name, .. }, array) in inputs.iter().zip(&arrays) {
             let samples = array.shape()[0];
@@ -93,11 +93,7 @@ impl Dataset {
     }
 
     /// How long the sequence of each sample is.
-    fn read_lengths(
-        &self,
-        inputs: &[Input],
-        mask: Option<Mask>,
-    ) -> Result<Option<Vec<usize>>, ConvertError> {
+    fn read_lengths(&self, inputs: &[Input], mask: Option<Mask>) -> Result<Option<Vec<usize>>> {
         let all = inputs.iter().zip(&self.inputs).zip(&self.varies);
         let mut sequences = all.filter_map(|((input, array), axis)| Some((input, array, (*axis)?)));
         let Some((input, array, axis)) = sequences.next() else {
@@ -134,7 +130,7 @@ impl Dataset {
     }
 
     /// Quantities must be numbers, and the tokens of a sequence none of padding.
-    fn check_values(&self, inputs: &[Input]) -> Result<(), ConvertError> {
+    fn check_values(&self, inputs: &[Input]) -> Result<()> {
         for index in 0..self.len() {
             let arrays = self.sample(index);
             for ((array, input), axis) in arrays.iter().zip(inputs).zip(&self.varies) {
@@ -205,7 +201,7 @@ pub(crate) fn data(path: &Path, array: &str, reason: String) -> ConvertError {
 }
 
 /// The array of an npz file for one input.
-fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
+fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>> {
     let (mut npz, name) = (Npz::open(path)?, input.name.as_str());
     Ok(match input.integer {
         true => npz.read_tokens(name)?.mapv(|token| token as f32),
@@ -214,11 +210,7 @@ fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>, ConvertError> {
 }
 
 /// Drops the batch axis after the sample axis, if the array has one.
-fn sample_shape(
-    path: &Path,
-    input: &Input,
-    array: ArrayD<f32>,
-) -> Result<ArrayD<f32>, ConvertError> {
+fn sample_shape(path: &Path, input: &Input, array: ArrayD<f32>) -> Result<ArrayD<f32>> {
     let (onnx, varies) = (&input.shape[..], varying_axis(input));
     let without_batch = onnx.strip_prefix(&[1]).filter(|rest| !rest.is_empty());
     let expected = without_batch.unwrap_or(onnx);
@@ -248,7 +240,7 @@ fn sample_shape(
 }
 
 /// The class of each of `count` samples, if the file has labels.
-fn read_labels(path: &Path, count: usize) -> Result<Option<Vec<usize>>, ConvertError> {
+fn read_labels(path: &Path, count: usize) -> Result<Option<Vec<usize>>> {
     let mut npz = Npz::open(path)?;
     if !npz.has("labels") {
         return Ok(None);

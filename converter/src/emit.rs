@@ -1,6 +1,6 @@
 //! Emission: a planned program becomes the bytes of an `.attn` file, written with the runtime's own record types.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::plan::Plan;
 use crate::program::{Operator, Program, Tensor};
 use attn_runtime::format::{
@@ -33,7 +33,7 @@ pub struct Metadata {
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when there are more tensors, or more dimensions, than the format can number.
-pub fn emit(program: &Program, plan: &Plan, metadata: &Metadata) -> Result<Vec<u8>, ConvertError> {
+pub fn emit(program: &Program, plan: &Plan, metadata: &Metadata) -> Result<Vec<u8>> {
     let mut sections = Sections::default();
     if program.tensors.len() >= usize::from(NO_TENSOR) {
         let reason = format!(
@@ -152,12 +152,7 @@ impl Sections {
         (at as u32, bytes.len() as u32)
     }
 
-    fn tensor(
-        &mut self,
-        tensor: &Tensor,
-        offset: usize,
-        plan: &Plan,
-    ) -> Result<TensorRecord, ConvertError> {
+    fn tensor(&mut self, tensor: &Tensor, offset: usize, plan: &Plan) -> Result<TensorRecord> {
         if tensor.dims.len() > MAX_RANK {
             let reason = format!(
                 "{} dimensions; the format has {MAX_RANK}",

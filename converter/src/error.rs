@@ -8,6 +8,9 @@ use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
+/// What fallible functions of this crate return.
+pub type Result<T, E = ConvertError> = std::result::Result<T, E>;
+
 /// A setting of a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {

@@ -2,7 +2,7 @@
 //! graph: products, mask and softmax as the specification defines them. The float reference and import then see the operators of older
 //! opsets.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use std::collections::HashMap;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
@@ -14,7 +14,7 @@ const HIDDEN: f32 = f32::MIN;
 ///
 /// # Errors
 /// [`ConvertError::UnsupportedForm`] for a node without shapes in the file, or with unsupported attributes.
-pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto, ConvertError> {
+pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto> {
     let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
     let mut result = graph.clone();
     if !graph.node.iter().any(is_attention) {
@@ -116,7 +116,7 @@ impl<'g> Spelling<'g> {
         self.attribute(name).map_or(0, |a| a.i)
     }
 
-    fn write(&mut self) -> Result<(), ConvertError> {
+    fn write(&mut self) -> Result<()> {
         self.check()?;
         let counts = ["q_num_heads", "kv_num_heads", "kv_num_heads"].map(|name| self.int(name));
         let [
@@ -167,7 +167,7 @@ impl<'g> Spelling<'g> {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), ConvertError> {
+    fn check(&self) -> Result<()> {
         let given = |at: usize| self.node.input.get(at).is_some_and(|name| !name.is_empty());
         let asked = |at: usize| {
             self.node
@@ -198,11 +198,7 @@ impl<'g> Spelling<'g> {
     }
 
     /// Input `[1, heads, t, d]`, given so or split from `[1, t, heads * d]`: its name, heads, t and d.
-    fn split(
-        &mut self,
-        input: usize,
-        heads: i64,
-    ) -> Result<(String, usize, usize, usize), ConvertError> {
+    fn split(&mut self, input: usize, heads: i64) -> Result<(String, usize, usize, usize)> {
         let name = self.node.input.get(input).cloned().unwrap_or_default();
         match self.shapes.get(name.as_str()).map(Vec::as_slice) {
             Some(&[_, heads, t, d]) => Ok((name, heads, t, d)),
@@ -224,7 +220,7 @@ impl<'g> Spelling<'g> {
     }
 
     /// Repeats each head of keys or values for the adjacent heads of queries that share it.
-    fn shared(&mut self, name: String, own: usize, heads: usize) -> Result<String, ConvertError> {
+    fn shared(&mut self, name: String, own: usize, heads: usize) -> Result<String> {
         if own == heads {
             return Ok(name);
         }

@@ -7,7 +7,7 @@ use crate::bundle::samples::Samples;
 use crate::bundle::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod};
 use crate::emit::{Metadata, emit};
-use crate::error::{ConvertError, Setting};
+use crate::error::{ConvertError, Result, Setting};
 use crate::graph::{Graph, stream};
 use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
@@ -88,11 +88,7 @@ pub struct Conversion {
 ///
 /// # Errors
 /// [`ConvertError`], which names the file, node, tensor or setting at fault.
-pub fn convert(
-    source: Source,
-    options: &Options,
-    progress: Progress,
-) -> Result<Conversion, ConvertError> {
+pub fn convert(source: Source, options: &Options, progress: Progress) -> Result<Conversion> {
     let manifest = source.manifest(options.form);
     let mut loaded = load(&manifest, options)?;
     let seen = calibrate(&mut loaded, options.precision, progress)?;
@@ -137,7 +133,7 @@ struct Loaded<'m> {
 }
 
 /// Loads and imports the models, and sees that the options fit them.
-fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>, ConvertError> {
+fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
     let bundle = Bundle::load(manifest)?;
     let setting = |setting, reason: String| Err(ConvertError::Setting { setting, reason });
     let metadata = &options.metadata;
@@ -190,11 +186,7 @@ struct Seen {
 }
 
 /// Runs the float models over all samples.
-fn calibrate(
-    loaded: &mut Loaded,
-    precision: Precision,
-    progress: Progress,
-) -> Result<Vec<Seen>, ConvertError> {
+fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Vec<Seen>> {
     let Loaded {
         bundle, samples, ..
     } = loaded;
@@ -235,7 +227,7 @@ fn quantize(
     seen: Vec<Seen>,
     options: &Options,
     progress: Progress,
-) -> Result<(Vec<Scheme>, Vec<Vec<Widened>>), ConvertError> {
+) -> Result<(Vec<Scheme>, Vec<Vec<Widened>>)> {
     let Loaded {
         bundle,
         samples,
@@ -289,11 +281,7 @@ fn quantize(
 }
 
 /// Operators of the runtime, and what an application has to know.
-fn write(
-    loaded: &Loaded,
-    schemes: &[Scheme],
-    options: &Options,
-) -> Result<(Program, Metadata), ConvertError> {
+fn write(loaded: &Loaded, schemes: &[Scheme], options: &Options) -> Result<(Program, Metadata)> {
     let (bundle, links) = (&loaded.bundle, &loaded.links);
     let graphs = bundle.graphs_for_caller(links);
     let form = |part: usize| match bundle.as_step(part) {
@@ -319,7 +307,7 @@ fn fuse_candidates(
     manifest: &Manifest,
     program: &mut Program,
     metadata: &mut Metadata,
-) -> Result<(), ConvertError> {
+) -> Result<()> {
     let count = manifest.decode.as_ref().and_then(|keys| keys.candidates);
     if let (Some(count), Some(decode)) = (count, &mut metadata.decode) {
         let (step, logits) = (decode.step as usize, decode.logits as usize);

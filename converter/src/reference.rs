@@ -3,7 +3,7 @@
 //! Import takes shapes and constants from here, calibration the ranges, the report the exact values. This arithmetic uses no
 //! code of attn.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::guard::guarded;
 use crate::opset23::spelled_out;
 use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
@@ -37,7 +37,7 @@ impl Reference {
     /// # Errors
     /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
     /// [`ConvertError::Reference`].
-    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path) -> Result<Self> {
         Self::load_with(path, None)
     }
 
@@ -46,14 +46,11 @@ impl Reference {
     ///
     /// # Errors
     /// Those of [`Reference::load`]; [`ConvertError::DynamicShape`] if `length_of` has no length.
-    pub fn load_part(
-        path: &Path,
-        length_of: impl Fn(&str) -> Option<usize>,
-    ) -> Result<Self, ConvertError> {
+    pub fn load_part(path: &Path, length_of: impl Fn(&str) -> Option<usize>) -> Result<Self> {
         Self::load_with(path, Some(&length_of))
     }
 
-    fn load_with(path: &Path, length_of: Option<LengthOf>) -> Result<Self, ConvertError> {
+    fn load_with(path: &Path, length_of: Option<LengthOf>) -> Result<Self> {
         let unexpected = |reason: String| ConvertError::Unexpected {
             path: path.into(),
             reason,
@@ -122,7 +119,7 @@ impl Reference {
     ///
     /// # Errors
     /// [`ConvertError::Reference`].
-    pub fn run(&self, inputs: &[ArrayD<f32>]) -> Result<Values, ConvertError> {
+    pub fn run(&self, inputs: &[ArrayD<f32>]) -> Result<Values> {
         let tensors = inputs.iter().zip(&self.inputs).enumerate();
         let tensors = tensors.map(|(at, (array, input))| {
             let data: Vec<f32> = array.iter().copied().collect();
@@ -184,13 +181,13 @@ fn without_panic<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
 ///
 /// # Errors
 /// [`ConvertError::NotOnnx`].
-pub fn input_names(path: &Path) -> Result<Vec<String>, ConvertError> {
+pub fn input_names(path: &Path) -> Result<Vec<String>> {
     let graph = read(path)?.graph.unwrap_or_default();
     Ok(graph.input.into_iter().map(|input| input.name).collect())
 }
 
 /// A file that holds a graph.
-fn read(path: &Path) -> Result<pb::ModelProto, ConvertError> {
+fn read(path: &Path) -> Result<pb::ModelProto> {
     let not_onnx = |reason: String| ConvertError::NotOnnx {
         path: path.into(),
         reason,

@@ -1,6 +1,6 @@
 //! Running `.attn` files on the host, with the runtime itself: floats in, the file's own types inside, floats out.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::quantize::Quant;
 use crate::reference::Input;
 use attn_runtime::format::{DType, TensorRecord};
@@ -63,7 +63,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// [`ConvertError::File`] and [`ConvertError::Model`], which name the file.
-    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path) -> Result<Self> {
         let bytes = crate::files::read_bytes(path)?;
         Self::new(&bytes).map_err(|source| ConvertError::Model {
             path: path.into(),
@@ -157,7 +157,7 @@ pub fn fill<'x>(
     entry: usize,
     index: usize,
     values: impl Iterator<Item = &'x f32>,
-) -> Result<(), ConvertError> {
+) -> Result<()> {
     let record = session.input_record(entry, index)?;
     let quant = quant(record);
     let values = values.enumerate().map(|(at, &x)| (place(record, at), x));
@@ -182,11 +182,7 @@ pub fn fill<'x>(
 ///
 /// # Errors
 /// [`ConvertError::Session`] when there is no such input.
-pub fn give(
-    session: &mut Session,
-    entry: usize,
-    given: &[(String, ArrayD<f32>)],
-) -> Result<(), ConvertError> {
+pub fn give(session: &mut Session, entry: usize, given: &[(String, ArrayD<f32>)]) -> Result<()> {
     let model = session.model();
     for (name, array) in given {
         let record = model.entries().get(entry);
@@ -212,7 +208,7 @@ pub fn run_traced(
     session: &mut Session,
     entry: usize,
     mut written: impl FnMut(usize, &[u8]),
-) -> Result<(), ConvertError> {
+) -> Result<()> {
     let model = session.model();
     let ops = model.entries().get(entry).map_or(0..0, |entry| entry.ops());
     session.start(entry)?;
@@ -232,7 +228,7 @@ pub fn run_traced(
 ///
 /// # Errors
 /// [`ConvertError::Session`] when there is no such output.
-pub fn output(session: &Session, entry: usize, index: usize) -> Result<Vec<f32>, ConvertError> {
+pub fn output(session: &Session, entry: usize, index: usize) -> Result<Vec<f32>> {
     let record = session.output_record(entry, index)?;
     let bytes = match record.dtype() {
         DType::I8 => session.output::<i8>(entry, index)?.as_bytes(),

@@ -1,7 +1,7 @@
 //! Shapes of a model's inputs: fixed ones, a batch axis that may be symbolic, and one axis of variable length if a bundle
 //! gives its length.
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
@@ -37,10 +37,7 @@ pub type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
 ///
 /// # Errors
 /// [`ConvertError::DynamicShape`], [`ConvertError::Batch`].
-pub fn fixed_inputs(
-    graph: &pb::GraphProto,
-    length_of: Option<LengthOf>,
-) -> Result<Vec<Input>, ConvertError> {
+pub fn fixed_inputs(graph: &pb::GraphProto, length_of: Option<LengthOf>) -> Result<Vec<Input>> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     graph
         .input
@@ -50,10 +47,7 @@ pub fn fixed_inputs(
         .collect()
 }
 
-fn fixed_input(
-    input: &pb::ValueInfoProto,
-    length_of: Option<LengthOf>,
-) -> Result<Input, ConvertError> {
+fn fixed_input(input: &pb::ValueInfoProto, length_of: Option<LengthOf>) -> Result<Input> {
     let length = length_of.and_then(|length_of| length_of(&input.name));
     let dynamic = |axis, dim: String| ConvertError::DynamicShape {
         input: input.name.clone(),

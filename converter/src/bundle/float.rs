@@ -3,7 +3,7 @@
 use super::samples::Sample;
 use super::{Decode, Manifest};
 use crate::calibrate::{Elements, elements};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
 use crate::graph::{Graph, ValueId};
@@ -97,7 +97,7 @@ impl<'m> Bundle<'m> {
     ///
     /// # Errors
     /// Errors from loading and importing each model; [`ConvertError::Manifest`] for unknown names.
-    pub fn load(manifest: &'m Manifest) -> Result<Self, ConvertError> {
+    pub fn load(manifest: &'m Manifest) -> Result<Self> {
         let names: Vec<String> = manifest.order()?.into_iter().map(String::from).collect();
         let number = |name: &str| {
             let found = names.iter().position(|known| known == name);
@@ -107,7 +107,7 @@ impl<'m> Bundle<'m> {
                 ))
             })
         };
-        let decoding = |keys: &'m Decode| -> Result<_, ConvertError> {
+        let decoding = |keys: &'m Decode| -> Result<_> {
             Ok(Decoding {
                 keys,
                 encode: keys.encode.as_deref().map(number).transpose()?,
@@ -129,7 +129,7 @@ impl<'m> Bundle<'m> {
                 .from
                 .iter()
                 .map(|name| place(name))
-                .collect::<Result<Vec<_>, ConvertError>>()?;
+                .collect::<Result<Vec<_>>>()?;
             states.push(State {
                 name: name.clone(),
                 from,
@@ -160,7 +160,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// Loads every model for the longest sequence, and finds the row rule of each dynamic axis.
-    fn follow(&mut self) -> Result<(), ConvertError> {
+    fn follow(&mut self) -> Result<()> {
         let longest = self.manifest.max_length;
         for part in 0..self.paths.len() {
             // A dynamic axis of a shared value has the length that its writer gives it.
@@ -235,7 +235,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// The caller gives an encoder its input and a step its token, and no other input may be left without a value.
-    fn check_given(&self, part: usize) -> Result<(), ConvertError> {
+    fn check_given(&self, part: usize) -> Result<()> {
         let entry = &self.names[part];
         let given = match &self.decoding {
             Some(decoding) if part == decoding.step => Some(&decoding.keys.token),
@@ -266,7 +266,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// Checks that a step over a whole sequence of tokens can run token by token.
-    fn follow_tokens(&mut self) -> Result<(), ConvertError> {
+    fn follow_tokens(&mut self) -> Result<()> {
         let Some(Decoding {
             keys: decode, step, ..
         }) = self.decoding
@@ -316,7 +316,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// Loads a model for sequences of `length`.
-    fn load_part(&self, part: usize, length: Option<usize>) -> Result<Reference, ConvertError> {
+    fn load_part(&self, part: usize, length: Option<usize>) -> Result<Reference> {
         let length_of = |input: &str| match self.as_step(part) {
             Some(decoding) if decoding.keys.token == input => {
                 Some(decoding.keys.max_tokens as usize)
@@ -390,7 +390,7 @@ impl<'m> Bundle<'m> {
         names.into_iter().cloned().collect()
     }
 
-    fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>, ConvertError> {
+    fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>> {
         // Without an axis of variable length, one loaded model serves all sequences.
         let mut loaded = self.loaded.iter().filter(|(key, _)| key.0 == part);
         if let Some((_, fixed)) = loaded.next()
@@ -411,7 +411,7 @@ impl<'m> Bundle<'m> {
     }
 
     /// Both ends of a state must exist and have the same size.
-    fn check(&self, state: &State) -> Result<(), ConvertError> {
+    fn check(&self, state: &State) -> Result<()> {
         let to = &state.to;
         let reader = self.input(to.part, &to.value);
         let reader = reader.ok_or_else(|| self.missing("input", to.part, &to.value))?;
@@ -441,7 +441,7 @@ impl<'m> Bundle<'m> {
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for a mask without a symbol of padding.
-    pub fn runs(&self, sample: &Sample) -> Result<Vec<Run>, ConvertError> {
+    pub fn runs(&self, sample: &Sample) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         if let Some(part) = self.first() {
             let given = sample
@@ -450,7 +450,7 @@ impl<'m> Bundle<'m> {
                 .map(|(name, array)| Ok((name.clone(), self.padded(part, name, array)?)));
             runs.push(Run {
                 part,
-                given: given.collect::<Result<_, ConvertError>>()?,
+                given: given.collect::<Result<_>>()?,
                 tokens: 0,
             });
         }
@@ -494,8 +494,8 @@ impl<'m> Bundle<'m> {
     pub fn run(
         &mut self,
         sample: &Sample,
-        mut seen: impl FnMut(&Run, &[Elements]) -> Result<(), ConvertError>,
-    ) -> Result<(), ConvertError> {
+        mut seen: impl FnMut(&Run, &[Elements]) -> Result<()>,
+    ) -> Result<()> {
         let mut kept: Vec<Option<ArrayD<f32>>> = vec![None; self.states.len()];
         for run in self.runs(sample)? {
             let values = self.run_part(&run, sample.length, &mut kept)?;
@@ -523,7 +523,7 @@ impl<'m> Bundle<'m> {
         run: &Run,
         length: usize,
         kept: &mut [Option<ArrayD<f32>>],
-    ) -> Result<Values, ConvertError> {
+    ) -> Result<Values> {
         let part = run.part;
         let reference = self.part(part, length)?;
         let mut inputs = Vec::new();

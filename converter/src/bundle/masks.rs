@@ -2,7 +2,7 @@
 
 use super::float::{Bundle, Place, State};
 use super::{Manifest, Token};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Graph, Op, ValueId, op};
 use crate::graph::{padding, variable_length};
 use crate::import::PaddingMask;
@@ -16,8 +16,8 @@ impl Manifest {
     /// The padding mask that the manifest names.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for two masks, for a mask without an encoder or in `[state]`, and for `pad` without a mask.
-    pub fn mask(&self) -> Result<Option<PaddingMask>, ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for two masks, for a mask without an encoder or in `[state]`, and for `pad` without a mask.
+    pub fn mask(&self) -> Result<Option<PaddingMask>> {
         let place = if self.decode.is_some() {
             "[decode] "
         } else {
@@ -85,12 +85,8 @@ impl Bundle<'_> {
     /// Removes the mask from the inputs of part `number`, if it is among them, and checks that it fits the sequence.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for a mask that is not one row as long as the longest sequence.
-    pub(super) fn take_mask(
-        &mut self,
-        number: usize,
-        inputs: &mut Vec<Input>,
-    ) -> Result<(), ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for a mask that is not one row as long as the longest sequence.
+    pub(super) fn take_mask(&mut self, number: usize, inputs: &mut Vec<Input>) -> Result<()> {
         let Some(mask) = &self.mask else {
             return Ok(());
         };
@@ -125,8 +121,8 @@ impl Bundle<'_> {
     /// Checks that the mask is an input of some part.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`]; [`ConvertError::NotOnnx`].
-    pub(super) fn find_mask(&self, paths: &[PathBuf]) -> Result<(), ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest); [`ConvertError::NotOnnx`](crate::error::ConvertError::NotOnnx).
+    pub(super) fn find_mask(&self, paths: &[PathBuf]) -> Result<()> {
         let Some(mask) = &self.mask else {
             return Ok(());
         };
@@ -144,8 +140,8 @@ impl Bundle<'_> {
     /// Padding of the input after a shorter sequence, as in the file: a symbol, 0 for zeros, [`NONE`] for no padding.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for a mask without a `pad`, or a `pad` that is not among the symbols.
-    pub(super) fn pad(&self) -> Result<u32, ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for a mask without a `pad`, or a `pad` that is not among the symbols.
+    pub(super) fn pad(&self) -> Result<u32> {
         let (Some(_), Some(part)) = (&self.mask, self.first()) else {
             return Ok(NONE);
         };
@@ -158,7 +154,7 @@ impl Bundle<'_> {
         Ok(symbols.max().unwrap_or(NONE))
     }
 
-    fn pad_of(&self, part: usize, input: &Input) -> Result<u32, ConvertError> {
+    fn pad_of(&self, part: usize, input: &Input) -> Result<u32> {
         let wrong = |reason: String| Err(self.manifest.wrong(reason));
         let (_, _, pad) = self.manifest.padding();
         let (graph, name) = (&self.graphs[part], &input.name);
@@ -212,7 +208,7 @@ impl Bundle<'_> {
     ///
     /// # Errors
     /// Those of [`variable_length::follow`] and of [`Self::pad`].
-    pub(super) fn narrow(&mut self) -> Result<(), ConvertError> {
+    pub(super) fn narrow(&mut self) -> Result<()> {
         if self.mask.is_none() {
             return Ok(());
         }
@@ -304,7 +300,7 @@ impl Bundle<'_> {
         part: usize,
         name: &str,
         sequence: &ArrayD<f32>,
-    ) -> Result<ArrayD<f32>, ConvertError> {
+    ) -> Result<ArrayD<f32>> {
         let rows = self
             .input(part, name)
             .map_or(0, |id| self.graphs[part].values[id.0].rows());

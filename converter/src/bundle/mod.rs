@@ -9,7 +9,7 @@ mod masks;
 pub mod samples;
 mod wiring;
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::files::{FileError, read_names};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -141,7 +141,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::File`] if it cannot be read, [`ConvertError::Manifest`] if it is not valid.
-    pub fn load(path: &Path) -> Result<Self, ConvertError> {
+    pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|source| FileError::Io {
             path: path.into(),
             source,
@@ -161,7 +161,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for unknown or missing keys.
-    pub fn from_table(name: &str, keys: toml::Table) -> Result<Self, ConvertError> {
+    pub fn from_table(name: &str, keys: toml::Table) -> Result<Self> {
         let path = PathBuf::from(name);
         match keys.try_into::<Self>() {
             Ok(manifest) => Ok(Self { path, ..manifest }),
@@ -195,7 +195,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::File`].
-    pub fn tokens(&self) -> Result<Vec<String>, ConvertError> {
+    pub fn tokens(&self) -> Result<Vec<String>> {
         self.names(|vocabulary| vocabulary.tokens.as_ref())
     }
 
@@ -203,14 +203,11 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::File`].
-    pub fn symbols(&self) -> Result<Vec<String>, ConvertError> {
+    pub fn symbols(&self) -> Result<Vec<String>> {
         self.names(|vocabulary| vocabulary.symbols.as_ref())
     }
 
-    fn names(
-        &self,
-        kind: impl Fn(&Vocabulary) -> Option<&PathBuf>,
-    ) -> Result<Vec<String>, ConvertError> {
+    fn names(&self, kind: impl Fn(&Vocabulary) -> Option<&PathBuf>) -> Result<Vec<String>> {
         match self.vocabulary.as_ref().and_then(kind) {
             Some(names) => Ok(read_names(&self.resolve(names))?),
             None => Ok(Vec::new()),
@@ -221,7 +218,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for an unknown name.
-    pub fn number(&self, token: &Token, names: &[String]) -> Result<u32, ConvertError> {
+    pub fn number(&self, token: &Token, names: &[String]) -> Result<u32> {
         match token {
             Token::Number(number) => Ok(*number),
             Token::Name(name) => match names.iter().position(|known| known == name) {
@@ -243,7 +240,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] for a value that names no entry point.
-    pub fn order(&self) -> Result<Vec<&str>, ConvertError> {
+    pub fn order(&self) -> Result<Vec<&str>> {
         let mut order: Vec<&str> = Vec::new();
         let mut before: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for state in self.state.values() {
@@ -274,7 +271,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`ConvertError::Manifest`] if there is no such entry point.
-    pub fn split<'n>(&'n self, name: &'n str) -> Result<(&'n str, &'n str), ConvertError> {
+    pub fn split<'n>(&'n self, name: &'n str) -> Result<(&'n str, &'n str)> {
         let found = name.split_once('.').and_then(|(entry, value)| {
             Some((self.entries.get_key_value(entry)?.0.as_str(), value))
         });

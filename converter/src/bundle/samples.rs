@@ -3,7 +3,7 @@
 
 use super::float::Bundle;
 use crate::dataset::{Dataset, Mask, data};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::npz::Npz;
 use crate::reference::Input;
 use ndarray::ArrayD;
@@ -35,8 +35,8 @@ impl Samples {
     /// Reads the samples for a bundle.
     ///
     /// # Errors
-    /// [`ConvertError::File`], [`ConvertError::Data`].
-    pub fn load(path: &Path, bundle: &Bundle) -> Result<Self, ConvertError> {
+    /// [`ConvertError::File`](crate::error::ConvertError::File), [`ConvertError::Data`](crate::error::ConvertError::Data).
+    pub fn load(path: &Path, bundle: &Bundle) -> Result<Self> {
         let mut samples = match &bundle.decoding {
             Some(_) => with_tokens(path, bundle)?,
             None => Vec::new(),
@@ -102,7 +102,7 @@ impl Samples {
 }
 
 /// One sample for each row of `tokens`.
-fn with_tokens(path: &Path, bundle: &Bundle) -> Result<Vec<Sample>, ConvertError> {
+fn with_tokens(path: &Path, bundle: &Bundle) -> Result<Vec<Sample>> {
     let wrong = |reason| Err(data(path, "tokens", reason));
     let tokens = Npz::open(path)?.read_tokens("tokens")?;
     if tokens.ndim() != 2 {

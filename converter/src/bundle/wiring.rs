@@ -2,7 +2,7 @@
 
 use super::float::{Bundle, Decoding};
 use crate::emit::Metadata;
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Graph, ValueId};
 use crate::lower::Link;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
@@ -12,8 +12,8 @@ impl Bundle<'_> {
     /// Values that pass between the models.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for unknown names.
-    pub fn links(&self) -> Result<Vec<Link>, ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for unknown names.
+    pub fn links(&self) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for state in &self.states {
             let from = state.from.iter().map(|from| {
@@ -25,7 +25,7 @@ impl Bundle<'_> {
             let to = to.ok_or_else(|| self.missing("input", state.to.part, &state.to.value))?;
             links.push(Link {
                 name: state.name.clone(),
-                from: from.collect::<Result<_, ConvertError>>()?,
+                from: from.collect::<Result<_>>()?,
                 to: (state.to.part, to),
             });
         }
@@ -44,13 +44,8 @@ impl Bundle<'_> {
     /// What an application has to know, and what `given` says besides. `graphs` have the outputs that are left for the caller.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for names that are unknown, or wired elsewhere.
-    pub fn metadata(
-        &self,
-        graphs: &[Graph],
-        links: &[Link],
-        given: &Metadata,
-    ) -> Result<Metadata, ConvertError> {
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for names that are unknown, or wired elsewhere.
+    pub fn metadata(&self, graphs: &[Graph], links: &[Link], given: &Metadata) -> Result<Metadata> {
         let manifest = self.manifest;
         let (tokens, symbols) = (manifest.tokens()?, manifest.symbols()?);
         let decode = self.decoding.as_ref().map(|decoding| {
@@ -80,7 +75,7 @@ impl Bundle<'_> {
         graphs: &[Graph],
         links: &[Link],
         (tokens, symbols): (&[String], &[String]),
-    ) -> Result<DecodeMeta, ConvertError> {
+    ) -> Result<DecodeMeta> {
         let (manifest, decode, step) = (self.manifest, decoding.keys, decoding.step);
         let wired = |name: &str| manifest.wrong(format!("[decode] `{name}` is wired in [state]"));
         let input_of = |part: usize, name: &str| {

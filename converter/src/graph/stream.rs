@@ -8,7 +8,7 @@
 
 use super::facts::{Facts, Positions, Rows as Relation};
 use super::{Graph, Node, ValueId, Window1d};
-use crate::error::{ConvertError, Setting};
+use crate::error::{ConvertError, Result, Setting};
 use std::collections::BTreeSet;
 
 /// How a value relates to the frames of the stream.
@@ -26,7 +26,7 @@ pub enum Rows {
 ///
 /// # Errors
 /// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
-pub fn check(graph: &Graph) -> Result<(), ConvertError> {
+pub fn check(graph: &Graph) -> Result<()> {
     let [_] = graph.inputs[..] else {
         let reason = format!(
             "a streamed model has one input, this one has {}",
@@ -44,15 +44,11 @@ pub fn check(graph: &Graph) -> Result<(), ConvertError> {
 ///
 /// # Errors
 /// [`ConvertError::NotStreamable`], which names the node and says what to change in the model.
-pub fn follow(graph: &Graph, shared: &BTreeSet<ValueId>) -> Result<Vec<Rows>, ConvertError> {
+pub fn follow(graph: &Graph, shared: &BTreeSet<ValueId>) -> Result<Vec<Rows>> {
     walk(graph, shared, false)
 }
 
-fn walk(
-    graph: &Graph,
-    shared: &BTreeSet<ValueId>,
-    endless: bool,
-) -> Result<Vec<Rows>, ConvertError> {
+fn walk(graph: &Graph, shared: &BTreeSet<ValueId>, endless: bool) -> Result<Vec<Rows>> {
     let mut rows = vec![Rows::Frames; graph.values.len()];
     shared.iter().for_each(|id| rows[id.0] = Rows::Shared);
     for node in &graph.nodes {

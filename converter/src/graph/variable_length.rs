@@ -5,7 +5,7 @@
 
 use super::facts::{Rows, Second};
 use super::{Graph, Node, ValueId, Window1d};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use attn_runtime::format::RowRule;
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub const ALL: RowRule = RowRule { add: 0, divisor: 1 };
 ///
 /// # Errors
 /// [`ConvertError::Limit`] for an operator that needs a fixed number of rows.
-pub fn follow(graph: &mut Graph, inputs: &BTreeMap<ValueId, RowRule>) -> Result<(), ConvertError> {
+pub fn follow(graph: &mut Graph, inputs: &BTreeMap<ValueId, RowRule>) -> Result<()> {
     let mut varying = inputs.clone();
     for node in &graph.nodes {
         let rule = after(graph, node, &varying).map_err(|reason| ConvertError::Limit {

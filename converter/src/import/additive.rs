@@ -7,7 +7,7 @@ use super::attention::Scores;
 use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, Slice};
 
@@ -63,7 +63,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         views: &[View],
         weight: &ArrayD<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let (mut row, mut rows, mut at) = (None, None, 0);
         for view in views {
             let width = view.shape().last().copied().unwrap_or(1);
@@ -95,7 +95,7 @@ impl Importer<'_> {
         name: &str,
         x: &View,
         weight: ArrayD<f32>,
-    ) -> Result<ValueId, ConvertError> {
+    ) -> Result<ValueId> {
         let input = self.row_operand(node, x)?;
         let (out, rows) = (weight.shape()[0], self.graph.values[input.0].rows());
         let op = Op::Linear(op::Linear {
@@ -112,12 +112,7 @@ impl Importer<'_> {
     }
 
     /// The sum of a row and rows; false for other sums.
-    pub(super) fn add_row(
-        &mut self,
-        node: &OnnxNode,
-        a: &View,
-        b: &View,
-    ) -> Result<bool, ConvertError> {
+    pub(super) fn add_row(&mut self, node: &OnnxNode, a: &View, b: &View) -> Result<bool> {
         let channels = |view: &View| view.shape().last().copied().unwrap_or(1);
         let rows = |view: &View| view.position.len() / channels(view).max(1);
         let (row, many) = if rows(a) < rows(b) { (a, b) } else { (b, a) };
@@ -140,7 +135,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         sum: RowSum,
         bias: &ArrayD<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let form = || {
             node.form(
                 "a bias of energies must stand before the function, one number for each channel",
@@ -165,7 +160,7 @@ impl Importer<'_> {
     }
 
     /// The function of the energies.
-    pub(super) fn squash(&mut self, node: &OnnxNode, sum: RowSum) -> Result<(), ConvertError> {
+    pub(super) fn squash(&mut self, node: &OnnxNode, sum: RowSum) -> Result<()> {
         if sum.tanh || sum.v.is_some() {
             return Err(node.form("energies go through tanh once, before v"));
         }
@@ -175,12 +170,7 @@ impl Importer<'_> {
     }
 
     /// `v` times every row, before the sum over channels.
-    pub(super) fn times_v(
-        &mut self,
-        node: &OnnxNode,
-        sum: RowSum,
-        v: &ArrayD<f32>,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn times_v(&mut self, node: &OnnxNode, sum: RowSum, v: &ArrayD<f32>) -> Result<()> {
         let channels = self.graph.values[sum.rows.0].channels();
         if v.len() != channels || sum.v.is_some() {
             return Err(node.form("v must have one number for each channel of the energies"));
@@ -197,7 +187,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         sum: RowSum,
         v: Option<Vec<f32>>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let form = || node.form("energies must be summed up over channels with one vector v");
         let v = v.or(sum.v).ok_or_else(form)?;
         let count = self.graph.values[sum.rows.0].rows();

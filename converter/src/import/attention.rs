@@ -7,7 +7,7 @@ use super::additive::Additive;
 use super::node::OnnxNode;
 use super::view::{self, View};
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Node, Op, ValueId, op};
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice};
 
@@ -167,11 +167,7 @@ impl Importer<'_> {
     }
 
     /// Constant queries `[.., heads, tq, d]` as a value of rows `[tq, heads * d]`.
-    pub(super) fn constant_query(
-        &mut self,
-        node: &OnnxNode,
-        query: &ArrayD<f32>,
-    ) -> Result<View, ConvertError> {
+    pub(super) fn constant_query(&mut self, node: &OnnxNode, query: &ArrayD<f32>) -> Result<View> {
         let form = || node.form("constant queries must be [.., heads, tq, d]");
         let (&[.., queries, d], len) = (query.shape(), query.len()) else {
             return Err(form());
@@ -204,7 +200,7 @@ impl Importer<'_> {
     }
 
     /// MatMul of two tensors: scores.
-    pub(super) fn scores(&mut self, node: &OnnxNode, a: View, b: View) -> Result<(), ConvertError> {
+    pub(super) fn scores(&mut self, node: &OnnxNode, a: View, b: View) -> Result<()> {
         let not_scores = || {
             node.form(
                 "a product of two tensors must be an attention: queries [.., tq, d] times transposed keys [.., d, tk], \
@@ -247,12 +243,7 @@ impl Importer<'_> {
     }
 
     /// MatMul of softmax weights and values, which completes the attention.
-    pub(super) fn attention(
-        &mut self,
-        node: &OnnxNode,
-        scores: Scores,
-        v: View,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn attention(&mut self, node: &OnnxNode, scores: Scores, v: View) -> Result<()> {
         let not_values = || {
             node.form("the values of an attention must be [.., tk, d], heads as adjacent channels")
         };
@@ -309,7 +300,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         scores: &Scores,
         values: ValueId,
-    ) -> Result<[ValueId; 2], ConvertError> {
+    ) -> Result<[ValueId; 2]> {
         // A single row has no padding.
         if !scores.padded || scores.key_count == 1 {
             return Ok([scores.keys, values]);
@@ -329,7 +320,7 @@ impl Importer<'_> {
     }
 
     /// Adds the weights as the second result of the attention just added, if the model returns them.
-    fn hand_out_weights(&mut self, scores: &Scores) -> Result<(), ConvertError> {
+    fn hand_out_weights(&mut self, scores: &Scores) -> Result<()> {
         let single = scores.heads == 1 && scores.queries == 1;
         if let Some(name) = &scores.weights
             && single
@@ -354,7 +345,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         scores: Scores,
         mask: &ArrayD<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         if !scores.in_order() {
             return Err(
                 node.form("a mask on scores that were rearranged; mask [.., queries, keys]")
@@ -422,7 +413,7 @@ impl Importer<'_> {
     }
 
     /// IsNaN of attention weights, with which PyTorch guards against queries that see no key.
-    pub(super) fn is_undefined(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn is_undefined(&mut self, node: &OnnxNode) -> Result<()> {
         let Ok(Item::Weights(_)) = self.item(node, 0) else {
             return Err(node.form("only attention weights are asked whether they are a number"));
         };
@@ -432,7 +423,7 @@ impl Importer<'_> {
     }
 
     /// 0 where weights are NaN: here a query that sees no key has context 0.
-    fn defined(&mut self, node: &OnnxNode, weights: &str) -> Result<(), ConvertError> {
+    fn defined(&mut self, node: &OnnxNode, weights: &str) -> Result<()> {
         let zero = self.constant(node, 1);
         let zero = zero.is_some_and(|zero| zero.iter().all(|&x| x == 0.0));
         if !zero || node.inputs[2] != weights {
@@ -442,7 +433,7 @@ impl Importer<'_> {
     }
 
     /// `Where(mask, a, b)` on scores: a mask by selection, not by addition.
-    pub(super) fn choose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn choose(&mut self, node: &OnnxNode) -> Result<()> {
         if let Ok(Item::Undefined(weights)) = self.item(node, 0) {
             return self.defined(node, &weights);
         }

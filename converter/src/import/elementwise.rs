@@ -6,7 +6,7 @@ use super::node::OnnxNode;
 use super::terms::Terms;
 use super::view::View;
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::function::{Binary, Function, Unary};
 use crate::graph::{Clamp, Node, Op, op};
 use ndarray::{ArrayD, IxDyn};
@@ -58,7 +58,7 @@ impl Importer<'_> {
     }
 
     /// An input without its factor: the layer before it takes the factor, or else a function does.
-    pub(super) fn unscaled(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
+    pub(super) fn unscaled(&mut self, node: &OnnxNode, input: usize) -> Result<View> {
         let view = self.view(node, input)?;
         if view.factor == 1.0 {
             return Ok(view);
@@ -80,11 +80,7 @@ impl Importer<'_> {
     }
 
     /// An input as a function of a tensor.
-    pub(super) fn curve(
-        &mut self,
-        node: &OnnxNode,
-        input: usize,
-    ) -> Result<(View, Function), ConvertError> {
+    pub(super) fn curve(&mut self, node: &OnnxNode, input: usize) -> Result<(View, Function)> {
         match self.item(node, input)? {
             Item::View(view) => {
                 let function = Function::scaled(view.factor.into());
@@ -104,19 +100,14 @@ impl Importer<'_> {
         }
     }
 
-    fn insert_curve(
-        &mut self,
-        node: &OnnxNode,
-        view: View,
-        function: Function,
-    ) -> Result<(), ConvertError> {
+    fn insert_curve(&mut self, node: &OnnxNode, view: View, function: Function) -> Result<()> {
         self.items
             .insert(node.output.clone(), Item::Curve(view, function));
         Ok(())
     }
 
     /// Any operator that is a function of one variable.
-    pub(super) fn function(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn function(&mut self, node: &OnnxNode) -> Result<()> {
         let (alpha, beta) = (
             |default| f64::from(node.float("alpha", default)),
             f64::from(node.float("beta", 0.5)),
@@ -152,7 +143,7 @@ impl Importer<'_> {
         self.insert_curve(node, view, outer.of(&inner))
     }
 
-    pub(super) fn scalar(&self, node: &OnnxNode, input: usize) -> Result<f64, ConvertError> {
+    pub(super) fn scalar(&self, node: &OnnxNode, input: usize) -> Result<f64> {
         let number = self
             .weight(node, input)?
             .filter(|array| array.len() == 1)
@@ -163,7 +154,7 @@ impl Importer<'_> {
     }
 
     /// Two functions of the same tensor, combined.
-    fn combine(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool, ConvertError> {
+    fn combine(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool> {
         let ((a, f), (b, g)) = (self.curve(node, 0)?, self.curve(node, 1)?);
         if a.base != b.base || a.position != b.position {
             return Ok(false);
@@ -172,7 +163,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    pub(super) fn add(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn add(&mut self, node: &OnnxNode) -> Result<()> {
         let binary = if node.op == "Sub" {
             Binary::Sub
         } else {
@@ -250,7 +241,7 @@ impl Importer<'_> {
     }
 
     /// A sum with terms of the same tensor; false when it is another sum.
-    fn add_terms(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool, ConvertError> {
+    fn add_terms(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool> {
         let (a, b) = (self.item(node, 0)?, self.item(node, 1)?);
         if !matches!(a, Item::Terms(_)) && !matches!(b, Item::Terms(_)) {
             return Ok(false);
@@ -267,12 +258,7 @@ impl Importer<'_> {
     }
 
     /// A constant becomes the bias of the layer before it, part of a function, or a separate sum.
-    fn add_constant(
-        &mut self,
-        node: &OnnxNode,
-        constant: ArrayD<f32>,
-        input: usize,
-    ) -> Result<(), ConvertError> {
+    fn add_constant(&mut self, node: &OnnxNode, constant: ArrayD<f32>, input: usize) -> Result<()> {
         let view = match self.item(node, input)? {
             Item::Curve(view, function) if constant.len() == 1 => {
                 let constant = Function::Constant(constant.iter().copied().map(f64::from).sum());
@@ -311,7 +297,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         constant: ArrayD<f32>,
         view: View,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let form =
             || node.form("a constant must have the tensor's shape, or one that broadcasts to it");
         let broadcast = constant.broadcast(IxDyn(view.shape())).ok_or_else(form)?;
@@ -337,7 +323,7 @@ impl Importer<'_> {
     }
 
     /// A constant factor on a tensor, a function or attention scores, or a product of functions of one tensor.
-    pub(super) fn multiply(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn multiply(&mut self, node: &OnnxNode) -> Result<()> {
         let binary = if node.op == "Div" {
             Binary::Div
         } else {
@@ -409,11 +395,11 @@ impl Importer<'_> {
     }
 
     /// A product of functions of one tensor, a normalisation, or a product of two tensors.
-    fn multiply_tensors(&mut self, node: &OnnxNode, binary: Binary) -> Result<(), ConvertError> {
+    fn multiply_tensors(&mut self, node: &OnnxNode, binary: Binary) -> Result<()> {
         if self.root_mean_square(node, binary)? {
             return Ok(());
         }
-        let scores = |item: Result<Item, ConvertError>| matches!(item, Ok(Item::Weights(_)));
+        let scores = |item: Result<Item>| matches!(item, Ok(Item::Weights(_)));
         let weighs = scores(self.item(node, 0)) || scores(self.item(node, 1));
         if !weighs && self.combine(node, binary)? {
             return Ok(());
@@ -454,7 +440,7 @@ impl Importer<'_> {
         constant: &ArrayD<f32>,
         input: usize,
         binary: Binary,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let form = || {
             node.form("constant factors must have the tensor's shape, or one that broadcasts to it")
         };
@@ -525,7 +511,7 @@ impl Importer<'_> {
         true
     }
 
-    pub(super) fn clip(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn clip(&mut self, node: &OnnxNode) -> Result<()> {
         let bound = |bound: Option<ArrayD<f32>>, default: f32| {
             bound.and_then(|b| b.first().copied()).unwrap_or(default)
         };
@@ -535,7 +521,7 @@ impl Importer<'_> {
     }
 
     /// ReLU and Clip become the clamp of the operator before them, or a function.
-    pub(super) fn clamp(&mut self, node: &OnnxNode, new: Clamp) -> Result<(), ConvertError> {
+    pub(super) fn clamp(&mut self, node: &OnnxNode, new: Clamp) -> Result<()> {
         if let Item::View(view) = self.item(node, 0)?
             && view.factor == 1.0
         {

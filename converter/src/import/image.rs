@@ -7,7 +7,7 @@ use super::node::OnnxNode;
 use super::nodes::normalize;
 use super::view::{PADDING, View, is_run};
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Node, Op, Value, ValueId, Window, Window1d, op};
 use ndarray::{Array3, ArrayD, IxDyn, Slice};
 use std::collections::BTreeSet;
@@ -103,7 +103,7 @@ impl Importer<'_> {
         })
     }
 
-    fn image_operand(&mut self, node: &OnnxNode, view: &View) -> Result<Image, ConvertError> {
+    fn image_operand(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
         let image = self.image(view);
         image.ok_or_else(|| {
             node.form("its input must be a whole image [1, channels, height, width], or a sequence [1, channels, time], with zeros around it at most")
@@ -111,7 +111,7 @@ impl Importer<'_> {
     }
 
     /// As [`Self::image_operand`], for an image without padding and without a factor.
-    fn bare_image(&mut self, node: &OnnxNode, view: &View) -> Result<Image, ConvertError> {
+    fn bare_image(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
         let image = self.image_operand(node, view)?;
         if (image.before, image.after) != ([0; 2], [0; 2]) {
             return Err(node.form(
@@ -141,7 +141,7 @@ impl Importer<'_> {
     }
 
     /// Pooling and transposed convolutions are not dilated.
-    fn check_dense(&self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn check_dense(&self, node: &OnnxNode) -> Result<()> {
         let dilations = node.ints("dilations").unwrap_or(&[]);
         match dilations.iter().any(|&n| n != 1) {
             true => Err(node.form("dilation; use a larger kernel or a stride")),
@@ -149,7 +149,7 @@ impl Importer<'_> {
         }
     }
 
-    fn check_window(&self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn check_window(&self, node: &OnnxNode) -> Result<()> {
         let positive = |name| {
             node.ints(name)
                 .is_none_or(|list| list.iter().all(|&n| n > 0))
@@ -174,12 +174,7 @@ impl Importer<'_> {
     }
 
     /// The window of a node over `image`, whose own zeros become padding.
-    fn window(
-        &self,
-        node: &OnnxNode,
-        image: &Image,
-        kernel: [usize; 2],
-    ) -> Result<Window, ConvertError> {
+    fn window(&self, node: &OnnxNode, image: &Image, kernel: [usize; 2]) -> Result<Window> {
         self.check_window(node)?;
         let pads = node.ints("pads").unwrap_or(&[]);
         let (before, after) = pads.split_at(pads.len() / 2);
@@ -199,7 +194,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         weight: ArrayD<f32>,
         bias: Vec<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let x = self.view(node, 0)?;
         let image = self.image_operand(node, &x)?;
         let &[out, per_group, height, width] = weight.shape() else {
@@ -241,7 +236,7 @@ impl Importer<'_> {
     }
 
     /// Transposed convolution; ONNX weights are `[in, out / groups, height, width]`.
-    pub(super) fn conv_transpose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn conv_transpose(&mut self, node: &OnnxNode) -> Result<()> {
         let weight = self
             .weight(node, 1)?
             .ok_or_else(|| node.form("weights must be constant"))?;
@@ -279,14 +274,14 @@ impl Importer<'_> {
     }
 
     /// The bias of a convolution with `out` outputs; zeros without one.
-    pub(super) fn bias(&self, node: &OnnxNode, out: usize) -> Result<Vec<f32>, ConvertError> {
+    pub(super) fn bias(&self, node: &OnnxNode, out: usize) -> Result<Vec<f32>> {
         Ok(self
             .weight(node, 2)?
             .map_or(vec![0.0; out], |bias| bias.iter().copied().collect()))
     }
 
     /// MaxPool and AveragePool.
-    pub(super) fn pool(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn pool(&mut self, node: &OnnxNode) -> Result<()> {
         let max = node.op == "MaxPool";
         if node.outputs.get(1).is_some_and(|name| self.is_used(name)) {
             return Err(
@@ -328,7 +323,7 @@ impl Importer<'_> {
     }
 
     /// GlobalAveragePool and GlobalMaxPool.
-    pub(super) fn global_pool(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn global_pool(&mut self, node: &OnnxNode) -> Result<()> {
         let x = self.view(node, 0)?;
         let image = self.bare_image(node, &x)?;
         self.pool_pixels(node, &image, node.op == "GlobalMaxPool");
@@ -349,12 +344,7 @@ impl Importer<'_> {
     }
 
     /// ReduceMean and ReduceMax: over pixels or time, or over channels.
-    pub(super) fn reduce(
-        &mut self,
-        node: &OnnxNode,
-        axes: &[i64],
-        max: bool,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn reduce(&mut self, node: &OnnxNode, axes: &[i64], max: bool) -> Result<()> {
         let x = self.view(node, 0)?;
         let rank = x.shape().len();
         let axes: Vec<usize> = match axes {
@@ -436,11 +426,7 @@ impl Importer<'_> {
     }
 
     /// Concatenation along the channels of images or sequences.
-    pub(super) fn concat_channels(
-        &mut self,
-        node: &OnnxNode,
-        views: &[View],
-    ) -> Result<(), ConvertError> {
+    pub(super) fn concat_channels(&mut self, node: &OnnxNode, views: &[View]) -> Result<()> {
         let (mut inputs, mut sizes) = (Vec::new(), Vec::new());
         for view in views {
             let image = self.bare_image(node, view)?;
@@ -456,12 +442,7 @@ impl Importer<'_> {
     }
 
     /// A product of a tensor with one factor for each channel or each row of it; false when it is another product.
-    pub(super) fn gate(
-        &mut self,
-        node: &OnnxNode,
-        a: &View,
-        b: &View,
-    ) -> Result<bool, ConvertError> {
+    pub(super) fn gate(&mut self, node: &OnnxNode, a: &View, b: &View) -> Result<bool> {
         let shape = self.shape_of(&node.output);
         for (x, gate) in [(a, b), (b, a)] {
             let (value, factors) = (
@@ -508,7 +489,7 @@ impl Importer<'_> {
         x: View,
         factor: &[f32],
         summand: Vec<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let rows = match self.image(&x) {
             Some(image) if (image.before, image.after) == ([0; 2], [0; 2]) => image.value,
             _ => self.row_operand(node, &x)?,

@@ -4,12 +4,12 @@
 use super::Importer;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Op, Window1d, op};
 use ndarray::Ix3;
 
 impl Importer<'_> {
-    pub(super) fn conv(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn conv(&mut self, node: &OnnxNode) -> Result<()> {
         let weight = self
             .weight(node, 1)?
             .ok_or_else(|| node.form("weights must be constant"))?;
@@ -89,7 +89,7 @@ impl Importer<'_> {
         &mut self,
         node: &OnnxNode,
         view: &View,
-    ) -> Result<(crate::graph::ValueId, usize, (usize, usize)), ConvertError> {
+    ) -> Result<(crate::graph::ValueId, usize, (usize, usize))> {
         let form = || {
             node.form("a convolution must run over time, on [batch, channels, time] transposed from [batch, time, channels]")
         };
@@ -119,7 +119,7 @@ impl Importer<'_> {
 
     /// Folds batch normalisation into the layer before it. Without such a layer it becomes a depthwise convolution with a kernel of one
     /// row.
-    pub(super) fn batch_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn batch_norm(&mut self, node: &OnnxNode) -> Result<()> {
         let x = self.view(node, 0)?;
         let mut parameters = Vec::new();
         for input in 1..5 {

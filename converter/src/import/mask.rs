@@ -9,7 +9,7 @@ use super::attention::{HIDDEN, Scores};
 use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Op, ValueId, op};
 use crate::reference::Input;
 use ndarray::{ArrayD, IxDyn};
@@ -237,7 +237,7 @@ impl Importer<'_> {
     }
 
     /// A node that reads a padding mask; false for any other.
-    pub(super) fn masked_node(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
+    pub(super) fn masked_node(&mut self, node: &OnnxNode) -> Result<bool> {
         let is_mask = |name: &String| matches!(self.items.get(name), Some(Item::Mask(_)));
         if !node.inputs.iter().any(is_mask) {
             return Ok(false);
@@ -287,7 +287,7 @@ impl Importer<'_> {
     }
 
     /// Where: scores or rows in the sequence, a constant in the padding.
-    fn chosen(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn chosen(&mut self, node: &OnnxNode) -> Result<()> {
         let form = || node.form(SUPPORTED);
         let condition = self.mask(node, 0).ok_or_else(form)?;
         let (input, fill, swapped) = match (self.mask(node, 1), self.mask(node, 2)) {
@@ -317,7 +317,7 @@ impl Importer<'_> {
     }
 
     /// Scores plus a mask.
-    fn added(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn added(&mut self, node: &OnnxNode) -> Result<()> {
         let (sides, sign): (&[_], f32) = match node.op {
             "Sub" => (&[(0, 1)], -1.0),
             _ => (&[(0, 1), (1, 0)], 1.0),
@@ -333,7 +333,7 @@ impl Importer<'_> {
     }
 
     /// Rows times a mask.
-    fn multiplied(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn multiplied(&mut self, node: &OnnxNode) -> Result<()> {
         for (input, mask) in [(0, 1), (1, 0)] {
             if let Some(mask) = self.mask(node, mask) {
                 return self.cleared(node, input, &mask);
@@ -343,7 +343,7 @@ impl Importer<'_> {
     }
 
     /// Scores plus a mask that hides padding, and may also hide other keys, as a causal mask does.
-    fn padded(&mut self, node: &OnnxNode, scores: Scores, mask: &Mask) -> Result<(), ConvertError> {
+    fn padded(&mut self, node: &OnnxNode, scores: Scores, mask: &Mask) -> Result<()> {
         let shape = self.shape_of(&node.output);
         let scores = scores
             .over_last_axis()
@@ -399,7 +399,7 @@ impl Importer<'_> {
     }
 
     /// A tensor times a mask of 1 in the sequence and 0 in the padding.
-    fn cleared(&mut self, node: &OnnxNode, input: usize, mask: &Mask) -> Result<(), ConvertError> {
+    fn cleared(&mut self, node: &OnnxNode, input: usize, mask: &Mask) -> Result<()> {
         let shape = self.shape_of(&node.output);
         let form = || node.form(SUPPORTED);
         let mask = mask.broadcast(&shape).ok_or_else(form)?;
@@ -456,11 +456,7 @@ impl Importer<'_> {
     }
 
     /// The rows of `base` that the sequence has.
-    pub(super) fn sequence(
-        &mut self,
-        node: &OnnxNode,
-        base: ValueId,
-    ) -> Result<ValueId, ConvertError> {
+    pub(super) fn sequence(&mut self, node: &OnnxNode, base: ValueId) -> Result<ValueId> {
         let rows = self.graph.values[base.0].rows();
         if self.mask_rows != Some(rows) {
             return Err(node.form(format!(

@@ -21,7 +21,7 @@ mod terms;
 mod values;
 mod view;
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::function::Function;
 use crate::graph::{Graph, Op, ValueId};
 use crate::guard::guarded;
@@ -66,7 +66,7 @@ enum Item {
 /// # Errors
 /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`] and [`ConvertError::BadWeights`] name the node;
 /// [`ConvertError::Reference`] if the model does not run in float.
-pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
+pub fn import(reference: &Reference) -> Result<Graph> {
     import_masked(reference, None)
 }
 
@@ -75,10 +75,7 @@ pub fn import(reference: &Reference) -> Result<Graph, ConvertError> {
 ///
 /// # Errors
 /// Those of [`import`]; [`ConvertError::UnsupportedForm`] for a mask that does more than hide padding.
-pub fn import_masked(
-    reference: &Reference,
-    mask: Option<&PaddingMask>,
-) -> Result<Graph, ConvertError> {
+pub fn import_masked(reference: &Reference, mask: Option<&PaddingMask>) -> Result<Graph> {
     guarded(|| imported(reference, mask)).unwrap_or_else(|reason| {
         Err(ConvertError::Unexpected {
             path: reference.path().into(),
@@ -87,7 +84,7 @@ pub fn import_masked(
     })
 }
 
-fn imported(reference: &Reference, mask: Option<&PaddingMask>) -> Result<Graph, ConvertError> {
+fn imported(reference: &Reference, mask: Option<&PaddingMask>) -> Result<Graph> {
     let zeros: Vec<_> = reference
         .inputs()
         .iter()
@@ -236,7 +233,7 @@ impl<'r> Importer<'r> {
     }
 
     /// A constant for arithmetic, which must be finite.
-    fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>, ConvertError> {
+    fn weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>> {
         let array = self.constant(node, input);
         if array.iter().flatten().any(|x| !x.is_finite()) {
             let tensor = node.inputs[input].clone();
@@ -248,7 +245,7 @@ impl<'r> Importer<'r> {
         Ok(array)
     }
 
-    fn finish(mut self) -> Result<Graph, ConvertError> {
+    fn finish(mut self) -> Result<Graph> {
         for output in &self.reference.graph().output {
             self.graph.output_names.push(output.name.clone());
             if let Some(Item::Weights(scores)) = self.items.get(&output.name)

@@ -4,18 +4,18 @@ use super::node::OnnxNode;
 use super::terms::Terms;
 use super::view::{View, is_run};
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Op, ValueId, op};
 use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Slice};
 
 impl Importer<'_> {
-    pub(super) fn identity(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn identity(&mut self, node: &OnnxNode) -> Result<()> {
         self.alias(node, |view| view)
     }
 
     /// Cast to a floating-point type, or between integer types, is the identity. Any other cast is refused.
-    pub(super) fn cast(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn cast(&mut self, node: &OnnxNode) -> Result<()> {
         use tract_onnx::pb::tensor_proto::DataType;
         let to = DataType::try_from(node.int("to", 0) as i32).unwrap_or_default();
         let floats = [
@@ -47,12 +47,12 @@ impl Importer<'_> {
         )))
     }
 
-    pub(super) fn reshape(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn reshape(&mut self, node: &OnnxNode) -> Result<()> {
         let shape = self.shape_of(&node.output);
         self.alias(node, |view| view.reshaped(&shape))
     }
 
-    pub(super) fn slice_or_split(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn slice_or_split(&mut self, node: &OnnxNode) -> Result<()> {
         match node.op {
             "Split" => self.split(node),
             _ => self.slice(node),
@@ -74,7 +74,7 @@ impl Importer<'_> {
         to_i64(self.values.get(name)?)
     }
 
-    pub(super) fn item(&self, node: &OnnxNode, input: usize) -> Result<Item, ConvertError> {
+    pub(super) fn item(&self, node: &OnnxNode, input: usize) -> Result<Item> {
         let item = node
             .inputs
             .get(input)
@@ -87,7 +87,7 @@ impl Importer<'_> {
         })
     }
 
-    pub(super) fn view(&mut self, node: &OnnxNode, input: usize) -> Result<View, ConvertError> {
+    pub(super) fn view(&mut self, node: &OnnxNode, input: usize) -> Result<View> {
         if let Some(constant) = self.weight(node, input)? {
             let shape = constant.shape().to_vec();
             let values = constant.iter().copied().collect();
@@ -113,7 +113,7 @@ impl Importer<'_> {
         &mut self,
         node: &OnnxNode,
         change: impl FnOnce(View) -> View,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         // Items with their own table of elements.
         let item = match self.item(node, 0)? {
             Item::Terms(terms) => {
@@ -139,7 +139,7 @@ impl Importer<'_> {
     }
 
     /// Expand and Tile: elements repeated until they fill the shape.
-    pub(super) fn repeat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn repeat(&mut self, node: &OnnxNode) -> Result<()> {
         let (input, shape) = (self.shape_of(&node.inputs[0]), self.shape_of(&node.output));
         if input.len() > shape.len() {
             return Err(node.form("a tensor repeated to fewer axes"));
@@ -153,7 +153,7 @@ impl Importer<'_> {
         self.alias(node, |view| view.repeated(&shape))
     }
 
-    pub(super) fn transpose(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn transpose(&mut self, node: &OnnxNode) -> Result<()> {
         let rank = self.shape_of(&node.inputs[0]).len();
         let order: Vec<usize> = match node.ints("perm") {
             Some(order) => order.iter().map(|&axis| axis as usize).collect(),
@@ -162,7 +162,7 @@ impl Importer<'_> {
         self.alias(node, |view| view.transposed(&order))
     }
 
-    fn slice(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn slice(&mut self, node: &OnnxNode) -> Result<()> {
         let unknown = || node.form("the range of a slice must be constant");
         let shape = self.shape_of(&node.inputs[0]);
         let (starts, ends) = (
@@ -196,7 +196,7 @@ impl Importer<'_> {
     }
 
     /// Split: each output is a slice.
-    fn split(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    fn split(&mut self, node: &OnnxNode) -> Result<()> {
         let shape = self.shape_of(&node.inputs[0]);
         let axis = normalize(node.int("axis", 0), shape.len())
             .ok_or_else(|| node.form("axis out of range"))?;
@@ -211,7 +211,7 @@ impl Importer<'_> {
     }
 
     /// Rows of a constant table, indexed by an input.
-    fn embedding(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
+    fn embedding(&mut self, node: &OnnxNode) -> Result<bool> {
         let (Some(table), Ok(Item::View(tokens))) = (self.weight(node, 0)?, self.item(node, 1))
         else {
             return Ok(false);
@@ -237,7 +237,7 @@ impl Importer<'_> {
         Ok(true)
     }
 
-    pub(super) fn gather(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn gather(&mut self, node: &OnnxNode) -> Result<()> {
         if self.embedding(node)? {
             return Ok(());
         }
@@ -256,7 +256,7 @@ impl Importer<'_> {
         self.alias(node, |view| view.selected(axis, &places).reshaped(&shape))
     }
 
-    pub(super) fn pad(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn pad(&mut self, node: &OnnxNode) -> Result<()> {
         let pads = self
             .integers(node, 1)
             .ok_or_else(|| node.form("the amount of padding must be constant"))?;
@@ -278,7 +278,7 @@ impl Importer<'_> {
         &mut self,
         node: &OnnxNode,
         view: &View,
-    ) -> Result<crate::graph::ValueId, ConvertError> {
+    ) -> Result<crate::graph::ValueId> {
         let channels = view.shape().last().copied().unwrap_or(1);
         let rows = self.rows_of(view.base, &view.positions(), channels);
         rows.ok_or_else(|| {
@@ -293,7 +293,7 @@ impl Importer<'_> {
         x: View,
         weight: ArrayD<f32>,
         bias: Vec<f32>,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let (rows, weight) = match self.flattened(&x, &weight) {
             Some(both) => both,
             None => (self.row_operand(node, &x)?, weight),
@@ -313,7 +313,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    pub(super) fn matmul(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn matmul(&mut self, node: &OnnxNode) -> Result<()> {
         if let Some(weight) = self.weight(node, 1)? {
             let squeezed =
                 weight.shape().iter().rev().skip(2).all(|&n| n == 1) && weight.ndim() >= 2;
@@ -374,7 +374,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn gemm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn gemm(&mut self, node: &OnnxNode) -> Result<()> {
         let form = || {
             node.form("Gemm must be x * W + b with constant W: [in, out], or [out, in] with transB")
         };
@@ -400,7 +400,7 @@ impl Importer<'_> {
         self.linear(node, x, weight.into_dyn(), bias)
     }
 
-    pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<()> {
         let shape = self.shape_of(&node.output);
         let axis = normalize(node.int("axis", -1), shape.len())
             .ok_or_else(|| node.form("axis out of range"))?;
@@ -451,7 +451,7 @@ impl Importer<'_> {
     }
 
     /// Single rows joined along rows, such as the states of several layers.
-    fn concat_states(&mut self, node: &OnnxNode, views: &[View]) -> Result<(), ConvertError> {
+    fn concat_states(&mut self, node: &OnnxNode, views: &[View]) -> Result<()> {
         let mut inputs = Vec::new();
         for view in views {
             inputs.push(self.row_operand(node, view)?);
@@ -469,7 +469,7 @@ impl Importer<'_> {
     }
 
     /// Joined parts of one tensor, some of them scaled: still terms. False for anything else.
-    fn join_terms(&mut self, node: &OnnxNode, axis: usize) -> Result<bool, ConvertError> {
+    fn join_terms(&mut self, node: &OnnxNode, axis: usize) -> Result<bool> {
         let mut parts = Vec::new();
         let mut plain = true;
         for input in 0..node.inputs.len() {
@@ -510,7 +510,7 @@ impl Importer<'_> {
 
     /// The axis of a softmax. Before opset 13 it ran over all axes from `axis` (default: the second) together. That is the same if at most
     /// one of them is longer than 1.
-    fn softmax_axis(&self, node: &OnnxNode) -> Result<usize, ConvertError> {
+    fn softmax_axis(&self, node: &OnnxNode) -> Result<usize> {
         let shape = self.shape_of(&node.output);
         let old = self.reference.opset() < 13;
         let axis = normalize(node.int("axis", if old { 1 } else { -1 }), shape.len());
@@ -527,7 +527,7 @@ impl Importer<'_> {
         }
     }
 
-    pub(super) fn softmax(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn softmax(&mut self, node: &OnnxNode) -> Result<()> {
         let rank = self.shape_of(&node.output).len();
         let axis = self.softmax_axis(node)?;
         match self.item(node, 0)? {

@@ -6,7 +6,7 @@ use super::node::OnnxNode;
 use super::nodes::normalize;
 use super::view::View;
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::{Op, op};
 use ndarray::ArrayD;
@@ -28,7 +28,7 @@ enum Power {
 }
 
 impl Importer<'_> {
-    pub(super) fn layer_norm(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn layer_norm(&mut self, node: &OnnxNode) -> Result<()> {
         let x = self.view(node, 0)?;
         let rank = x.shape().len();
         if normalize(node.int("axis", -1), rank) != Some(rank - 1) || x.factor != 1.0 {
@@ -62,7 +62,7 @@ impl Importer<'_> {
         )
     }
 
-    fn add_norm(&mut self, node: &OnnxNode, x: View, op: Op) -> Result<(), ConvertError> {
+    fn add_norm(&mut self, node: &OnnxNode, x: View, op: Op) -> Result<()> {
         let rows = self.row_operand(node, &x)?;
         let view = View::whole(self.next_value(), x.shape());
         let shape = x.shape().to_vec();
@@ -71,7 +71,7 @@ impl Importer<'_> {
     }
 
     /// A mean or maximum, or the mean over the channels of a square.
-    pub(super) fn mean(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn mean(&mut self, node: &OnnxNode) -> Result<()> {
         let axes = self
             .integers(node, 1)
             .or_else(|| node.ints("axes").map(<[i64]>::to_vec))
@@ -94,7 +94,7 @@ impl Importer<'_> {
     }
 
     /// `mean square + epsilon`; false when the node is another sum.
-    pub(super) fn add_epsilon(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
+    pub(super) fn add_epsilon(&mut self, node: &OnnxNode) -> Result<bool> {
         for (mean, epsilon) in [(0, 1), (1, 0)] {
             if let Ok(Item::MeanSquare(mean)) = self.item(node, mean)
                 && mean.power == Power::One
@@ -116,7 +116,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         mean: MeanSquare,
         function: &Function,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let is = |exponent: f64| {
             [0.3, 1.0, 7.0]
                 .iter()
@@ -136,11 +136,7 @@ impl Importer<'_> {
     }
 
     /// `x * mean square ^ -1/2` or `x / mean square ^ 1/2`; false when the node is another product.
-    pub(super) fn root_mean_square(
-        &mut self,
-        node: &OnnxNode,
-        binary: Binary,
-    ) -> Result<bool, ConvertError> {
+    pub(super) fn root_mean_square(&mut self, node: &OnnxNode, binary: Binary) -> Result<bool> {
         let (x, mean) = match (self.item(node, 0)?, self.item(node, 1)?) {
             (Item::MeanSquare(mean), _) if binary == Binary::Mul => (1, mean),
             (_, Item::MeanSquare(mean)) => (0, mean),

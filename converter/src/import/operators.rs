@@ -4,7 +4,7 @@
 
 use super::Importer;
 use super::node::OnnxNode;
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::Clamp;
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ struct Row {
     import: Import,
 }
 
-type Import = fn(&mut Importer<'_>, &OnnxNode) -> Result<(), ConvertError>;
+type Import = fn(&mut Importer<'_>, &OnnxNode) -> Result<()>;
 
 const fn row(
     onnx: &'static [&'static str],
@@ -281,7 +281,7 @@ const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attent
      functions; docs/reference/operators.md lists all";
 
 impl Importer<'_> {
-    pub(super) fn node(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn node(&mut self, node: &OnnxNode) -> Result<()> {
         if self.masked_node(node)? {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::graph::{Node, Op, ValueId, op};
 use ndarray::{ArrayD, Axis};
 
@@ -21,7 +21,7 @@ struct Direction {
 }
 
 /// Checks that attributes which change the computation have their default values.
-fn defaults_only(node: &OnnxNode, directions: usize) -> Result<(), ConvertError> {
+fn defaults_only(node: &OnnxNode, directions: usize) -> Result<()> {
     let own: &[&str] = match node.op {
         "GRU" => &["sigmoid", "tanh"],
         _ => &["sigmoid", "tanh", "tanh"],
@@ -58,7 +58,7 @@ fn defaults_only(node: &OnnxNode, directions: usize) -> Result<(), ConvertError>
 }
 
 impl Importer<'_> {
-    pub(super) fn recurrent(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn recurrent(&mut self, node: &OnnxNode) -> Result<()> {
         let directions: &[bool] = match node.string("direction").as_deref() {
             None | Some("forward") => &[false],
             Some("reverse") => &[true],
@@ -98,7 +98,7 @@ impl Importer<'_> {
         number: usize,
         reverse: bool,
         count: usize,
-    ) -> Result<Direction, ConvertError> {
+    ) -> Result<Direction> {
         let x = self.view(node, 0)?;
         let mut inputs = vec![self.row_operand(node, &x)?];
         let (steps, k) = (x.shape()[0], x.shape().last().copied().unwrap_or(0));
@@ -195,7 +195,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         input: usize,
         number: usize,
-    ) -> Result<Option<ValueId>, ConvertError> {
+    ) -> Result<Option<ValueId>> {
         if node.inputs.get(input).is_none_or(|name| name.is_empty()) {
             return Ok(None);
         }
@@ -213,11 +213,7 @@ impl Importer<'_> {
     }
 
     /// Y `[steps, directions, 1, hidden]`.
-    fn rows_of_recurrent(
-        &mut self,
-        node: &OnnxNode,
-        parts: &[Direction],
-    ) -> Result<(), ConvertError> {
+    fn rows_of_recurrent(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<()> {
         let shape = self.shape_of(&node.output);
         if let [only] = parts {
             let view = View::whole(only.output, &shape);
@@ -232,7 +228,7 @@ impl Importer<'_> {
     }
 
     /// Y_h `[directions, 1, hidden]`: the last row that each direction computes.
-    fn last_states(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<(), ConvertError> {
+    fn last_states(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<()> {
         let Some(name) = node
             .outputs
             .get(1)
@@ -254,7 +250,7 @@ impl Importer<'_> {
     }
 
     /// Y_c `[directions, 1, hidden]`.
-    fn last_cells(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<(), ConvertError> {
+    fn last_cells(&mut self, node: &OnnxNode, parts: &[Direction]) -> Result<()> {
         let Some(name) = node
             .outputs
             .get(2)
@@ -266,12 +262,7 @@ impl Importer<'_> {
         self.joined_states(node, name, cells)
     }
 
-    fn joined_states(
-        &mut self,
-        node: &OnnxNode,
-        name: &str,
-        rows: Vec<ValueId>,
-    ) -> Result<(), ConvertError> {
+    fn joined_states(&mut self, node: &OnnxNode, name: &str, rows: Vec<ValueId>) -> Result<()> {
         let shape = self.shape_of(name);
         let base = match rows[..] {
             [only] => only,

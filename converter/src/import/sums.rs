@@ -7,7 +7,7 @@ use super::node::OnnxNode;
 use super::nodes::normalize;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, IxDyn};
 
@@ -34,7 +34,7 @@ type Entries = Vec<(u32, f32)>;
 
 impl Importer<'_> {
     /// A product of tensors of different shape, kept until its sum. False for other products.
-    pub(super) fn product(&mut self, node: &OnnxNode) -> Result<bool, ConvertError> {
+    pub(super) fn product(&mut self, node: &OnnxNode) -> Result<bool> {
         let shape = self.shape_of(&node.output);
         let items = [self.item(node, 0)?, self.item(node, 1)?];
         let attention = items
@@ -94,7 +94,7 @@ impl Importer<'_> {
     }
 
     /// ReduceSum.
-    pub(super) fn sum(&mut self, node: &OnnxNode) -> Result<(), ConvertError> {
+    pub(super) fn sum(&mut self, node: &OnnxNode) -> Result<()> {
         let axes = self
             .integers(node, 1)
             .or_else(|| node.ints("axes").map(<[i64]>::to_vec));
@@ -149,7 +149,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         weights: &ArrayD<f32>,
         values: &View,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let form = || node.form("a constant matrix [.., q, t] times rows [.., t, channels]");
         let matrix = |shape: &[usize]| match *shape {
             [.., a, b] if shape.iter().product::<usize>() == a * b => Some((a, b)),
@@ -175,12 +175,7 @@ impl Importer<'_> {
 
     /// Outputs that are sums of elements with constant factors: a Linear if each output sums one row, a weighted sum of rows if each sums
     /// one channel.
-    fn linear_map(
-        &mut self,
-        node: &OnnxNode,
-        base: ValueId,
-        entries: Vec<Entries>,
-    ) -> Result<(), ConvertError> {
+    fn linear_map(&mut self, node: &OnnxNode, base: ValueId, entries: Vec<Entries>) -> Result<()> {
         let value = &self.graph.values[base.0];
         let (rows, channels) = (value.rows(), value.channels());
         let shape = self.shape_of(&node.output);
@@ -258,12 +253,7 @@ impl Importer<'_> {
     }
 
     /// A product of two tensors whose left side is weights `[.., q, t]` and whose right side rows `[.., t, c]`.
-    pub(super) fn weigh(
-        &mut self,
-        node: &OnnxNode,
-        a: &View,
-        b: &View,
-    ) -> Result<(), ConvertError> {
+    pub(super) fn weigh(&mut self, node: &OnnxNode, a: &View, b: &View) -> Result<()> {
         let form = || {
             node.form("weights must be [.., q, t] and what they weigh rows [.., t, channels], both unscaled")
         };
@@ -284,12 +274,7 @@ impl Importer<'_> {
     }
 
     /// The sum over time of `weights * values`.
-    fn weighted_sum(
-        &mut self,
-        node: &OnnxNode,
-        product: &Product,
-        axis: usize,
-    ) -> Result<(), ConvertError> {
+    fn weighted_sum(&mut self, node: &OnnxNode, product: &Product, axis: usize) -> Result<()> {
         let form = || {
             node.form("a sum of weighted rows must have one weight for each row, [.., t, 1] times [.., t, channels], and run over t")
         };

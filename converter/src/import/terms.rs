@@ -6,7 +6,7 @@
 use super::Importer;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::function::Function;
 use crate::graph::{Clamp, Node, Op, ValueId, Window1d, op};
 use ndarray::{ArrayD, IxDyn};
@@ -222,7 +222,7 @@ impl Importer<'_> {
         node: &OnnxNode,
         name: &str,
         terms: &Terms,
-    ) -> Result<View, ConvertError> {
+    ) -> Result<View> {
         let value = &self.graph.values[terms.base.0];
         let (dims, channels) = (value.dims.clone(), value.channels());
         let (op, position) = if let Some((turns, own)) = turns(terms, value.len())

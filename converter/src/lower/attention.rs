@@ -2,7 +2,7 @@
 
 use super::matrix::halves;
 use super::{Form, Lower, Lowered, Lowering, limit};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Node, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
@@ -108,7 +108,7 @@ impl Scores {
 }
 
 impl Lowering<'_> {
-    fn attention_shape(&self, node: &Node, op: &op::Attention) -> Result<Shape, ConvertError> {
+    fn attention_shape(&self, node: &Node, op: &op::Attention) -> Result<Shape> {
         let [key, value] = [1, 2].map(|i| &self.graph.values[node.inputs[i].0]);
         let (channels, slots) = (key.channels(), key.rows());
         if channels != value.channels() {
@@ -136,7 +136,7 @@ impl Lowering<'_> {
     }
 
     /// The query; in int8 where int8 keys ask for that, so that scores fit 32 bits.
-    fn query(&mut self, node: &Node, shape: &Shape) -> Result<TensorId, ConvertError> {
+    fn query(&mut self, node: &Node, shape: &Shape) -> Result<TensorId> {
         let fits = |query: Quant| largest_score(query, 128, shape) <= i64::from(i32::MAX);
         let query = self.tensor(node.inputs[0]);
         if self.scheme.is_half() || self.wide_window(node) || fits(self.quant(query)) {
@@ -151,13 +151,7 @@ impl Lowering<'_> {
         Err(limit(node, reason))
     }
 
-    fn scores(
-        &self,
-        node: &Node,
-        scale: f32,
-        query: TensorId,
-        shape: &Shape,
-    ) -> Result<Scores, ConvertError> {
+    fn scores(&self, node: &Node, scale: f32, query: TensorId, shape: &Shape) -> Result<Scores> {
         if self.scheme.is_half() {
             return Ok(Scores::Half((f64::from(scale) * LOG2_E) as f32));
         }
@@ -196,7 +190,7 @@ impl Lowering<'_> {
     }
 
     /// Packs rows of keys and values; gives the packed tensors and, when streaming, the ring.
-    fn push(&mut self, node: &Node, shape: &Shape) -> Result<Window, ConvertError> {
+    fn push(&mut self, node: &Node, shape: &Shape) -> Result<Window> {
         let half = self.scheme.is_half();
         let [key, value] = [node.inputs[1], node.inputs[2]];
         let [k, v] = match half || self.wide_window(node) {

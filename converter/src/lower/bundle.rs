@@ -5,7 +5,7 @@
 //! output and packed keys and values come out that way whatever side of the export they stood on.
 
 use super::{Form, Lowered, Lowering};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Graph, Op, ValueId};
 use crate::program::{Place, Program, TensorId};
 use crate::quantize::Scheme;
@@ -65,8 +65,8 @@ struct Known {
 /// where none varies.
 ///
 /// # Errors
-/// [`ConvertError::Limit`] where the runtime's limits are exceeded.
-pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Program, ConvertError> {
+/// [`ConvertError::Limit`](crate::error::ConvertError::Limit) where the runtime's limits are exceeded.
+pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Program> {
     let mut program = Program {
         max_length,
         ..Program::default()
@@ -104,7 +104,7 @@ fn ahead_of(
     tensors: &HashMap<ValueId, TensorId>,
     known: &mut [Known],
     program: Program,
-) -> Result<Program, ConvertError> {
+) -> Result<Program> {
     let part = &parts[reader];
     let mut ahead = Lowering::new(part.graph, part.scheme, Form::Window, program);
     ahead.tensors = known[reader].tensors.clone();

@@ -5,7 +5,7 @@ use super::matrix::{half_limits, halves};
 use super::parabolas::fit;
 use super::table::interpolated;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Node, ValueId, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::Quant;
@@ -41,7 +41,7 @@ impl Lowering<'_> {
         name: &str,
         x: TensorId,
         y: TensorId,
-    ) -> Result<RequantizeParams, ConvertError> {
+    ) -> Result<RequantizeParams> {
         let factor = rescale(name, self.quant(x), self.quant(y).scale)?;
         Ok(self.by(y, factor))
     }
@@ -64,7 +64,7 @@ impl Lowering<'_> {
         &mut self,
         node: &Node,
         kind: OpKind,
-        factor: impl Fn(&[Quant], f32) -> Result<Factor, ConvertError>,
+        factor: impl Fn(&[Quant], f32) -> Result<Factor>,
     ) -> Lowered {
         let (inputs, y) = (self.inputs(node), self.add_value(node.output));
         if self.scheme.is_half() {
@@ -91,7 +91,7 @@ impl Lowering<'_> {
     }
 
     /// Both inputs, which must not be the same tensor.
-    fn pair(&self, node: &Node) -> Result<Vec<TensorId>, ConvertError> {
+    fn pair(&self, node: &Node) -> Result<Vec<TensorId>> {
         let inputs = self.inputs(node);
         if inputs[0] == inputs[1] {
             let reason = "it takes one tensor twice: write it as a function of one input";

@@ -2,7 +2,7 @@
 
 use super::matrix::{Layout, Matrix, rows};
 use super::{Lower, Lowered, Lowering, limit};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Node, Window, op};
 use crate::program::TensorId;
 use crate::quantize::weights::mean;
@@ -97,7 +97,7 @@ impl Lower for op::ConvTranspose2d {
 
 impl op::ConvTranspose2d {
     /// Size of the part of the kernel that one phase sees, stride, and what the result loses.
-    fn part(&self, node: &Node) -> Result<Window, ConvertError> {
+    fn part(&self, node: &Node) -> Result<Window> {
         let phases = self.stride[0] * self.stride[1];
         if phases > MAX_PHASES {
             let reason = format!(

@@ -1,7 +1,7 @@
 //! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Embedding; and matrices for the other families.
 
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::{Clamp, Node, Window1d, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::inputs::Side;
@@ -94,11 +94,8 @@ pub(super) fn rows(matrix: &ArrayD<f32>) -> Vec<Vec<f32>> {
 /// Weights as halves.
 ///
 /// # Errors
-/// [`ConvertError::Limit`] for a weight that no half is near.
-pub(super) fn halves<'w>(
-    node: &Node,
-    weights: impl Iterator<Item = &'w f32>,
-) -> Result<Vec<f16>, ConvertError> {
+/// [`ConvertError::Limit`](crate::error::ConvertError::Limit) for a weight that no half is near.
+pub(super) fn halves<'w>(node: &Node, weights: impl Iterator<Item = &'w f32>) -> Result<Vec<f16>> {
     let one = |&w: &f32| match w.abs() <= half::MAX {
         true => Ok(f16::from_f32(w)),
         false => Err(limit(
@@ -113,7 +110,7 @@ pub(super) fn halves<'w>(
 }
 
 /// Rows of a matrix, `[out, k]`, packed as the half-precision kernels read them.
-pub(super) fn pack_halves(node: &Node, rows: &[Vec<f32>]) -> Result<Vec<f16>, ConvertError> {
+pub(super) fn pack_halves(node: &Node, rows: &[Vec<f32>]) -> Result<Vec<f16>> {
     let k = rows.first().map_or(0, Vec::len);
     let mut packed = vec![f16::ZERO; half::LANES * half::packed_len(rows.len(), k)];
     for (o, row) in rows.iter().enumerate() {
@@ -139,7 +136,7 @@ impl Lowering<'_> {
         rows: &[Vec<f32>],
         bias: &[f32],
         x: TensorId,
-    ) -> Result<Weights, ConvertError> {
+    ) -> Result<Weights> {
         let rounding = self.scheme.rounding(self.graph, node, side);
         let rows = rows.iter().map(Vec::as_slice);
         Weights::new(&node.name, rows, bias, self.quant(x), rounding)
@@ -151,7 +148,7 @@ impl Lowering<'_> {
         node: &Node,
         matrix: &Matrix,
         [x, y]: [TensorId; 2],
-    ) -> Result<MatrixParams, ConvertError> {
+    ) -> Result<MatrixParams> {
         if self.scheme.is_half() {
             return Ok(MatrixParams::Half(self.half_matrix(node, matrix)?));
         }
@@ -176,11 +173,7 @@ impl Lowering<'_> {
         }))
     }
 
-    fn half_matrix(
-        &mut self,
-        node: &Node,
-        matrix: &Matrix,
-    ) -> Result<LinearHalfParams, ConvertError> {
+    fn half_matrix(&mut self, node: &Node, matrix: &Matrix) -> Result<LinearHalfParams> {
         let mut stored = Vec::new();
         match matrix.layout {
             Layout::Packed { groups } => {

@@ -17,7 +17,7 @@ mod table;
 
 pub use bundle::{Link, Part, lower};
 
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::graph::op::with_operators;
 use crate::graph::{Graph, Node, Op, ValueId, op};
 use crate::program::{Entry, Operator, Place, Program, TensorId};
@@ -55,7 +55,7 @@ trait Lower {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered;
 }
 
-type Lowered = Result<(), ConvertError>;
+type Lowered = Result<()>;
 
 macro_rules! dispatch {
     ($($name:ident,)*) => {
@@ -201,7 +201,7 @@ impl Lowering<'_> {
     }
 
     /// The value as an int8 tensor: itself, or a copy made once.
-    fn int8(&mut self, value: ValueId) -> Result<TensorId, ConvertError> {
+    fn int8(&mut self, value: ValueId) -> Result<TensorId> {
         let x = self.tensor(value);
         if self.quant(x).dtype == DType::I8 {
             return Ok(x);
@@ -216,7 +216,7 @@ impl Lowering<'_> {
     }
 
     /// The value held in just this way: itself, or a copy.
-    fn held_as(&mut self, value: ValueId, quant: Quant) -> Result<TensorId, ConvertError> {
+    fn held_as(&mut self, value: ValueId, quant: Quant) -> Result<TensorId> {
         let x = self.tensor(value);
         if self.quant(x) == quant {
             return Ok(x);

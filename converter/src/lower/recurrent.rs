@@ -2,7 +2,7 @@
 
 use super::matrix::{pack_halves, rows};
 use super::{Form, Lower, Lowered, Lowering, limit};
-use crate::error::ConvertError;
+use crate::error::Result;
 use crate::graph::op::Recurrent;
 use crate::graph::{Node, op};
 use crate::program::TensorId;
@@ -43,7 +43,7 @@ struct Run {
 }
 
 impl Lowering<'_> {
-    fn recurrent(&mut self, node: &Node, layer: &Recurrent) -> Result<(Run, Sides), ConvertError> {
+    fn recurrent(&mut self, node: &Node, layer: &Recurrent) -> Result<(Run, Sides)> {
         let (ends, hidden) = (self.ends(node), self.channels(node.output));
         let sides = match self.scheme.is_half() {
             true => Sides::Half([
@@ -76,7 +76,7 @@ impl Lowering<'_> {
         layer: &Recurrent,
         [x, y]: [TensorId; 2],
         hidden: usize,
-    ) -> Result<[RecurrentSide; 2], ConvertError> {
+    ) -> Result<[RecurrentSide; 2]> {
         let input = self.weights(node, Side::Input, &rows(&layer.w), &layer.bias_w, x)?;
         // The state is held as the results are.
         let recurrent = self.weights(node, Side::State, &rows(&layer.r), &layer.bias_r, y)?;
@@ -97,7 +97,7 @@ impl Lowering<'_> {
         side: &Weights,
         from: TensorId,
         hidden: usize,
-    ) -> Result<RecurrentSide, ConvertError> {
+    ) -> Result<RecurrentSide> {
         let multipliers = side.multipliers(&node.name, self.quant(from).scale, Q16.scale.into())?;
         let (mut packed, mut bias, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for gate in 0..side.outputs() / hidden.max(1) {
@@ -121,7 +121,7 @@ impl Lowering<'_> {
         matrix: &ArrayD<f32>,
         bias: &[f32],
         hidden: usize,
-    ) -> Result<RecurrentHalfSide, ConvertError> {
+    ) -> Result<RecurrentHalfSide> {
         let (mut packed, mut padded) = (Vec::new(), Vec::new());
         for (gate, bias) in rows(matrix).chunks(hidden).zip(bias.chunks(hidden)) {
             packed.extend(pack_halves(node, gate)?);
@@ -242,7 +242,7 @@ fn half_params([input, recurrent]: [RecurrentHalfSide; 2], run: &Run) -> GruHalf
     }
 }
 
-fn cell_scale(node: &Node, from: Quant, to: Quant) -> Result<CellScale, ConvertError> {
+fn cell_scale(node: &Node, from: Quant, to: Quant) -> Result<CellScale> {
     let (multiplier, left_shift) = rescale(&node.name, from, to.scale)?;
     Ok(CellScale {
         multiplier,

@@ -9,7 +9,7 @@ use crate::bundle::float::{Bundle, Run};
 use crate::bundle::samples::Samples;
 use crate::calibrate::Distribution;
 use crate::emit::{Metadata, emit};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use crate::graph::ValueId;
 use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
@@ -51,7 +51,7 @@ struct Recorded {
 }
 
 impl Measure<'_, '_> {
-    fn record(&mut self, samples: &Samples, count: usize) -> Result<Recorded, ConvertError> {
+    fn record(&mut self, samples: &Samples, count: usize) -> Result<Recorded> {
         let graphs = self.bundle.graphs_for_caller(self.links);
         let (mut exact, mut recorded) = (Vec::new(), Vec::new());
         for sample in samples.spread(count) {
@@ -72,7 +72,7 @@ impl Measure<'_, '_> {
     }
 
     /// All outputs of all samples from the models quantized by `choices`, each run over as many rows at once as in float.
-    fn outputs(&self, recorded: &Recorded, choices: &[Choices]) -> Result<Vec<f32>, ConvertError> {
+    fn outputs(&self, recorded: &Recorded, choices: &[Choices]) -> Result<Vec<f32>> {
         let graphs = self.bundle.graphs_for_caller(self.links);
         let schemes = schemes(&graphs, self.links, self.distributions, choices);
         let part = |part: usize| Part {
@@ -126,7 +126,7 @@ pub fn widen(
     samples: &Samples,
     choices: &mut [Choices],
     progress: Progress,
-) -> Result<Vec<Vec<Widened>>, ConvertError> {
+) -> Result<Vec<Vec<Widened>>> {
     let mut groups: Vec<(usize, Group)> = Vec::new();
     for (part, (graph, choice)) in measure.bundle.graphs.iter().zip(&*choices).enumerate() {
         let inputs = measure.links.iter().map(|link| link.to);

@@ -3,7 +3,7 @@
 
 use super::Quant;
 use super::steps::{Rounding, Steps, WEIGHT_MAX};
-use crate::error::ConvertError;
+use crate::error::{ConvertError, Result};
 use attn_runtime::kernels::int::dot::{packed_index, packed_len, pairs_len};
 
 /// Limit on bias steps, which leaves room for the products in 32 bits.
@@ -70,7 +70,7 @@ impl Weights {
         bias: &[f32],
         x: Quant,
         rounding: Rounding,
-    ) -> Result<Self, ConvertError> {
+    ) -> Result<Self> {
         let mut weights = Self {
             rows: Vec::new(),
             k: 0,
@@ -91,7 +91,7 @@ impl Weights {
         bias: f32,
         x: Quant,
         rounding: Rounding,
-    ) -> Result<(), ConvertError> {
+    ) -> Result<()> {
         let largest = row
             .iter()
             .fold(0.0f64, |max, w| max.max(f64::from(w.abs())));
@@ -161,12 +161,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`ConvertError::Limit`] when the results cannot be represented.
-    pub fn multipliers(
-        &self,
-        node: &str,
-        x_scale: f32,
-        out_scale: f64,
-    ) -> Result<Multipliers, ConvertError> {
+    pub fn multipliers(&self, node: &str, x_scale: f32, out_scale: f64) -> Result<Multipliers> {
         let factors: Vec<f64> = self
             .scales
             .iter()
@@ -201,7 +196,7 @@ impl Weights {
 
 /// Multipliers for real `factors`, with the smallest shift that makes all of them fit (which loses the least), and
 /// accumulators of at most `bounds`.
-fn multipliers(node: &str, factors: &[f64], bounds: &[i64]) -> Result<Multipliers, ConvertError> {
+fn multipliers(node: &str, factors: &[f64], bounds: &[i64]) -> Result<Multipliers> {
     let limit = f64::from(i32::MAX);
     let scaled = |factor: f64, shift: u32| (factor * f64::from(32 - shift).exp2()).round();
     let fits = |shift: &u32| {
@@ -235,7 +230,7 @@ fn multipliers(node: &str, factors: &[f64], bounds: &[i64]) -> Result<Multiplier
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart.
-pub fn rescale(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+pub fn rescale(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32)> {
     let factor = f64::from(x.scale) / f64::from(out_scale);
     let found = multipliers(node, &[factor], &[2 * x.magnitude()])?;
     Ok((found.values[0], found.left_shift))
@@ -250,7 +245,7 @@ pub fn product(
     inputs: [Quant; 2],
     constant: f32,
     out_scale: f32,
-) -> Result<(i32, u32), ConvertError> {
+) -> Result<(i32, u32)> {
     if constant <= 0.0 {
         let reason =
             format!("a product with the constant {constant}: put it into the layer before it");
@@ -271,7 +266,7 @@ pub fn product(
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart or the sum could leave 32 bits.
-pub fn mean(node: &str, x: Quant, rows: usize, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+pub fn mean(node: &str, x: Quant, rows: usize, out_scale: f32) -> Result<(i32, u32)> {
     let factor = f64::from(x.scale) / (f64::from(out_scale) * rows as f64);
     let found = multipliers(node, &[factor], &[2 * x.magnitude() * rows as i64])?;
     Ok((found.values[0], found.left_shift))
@@ -286,7 +281,7 @@ pub fn table<'w>(
     rows: impl Iterator<Item = &'w [f32]>,
     out_scale: f32,
     rounding: Rounding,
-) -> Result<(Vec<i8>, Multipliers), ConvertError> {
+) -> Result<(Vec<i8>, Multipliers)> {
     let (mut stored, mut factors) = (Vec::new(), Vec::new());
     for row in rows {
         let largest = row
@@ -305,7 +300,7 @@ pub fn table<'w>(
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart or the sum could leave 32 bits.
-pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32), ConvertError> {
+pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32)> {
     let [w, x, y] = held;
     let factor = f64::from(w.scale) * f64::from(x.scale) / f64::from(y.scale);
     let value = x.magnitude() + i64::from(x.zero_point.abs());
@@ -317,7 +312,7 @@ pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32)
 ///
 /// # Errors
 /// [`ConvertError::Limit`] when the scales are too far apart.
-pub fn turned(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32), ConvertError> {
+pub fn turned(node: &str, x: Quant, out_scale: f32) -> Result<(i32, u32)> {
     let one = f64::from(1 << attn_runtime::kernels::int::rotary::TURN_BITS);
     let factor = f64::from(x.scale) / (f64::from(out_scale) * one);
     // |cos a - sin b| is at most the root of 2 times the larger one.
