@@ -21,266 +21,108 @@ struct Row {
 
 type Import = fn(&mut Importer<'_>, &OnnxNode) -> Result<()>;
 
-const fn row(
-    onnx: &'static [&'static str],
-    becomes: &'static str,
-    limits: &'static str,
-    import: Import,
-) -> Row {
-    Row {
-        onnx,
-        becomes,
-        limits,
-        import,
-    }
+/// The rows: ONNX operators, the method that imports them, what they become, supported forms.
+macro_rules! operators {
+    ($($($onnx:ident),+ => $import:ident, $becomes:expr, $limits:expr;)*) => {
+        const ROWS: &[Row] = &[$(Row {
+            onnx: &[$(stringify!($onnx)),+],
+            becomes: $becomes,
+            limits: $limits,
+            import: |importer, node| importer.$import(node),
+        }),*];
+    };
+}
+
+/// ONNX operators and what to use instead.
+macro_rules! alternatives {
+    ($($($onnx:ident),+ => $instead:expr;)*) => {
+        const NEAREST: &[(&[&str], &str)] = &[$((&[$(stringify!($onnx)),+], $instead)),*];
+    };
 }
 
 const POSITIONS: &str = "positions: no data moves";
 
-const ROWS: &[Row] = &[
-    row(
-        &["MatMul"],
-        "Linear, Attention, WeightedRows",
+operators! {
+    MatMul => matmul, "Linear, Attention, WeightedRows",
         "a constant matrix on the right; queries times transposed keys; softmax weights or a constant matrix times rows; \
-         heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them",
-        |i, n| i.matmul(n),
-    ),
-    row(
-        &["Gemm"],
-        "Linear",
-        "constant weights, no transA",
-        |i, n| i.gemm(n),
-    ),
-    row(
-        &["Softmax"],
-        "Attention, Softmax",
-        "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel",
-        |i, n| i.softmax(n),
-    ),
-    row(
-        &["Where"],
-        "a mask of scores, ClearRows",
-        "on scores: the condition is a constant or a padding mask, the hidden side a constant below -10000; on rows: 0 in the padding",
-        |i, n| i.choose(n),
-    ),
-    row(
-        &["Conv"],
-        "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
-        "over time or over an image; any dilation; one group or depthwise; explicit padding (no auto_pad)",
-        |i, n| i.conv(n),
-    ),
-    row(
-        &["ConvTranspose"],
-        "ConvTranspose2d",
-        "over an image, one group, no dilation",
-        |i, n| i.conv_transpose(n),
-    ),
-    row(
-        &["MaxPool", "AveragePool"],
-        "Pool2d",
-        "over an image, no dilation; averages count padding",
-        |i, n| i.pool(n),
-    ),
-    row(
-        &["GlobalMaxPool", "GlobalAveragePool"],
-        "the mean or maximum of an image",
-        "",
-        |i, n| i.global_pool(n),
-    ),
-    row(
-        &["GRU", "LSTM"],
-        "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh); forward, backward or both; no peepholes, clipping or sequence lengths",
-        |i, n| i.recurrent(n),
-    ),
-    row(
-        &["LayerNormalization", "RMSNormalization"],
-        "LayerNorm, RmsNorm",
-        "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)",
-        |i, n| i.layer_norm(n),
-    ),
-    row(
-        &["BatchNormalization"],
-        "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
-        "constant parameters",
-        |i, n| i.batch_norm(n),
-    ),
-    row(
-        &["ReduceMean", "ReduceMax"],
-        "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
-        "over time, over an image or over its channels; the mean over channels of a square as part of an RMSNorm",
-        |i, n| i.mean(n),
-    ),
-    row(
-        &["ReduceSum"],
-        "Linear, WeightedRows, Attention",
-        "over one axis: the channels of a row, or weighted rows",
-        |i, n| i.sum(n),
-    ),
-    row(
-        &["Add", "Sub"],
-        "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
-        "tensors of one shape; constants that broadcast; a constant mask or a padding mask on scores",
-        |i, n| i.add(n),
-    ),
-    row(
-        &["Mul", "Div"],
-        "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
-        "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels], with a sum over the rows next",
-        |i, n| i.multiply(n),
-    ),
-    row(
-        &["Concat"],
-        "Concat, ConcatRows",
-        "along channels, along rows, or joining the parts of one tensor; at most 5 inputs",
-        |i, n| i.concat(n),
-    ),
-    row(
-        &["Gather"],
-        "Embedding, SelectRows, positions",
-        "a constant table indexed by an integer input of the model; constant indices",
-        |i, n| i.gather(n),
-    ),
-    row(
-        &["Relu"],
-        "a clamp of the layer before it, or Lut",
-        "",
-        |i, n| i.clamp(n, Clamp::RELU),
-    ),
-    row(
-        &["Clip"],
-        "a clamp of the layer before it, or Lut",
-        "constant bounds",
-        |i, n| i.clip(n),
-    ),
-    row(
-        &[
-            "Sigmoid",
-            "Tanh",
-            "Erf",
-            "Exp",
-            "Sqrt",
-            "Abs",
-            "Softplus",
-            "Neg",
-            "Reciprocal",
-            "Gelu",
-            "HardSwish",
-            "HardSigmoid",
-            "LeakyRelu",
-            "Elu",
-            "Pow",
-        ],
-        "Lut",
-        "a chain of these, sums, products and clamps on one tensor becomes one table",
-        |i, n| i.function(n),
-    ),
-    row(
-        &["Reshape", "Flatten", "Squeeze", "Unsqueeze"],
-        POSITIONS,
-        "",
-        |i, n| i.reshape(n),
-    ),
-    row(
-        &["Transpose"],
-        POSITIONS,
-        "the next operator that computes must get rows of adjacent channels, or heads",
-        |i, n| i.transpose(n),
-    ),
-    row(
-        &["Slice", "Split"],
-        "SelectRows, part of a layer, positions",
-        "constant ranges, no negative steps",
-        |i, n| i.slice_or_split(n),
-    ),
-    row(
-        &["Expand", "Tile"],
-        POSITIONS,
-        "heads of keys and values that queries share; constants",
-        |i, n| i.repeat(n),
-    ),
-    row(
-        &["Pad"],
-        "padding of the next convolution",
-        "constant zeros",
-        |i, n| i.pad(n),
-    ),
-    row(&["Identity", "Dropout"], POSITIONS, "", |i, n| {
-        i.identity(n)
-    }),
-    row(
-        &["Cast"],
-        POSITIONS,
-        "from one floating-point type to another, or from one integer type to another",
-        |i, n| i.cast(n),
-    ),
-    row(
-        &["IsNaN"],
-        "nothing: a query that sees no key gets 0",
-        "of attention weights, to replace NaN by 0",
-        |i, n| i.is_undefined(n),
-    ),
-    row(
-        &[
-            "Not",
-            "And",
-            "Or",
-            "Xor",
-            "Equal",
-            "Less",
-            "LessOrEqual",
-            "Greater",
-            "GreaterOrEqual",
-        ],
-        "nothing: part of a padding mask",
-        "of the mask input of a bundle and constants",
-        |_, n| {
-            Err(n.form(
-                "only a padding mask can be compared or negated: name the input that is one as mask in the bundle's [decode]",
-            ))
-        },
-    ),
-];
+         heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them";
+    Gemm => gemm, "Linear", "constant weights, no transA";
+    Softmax => softmax, "Attention, Softmax",
+        "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel";
+    Where => choose, "a mask of scores, ClearRows",
+        "on scores: the condition is a constant or a padding mask, the hidden side a constant below -10000; on rows: 0 in \
+         the padding";
+    Conv => conv, "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
+        "over time or over an image; any dilation; one group or depthwise; explicit padding (no auto_pad)";
+    ConvTranspose => conv_transpose, "ConvTranspose2d", "over an image, one group, no dilation";
+    MaxPool, AveragePool => pool, "Pool2d", "over an image, no dilation; averages count padding";
+    GlobalMaxPool, GlobalAveragePool => global_pool, "the mean or maximum of an image", "";
+    GRU, LSTM => recurrent, "Gru, Lstm",
+        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh); forward, backward or both; no peepholes, clipping or \
+         sequence lengths";
+    LayerNormalization, RMSNormalization => layer_norm, "LayerNorm, RmsNorm",
+        "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
+    BatchNormalization => batch_norm, "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
+        "constant parameters";
+    ReduceMean, ReduceMax => mean, "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
+        "over time, over an image or over its channels; the mean over channels of a square as part of an RMSNorm";
+    ReduceSum => sum, "Linear, WeightedRows, Attention", "over one axis: the channels of a row, or weighted rows";
+    Add, Sub => add, "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
+        "tensors of one shape; constants that broadcast; a constant mask or a padding mask on scores";
+    Mul, Div => multiply, "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
+        "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels], with a sum over the \
+         rows next";
+    Concat => concat, "Concat, ConcatRows",
+        "along channels, along rows, or joining the parts of one tensor; at most 5 inputs";
+    Gather => gather, "Embedding, SelectRows, positions",
+        "a constant table indexed by an integer input of the model; constant indices";
+    Relu => relu, "a clamp of the layer before it, or Lut", "";
+    Clip => clip, "a clamp of the layer before it, or Lut", "constant bounds";
+    Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
+    Elu, Pow => function, "Lut",
+        "a chain of these, sums, products and clamps on one tensor becomes one table";
+    Reshape, Flatten, Squeeze, Unsqueeze => reshape, POSITIONS, "";
+    Transpose => transpose, POSITIONS, "the next operator that computes must get rows of adjacent channels, or heads";
+    Slice, Split => slice_or_split, "SelectRows, part of a layer, positions", "constant ranges, no negative steps";
+    Expand, Tile => repeat, POSITIONS, "heads of keys and values that queries share; constants";
+    Pad => pad, "padding of the next convolution", "constant zeros";
+    Identity, Dropout => identity, POSITIONS, "";
+    Cast => cast, POSITIONS, "from one floating-point type to another, or from one integer type to another";
+    IsNaN => is_undefined, "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
+    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => compared, "nothing: part of a padding mask",
+        "of the mask input of a bundle and constants";
+}
 
-/// Operators that are unsupported, or not supported for all shapes, and their alternatives.
-const NEAREST: &[(&[&str], &str)] = &[
-    (
-        &["Conv", "ConvTranspose"],
-        "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]",
-    ),
-    (&["RNN"], "nn.GRU or nn.LSTM"),
-    (
-        &["InstanceNormalization", "GroupNormalization"],
-        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d after a convolution",
-    ),
-    (
-        &["ReduceMin", "LpPool"],
-        "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d",
-    ),
-    (&["Resize", "Upsample"], "nn.ConvTranspose2d"),
-    (
-        &["Einsum"],
-        "torch.matmul with transposes, or nn.functional.scaled_dot_product_attention",
-    ),
-    (
-        &["ScatterND", "ScatterElements"],
-        "torch.cat of the parts instead of an assignment to a slice",
-    ),
-    (
-        &["TopK", "ArgMax"],
-        "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens",
-    ),
-    (
-        &["If", "Loop", "Scan"],
-        "a model without branches on data; loops over steps as a bundle of an encoder and a step",
-    ),
-];
+// Operators that are unsupported, or not supported for all shapes, and their alternatives.
+alternatives! {
+    Conv, ConvTranspose =>
+        "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
+    RNN => "nn.GRU or nn.LSTM";
+    InstanceNormalization, GroupNormalization =>
+        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d after a convolution";
+    ReduceMin, LpPool => "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d";
+    Resize, Upsample => "nn.ConvTranspose2d";
+    Einsum => "torch.matmul with transposes, or nn.functional.scaled_dot_product_attention";
+    ScatterND, ScatterElements => "torch.cat of the parts instead of an assignment to a slice";
+    TopK, ArgMax => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
+    If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";
+}
 
 /// For any other operator.
 const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attention, normalisation, Add, Mul, Concat, elementwise \
      functions; docs/reference/operators.md lists all";
 
 impl Importer<'_> {
+    fn relu(&mut self, node: &OnnxNode) -> Result<()> {
+        self.clamp(node, Clamp::RELU)
+    }
+
+    fn compared(&mut self, node: &OnnxNode) -> Result<()> {
+        Err(node.form(
+            "only a padding mask can be compared or negated: name the input that is one as mask in the bundle's [decode]",
+        ))
+    }
+
     pub(super) fn node(&mut self, node: &OnnxNode) -> Result<()> {
         if self.masked_node(node)? {
             return Ok(());
