@@ -126,7 +126,7 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
         .map(|value| as_they_are(value, values).unwrap_or_default())
         .collect();
     for node in &graph.nodes {
-        if let Op::Linear(op::Linear { weight, bias, .. }) = &node.op
+        if let Op::Linear(op::Linear(op::Affine { weight, bias, .. })) = &node.op
             && graph.values[node.output.0].source.is_none()
         {
             let k = weight.shape()[1].max(1);

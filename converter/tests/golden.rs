@@ -5,7 +5,7 @@
 use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
 use attn_converter::function::{Function, Unary};
-use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
+use attn_converter::graph::{Graph, Node, Op, Value, ValueId, op};
 use attn_converter::lower::{Form, Part, lower};
 use attn_converter::plan::plan;
 use attn_converter::quantize::Scheme;
@@ -21,11 +21,8 @@ fn tiny() -> Graph {
         source: None,
     };
     let weight = (0..12).map(|i| 0.1 * (i as f32 - 5.0)).collect();
-    let linear = Op::Linear(op::Linear {
-        weight: ArrayD::from_shape_vec(vec![3, 4], weight).unwrap(),
-        bias: vec![0.5, 0.0, -0.5],
-        clamp: Clamp::NONE,
-    });
+    let weight = ArrayD::from_shape_vec(vec![3, 4], weight).unwrap();
+    let linear = op::Linear(op::Affine::new(weight, vec![0.5, 0.0, -0.5])).into();
     let node = |name: &str, op, input, output| Node {
         name: name.into(),
         op,

@@ -3,7 +3,7 @@
 
 use attn_converter::calibrate::{Distribution, RangeMethod};
 use attn_converter::emit::{Metadata, emit};
-use attn_converter::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
+use attn_converter::graph::{Graph, Node, Op, Value, ValueId, op};
 use attn_converter::lower::{Form, Part, lower};
 use attn_converter::plan::plan;
 use attn_converter::quantize::Scheme;
@@ -97,11 +97,8 @@ impl Block {
             second: None,
         };
         let linear = |weight: &Array2<f32>| {
-            Op::Linear(op::Linear {
-                weight: ArrayD::from(weight.clone().into_dyn()),
-                bias: vec![0.0; WIDTH],
-                clamp: Clamp::NONE,
-            })
+            let weight = ArrayD::from(weight.clone().into_dyn());
+            Op::Linear(op::Linear(op::Affine::new(weight, vec![0.0; WIDTH])))
         };
         let attention = Op::Attention(op::Attention {
             heads: HEADS,

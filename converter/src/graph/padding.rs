@@ -160,7 +160,7 @@ pub fn write_out_causal(graph: &mut Graph) {
 mod tests {
     use super::*;
     use crate::graph::variable_length;
-    use crate::graph::{Clamp, Op, Value, Window1d, op};
+    use crate::graph::{Op, Value, Window1d, op};
     use ndarray::{ArrayD, IxDyn};
     use std::collections::BTreeMap;
 
@@ -188,11 +188,8 @@ mod tests {
     }
 
     fn linear() -> Op {
-        Op::Linear(op::Linear {
-            weight: ArrayD::zeros(IxDyn(&[2, 2])),
-            bias: vec![0.0; 2],
-            clamp: Clamp::NONE,
-        })
+        let weight = ArrayD::zeros(IxDyn(&[2, 2]));
+        op::Linear(op::Affine::new(weight, vec![0.0; 2])).into()
     }
 
     fn attention(causal: bool) -> Op {
@@ -313,15 +310,13 @@ mod tests {
             reverse: true,
         }));
         let convolution = Op::DepthwiseConv1d(op::DepthwiseConv1d {
-            weight: ArrayD::zeros(IxDyn(&[3, 2])),
-            bias: vec![0.0; 2],
+            affine: op::Affine::new(ArrayD::zeros(IxDyn(&[3, 2])), vec![0.0; 2]),
             window: Window1d {
                 kernel: 3,
                 stride: 1,
                 dilation: 1,
                 padding: (1, 1),
             },
-            clamp: Clamp::NONE,
         });
         for op in [reverse, convolution] {
             let mut graph = Graph::default();

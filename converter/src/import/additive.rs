@@ -8,7 +8,8 @@ use super::node::OnnxNode;
 use super::view::View;
 use super::{Importer, Item};
 use crate::error::Result;
-use crate::graph::{Clamp, Op, ValueId, op};
+use crate::graph::op::Affine;
+use crate::graph::{Op, ValueId, op};
 use ndarray::{ArrayD, Axis, Slice};
 
 /// `f(row + rows)`, the row added to each of the rows; `f` is tanh or the identity. `v` may already be a factor.
@@ -98,11 +99,8 @@ impl Importer<'_> {
     ) -> Result<ValueId> {
         let input = self.row_operand(node, x)?;
         let (out, rows) = (weight.shape()[0], self.graph.values[input.0].rows());
-        let op = Op::Linear(op::Linear {
-            weight: weight * x.factor,
-            bias: vec![0.0; out],
-            clamp: Clamp::NONE,
-        });
+        let affine = Affine::new(weight * x.factor, vec![0.0; out]);
+        let op = Op::Linear(op::Linear(affine));
         Ok(self.add_inner(
             &format!("{}.{name}", node.name),
             op,
@@ -150,7 +148,7 @@ impl Importer<'_> {
             .iter_mut()
             .find(|other| other.output == sum.row);
         match producer.map(|producer| &mut producer.op) {
-            Some(Op::Linear(op::Linear { bias: own, .. })) if own.len() == bias.len() => {
+            Some(Op::Linear(op::Linear(Affine { bias: own, .. }))) if own.len() == bias.len() => {
                 own.iter_mut().zip(bias).for_each(|(own, b)| *own += b);
             }
             _ => return Err(form()),

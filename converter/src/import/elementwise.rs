@@ -8,6 +8,7 @@ use super::view::View;
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::function::{Binary, Function, Unary};
+use crate::graph::op::Affine;
 use crate::graph::{Clamp, Node, Op, op};
 use ndarray::{ArrayD, IxDyn};
 
@@ -274,13 +275,10 @@ impl Importer<'_> {
         let name = node.inputs[input].clone();
         let channels = self.graph.values[view.base.0].channels();
         let per_channel = constant.len() == channels && view.shape().last() == Some(&channels);
-        if let Some(Op::Linear(op::Linear {
-            bias,
-            clamp: Clamp::NONE,
-            ..
-        })) = self
-            .sole_producer(view.base, &name)
-            .map(|producer| &mut producer.op)
+        let producer = self.sole_producer(view.base, &name);
+        if let Some(Op::Linear(op::Linear(Affine { bias, clamp, .. }))) =
+            producer.map(|producer| &mut producer.op)
+            && *clamp == Clamp::NONE
             && per_channel
         {
             bias.iter_mut()
@@ -495,12 +493,9 @@ impl Importer<'_> {
                     (*gamma, *beta) = (*gamma * c, *beta * c);
                 }
             }
-            Some(Op::Linear(op::Linear {
-                weight,
-                bias,
-                clamp: Clamp::NONE,
-            })) => {
-                for ((mut row, bias), &c) in weight.outer_iter_mut().zip(bias).zip(constant) {
+            Some(Op::Linear(op::Linear(affine))) if affine.clamp == Clamp::NONE => {
+                let rows = affine.weight.outer_iter_mut().zip(&mut affine.bias);
+                for ((mut row, bias), &c) in rows.zip(constant) {
                     row *= c;
                     *bias *= c;
                 }
@@ -526,20 +521,14 @@ impl Importer<'_> {
             && view.factor == 1.0
         {
             let name = node.inputs[0].clone();
-            let producer = self
-                .sole_producer(view.base, &name)
-                .map(|producer| &mut producer.op);
-            if let Some(
-                Op::Linear(op::Linear { clamp, .. })
-                | Op::Conv1d(op::Conv1d { clamp, .. })
-                | Op::DepthwiseConv1d(op::DepthwiseConv1d { clamp, .. })
-                | Op::Conv2d(op::Conv2d { clamp, .. })
-                | Op::DepthwiseConv2d(op::DepthwiseConv2d { clamp, .. })
-                | Op::ConvTranspose2d(op::ConvTranspose2d { clamp, .. })
-                | Op::Add(op::Add { clamp })
-                | Op::AddConstant(op::AddConstant { clamp, .. }),
-            ) = producer
-            {
+            let producer = self.sole_producer(view.base, &name);
+            let clamp = producer.and_then(|producer| match &mut producer.op {
+                Op::Add(op::Add { clamp }) | Op::AddConstant(op::AddConstant { clamp, .. }) => {
+                    Some(clamp)
+                }
+                layer => layer.affine_mut().map(|(affine, _)| &mut affine.clamp),
+            });
+            if let Some(clamp) = clamp {
                 *clamp = Clamp {
                     min: clamp.min.max(new.min),
                     max: clamp.max.min(new.max),

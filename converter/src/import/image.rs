@@ -8,7 +8,8 @@ use super::nodes::normalize;
 use super::view::{PADDING, View, is_run};
 use super::{Importer, Item};
 use crate::error::Result;
-use crate::graph::{Clamp, Node, Op, Value, ValueId, Window, Window1d, op};
+use crate::graph::op::Affine;
+use crate::graph::{Node, Op, Value, ValueId, Window, Window1d, op};
 use ndarray::{Array3, ArrayD, IxDyn, Slice};
 use std::collections::BTreeSet;
 
@@ -204,25 +205,20 @@ impl Importer<'_> {
         let weight = weight * x.factor;
         let [_, _, c] = image.size;
         let [h, w] = self.result_size(node);
-        let clamp = Clamp::NONE;
         let op = match node.int("group", 1) as usize {
-            1 if window.is_pointwise() => Op::Linear(op::Linear {
-                weight: flat(weight, &[out, per_group]),
-                bias,
-                clamp,
-            }),
+            1 if window.is_pointwise() => {
+                let weight = flat(weight, &[out, per_group]);
+                Op::Linear(op::Linear(Affine::new(weight, bias)))
+            }
             1 => Op::Conv2d(op::Conv2d {
-                weight: reordered(weight, &[0, 2, 3, 1]),
-                bias,
+                affine: Affine::new(reordered(weight, &[0, 2, 3, 1]), bias),
                 window,
-                clamp,
             }),
             groups if groups == c && per_group == 1 && out == c => {
+                let weight = reordered(flat(weight, &[c, height, width]), &[1, 2, 0]);
                 Op::DepthwiseConv2d(op::DepthwiseConv2d {
-                    weight: reordered(flat(weight, &[c, height, width]), &[1, 2, 0]),
-                    bias,
+                    affine: Affine::new(weight, bias),
                     window,
-                    clamp,
                 })
             }
             groups => {
@@ -262,11 +258,12 @@ impl Importer<'_> {
             );
         }
         let op = Op::ConvTranspose2d(op::ConvTranspose2d {
-            weight: reordered(flat(weight * x.factor, &shape), &[1, 2, 3, 0]),
-            bias,
+            affine: Affine::new(
+                reordered(flat(weight * x.factor, &shape), &[1, 2, 3, 0]),
+                bias,
+            ),
             stride: pair(node.ints("strides").unwrap_or(&[]), 1),
             crop: pair(crop(node.ints("pads").unwrap_or(&[])), 0),
-            clamp: Clamp::NONE,
         });
         let [h, w] = self.result_size(node);
         self.add_image(node, op, vec![image.value], [h, w, out]);
@@ -495,12 +492,11 @@ impl Importer<'_> {
             _ => self.row_operand(node, &x)?,
         };
         let weight: Vec<f32> = factor.iter().map(|f| f * x.factor).collect();
+        let weight = ArrayD::from_shape_vec(IxDyn(&[1, weight.len()]), weight);
+        let weight = weight.expect("one factor for each channel");
         let op = Op::DepthwiseConv1d(op::DepthwiseConv1d {
-            weight: ArrayD::from_shape_vec(IxDyn(&[1, weight.len()]), weight)
-                .expect("one factor for each channel"),
-            bias: summand,
+            affine: Affine::new(weight, summand),
             window: Window1d::POINTWISE,
-            clamp: Clamp::NONE,
         });
         let dims = self.graph.values[rows.0].dims.clone();
         let view = View {

@@ -5,6 +5,7 @@ use super::Importer;
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use crate::error::Result;
+use crate::graph::op::Affine;
 use crate::graph::{Clamp, Op, Window1d, op};
 use ndarray::Ix3;
 
@@ -54,10 +55,8 @@ impl Importer<'_> {
                 .into_owned()
                 .into_dyn();
             Op::Conv1d(op::Conv1d {
-                weight,
-                bias,
+                affine: Affine::new(weight, bias),
                 window,
-                clamp: Clamp::NONE,
             })
         } else if group == channels && per_group == 1 && out == channels {
             let weight = weight
@@ -65,10 +64,8 @@ impl Importer<'_> {
                 .expect("one input channel per group");
             let weight = weight.t().as_standard_layout().into_owned().into_dyn();
             Op::DepthwiseConv1d(op::DepthwiseConv1d {
-                weight,
-                bias,
+                affine: Affine::new(weight, bias),
                 window,
-                clamp: Clamp::NONE,
             })
         } else {
             return Err(node.form(format!(
@@ -162,61 +159,17 @@ impl Importer<'_> {
         if !by_channel {
             return false;
         }
-        let op = self
-            .sole_producer(x.base, &node.inputs[0])
-            .map(|producer| &mut producer.op);
-        let (weight, bias, clamp, axis) = match op {
-            Some(
-                Op::Conv1d(op::Conv1d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                })
-                | Op::Linear(op::Linear {
-                    weight,
-                    bias,
-                    clamp,
-                })
-                | Op::Conv2d(op::Conv2d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                })
-                | Op::ConvTranspose2d(op::ConvTranspose2d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                }),
-            ) => (weight, bias, clamp, 0),
-            Some(
-                Op::DepthwiseConv1d(op::DepthwiseConv1d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                })
-                | Op::DepthwiseConv2d(op::DepthwiseConv2d {
-                    weight,
-                    bias,
-                    clamp,
-                    ..
-                }),
-            ) => {
-                let last = weight.ndim() - 1;
-                (weight, bias, clamp, last)
-            }
-            _ => return false,
+        let producer = self.sole_producer(x.base, &node.inputs[0]);
+        let Some((affine, axis)) = producer.and_then(|producer| producer.op.affine_mut()) else {
+            return false;
         };
-        if *clamp != Clamp::NONE {
+        if affine.clamp != Clamp::NONE {
             return false;
         }
-        for (mut channel, &f) in weight.axis_iter_mut(ndarray::Axis(axis)).zip(factor) {
+        for (mut channel, &f) in affine.weight.axis_iter_mut(ndarray::Axis(axis)).zip(factor) {
             channel *= f;
         }
-        for ((b, f), summand) in bias.iter_mut().zip(factor).zip(summand) {
+        for ((b, f), summand) in affine.bias.iter_mut().zip(factor).zip(summand) {
             *b = *b * f + summand;
         }
         true

@@ -5,7 +5,8 @@ use super::terms::Terms;
 use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::Result;
-use crate::graph::{Clamp, Op, ValueId, op};
+use crate::graph::op::Affine;
+use crate::graph::{Op, ValueId, op};
 use crate::reference::to_i64;
 use ndarray::{ArrayD, Ix2, Slice};
 
@@ -303,11 +304,7 @@ impl Importer<'_> {
         *shape
             .last_mut()
             .expect("a linear layer's input has an axis") = out;
-        let op = Op::Linear(op::Linear {
-            weight: weight * x.factor,
-            bias,
-            clamp: Clamp::NONE,
-        });
+        let op = Op::Linear(op::Linear(Affine::new(weight * x.factor, bias)));
         let view = View::whole(self.next_value(), &shape);
         self.add_node(node, op, vec![rows], &shape, view);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::Importer;
 use super::view::{self, View};
+use crate::graph::op::Affine;
 use crate::graph::{Node, Op, Source, Value, ValueId, op};
 use ndarray::{Axis, Slice};
 
@@ -73,12 +74,7 @@ impl Importer<'_> {
         }
         let Node {
             name,
-            op:
-                Op::Linear(op::Linear {
-                    weight,
-                    bias,
-                    clamp,
-                }),
+            op: Op::Linear(op::Linear(all)),
             inputs,
             ..
         } = self.graph.producer(base)?.clone()
@@ -86,13 +82,12 @@ impl Importer<'_> {
             return None;
         };
         let part = first..first + channels;
-        let op = Op::Linear(op::Linear {
-            weight: weight
-                .slice_axis(Axis(0), Slice::from(part.clone()))
-                .to_owned(),
-            bias: bias[part.clone()].to_vec(),
-            clamp,
-        });
+        let weight = all.weight.slice_axis(Axis(0), Slice::from(part.clone()));
+        let op = Op::Linear(op::Linear(Affine {
+            weight: weight.to_owned(),
+            bias: all.bias[part.clone()].to_vec(),
+            clamp: all.clamp,
+        }));
         let value = &self.graph.values[base.0];
         let kept = |&p: &u32| {
             if p != view::PADDING && inside(p) {

@@ -8,7 +8,8 @@ use super::nodes::normalize;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::Result;
-use crate::graph::{Clamp, Op, ValueId, op};
+use crate::graph::op::Affine;
+use crate::graph::{Op, ValueId, op};
 use ndarray::{ArrayD, Axis, IxDyn};
 
 /// A product of two tensors that broadcast to one shape, before its sum.
@@ -205,12 +206,7 @@ impl Importer<'_> {
                     weight[..outs * channels].to_vec(),
                 )
                 .expect("one weight for each channel of each output");
-                let bias = vec![0.0; outs];
-                let op = Op::Linear(op::Linear {
-                    weight,
-                    bias,
-                    clamp: Clamp::NONE,
-                });
+                let op = Op::Linear(op::Linear(Affine::new(weight, vec![0.0; outs])));
                 let view = View::whole(self.next_value(), &shape);
                 self.add_node(node, op, vec![base], &[rows, outs], view);
                 return Ok(());

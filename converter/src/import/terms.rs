@@ -8,7 +8,8 @@ use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use crate::error::Result;
 use crate::function::Function;
-use crate::graph::{Clamp, Node, Op, ValueId, Window1d, op};
+use crate::graph::op::Affine;
+use crate::graph::{Node, Op, ValueId, Window1d, op};
 use ndarray::{ArrayD, IxDyn};
 
 /// An element of the base value and its factor.
@@ -233,10 +234,8 @@ impl Importer<'_> {
             let weight = ArrayD::from_shape_vec(IxDyn(&[1, channels]), factors)
                 .expect("one factor for each channel");
             let op = Op::DepthwiseConv1d(op::DepthwiseConv1d {
-                weight,
-                bias: vec![0.0; channels],
+                affine: Affine::new(weight, vec![0.0; channels]),
                 window: Window1d::POINTWISE,
-                clamp: Clamp::NONE,
             });
             (op, own)
         } else {

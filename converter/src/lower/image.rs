@@ -59,7 +59,7 @@ impl Lowering<'_> {
 impl Lower for op::Conv2d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::packed(to.kernel_rows(&self.weight), &self.bias, self.clamp);
+        let matrix = Matrix::packed(&self.affine, to.kernel_rows(&self.affine.weight));
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv2d(window_params(&self.window));
         let scratch = to.image_scratch(node, self.window.kernel);
@@ -70,7 +70,7 @@ impl Lower for op::Conv2d {
 impl Lower for op::DepthwiseConv2d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::depthwise(&self.weight, &self.bias, self.clamp);
+        let matrix = Matrix::depthwise(&self.affine);
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv2d(window_params(&self.window));
         to.unary(node, OpKind::DepthwiseConv2d, ends, None, &*params)
@@ -85,8 +85,9 @@ impl Lower for op::ConvTranspose2d {
         let kernel = |phase| self.phase_kernel(window.kernel, phase);
         let kernels = (0..phases).flat_map(|phase| to.kernel_rows(&kernel(phase)));
         let matrix = Matrix {
+            bias: self.affine.bias.repeat(phases),
             layout: Layout::Packed { groups: phases },
-            ..Matrix::packed(kernels.collect(), &self.bias.repeat(phases), self.clamp)
+            ..Matrix::packed(&self.affine, kernels.collect())
         };
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv2d(window_params(&window));
@@ -106,7 +107,7 @@ impl op::ConvTranspose2d {
             );
             return Err(limit(node, reason));
         }
-        let size = |axis: usize| self.weight.shape()[1 + axis].div_ceil(self.stride[axis]);
+        let size = |axis: usize| self.affine.weight.shape()[1 + axis].div_ceil(self.stride[axis]);
         Ok(Window {
             kernel: [size(0), size(1)],
             stride: self.stride,
@@ -119,12 +120,12 @@ impl op::ConvTranspose2d {
     /// The part of the kernel that results of one phase see, in the order in which a plain convolution meets it:
     /// `[out, rows, columns, in]`.
     fn phase_kernel(&self, part: [usize; 2], phase: usize) -> ArrayD<f32> {
-        let (shape, stride) = (self.weight.shape(), self.stride);
+        let (shape, stride) = (self.affine.weight.shape(), self.stride);
         let phase = [phase / stride[1], phase % stride[1]];
         let tap = |axis: usize, at: usize| phase[axis] + stride[axis] * (part[axis] - 1 - at);
         ArrayD::from_shape_fn(vec![shape[0], part[0], part[1], shape[3]], |at| {
             let taps = [at[0], tap(0, at[1]), tap(1, at[2]), at[3]];
-            self.weight.get(&taps[..]).copied().unwrap_or(0.0)
+            self.affine.weight.get(&taps[..]).copied().unwrap_or(0.0)
         })
     }
 }

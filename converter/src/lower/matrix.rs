@@ -2,6 +2,7 @@
 
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
+use crate::graph::op::Affine;
 use crate::graph::{Clamp, Node, Window1d, op};
 use crate::program::{Place, TensorId};
 use crate::quantize::inputs::Side;
@@ -35,23 +36,31 @@ pub(super) enum Layout {
 }
 
 impl Matrix {
-    pub(super) fn packed(rows: Vec<Vec<f32>>, bias: &[f32], clamp: Clamp) -> Self {
-        let (bias, layout) = (bias.to_vec(), Layout::Packed { groups: 1 });
+    /// The weights of a layer as these rows.
+    pub(super) fn packed(affine: &Affine, rows: Vec<Vec<f32>>) -> Self {
         Self {
             rows,
-            bias,
-            layout,
-            clamp,
+            bias: affine.bias.clone(),
+            layout: Layout::Packed { groups: 1 },
+            clamp: affine.clamp,
         }
     }
 
     /// Weights `[.., channels]`, one kernel for each channel.
-    pub(super) fn depthwise(weight: &ArrayD<f32>, bias: &[f32], clamp: Clamp) -> Self {
-        let channels = weight.shape().last().copied().unwrap_or(0);
-        let kernel = |c: usize| weight.iter().skip(c).step_by(channels).copied().collect();
+    pub(super) fn depthwise(affine: &Affine) -> Self {
+        let channels = affine.bias.len();
+        let kernel = |c: usize| {
+            affine
+                .weight
+                .iter()
+                .skip(c)
+                .step_by(channels)
+                .copied()
+                .collect()
+        };
         Self {
             layout: Layout::Transposed,
-            ..Self::packed((0..channels).map(kernel).collect(), bias, clamp)
+            ..Self::packed(affine, (0..channels).map(kernel).collect())
         }
     }
 }
@@ -241,7 +250,7 @@ impl Lowering<'_> {
 impl Lower for op::Linear {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::packed(rows(&self.weight), &self.bias, self.clamp);
+        let matrix = Matrix::packed(&self.0, rows(&self.0.weight));
         let params = to.matrix(node, &matrix, ends)?.linear();
         let scratch = to.gathered(node, to.channels(node.inputs[0]));
         to.unary(node, OpKind::Linear, ends, scratch, &*params)
@@ -252,10 +261,10 @@ impl Lower for op::Conv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let x = to.convolved(node, self.window.reach());
         let ends = [x, to.add_value(node.output)];
-        let matrix = Matrix::packed(rows(&self.weight), &self.bias, self.clamp);
+        let matrix = Matrix::packed(&self.affine, rows(&self.affine.weight));
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv1d(to.window(self.window));
-        let scratch = to.gathered(node, self.window.kernel * self.weight.shape()[2]);
+        let scratch = to.gathered(node, self.window.kernel * self.affine.weight.shape()[2]);
         to.unary(node, OpKind::Conv1d, ends, scratch, &*params)
     }
 }
@@ -264,7 +273,7 @@ impl Lower for op::DepthwiseConv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let x = to.convolved(node, self.window.reach());
         let ends = [x, to.add_value(node.output)];
-        let matrix = Matrix::depthwise(&self.weight, &self.bias, self.clamp);
+        let matrix = Matrix::depthwise(&self.affine);
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv1d(to.window(self.window));
         to.unary(node, OpKind::DepthwiseConv1d, ends, None, &*params)

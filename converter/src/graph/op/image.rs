@@ -1,9 +1,8 @@
 //! Operators over images.
 
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
-use crate::graph::op::{Clamp, Window};
+use crate::graph::op::{Affine, Window};
 use attn_runtime::format::OpKind;
-use ndarray::ArrayD;
 
 /// The reason why none of them works frame by frame.
 const IMAGE: &str = "it works on a whole image: convert the whole window, or convolve over time";
@@ -11,14 +10,10 @@ const IMAGE: &str = "it works on a whole image: convert the whole window, or con
 /// Convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    /// `[out, kernel height, kernel width, in]`
-    pub weight: ArrayD<f32>,
-    /// `[out]`
-    pub bias: Vec<f32>,
+    /// Weights `[out, kernel height, kernel width, in]`, bias, clamp.
+    pub affine: Affine,
     /// Kernel size, stride, dilation and padding over the image.
     pub window: Window,
-    /// Clamp fused after it.
-    pub clamp: Clamp,
 }
 
 impl Operator for Conv2d {
@@ -35,14 +30,10 @@ impl Operator for Conv2d {
 /// Depthwise convolution over an image; `x: [h, w, c]`, result `[h_out, w_out, c]`.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConv2d {
-    /// `[kernel height, kernel width, channels]`
-    pub weight: ArrayD<f32>,
-    /// `[channels]`
-    pub bias: Vec<f32>,
+    /// Weights `[kernel height, kernel width, channels]`, bias, clamp.
+    pub affine: Affine,
     /// Kernel size, stride, dilation and padding over the image.
     pub window: Window,
-    /// Clamp fused after it.
-    pub clamp: Clamp,
 }
 
 impl Operator for DepthwiseConv2d {
@@ -59,22 +50,19 @@ impl Operator for DepthwiseConv2d {
 /// Transposed convolution over an image; `x: [h, w, in]`, result `[h_out, w_out, out]`.
 #[derive(Clone, Debug)]
 pub struct ConvTranspose2d {
-    /// `[out, kernel height, kernel width, in]`
-    pub weight: ArrayD<f32>,
-    /// `[out]`
-    pub bias: Vec<f32>,
+    /// Weights `[out, kernel height, kernel width, in]`, bias, clamp.
+    pub affine: Affine,
     /// Pixels of the result from one pixel of the input to the next.
     pub stride: [usize; 2],
     /// Rows and columns cut from the full result above and to the left.
     pub crop: [usize; 2],
-    /// Clamp fused after it.
-    pub clamp: Clamp,
 }
 
 impl Operator for ConvTranspose2d {
     fn facts(&self, _channels: usize) -> Facts {
         // All phases read the same pixels.
-        let part = [0, 1].map(|axis| self.weight.shape()[1 + axis].div_ceil(self.stride[axis]));
+        let part =
+            [0, 1].map(|axis| self.affine.weight.shape()[1 + axis].div_ceil(self.stride[axis]));
         let around = part.map(|size| size.saturating_sub(1));
         Facts {
             kind: Kind::Runtime(OpKind::ConvTranspose2d),

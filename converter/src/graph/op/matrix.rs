@@ -5,16 +5,31 @@ use crate::graph::op::{Clamp, Window1d};
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
 
-/// `y[r, o] = clamp(sum_i x[r, i] * weight[o, i] + bias[o])`; input `x: [rows, in]`.
+/// Weights of a layer, its bias, and the clamp fused behind it.
 #[derive(Clone, Debug)]
-pub struct Linear {
-    /// `[out, in]`
+pub struct Affine {
+    /// `[out, …]`, or `[…, channels]` of a depthwise layer; the operator says more.
     pub weight: ArrayD<f32>,
     /// `[out]`
     pub bias: Vec<f32>,
-    /// Clamp fused after it.
+    /// Clamp of the result.
     pub clamp: Clamp,
 }
+
+impl Affine {
+    /// Without a clamp.
+    pub fn new(weight: ArrayD<f32>, bias: Vec<f32>) -> Self {
+        Self {
+            weight,
+            bias,
+            clamp: Clamp::NONE,
+        }
+    }
+}
+
+/// `y[r, o] = clamp(sum_i x[r, i] * weight[o, i] + bias[o])`; input `x: [rows, in]`, weights `[out, in]`.
+#[derive(Clone, Debug)]
+pub struct Linear(pub Affine);
 
 impl Operator for Linear {
     fn facts(&self, _channels: usize) -> Facts {
@@ -30,56 +45,44 @@ impl Operator for Linear {
     }
 }
 
-/// Convolution over time, channels last; input `x: [t, in]`, result `[t_out, out]`.
+/// Convolution over time, channels last; input `x: [t, in]`, weights `[out, kernel, in]`, result `[t_out, out]`.
 #[derive(Clone, Debug)]
 pub struct Conv1d {
-    /// `[out, kernel, in]`
-    pub weight: ArrayD<f32>,
-    /// `[out]`
-    pub bias: Vec<f32>,
-    /// Kernel size, stride, dilation and padding over the rows.
+    /// Weights, bias, clamp.
+    pub affine: Affine,
+    /// The kernel's way over the rows.
     pub window: Window1d,
-    /// Clamp fused after it.
-    pub clamp: Clamp,
 }
 
 impl Operator for Conv1d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Conv1d),
-            rows: Rows::Window(self.window),
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::Window(self.window),
-        }
+        over_time(OpKind::Conv1d, self.window, Weighted::Window(self.window))
     }
 }
 
-/// Depthwise convolution over time; input `x: [t, c]`, result `[t_out, c]`.
+/// Depthwise convolution over time; input `x: [t, c]`, weights `[kernel, c]`, result `[t_out, c]`.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConv1d {
-    /// `[kernel, channels]`
-    pub weight: ArrayD<f32>,
-    /// `[channels]`
-    pub bias: Vec<f32>,
-    /// Kernel size, stride, dilation and padding over the rows.
+    /// Weights, bias, clamp.
+    pub affine: Affine,
+    /// The kernel's way over the rows.
     pub window: Window1d,
-    /// Clamp fused after it.
-    pub clamp: Clamp,
 }
 
 impl Operator for DepthwiseConv1d {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::DepthwiseConv1d),
-            rows: Rows::Window(self.window),
-            positions: Positions::None,
-            shortens: true,
-            held: Held::Free,
-            second: Second::None,
-            weighted: Weighted::None,
-        }
+        over_time(OpKind::DepthwiseConv1d, self.window, Weighted::None)
+    }
+}
+
+fn over_time(kind: OpKind, window: Window1d, weighted: Weighted) -> Facts {
+    Facts {
+        kind: Kind::Runtime(kind),
+        rows: Rows::Window(window),
+        positions: Positions::None,
+        shortens: true,
+        held: Held::Free,
+        second: Second::None,
+        weighted,
     }
 }

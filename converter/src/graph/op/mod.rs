@@ -12,7 +12,7 @@ pub use elementwise::{
     Activation, Add, AddConstant, Gate, LayerNorm, MaxChannels, MeanChannels, Mul, Softmax,
 };
 pub use image::{AveragePool2d, Conv2d, ConvTranspose2d, DepthwiseConv2d, MaxPool2d};
-pub use matrix::{Conv1d, DepthwiseConv1d, Linear};
+pub use matrix::{Affine, Conv1d, DepthwiseConv1d, Linear};
 pub use recurrent::{Gru, Lstm, Recurrent};
 pub use rows::{
     ClearRows, Concat, ConcatRows, Constant, Embedding, MeanRows, Reshape, SelectRows, Sequence,
@@ -94,6 +94,19 @@ macro_rules! define {
 with_operators!(define);
 
 impl Op {
+    /// Weights, bias and clamp of a layer, and the axis of the weights that its outputs are on.
+    pub fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some(match self {
+            Self::Linear(Linear(affine)) => (affine, 0),
+            Self::Conv1d(op) => (&mut op.affine, 0),
+            Self::Conv2d(op) => (&mut op.affine, 0),
+            Self::ConvTranspose2d(op) => (&mut op.affine, 0),
+            Self::DepthwiseConv1d(op) => (&mut op.affine, 1),
+            Self::DepthwiseConv2d(op) => (&mut op.affine, 2),
+            _ => return None,
+        })
+    }
+
     /// The operator's name in reports: the runtime's name, or a more specific one if it has several uses.
     pub fn name(&self) -> &'static str {
         match self {
