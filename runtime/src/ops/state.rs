@@ -8,6 +8,7 @@
 use super::{OpError, OpView, arena, require};
 use crate::format::{DType, Storage};
 use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::shift::drop_first;
 
 pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
     let (rows, state) = (op.input(0)?, op.input(1)?);
@@ -31,7 +32,7 @@ pub(super) fn run_shift_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
         .len()
         .checked_sub(rows.len())
         .ok_or(OpError::WrongShape)?;
-    state.copy_within(rows.len().., 0);
+    drop_first(state, rows.len());
     state
         .get_mut(kept..)
         .ok_or(OpError::WrongShape)?
