@@ -7,7 +7,7 @@
 
 use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
 use super::requantize::Activation;
-use super::softmax::{ScoreMultiplier, masked_row_weights, row_weights};
+use super::softmax::{ScoreMultiplier, masked_row_weights, reciprocal, row_weights};
 use crate::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
 use crate::kernels::geometry::Shape;
 
@@ -203,7 +203,10 @@ impl KeyValue for i8 {
             pairs: weights,
             weights: values,
             bias: Constants::Same([0; LANES]),
-            multipliers: Constants::Same([reciprocal(total); LANES]),
+            // At most 2^24 because the largest weight is 32767.
+            multipliers: Constants::Same(
+                [reciprocal(32 + CONTEXT_FRACTION_BITS, total) as i32; LANES],
+            ),
             left_shift: 0,
             zero_point: (zero_point << CONTEXT_FRACTION_BITS).wrapping_neg(),
             min: i16::MIN.into(),
@@ -219,12 +222,6 @@ fn shortened(weights: &mut [i16], excess: u32) -> u32 {
         *w >>= excess & 15;
         sum.wrapping_add(*w as u32)
     })
-}
-
-/// `2^32 * 128 / total`, rounded; at most 2^24 because the largest weight is 32767.
-fn reciprocal(total: u32) -> i32 {
-    let total = u64::from(total.max(32767));
-    (((1u64 << (32 + CONTEXT_FRACTION_BITS)) + total / 2) / total) as i32
 }
 
 /// Bits below the point of the reciprocal that int16 values are multiplied with, before the sums' shift.
@@ -247,8 +244,7 @@ impl KeyValue for i16 {
     fn context(weights: &mut [i16], total: u32, values: &[Self], _: i32, context: &mut [i16]) {
         // The sums have at most 15 bits more than their total: shifted, the total has 16.
         let shift = bits(total).saturating_sub(16);
-        let total = u64::from(total.max(32767));
-        let reciprocal = (((1u64 << (WIDE_RECIPROCAL_BITS + shift)) + total / 2) / total) as i64;
+        let reciprocal = reciprocal(WIDE_RECIPROCAL_BITS + shift, total) as i32;
         const BLOCKS: usize = 4;
         let mut sums = [[0; LANES]; BLOCKS];
         let some = values.chunks((BLOCKS * LANES * weights.len()).max(1));
@@ -260,7 +256,7 @@ impl KeyValue for i16 {
             }
             .run(&mut sums);
             for (y, &sum) in context.iter_mut().zip(sums.as_flattened()) {
-                let product = i64::from(sum) * i64::from(reciprocal as i32);
+                let product = i64::from(sum) * i64::from(reciprocal);
                 let value = (product + (1 << (WIDE_RECIPROCAL_BITS - 1))) >> WIDE_RECIPROCAL_BITS;
                 *y = value.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
             }
