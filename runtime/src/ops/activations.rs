@@ -23,6 +23,7 @@ pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpErro
 /// The same in half precision. Scratch is int32 in the file and f32 in use.
 #[cfg(attn_half)]
 pub(super) mod half {
+    use super::super::arena;
     use super::{DType, OpError, OpView, require};
     use crate::f16;
     use crate::format::TensorRecord;
@@ -71,6 +72,17 @@ pub(super) mod half {
     ) -> Result<&'a [[f16; LANES]], OpError> {
         require(offset.is_multiple_of(4), OpError::BadParams)?;
         op.weights(offset, groups)
+    }
+
+    /// The first input, the output, and scratch of at least `len` f32.
+    pub(in crate::ops) fn with_wide<'t>(
+        op: &OpView,
+        arena: &'t mut [u8],
+        len: usize,
+    ) -> Result<(&'t mut [f16], &'t mut [f16], &'t mut [f32]), OpError> {
+        let tensors = [op.input(0)?, op.output()?, scratch(op, len)?];
+        let [x, y, wide] = op.tensors(arena, tensors)?;
+        Ok((arena::typed(x)?, arena::typed(y)?, arena::typed(wide)?))
     }
 
     /// Scratch of `len` f32.

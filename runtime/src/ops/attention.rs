@@ -296,11 +296,10 @@ impl<'t, K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout> Packed<'
 pub(super) mod half {
     use super::super::activations::half::{check_half, scratch};
     use super::super::key_value::half::check_window;
-    use super::{AttentionGeometry, OpError, OpView, Shape, arena, require, ring};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::LANES;
     use crate::kernels::half::attention::{Filled, MAX_SLOTS, attend, write_weights};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Attention and of PushKeyValue in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

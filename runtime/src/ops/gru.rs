@@ -95,12 +95,9 @@ fn steps<'x, 'y, X: Activation + 'x>(
 pub(super) mod half {
     use super::super::activations::half::scratch;
     use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, rows, sides};
-    use super::{
-        GATES, OpError, OpView, RecurrentGeometry, STATES, Start, arena, check_layer, kept,
-    };
+    use super::*;
     use crate::kernels::half::gru::step;
     use crate::kernels::half::{Clamp, narrow};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Gru in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

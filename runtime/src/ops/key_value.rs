@@ -174,7 +174,7 @@ fn push<K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout>(
 pub(super) mod half {
     use super::super::activations::half::check_half;
     use super::super::attention::half::AttentionHalfParams;
-    use super::{OpError, OpView, Shape, TensorRecord, arena, begin, check_rows, require, window};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::attention::{push_key, push_value};
     use crate::kernels::half::{LANES, packed_len};

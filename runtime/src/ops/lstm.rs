@@ -180,7 +180,7 @@ pub(super) mod half {
     use super::super::activations::half::scratch;
     use super::super::gru::half::GruHalfParams;
     use super::super::recurrent::half::{begin, check_types, rows, sides};
-    use super::{GATES, OpError, OpView, STATES, Start, arena, check_layer, kept};
+    use super::*;
     use crate::kernels::half::lstm::step;
     use crate::kernels::half::{Clamp, narrow};
 

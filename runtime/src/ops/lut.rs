@@ -80,9 +80,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_half;
-    use super::{OpError, OpView, arena, copied, require};
+    use super::*;
     use crate::kernels::half::function::{Table, apply};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Lut in half precision: a function as parabolas between equally spaced knots, see
     /// [`crate::kernels::half::function::Table`].

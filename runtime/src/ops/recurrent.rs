@@ -127,11 +127,10 @@ pub(super) fn check_layer(
 pub(super) mod half {
     use super::super::activations::half::{check_half, packed};
     use super::super::arena;
-    use super::{OpError, OpView, Start, TensorRecord};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::gates::{Side, side_len};
     use crate::kernels::half::{LANES, widen};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Weights of one side of a recurrent layer in half precision; offsets in the weights section.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -4,7 +4,7 @@
 //! Positions beyond the table are taken as its last one.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
 use super::{OpError, OpView, require};
@@ -92,8 +92,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let rotation = op.params::<RotaryParams>()?.rotation(op, x, y)?;
     let first = next_position(op, arena)?;
     let channels = x.channels();
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => rotate(x, channels, first, &rotation, y));
     Ok(())
 }
@@ -101,10 +100,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_half;
-    use super::{OpError, OpView, RotaryGeometry, arena, next_position};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::rotary::{Rotation, rotate};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Rotary in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -142,14 +140,8 @@ pub(super) mod half {
         let rotation = op.params::<RotaryHalfParams>()?.rotation(op)?;
         let first = next_position(op, arena)?;
         let channels = x.channels();
-        let [x, y] = op.tensors(arena, [x, y])?;
-        rotate(
-            arena::typed(x)?,
-            channels,
-            first,
-            &rotation,
-            arena::typed(y)?,
-        );
+        let [x, y] = op.typed(arena, [x, y])?;
+        rotate(x, channels, first, &rotation, y);
         Ok(())
     }
 }

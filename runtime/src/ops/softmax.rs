@@ -60,7 +60,7 @@ fn softmax_rows<X: Activation>(
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_same;
-    use super::{OpError, OpView, arena, require};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::softmax::softmax;
 
@@ -73,9 +73,8 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let channels = op.output()?.channels().max(1);
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        let mut rows = arena::typed::<f16>(x)?.chunks_exact(channels);
-        let mut results = arena::typed::<f16>(y)?.chunks_exact_mut(channels);
+        let [x, y] = op.typed::<f16, 2>(arena, [op.input(0)?, op.output()?])?;
+        let (mut rows, mut results) = (x.chunks_exact(channels), y.chunks_exact_mut(channels));
         while let (Some(x), Some(y)) = (rows.next(), results.next()) {
             softmax(x, y);
         }

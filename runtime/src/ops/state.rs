@@ -64,6 +64,14 @@ pub(super) fn run_last_row(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
     Ok(())
 }
 
+/// Neither operator looks at its elements.
+#[cfg(attn_half)]
+pub(super) mod half {
+    pub(in crate::ops) use super::{
+        check_last_row, check_shift_rows, run_last_row, run_shift_rows,
+    };
+}
+
 /// The counter of a stream, input 1, if there is one.
 pub(super) fn check_position(op: &OpView) -> Result<(), OpError> {
     if op.input_count() == 1 {

@@ -95,13 +95,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_half, clamp, scratch};
+    use super::super::activations::half::{check_half, scratch};
     use super::super::linear::half::LinearHalfParams;
-    use super::{OpError, OpView, arena, check_best};
+    use super::*;
     use crate::f16;
+    use crate::kernels::half::linear::Matrix;
     use crate::kernels::half::top_k::linear_top_k;
     use crate::kernels::half::widen;
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of TopK in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -113,24 +113,26 @@ pub(super) mod half {
         pub tokens: u32,
     }
 
+    impl TopKHalfParams {
+        fn layer<'a>(&self, op: &OpView<'a>, x: &TensorRecord) -> Result<Matrix<'a>, OpError> {
+            self.matrix.matrix(op, self.tokens as usize, x.channels())
+        }
+    }
+
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<TopKHalfParams>()?;
         check_best(op, params.tokens)?;
         let x = op.input(0)?;
         check_half(x)?;
-        clamp(params.matrix.min, params.matrix.max)?;
-        params
-            .matrix
-            .matrix(op, params.tokens as usize, x.channels())?;
+        params.matrix.clamp()?;
+        params.layer(op, x)?;
         scratch(op, x.channels()).map(drop)
     }
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<TopKHalfParams>()?;
         let x = op.input(0)?;
-        let matrix = params
-            .matrix
-            .matrix(op, params.tokens as usize, x.channels())?;
+        let matrix = params.layer(op, x)?;
         let (tokens, scores) = (op.output_at(0)?, op.output_at(1)?);
         let wide = scratch(op, x.channels())?;
         let count = x.channels();

@@ -2,6 +2,7 @@
 //! operator needs. No operator is named here.
 
 use super::ALL;
+use super::arena::{self, Values};
 use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
@@ -149,6 +150,41 @@ impl<'a> OpView<'a> {
         arena
             .get_disjoint_mut(records.map(active))
             .map_err(|_| OpError::Overlap)
+    }
+
+    /// The elements of several tensors of type `T`, as [`Self::tensors`].
+    pub(super) fn typed<'t, T: FromBytes + IntoBytes + Immutable + KnownLayout, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[&'t mut [T]; N], OpError> {
+        arena::try_map(self.tensors(arena, records)?, arena::typed)
+    }
+
+    /// The elements of several tensors of either integer width, as [`Self::tensors`].
+    pub(super) fn values<'t, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[Values<'t>; N], OpError> {
+        let mut tensors = records.into_iter();
+        arena::try_map(self.tensors(arena, records)?, |bytes| {
+            let tensor = tensors.next().ok_or(OpError::MissingTensor)?;
+            arena::values(bytes, tensor)
+        })
+    }
+
+    /// The elements of the first input and of the output, and int16 scratch of `len` elements.
+    pub(super) fn with_pairs<'t>(
+        &self,
+        arena: &'t mut [u8],
+        len: usize,
+    ) -> Result<(Values<'t>, Values<'t>, &'t mut [i16]), OpError> {
+        let (x, y) = (self.input(0)?, self.output()?);
+        let scratch = self.scratch(DType::I16, len)?;
+        let [x_bytes, y_bytes, scratch] = self.tensors(arena, [x, y, scratch])?;
+        let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+        Ok((x, y, arena::first(scratch, len)?))
     }
 
     /// Valid rows of `tensor` in this run.
