@@ -11,3 +11,5 @@ pub mod geometry;
 pub mod half;
 pub mod int;
 pub mod shift;
+#[cfg(test)]
+mod testing;

@@ -74,12 +74,14 @@ pub(super) mod half {
         op.weights(offset, groups)
     }
 
+    type WithWide<'t> = (&'t mut [f16], &'t mut [f16], &'t mut [f32]);
+
     /// The first input, the output, and scratch of at least `len` f32.
     pub(in crate::ops) fn with_wide<'t>(
         op: &OpView,
         arena: &'t mut [u8],
         len: usize,
-    ) -> Result<(&'t mut [f16], &'t mut [f16], &'t mut [f32]), OpError> {
+    ) -> Result<WithWide<'t>, OpError> {
         let tensors = [op.input(0)?, op.output()?, scratch(op, len)?];
         let [x, y, wide] = op.tensors(arena, tensors)?;
         Ok((arena::typed(x)?, arena::typed(y)?, arena::typed(wide)?))

@@ -184,6 +184,7 @@ pub fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
 mod tests {
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::attention;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -233,24 +234,8 @@ mod tests {
     }
 
     fn exact(query: &[f16], rows: &[(Vec<f16>, Vec<f16>)]) -> Vec<f64> {
-        let d = SHAPE.head_dim;
-        (0..WIDTH)
-            .map(|c| {
-                // Two heads of queries share one of keys and values.
-                let (head, shared) = (c / d, c / d / 2);
-                let score = |key: &[f16]| {
-                    let products = (0..d)
-                        .map(|i| f64::from(query[head * d + i]) * f64::from(key[shared * d + i]));
-                    0.8 * products.sum::<f64>()
-                };
-                let weights: Vec<f64> = rows.iter().map(|(key, _)| score(key).exp2()).collect();
-                let values = rows.iter().zip(&weights);
-                values
-                    .map(|((_, v), w)| f64::from(v[shared * d + c % d]) * w)
-                    .sum::<f64>()
-                    / weights.iter().sum::<f64>()
-            })
-            .collect()
+        let rows = rows.iter().map(|(key, value)| (&key[..], &value[..]));
+        attention(query, rows, &SHAPE, 0.8 * core::f64::consts::LN_2)
     }
 
     proptest! {

@@ -94,14 +94,10 @@ pub fn depthwise_conv1d(
 
 #[cfg(test)]
 mod tests {
-    use super::super::linear::tests::pack;
+    use super::super::linear::tests::{pack, to_halves as halves};
     use super::*;
+    use crate::kernels::testing::window1d;
     use std::vec;
-    use std::vec::Vec;
-
-    fn halves(values: &[f32]) -> Vec<f16> {
-        values.iter().map(|&x| f16::from_f32(x)).collect()
-    }
 
     #[test]
     fn a_causal_convolution_sees_zeros_before_the_first_row() {
@@ -110,13 +106,7 @@ mod tests {
             weights: &weights,
             bias: &[0.5],
         };
-        let window = Window1d {
-            kernel: 3,
-            stride: 1,
-            dilation: 1,
-            pad_before: 2,
-            pad_value: 0,
-        };
+        let window = window1d([3, 1, 1, 2], 0);
         let mut y = vec![f16::ZERO; 2];
         let x = halves(&[10.0, 20.0, 30.0, 40.0]);
         conv1d(&x, 2, &window, &matrix, Clamp::NONE, &mut [0.0; 6], &mut y);
@@ -125,13 +115,7 @@ mod tests {
 
     #[test]
     fn a_depthwise_convolution_keeps_channels_apart_and_pads_with_zeros() {
-        let window = Window1d {
-            kernel: 2,
-            stride: 2,
-            dilation: 1,
-            pad_before: 1,
-            pad_value: 0,
-        };
+        let window = window1d([2, 2, 1, 1], 0);
         let (weights, x) = (
             halves(&[1.0, 10.0, 2.0, 20.0]),
             halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
@@ -144,13 +128,7 @@ mod tests {
     #[test]
     fn taps_of_a_dilated_kernel_are_apart() {
         let x = halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let window = Window1d {
-            kernel: 2,
-            stride: 1,
-            dilation: 2,
-            pad_before: 2,
-            pad_value: 0,
-        };
+        let window = window1d([2, 1, 2, 2], 0);
         let matrix = Matrix {
             weights: &pack(&[halves(&[1.0, 10.0])], 2),
             bias: &[0.5],

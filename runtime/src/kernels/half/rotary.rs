@@ -88,6 +88,7 @@ fn turned(a: f32, b: f32, &[cos, sin]: &[f32; 2]) -> (f32, f32) {
 mod tests {
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::rotated;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -116,16 +117,7 @@ mod tests {
                     let at = 2 * ((first + row).min(rows - 1) * pairs + pair);
                     (f64::from(table[at]), f64::from(table[at + 1]))
                 };
-                let place = |pair: usize| if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pairs + pair) };
-                let pair = (0..pairs).find(|&pair| [place(pair).0, place(pair).1].contains(&channel));
-                let exact = match pair {
-                    None => f64::from(head[channel]),
-                    Some(pair) => {
-                        let ((a, b), (cos, sin)) = (place(pair), angle(pair));
-                        let (xa, xb) = (f64::from(head[a]), f64::from(head[b]));
-                        if channel == a { cos * xa - sin * xb } else { sin * xa + cos * xb }
-                    }
-                };
+                let exact = rotated(head, channel, pairs, interleaved, angle);
                 let error = (f64::from(*got) - exact).abs();
                 prop_assert!(error <= exact.abs() * 2f64.powi(-11) + 3e-7, "{} for {}", got, exact);
             }

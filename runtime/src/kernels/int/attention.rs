@@ -268,6 +268,7 @@ impl KeyValue for i16 {
 mod tests {
     use super::*;
     use crate::kernels::int::softmax::score_multiplier;
+    use crate::kernels::testing::attention;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -325,24 +326,12 @@ mod tests {
         }
 
         /// The mean of the values, less their zero point, over the slots that `sees` lets through.
-        fn exact(&self, query: &[K], sees: impl Fn(usize) -> bool) -> Vec<f64> {
-            let d = self.shape.head_dim;
-            let channel = |c: usize| {
-                let head = c / d * d..(c / d + 1) * d;
-                let score = |key: &[K]| {
-                    let dot = head.clone().map(|i| query[i].into() * key[i].into());
-                    dot.sum::<f64>() * self.score_step
-                };
-                let seen = || self.rows.iter().filter(|row| sees(row.0));
-                let highest = seen()
-                    .map(|(_, key, _)| score(key))
-                    .fold(f64::MIN, f64::max);
-                let weight = |key: &[K]| (score(key) - highest).exp();
-                let value = |v: &[K]| v[c].into() - f64::from(self.value_zero_point);
-                let sum: f64 = seen().map(|(_, k, v)| weight(k) * value(v)).sum();
-                sum / seen().map(|(_, k, _)| weight(k)).sum::<f64>()
-            };
-            (0..self.shape.heads * d).map(channel).collect()
+        fn exact(&self, query: &[K], sees: impl Fn(usize) -> bool + Clone) -> Vec<f64> {
+            let seen = self.rows.iter().filter(|row| sees(row.0));
+            let rows = seen.map(|(_, key, value)| (&key[..], &value[..]));
+            let means = attention(query, rows, &self.shape, self.score_step);
+            let zero = f64::from(self.value_zero_point);
+            means.iter().map(|mean| mean - zero).collect()
         }
     }
 

@@ -100,18 +100,12 @@ fn rotate_head<X: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{rescale, rotated};
     use std::vec;
     use std::vec::Vec;
 
     /// Same scale on both sides.
-    const SAME: Rescale = Rescale {
-        input_zero_point: -3,
-        multiplier: 1 << (32 - TURN_BITS),
-        left_shift: 0,
-        zero_point: 5,
-        min: -128,
-        max: 127,
-    };
+    const SAME: Rescale = rescale(-3, 1 << (32 - TURN_BITS), 0, 5);
 
     fn table(rows: usize, pairs: usize) -> Vec<[i16; 2]> {
         let angle = |row: usize, i: usize| row as f64 * 0.7f64.powi(i as i32);
@@ -143,20 +137,12 @@ mod tests {
             for (at, &y) in y.iter().enumerate() {
                 let (row, c) = (at / (2 * d), at % d);
                 let real = |at: usize| f64::from(x[at]) + 3.0;
-                let (i, upper) = match interleaved {
-                    true => (c / 2, c % 2 == 0),
-                    false => (c % pairs, c < pairs),
+                let turn = |pair: usize| {
+                    let (sin, cos) = (row as f64 * 0.7f64.powi(pair as i32)).sin_cos();
+                    (cos, sin)
                 };
-                let step = if interleaved { 1 } else { pairs };
-                let exact = if c >= 2 * pairs {
-                    real(at)
-                } else {
-                    let (sin, cos) = (row as f64 * 0.7f64.powi(i as i32)).sin_cos();
-                    match upper {
-                        true => cos * real(at) - sin * real(at + step),
-                        false => sin * real(at - step) + cos * real(at),
-                    }
-                };
+                let head: Vec<f64> = (at - c..at - c + d).map(real).collect();
+                let exact = rotated(&head, c, pairs, interleaved, turn);
                 let error = (f64::from(y) - 5.0 - exact).abs();
                 assert!(error < 0.51, "{exact} became {y} at {at}");
             }
