@@ -30,6 +30,19 @@ pub struct Window1d {
     pub pad_value: i32,
 }
 
+impl Window1d {
+    /// The same window over an image of one column.
+    pub fn over_a_column(&self) -> Window2d {
+        Window2d {
+            kernel: [self.kernel, 1],
+            stride: [self.stride, 1],
+            dilation: [self.dilation, 1],
+            pad: [self.pad_before, 0],
+            pad_value: self.pad_value,
+        }
+    }
+}
+
 /// An image `[height, width, channels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'x, X> {
@@ -42,6 +55,22 @@ pub struct Image<'x, X> {
 }
 
 impl<'x, X> Image<'x, X> {
+    /// Rows `[t, channels]` as an image of one column.
+    pub fn column(values: &'x [X], channels: usize) -> Self {
+        Self {
+            values,
+            width: 1,
+            channels,
+        }
+    }
+
+    /// Pixel `x` of a row, if it has it: `[channels]`.
+    #[inline(always)]
+    pub fn pixel(&self, row: &'x [X], x: isize) -> Option<&'x [X]> {
+        let start = usize::try_from(x).ok()?.checked_mul(self.channels)?;
+        row.get(start..start.checked_add(self.channels)?)
+    }
+
     /// Row `y`, if the image has it: `[width, channels]`.
     #[inline(always)]
     pub fn row(&self, y: isize) -> Option<&'x [X]> {
@@ -74,6 +103,18 @@ impl Window2d {
         };
         let ([down, right], [above, left]) = (self.stride, self.pad);
         [at(row, down, above), at(column, right, left)]
+    }
+
+    /// Where the part of a transposed kernel that a result has starts, and the number of that part (its *phase*).
+    pub(super) fn phase(&self, row: usize, column: usize) -> ([isize; 2], usize) {
+        let ([down, right], [above, left]) = (self.stride.map(|n| n.max(1)), self.pad);
+        let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
+        let ((row, phase), (column, phase_column)) = (
+            ((row + above) / down, (row + above) % down),
+            ((column + left) / right, (column + left) % right),
+        );
+        let start = [first(row, self.kernel[0]), first(column, self.kernel[1])];
+        (start, phase * right + phase_column)
     }
 
     /// Row (axis 0) or column (axis 1) of the image under a tap, where the kernel starts at `start`.

@@ -74,20 +74,11 @@ pub struct Under<'x, X> {
 impl<'x, X: Copy + Into<f64>> Under<'x, X> {
     /// Rows as an image of one column.
     pub fn rows(x: &'x [X], channels: usize, window: &Window1d) -> Self {
-        let window = Window2d {
-            dilation: [window.dilation, 1],
-            ..window2d(
-                [window.kernel, 1],
-                [window.stride, 1],
-                [window.pad_before, 0],
-                window.pad_value,
-            )
-        };
         Self {
             x,
             size: [x.len() / channels, 1],
             channels,
-            window,
+            window: window.over_a_column(),
         }
     }
 

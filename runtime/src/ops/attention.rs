@@ -163,11 +163,9 @@ fn write_weights(
     let Ok(weights) = op.output_at(1) else {
         return Ok(());
     };
-    let [scratch, weights] = op.tensors(arena, [scratch, weights])?;
-    let pairs = arena::typed::<i16>(scratch)?;
+    let [pairs, weights] = op.typed::<i16, 2>(arena, [scratch, weights])?;
     let at = 2 * shape.scores_len() + pairs_len(shape.head_dim);
     let pairs = pairs.get(at..).ok_or(OpError::ScratchTooSmall)?;
-    let weights = arena::typed::<i16>(weights)?;
     for (slot, weight) in weights.iter_mut().enumerate() {
         *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
     }

@@ -2,7 +2,7 @@
 //! along channels, MeanRows `[rows, c]` to `[c]`. In half precision there is no scale: Requantize copies. No scratch.
 
 use super::activations::{check_activations, check_clamp};
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::elementwise::{Rescale, join, mean_rows, rescale};
@@ -116,6 +116,7 @@ pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_same, check_tensors};
+    use super::super::arena::copy;
     use super::*;
     use crate::f16;
     use crate::kernels::half::elementwise::{join, mean_rows};
@@ -128,7 +129,7 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        arena::copy(x, y);
+        copy(x, y);
         Ok(())
     }
 

@@ -1,12 +1,13 @@
-//! Convolution over time, channels last. Padding is 0.
+//! Convolution over time, channels last: over images of one column. Padding is 0.
 
-use super::linear::{Matrix, matvec};
-use super::{Clamp, narrow, widen};
+use super::Clamp;
+use super::image::{conv2d, depthwise_conv2d};
+use super::linear::Matrix;
 use crate::f16;
-use crate::kernels::geometry::Window1d;
+use crate::kernels::geometry::{Image, Window1d};
 
 /// Full convolution: `x: [t, c]`, weights packed `[out, kernel * c]`, `y: [t_out, out]`; `wide` is scratch of at least
-/// `kernel * c`. Under a kernel without gaps lie `kernel * c` adjacent values.
+/// `kernel * c`.
 pub fn conv1d(
     x: &[f16],
     c: usize,
@@ -16,44 +17,9 @@ pub fn conv1d(
     wide: &mut [f32],
     y: &mut [f16],
 ) {
-    let span = window.kernel * c;
-    let Some(wide) = wide.get_mut(..span) else {
-        return;
-    };
-    let rows = y.chunks_exact_mut(matrix.bias.len().max(1));
-    for (position, y) in rows.enumerate() {
-        // First value under the kernel, counted from the start of the padding.
-        let start = position * window.stride * c;
-        let pad = window.pad_before * c;
-        let inside = start
-            .checked_sub(pad)
-            .and_then(|start| x.get(start..start + span));
-        match inside {
-            _ if window.dilation != 1 => {
-                for (tap, wide) in wide.chunks_exact_mut(c.max(1)).enumerate() {
-                    let row = (start + tap * window.dilation * c).checked_sub(pad);
-                    match row.and_then(|row| x.get(row..row + c)) {
-                        Some(row) => widen(row, wide),
-                        None => wide.fill(0.0),
-                    }
-                }
-            }
-            Some(row) => widen(row, wide),
-            None => {
-                // Part of it is padding, before the input or behind it.
-                let before = pad.saturating_sub(start).min(span);
-                let from = (start + before).saturating_sub(pad);
-                wide.fill(0.0);
-                let row = x.get(from..).unwrap_or(&[]);
-                widen(row, wide.get_mut(before..).unwrap_or_default());
-            }
-        }
-        matvec(wide, matrix, clamp, y);
-    }
+    let window = window.over_a_column();
+    conv2d(&Image::column(x, c), &window, matrix, clamp, wide, y, 1);
 }
-
-/// Channels of a depthwise convolution that are summed together.
-const CHANNELS: usize = 8;
 
 /// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]`, bias `[c]`, `y: [t_out, c]`. Each sum starts from the
 /// bias and takes the taps in order; padding is left out.
@@ -66,30 +32,8 @@ pub fn depthwise_conv1d(
     clamp: Clamp,
     y: &mut [f16],
 ) {
-    for (position, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
-        let blocks = y.chunks_mut(CHANNELS).zip(bias.chunks(CHANNELS));
-        for (block, (y, bias)) in blocks.enumerate() {
-            let at = block * CHANNELS;
-            let mut sums = [0.0; CHANNELS];
-            sums.iter_mut()
-                .zip(bias)
-                .for_each(|(sum, bias)| *sum = *bias);
-            for tap in 0..window.kernel {
-                let row = position * window.stride + tap * window.dilation;
-                let row = row.checked_sub(window.pad_before);
-                let values = row.and_then(|row| x.get(row * c + at..row * c + at + y.len()));
-                if let (Some(values), Some(weights)) = (values, weights.get(tap * c + at..)) {
-                    let (mut wide, mut factors) = ([0.0; CHANNELS], [0.0; CHANNELS]);
-                    widen(values, &mut wide);
-                    widen(weights, &mut factors);
-                    for ((sum, x), w) in sums.iter_mut().zip(wide).zip(factors) {
-                        *sum += x * w;
-                    }
-                }
-            }
-            narrow(&sums, clamp, y);
-        }
-    }
+    let window = window.over_a_column();
+    depthwise_conv2d(&Image::column(x, c), &window, weights, bias, clamp, y, 1);
 }
 
 #[cfg(test)]

@@ -22,9 +22,7 @@ fn gather(x: &Image<f16>, window: &Window2d, [top, left]: [isize; 2], wide: &mut
         let row = x.row(window.under(0, top, tap)).unwrap_or(&[]);
         if window.dilation[1] != 1 {
             for (tap, wide) in wide.chunks_exact_mut(x.channels.max(1)).enumerate() {
-                let column = usize::try_from(window.under(1, left, tap)).ok();
-                let first = column.and_then(|column| column.checked_mul(x.channels));
-                let pixel = first.and_then(|first| row.get(first..first.checked_add(wide.len())?));
+                let pixel = x.pixel(row, window.under(1, left, tap));
                 widen(pixel.unwrap_or(&[]), wide);
             }
             continue;
@@ -70,18 +68,10 @@ pub fn conv_transpose2d(
     let Some(wide) = wide.get_mut(..k) else {
         return;
     };
-    let ([down, right], [above, left]) = (window.stride.map(|n| n.max(1)), window.pad);
-    let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
-        let (from_row, phase_row) = ((row + above) / down, (row + above) % down);
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
-            let (from_column, phase_column) = ((column + left) / right, (column + left) % right);
-            let start = [
-                first(from_row, window.kernel[0]),
-                first(from_column, window.kernel[1]),
-            ];
+            let (start, phase) = window.phase(row, column);
             gather(x, window, start, wide);
-            let phase = phase_row * right + phase_column;
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, k)),
                 bias: matrix

@@ -63,18 +63,10 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
     let Some((pairs, edge)) = scratch.split_at_mut_checked(span) else {
         return;
     };
-    let ([down, right], [above, left]) = (window.stride.map(|n| n.max(1)), window.pad);
-    let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
-        let (from_row, phase_row) = ((row + above) / down, (row + above) % down);
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
-            let (from_column, phase_column) = ((column + left) / right, (column + left) % right);
-            let start = [
-                first(from_row, window.kernel[0]),
-                first(from_column, window.kernel[1]),
-            ];
+            let (start, phase) = window.phase(row, column);
             gather(x, window, start, edge, pairs);
-            let phase = phase_row * right + phase_column;
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, span)),
                 bias: part(matrix.bias, phase, out),
@@ -118,10 +110,7 @@ fn gather<X: Activation>(
         };
         if window.dilation[1] != 1 {
             for (tap, slots) in edge.chunks_exact_mut(c.max(1)).enumerate() {
-                let column = usize::try_from(window.under(1, left, tap)).ok();
-                let first = column.and_then(|column| column.checked_mul(c));
-                let pixel = first.and_then(|first| row.get(first..first.checked_add(c)?));
-                match pixel {
+                match x.pixel(row, window.under(1, left, tap)) {
                     Some(pixel) => (slots.iter_mut().zip(pixel))
                         .for_each(|(slot, &value)| *slot = value.into() as i16),
                     None => slots.fill(window.pad_value as i16),

@@ -14,11 +14,7 @@ fn under<'x, X: Activation>(
     let (x, [height, width]) = (*x, window.kernel);
     let rows = (0..height).filter_map(move |down| x.row(top.wrapping_add(down as isize)));
     rows.flat_map(move |row| {
-        (0..width).filter_map(move |right| {
-            let column = usize::try_from(left.wrapping_add(right as isize)).ok()?;
-            let start = column.checked_mul(x.channels)?;
-            row.get(start..start.checked_add(x.channels)?)
-        })
+        (0..width).filter_map(move |right| x.pixel(row, left.wrapping_add(right as isize)))
     })
 }
 
