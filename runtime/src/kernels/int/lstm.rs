@@ -18,9 +18,10 @@ use super::gates::{BATCH, Side, round_q15};
 use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
 
-/// One step: `x: [k]`, state `h: [hidden]` Q15 and cell `c: [hidden]` Q16, both updated in place.
+/// One step: `x: [k]`, new state `h: [hidden]` Q15, and cell `c: [hidden]` Q16, which is updated.
 ///
-/// `pairs` is scratch of at least `pairs_len(k) + pairs_len(hidden)`.
+/// `pairs` is scratch of at least `pairs_len(k) + pairs_len(hidden)`. Behind the first `pairs_len(k)` it carries the state
+/// in pair order from step to step.
 pub fn step<X: Activation>(
     x: &[X],
     input: &Side,
@@ -37,7 +38,6 @@ pub fn step<X: Activation>(
         return;
     };
     to_pairs(x, 0, x_pairs);
-    to_pairs(h, 0, h_pairs);
     let (mut w, mut r) = ([[0; BATCH]; 4], [[0; BATCH]; 4]);
     for (batch, (h, c)) in h.chunks_mut(BATCH).zip(c.chunks_mut(BATCH)).enumerate() {
         let first = batch * BATCH;
@@ -60,6 +60,7 @@ pub fn step<X: Activation>(
             *h = out.clamp(-32767, 32767) as i16;
         }
     }
+    to_pairs(h, 0, h_pairs);
 }
 
 #[cfg(test)]
@@ -78,11 +79,11 @@ mod tests {
         let mut next = numbers(7);
         let w = Weights::random([GATES, K], (STEP / 32.0, 8), &mut next);
         let r = Weights::random([GATES, H], (STEP / 32768.0, 0), &mut next);
-        let (mut h, mut c, mut worst) = ([0i16; H], [0i32; H], 0f64);
+        let (mut h, mut c, mut pairs, mut worst) = ([0i16; H], [0i32; H], [0; 16], 0f64);
         let (mut exact_h, mut exact_c) = ([0f64; H], [0f64; H]);
         for _ in 0..300 {
             let x: [i8; K] = core::array::from_fn(|_| (next() % 128) as i8);
-            step(&x, &w.side(), &r.side(), &mut h, &mut c, &mut [0; 16]);
+            step(&x, &w.side(), &r.side(), &mut h, &mut c, &mut pairs);
             let (x, old) = (x.map(f64::from), exact_h.map(|h| h * 32768.0));
             for unit in 0..H {
                 let (a, b): ([f64; GATES], [f64; GATES]) = (w.sums(unit, &x), r.sums(unit, &old));

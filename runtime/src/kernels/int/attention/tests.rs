@@ -15,20 +15,43 @@ const SHAPE: Shape = Shape {
 };
 const WIDTH: usize = 12;
 
-/// Numbers of one type: a window, the steps of its scores and what the context counts in.
+/// Keys and values of one type.
+trait Numbers: KeyValue + Activation + Default + Into<f64> {
+    const SCORE_STEP: f64;
+    const SCORE_SHIFT: u32;
+    const ZERO_POINT: i32;
+    /// Steps of the context for one of a value.
+    const CONTEXT: f64;
+}
+
+impl Numbers for i8 {
+    const SCORE_STEP: f64 = 0.002;
+    const SCORE_SHIFT: u32 = 0;
+    const ZERO_POINT: i32 = -7;
+    const CONTEXT: f64 = 128.0;
+}
+
+impl Numbers for i16 {
+    const SCORE_STEP: f64 = 3e-8;
+    const SCORE_SHIFT: u32 = 12;
+    const ZERO_POINT: i32 = 0;
+    const CONTEXT: f64 = 1.0;
+}
+
+/// A slot, its key and its value.
+type Row<K> = (usize, Vec<K>, Vec<K>);
+
+/// A window and the steps of its scores.
 struct Case<K> {
     shape: Shape,
-    rows: Vec<(usize, Vec<K>, Vec<K>)>,
+    rows: Vec<Row<K>>,
     score_step: f64,
     score_shift: u32,
     value_zero_point: i32,
 }
 
-impl<K: KeyValue + Default + Into<f64>> Case<K> {
-    fn run(&self, query: &[K], seen: Seen) -> Vec<i16>
-    where
-        K: Activation,
-    {
+impl<K: Numbers> Case<K> {
+    fn run(&self, query: &[K], seen: Seen) -> Vec<i16> {
         let shape = &self.shape;
         let mut keys = vec![K::default(); shape.keys_len(packed_len)];
         let mut values = vec![K::default(); shape.values_len(packed_len)];
@@ -65,30 +88,28 @@ impl<K: KeyValue + Default + Into<f64>> Case<K> {
         let rows = seen.map(|(_, key, value)| (&key[..], &value[..]));
         let means = attention(query, rows, &self.shape, self.score_step);
         let zero = f64::from(self.value_zero_point);
-        means.iter().map(|mean| mean - zero).collect()
+        means
+            .iter()
+            .map(|mean| (mean - zero) * K::CONTEXT)
+            .collect()
     }
 }
 
-impl From<Vec<(usize, Vec<i8>, Vec<i8>)>> for Case<i8> {
-    fn from(rows: Vec<(usize, Vec<i8>, Vec<i8>)>) -> Self {
-        Case {
-            shape: SHAPE,
-            rows,
-            score_step: 0.002,
-            score_shift: 0,
-            value_zero_point: -7,
-        }
+/// Every element of the context is less than `bound` off.
+fn assert_close(context: &[i16], exact: &[f64], bound: f64) {
+    for (&got, exact) in context.iter().zip(exact) {
+        assert!((f64::from(got) - exact).abs() < bound, "{got} for {exact}");
     }
 }
 
-impl From<Vec<(usize, Vec<i16>, Vec<i16>)>> for Case<i16> {
-    fn from(rows: Vec<(usize, Vec<i16>, Vec<i16>)>) -> Self {
+impl<K: Numbers> From<Vec<Row<K>>> for Case<K> {
+    fn from(rows: Vec<Row<K>>) -> Self {
         Case {
             shape: SHAPE,
             rows,
-            score_step: 3e-8,
-            score_shift: 12,
-            value_zero_point: 0,
+            score_step: K::SCORE_STEP,
+            score_shift: K::SCORE_SHIFT,
+            value_zero_point: K::ZERO_POINT,
         }
     }
 }
@@ -148,6 +169,15 @@ fn shared_heads_equal_repeated_ones() {
     assert_eq!(shared.run(&query, ALL), repeated.run(&query, ALL));
 }
 
+/// Close to double precision, with the same bytes wherever the window starts.
+fn check<K: Numbers>(query: &[K], rows: &[(Vec<K>, Vec<K>)], turn: usize, bound: f64) {
+    let case = Case::from(turned(rows, 0));
+    let context = case.run(query, first(rows.len()));
+    let turned = Case::from(turned(rows, turn));
+    assert_eq!(context, turned.run(query, first(rows.len())));
+    assert_close(&context, &case.exact(query, |_| true), bound);
+}
+
 proptest! {
     #[test]
     fn attention_is_close_to_double_precision_and_blind_to_slot_order(
@@ -155,13 +185,8 @@ proptest! {
         rows in proptest::collection::vec((row::<i8>(), row::<i8>()), 1..13),
         turn in 0usize..13,
     ) {
-        let case = Case::<i8>::from(turned(&rows, 0));
-        let context = case.run(&query, first(rows.len()));
-        prop_assert_eq!(&context, &Case::<i8>::from(turned(&rows, turn)).run(&query, first(rows.len())));
-        for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
-            // 0.1 % of the largest value, 255 * 128
-            prop_assert!((f64::from(*got) - 128.0 * exact).abs() < 33.0, "{} for {}", got, 128.0 * exact);
-        }
+        // 0.1 % of the largest value, 255 * 128
+        check(&query, &rows, turn, 33.0);
     }
 
     #[test]
@@ -170,13 +195,8 @@ proptest! {
         rows in proptest::collection::vec((row::<i16>(), row::<i16>()), 1..13),
         turn in 0usize..13,
     ) {
-        let case = Case::<i16>::from(turned(&rows, 0));
-        let context = case.run(&query, first(rows.len()));
-        prop_assert_eq!(&context, &Case::<i16>::from(turned(&rows, turn)).run(&query, first(rows.len())));
-        for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
-            // 0.05 % of the largest value
-            prop_assert!((f64::from(*got) - exact).abs() < 17.0, "{} for {}", got, exact);
-        }
+        // 0.05 % of the largest value
+        check(&query, &rows, turn, 17.0);
     }
 
     #[test]
@@ -187,64 +207,45 @@ proptest! {
     ) {
         let case = Case::<i8>::from(turned(&rows, 0));
         let context = case.run(&query, Seen { bits: Some(&[mask]), ..ALL });
-        for (got, exact) in context.iter().zip(case.exact(&query, |slot| mask >> slot & 1 == 1)) {
-            let exact = if mask == 0 { 0.0 } else { 128.0 * exact };
-            prop_assert!((f64::from(*got) - exact).abs() < 33.0, "{} for {}", got, exact);
-        }
+        let exact = case.exact(&query, |slot| mask >> slot & 1 == 1);
+        let exact = if mask == 0 { vec![0.0; WIDTH] } else { exact };
+        assert_close(&context, &exact, 33.0);
     }
+}
+
+fn check_long<K: Numbers>(
+    slots: usize,
+    query: [K; 4],
+    row: impl Fn(usize) -> [[K; 4]; 2],
+    bound: f64,
+) {
+    let rows = (0..slots).map(|slot| {
+        let [key, value] = row(slot);
+        (slot, key.to_vec(), value.to_vec())
+    });
+    let case = Case {
+        shape: Shape {
+            heads: 1,
+            key_heads: 1,
+            head_dim: 4,
+            slots,
+        },
+        score_step: 0.002,
+        score_shift: 0,
+        value_zero_point: 0,
+        rows: rows.collect(),
+    };
+    assert_close(&case.run(&query, ALL), &case.exact(&query, |_| true), bound);
 }
 
 /// Long windows, in the worst case for the sums: nearly equal weights, values at their limits.
 #[test]
 fn long_windows_stay_close_to_double_precision() {
     for slots in [511, 512, 513, 1024, 4095, MAX_SLOTS] {
-        let shape = Shape {
-            heads: 1,
-            key_heads: 1,
-            head_dim: 4,
-            slots,
-        };
-        let narrow = Case::<i8> {
-            shape,
-            rows: (0..slots)
-                .map(|i| {
-                    (
-                        i,
-                        vec![(i % 5) as i8; 4],
-                        vec![127, -128, 127 - (i % 2) as i8, 0],
-                    )
-                })
-                .collect(),
-            score_step: 0.002,
-            score_shift: 0,
-            value_zero_point: 0,
-        };
-        let query = [1i8, -1, 2, 0];
-        let got = narrow.run(&query, ALL);
-        for (got, exact) in got.iter().zip(narrow.exact(&query, |_| true)) {
-            assert!(
-                (f64::from(*got) - 128.0 * exact).abs() < 8.0,
-                "{slots} slots: {got} for {}",
-                128.0 * exact
-            );
-        }
-        let wide = Case::<i16> {
-            shape,
-            rows: (0..slots)
-                .map(|i| (i, vec![(i % 5) as i16; 4], vec![32767, -32768, i as i16, 0]))
-                .collect(),
-            score_step: 0.002,
-            score_shift: 0,
-            value_zero_point: 0,
-        };
-        let query = [1i16, -1, 2, 0];
-        let got = wide.run(&query, ALL);
-        for (got, exact) in got.iter().zip(wide.exact(&query, |_| true)) {
-            assert!(
-                (f64::from(*got) - exact).abs() < 4.0,
-                "{slots} slots: {got} for {exact}"
-            );
-        }
+        let narrow = |i: usize| [[(i % 5) as i8; 4], [127, -128, 127 - (i % 2) as i8, 0]];
+        check_long(slots, [1i8, -1, 2, 0], narrow, 8.0);
+        let wide = |i: usize| [[(i % 5) as i16; 4], [32767, -32768, i as i16, 0]];
+        check_long(slots, [1i16, -1, 2, 0], wide, 4.0);
     }
 }
 
