@@ -143,6 +143,12 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether a query sees `slot`: its bit in a mask, bit `slot % 32` of word `slot / 32`, is set.
+    pub(super) fn sees(mask: &[u32], slot: usize) -> bool {
+        mask.get(slot / 32)
+            .is_some_and(|word| word >> (slot % 32) & 1 == 1)
+    }
+
     /// Length of the keys of all heads, each a matrix `[slots, head_dim]` whose length `packed_len` gives.
     pub fn keys_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
         packed_len(self.slots, self.head_dim).saturating_mul(self.key_heads)
@@ -151,6 +157,25 @@ impl Shape {
     /// Length of the values of all heads, each a matrix `[head_dim, slots]` whose length `packed_len` gives.
     pub fn values_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
         packed_len(self.head_dim, self.slots).saturating_mul(self.key_heads)
+    }
+
+    /// Puts a key or a value `[key_heads * head_dim]` into packed ones of `head_len` elements a head, each channel where
+    /// `place` says.
+    pub(super) fn scatter<K: Copy>(
+        &self,
+        row: &[K],
+        head_len: usize,
+        packed: &mut [K],
+        place: impl Fn(usize) -> usize,
+    ) {
+        let heads = packed.chunks_exact_mut(head_len.max(1));
+        for (packed, row) in heads.zip(row.chunks_exact(self.head_dim.max(1))) {
+            for (channel, &k) in row.iter().enumerate() {
+                if let Some(slot) = packed.get_mut(place(channel)) {
+                    *slot = k;
+                }
+            }
+        }
     }
 
     /// Words of a mask for one query, a bit for each slot.

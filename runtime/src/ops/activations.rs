@@ -1,13 +1,14 @@
 //! What most operators demand of the tensors that hold activations, and of the limits of their results.
 
 use super::{OpError, OpView, require};
-use crate::format::DType;
+use crate::format::{DType, TensorRecord};
 
 /// First input and output of an operator that takes int8 and int16 alike.
-pub(super) fn check_activations(op: &OpView) -> Result<(), OpError> {
+pub(super) fn check_activations<'a>(op: &OpView<'a>) -> Result<[&'a TensorRecord; 2], OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let known = x.dtype() != DType::I32 && y.dtype() != DType::I32;
-    require(known, OpError::WrongType)
+    require(known, OpError::WrongType)?;
+    Ok([x, y])
 }
 
 /// Results must fit the output's type.
@@ -24,9 +25,8 @@ pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpErro
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::arena;
-    use super::{DType, OpError, OpView, require};
+    use super::{DType, OpError, OpView, TensorRecord, require};
     use crate::f16;
-    use crate::format::TensorRecord;
     use crate::kernels::half::{Clamp, LANES, MAX};
 
     /// `inputs` float16 inputs and one float16 output that shares no bytes with them.
@@ -51,6 +51,16 @@ pub(super) mod half {
             require(same, OpError::WrongShape)?;
         }
         Ok(())
+    }
+
+    /// First input and output, both half.
+    pub(in crate::ops) fn check_halves<'a>(
+        op: &OpView<'a>,
+    ) -> Result<[&'a TensorRecord; 2], OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        check_half(x)?;
+        check_half(y)?;
+        Ok([x, y])
     }
 
     pub(in crate::ops) fn check_half(tensor: &TensorRecord) -> Result<(), OpError> {

@@ -132,8 +132,7 @@ fn positioned<'a, T: FromBytes + Immutable + KnownLayout>(
 }
 
 pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     check_position(op)?;
     require(x.len() == y.len(), OpError::WrongShape)?;
@@ -153,7 +152,7 @@ pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpEr
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_half, check_same, clamp};
+    use super::super::activations::half::{check_halves, check_same, clamp};
     use super::*;
     use crate::f16;
     use crate::kernels::half::elementwise::{add, mul};
@@ -216,9 +215,7 @@ pub(super) mod half {
     }
 
     pub(in crate::ops) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
-        let (x, y) = (op.input(0)?, op.output()?);
-        check_half(x)?;
-        check_half(y)?;
+        let [x, y] = check_halves(op)?;
         op.require_disjoint(&[x, y])?;
         check_position(op)?;
         require(x.len() == y.len(), OpError::WrongShape)?;

@@ -83,10 +83,10 @@ impl Window1dParams {
 }
 
 fn check_both(op: &OpView) -> Result<Conv1dParams, OpError> {
-    check_activations(op)?;
-    op.require_disjoint(&[op.input(0)?, op.output()?])?;
+    let [x, y] = check_activations(op)?;
+    op.require_disjoint(&[x, y])?;
     let params = op.params::<Conv1dParams>()?;
-    params.window.check(op.input(0)?, op.output()?)?;
+    params.window.check(x, y)?;
     Ok(params)
 }
 

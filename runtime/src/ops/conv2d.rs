@@ -154,9 +154,9 @@ impl Conv2dParams {
 }
 
 fn check_both(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
+    let tensors = check_activations(op)?;
     require(op.input_count() == 1, OpError::WrongShape)?;
-    op.require_disjoint(&[op.input(0)?, op.output()?])
+    op.require_disjoint(&tensors)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {

@@ -26,8 +26,7 @@ pub struct GateParams {
 const MAX_MEAN_CHANNELS: usize = 1 << 15;
 
 fn check_rows(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let fits = x.rows() == y.len() && op.input_count() == 1;
     require(fits, OpError::WrongShape)

@@ -50,8 +50,7 @@ impl LayerNormParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let same = x.channels() == y.channels() && x.rows() == y.rows() && op.input_count() == 1;
     require(same && x.channels() <= MAX_CHANNELS, OpError::WrongShape)?;

@@ -68,8 +68,7 @@ impl LinearParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     require(x.rows() == y.rows(), OpError::WrongShape)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;

@@ -39,8 +39,7 @@ fn check_window(
 }
 
 fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     check_window(window, x, y)?;
     let same = x.channels() == y.channels() && op.input_count() == 1;

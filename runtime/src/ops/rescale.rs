@@ -44,8 +44,7 @@ impl RequantizeParams {
 }
 
 pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
@@ -63,8 +62,7 @@ pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
 }
 
 pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let y = op.output()?;
+    let [_, y] = check_activations(op)?;
     let params = op.param_list::<RequantizeParams>()?;
     require(params.len() == op.input_count(), OpError::BadParams)?;
     let mut channels = 0usize;
@@ -97,8 +95,7 @@ pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 const MAX_MEAN_ROWS: usize = 1 << 15;
 
 pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let fits = x.channels() == y.len() && x.rows() <= MAX_MEAN_ROWS && op.input_count() == 1;
     require(fits, OpError::WrongShape)?;

@@ -79,8 +79,7 @@ impl RotaryParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     let params = op.params::<RotaryParams>()?;
     params.turns.check(op)?;
     params.by.check(y)?;
@@ -99,7 +98,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::check_half;
+    use super::super::activations::half::check_halves;
     use super::*;
     use crate::f16;
     use crate::kernels::half::rotary::{Rotation, rotate};
@@ -128,9 +127,7 @@ pub(super) mod half {
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<RotaryHalfParams>()?;
-        let (x, y) = (op.input(0)?, op.output()?);
-        check_half(x)?;
-        check_half(y)?;
+        check_halves(op)?;
         params.turns.check(op)?;
         params.rotation(op).map(drop)
     }

@@ -17,8 +17,7 @@ pub struct SoftmaxParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     require(y.dtype() == DType::I16, OpError::WrongType)?;
     require(
         x.len() == y.len() && x.channels() == y.channels() && op.input_count() == 1,

@@ -109,12 +109,12 @@ impl<'a> OpView<'a> {
     }
 
     pub(super) fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .inputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
+        self.named(self.record.inputs().nth(slot))
+    }
+
+    fn named(&self, id: Option<usize>) -> Result<&'a TensorRecord, OpError> {
+        id.and_then(|id| self.model.tensor(id))
+            .ok_or(OpError::MissingTensor)
     }
 
     pub(super) fn input_count(&self) -> usize {
@@ -126,12 +126,7 @@ impl<'a> OpView<'a> {
     }
 
     pub(super) fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .outputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
+        self.named(self.record.outputs().nth(slot))
     }
 
     /// The bytes of several tensors at once, valid rows only. They must not overlap.
@@ -198,10 +193,7 @@ impl<'a> OpView<'a> {
 
     /// Valid rows out of `all` under row rule `rule` (0 = all).
     pub(super) fn active(&self, rule: u32, all: usize) -> usize {
-        let rule = match rule {
-            0 => None,
-            number => self.model.row_rule(number as usize),
-        };
+        let rule = self.model.row_rule(rule as usize);
         rule.map_or(all, |rule| rule.rows(self.length).min(all))
     }
 
@@ -292,7 +284,7 @@ impl<'a> OpView<'a> {
     /// Outputs and scratch share no bytes with each other or with an input. Exception: an output may cover an arena input
     /// exactly (in place); each operator checks whether it can do that.
     pub(super) fn check_overlap(&self) -> Result<(), OpError> {
-        let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
+        let tensor = |id: usize| self.named(Some(id));
         let written = || {
             self.record
                 .outputs()

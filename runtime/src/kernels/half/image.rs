@@ -111,11 +111,8 @@ fn blocks(
                 for down in 0..window.kernel[0] {
                     let row = x.row(window.under(0, top, down));
                     for right in 0..window.kernel[1] {
-                        let values = row.and_then(|row| {
-                            let column = usize::try_from(window.under(1, left, right)).ok()?;
-                            let start = column.checked_mul(c)?.checked_add(at)?;
-                            row.get(start..start.checked_add(y.len())?)
-                        });
+                        let pixel = row.and_then(|row| x.pixel(row, window.under(1, left, right)));
+                        let values = pixel.and_then(|pixel| pixel.get(at..at + y.len()));
                         let Some(values) = values else { continue };
                         widen(values, &mut wide);
                         let values = wide.get(..values.len()).unwrap_or(&[]);

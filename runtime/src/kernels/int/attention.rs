@@ -48,27 +48,17 @@ pub trait KeyValue: Copy {
 /// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
 pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [K]) {
     let d = shape.head_dim.max(1);
-    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
-    for (keys, key) in heads.zip(key.chunks_exact(d)) {
-        for (i, &k) in key.iter().enumerate() {
-            if let Some(place) = keys.get_mut(K::index(slot, i, d)) {
-                *place = k;
-            }
-        }
-    }
+    shape.scatter(key, packed_len(shape.slots, d), keys, |i| {
+        K::index(slot, i, d)
+    });
 }
 
 /// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
 pub fn push_value<K: KeyValue>(value: &[K], slot: usize, shape: &Shape, values: &mut [K]) {
-    let d = shape.head_dim.max(1);
-    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
-    for (values, value) in heads.zip(value.chunks_exact(d)) {
-        for (i, &v) in value.iter().enumerate() {
-            if let Some(place) = values.get_mut(K::index(i, slot, shape.slots)) {
-                *place = v;
-            }
-        }
-    }
+    let (d, slots) = (shape.head_dim.max(1), shape.slots);
+    shape.scatter(value, packed_len(d, slots), values, |i| {
+        K::index(i, slot, slots)
+    });
 }
 
 /// Zero points and score factor of [`attend`].

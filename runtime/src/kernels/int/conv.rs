@@ -1,9 +1,10 @@
 //! Convolution over time, channels last.
 
+use super::conv2d::depthwise_conv2d;
 use super::dot::{pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
-use crate::kernels::geometry::Window1d;
+use crate::kernels::geometry::{Image, Window1d};
 
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
@@ -63,7 +64,8 @@ fn scattered_pairs<X: Activation>(
     }
 }
 
-/// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`.
+/// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`. It is one over an image of one
+/// column.
 pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     x: &[X],
     c: usize,
@@ -72,58 +74,8 @@ pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     output: &Output,
     y: &mut [Y],
 ) {
-    for (position, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
-        for (block, y) in y.chunks_mut(CHANNELS).enumerate() {
-            let at = block * CHANNELS;
-            let mut sums = [0; CHANNELS];
-            let biases = matrix.bias.get(at..).unwrap_or(&[]);
-            sums.iter_mut()
-                .zip(biases)
-                .for_each(|(sum, &bias)| *sum = bias);
-            for tap in 0..window.kernel {
-                let weights = matrix.weights.get(tap * c + at..).unwrap_or(&[]);
-                let row = position * window.stride + tap * window.dilation;
-                let row = row.checked_sub(window.pad_before);
-                let values = row.and_then(|row| x.get(row * c + at..(row * c + at) + y.len()));
-                match (values, values.and_then(|v| v.first_chunk())) {
-                    (_, Some(values)) => add_products(&mut sums, weights, values),
-                    (Some(values), None) => products(&mut sums, weights, values.iter()),
-                    (None, _) => products(&mut sums, weights, [window.pad_value; CHANNELS].iter()),
-                }
-            }
-            let multipliers = output.multipliers.get(at..).unwrap_or(&[]);
-            for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
-                *slot = Y::from_i32(output.apply(sum, multiplier));
-            }
-        }
-    }
-}
-
-/// Channels of a depthwise convolution that are summed together.
-pub(super) const CHANNELS: usize = 8;
-
-/// Adds the products of one tap, for a whole block of channels.
-#[inline(always)]
-pub(super) fn add_products<X: Activation>(
-    sums: &mut [i32; CHANNELS],
-    weights: &[i8],
-    values: &[X; CHANNELS],
-) {
-    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
-        products(sums, weights, values.iter());
-    }
-}
-
-/// Adds the products of one tap, for as many channels as there are values.
-#[inline(always)]
-pub(super) fn products<'v, X: Copy + Into<i32> + 'v>(
-    sums: &mut [i32; CHANNELS],
-    weights: &[i8],
-    values: impl Iterator<Item = &'v X>,
-) {
-    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
-        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
-    }
+    let window = window.over_a_column();
+    depthwise_conv2d(&Image::column(x, c), &window, matrix, output, y, 1);
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Convolution over images, channels last: full, depthwise, transposed. Pooling is in [`super::pool`].
 
-use super::conv::{CHANNELS, add_products, products};
 use super::dot::{packed_len, pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
@@ -179,11 +178,8 @@ fn depthwise_block<X: Activation, Y: Activation>(
         let row = x.row(window.under(0, top, down));
         for right in 0..width {
             let weights = tail(matrix.weights, (down * width + right) * x.channels + at);
-            let values = row.and_then(|row| {
-                let column = usize::try_from(window.under(1, left, right)).ok()?;
-                let start = column.checked_mul(x.channels)?.checked_add(at)?;
-                row.get(start..start.checked_add(y.len())?)
-            });
+            let pixel = row.and_then(|row| x.pixel(row, window.under(1, left, right)));
+            let values = pixel.and_then(|pixel| pixel.get(at..at + y.len()));
             match (values, values.and_then(|values| values.first_chunk())) {
                 (_, Some(values)) => add_products(&mut sums, weights, values),
                 (Some(values), None) => products(&mut sums, weights, values.iter()),
@@ -194,6 +190,29 @@ fn depthwise_block<X: Activation, Y: Activation>(
     let multipliers = tail(output.multipliers, at);
     for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
         *slot = Y::from_i32(output.apply(sum, multiplier));
+    }
+}
+
+/// Channels of a depthwise convolution that are summed together.
+pub(super) const CHANNELS: usize = 8;
+
+/// Adds the products of one tap, for a whole block of channels.
+#[inline(always)]
+fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], values: &[X; CHANNELS]) {
+    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
+        products(sums, weights, values.iter());
+    }
+}
+
+/// Adds the products of one tap, for as many channels as there are values.
+#[inline(always)]
+fn products<'v, X: Copy + Into<i32> + 'v>(
+    sums: &mut [i32; CHANNELS],
+    weights: &[i8],
+    values: impl Iterator<Item = &'v X>,
+) {
+    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
+        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
     }
 }
 

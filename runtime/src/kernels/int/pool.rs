@@ -1,6 +1,6 @@
 //! Pooling over images and over channels, and products with a gate: what spatial and channel attention are made of.
 
-use super::conv::CHANNELS;
+use super::conv2d::CHANNELS;
 use super::elementwise::{Rescale, mul};
 use super::requantize::Activation;
 use crate::kernels::geometry::{Image, Window2d};

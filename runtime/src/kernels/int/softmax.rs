@@ -6,6 +6,7 @@
 
 use super::dot::{LANES, pair_index};
 use super::tables::EXP2_Q15;
+use crate::kernels::geometry::Shape;
 
 /// `real_factor * log2(e) * 2^32`: what [`exp_weight`] multiplies score differences by.
 pub type ScoreMultiplier = u32;
@@ -61,13 +62,8 @@ pub fn masked_row_weights(
     multiplier: ScoreMultiplier,
     pairs: &mut [i16],
 ) -> u32 {
-    let seen = || {
-        let bit = |i: usize| {
-            bits.get(i / 32)
-                .is_some_and(|word| word >> (i % 32) & 1 == 1)
-        };
-        scores.iter().enumerate().filter(move |&(i, _)| bit(i))
-    };
+    let scores = || scores.iter().enumerate();
+    let seen = || scores().filter(|&(i, _)| Shape::sees(bits, i));
     pairs.fill(0);
     let Some(max) = seen().map(|(_, &score)| score).max() else {
         return 0;
