@@ -106,7 +106,10 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let matrix = params
         .matrix
         .matrix(op, y.channels(), packed_len(y.channels(), span))?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
+    let (output, window) = (
+        params.matrix.output(op, y.channels(), y.zero_point)?,
+        params.window.window(x),
+    );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
     by_width!(x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
     Ok(())
@@ -124,7 +127,10 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let (x, y) = (op.input(0)?, op.output()?);
     let c = x.channels();
     let matrix = params.matrix.matrix(op, c, params.window.span(x)?)?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
+    let (output, window) = (
+        params.matrix.output(op, y.channels(), y.zero_point)?,
+        params.window.window(x),
+    );
     let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => depthwise_conv1d(x, c, &window, &matrix, &output, y));
     Ok(())

@@ -178,7 +178,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let packed = packed_len(y.channels(), window.span(x.channels()));
     let full = Full {
         matrix: params.matrix.matrix(op, y.channels(), packed)?,
-        output: params.matrix.output(op, y)?,
+        output: params.matrix.output(op, y.channels(), y.zero_point)?,
         window,
         transposed: false,
     };
@@ -237,7 +237,7 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let (x, y) = (op.input(0)?, op.output()?);
     let (window, from, [_, width, c]) = (params.full(x)?, size(x)?, size(y)?);
     let matrix = params.matrix.matrix(op, c, taps(&window, x))?;
-    let output = params.matrix.output(op, y)?;
+    let output = params.matrix.output(op, y.channels(), y.zero_point)?;
     let (window, matrix, output) = (&window, &matrix, &output);
     let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => depthwise_conv2d(&image(x, from), window, matrix, output, y, width));
@@ -255,11 +255,7 @@ impl ConvTranspose2dParams {
         let packed = packed_len(y.channels(), window.span(x.channels()));
         let out = y.channels().saturating_mul(phases);
         let matrix = self.matrix.matrix(op, out, packed.saturating_mul(phases))?;
-        let output = Output {
-            multipliers: op.weights(self.matrix.multipliers, out)?,
-            ..self.matrix.output(op, y)?
-        };
-        Ok((matrix, output))
+        Ok((matrix, self.matrix.output(op, out, y.zero_point)?))
     }
 }
 

@@ -4,7 +4,7 @@
 use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
 use super::{OpError, OpView, require};
-use crate::format::{DType, TensorRecord};
+use crate::format::DType;
 use crate::kernels::int::dot::{packed_len, pairs_len};
 use crate::kernels::int::linear::{Matrix, linear};
 use crate::kernels::int::requantize::Output;
@@ -44,12 +44,13 @@ impl LinearParams {
     pub(super) fn output<'a>(
         &self,
         op: &OpView<'a>,
-        tensor: &TensorRecord,
+        channels: usize,
+        zero_point: i32,
     ) -> Result<Output<'a>, OpError> {
         Ok(Output {
-            multipliers: op.weights(self.multipliers, tensor.channels())?,
+            multipliers: op.weights(self.multipliers, channels)?,
             left_shift: self.left_shift,
-            zero_point: tensor.zero_point,
+            zero_point,
             min: self.min,
             max: self.max,
         })
@@ -58,8 +59,12 @@ impl LinearParams {
     pub(super) fn check(&self, op: &OpView, packed: usize) -> Result<(), OpError> {
         let output = op.output()?;
         self.matrix(op, output.channels(), packed)?;
-        self.output(op, output)?;
-        check_clamp(output.dtype(), self.min, self.max)?;
+        self.output(op, output.channels(), output.zero_point)?;
+        self.check_ranges(output.dtype())
+    }
+
+    pub(super) fn check_ranges(&self, dtype: DType) -> Result<(), OpError> {
+        check_clamp(dtype, self.min, self.max)?;
         require(
             self.left_shift < 32 && self.weights.is_multiple_of(4),
             OpError::BadParams,
@@ -81,7 +86,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let k = x.channels();
     let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
-    let output = params.output(op, y)?;
+    let output = params.output(op, y.channels(), y.zero_point)?;
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(k))?;
     by_width!(x, y => linear(x, k, &matrix, &output, pairs, y));
     Ok(())

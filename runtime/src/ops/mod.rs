@@ -52,7 +52,8 @@ pub use softmax::SoftmaxParams;
 pub use top_k::TopKParams;
 pub use view::OpError;
 pub(crate) use view::OpView;
-use view::{in_place, require};
+use view::in_place;
+pub(crate) use view::require;
 #[cfg(attn_half)]
 pub use {
     additive::half::AdditiveAttentionHalfParams,

@@ -2,7 +2,6 @@
 //! their log-probabilities in Q16 nats, int32 `[k]` each, best first. The logits never exist as a row. Integer: those of a
 //! Linear with int16 outputs, scratch int16 `[in]` in pair order. Half: scratch f32 `[in]`.
 
-use super::activations::check_clamp;
 use super::arena::{self, Values, by_width};
 use super::linear::LinearParams;
 use super::{OpError, OpView, require};
@@ -32,13 +31,7 @@ impl TopKParams {
         x: &TensorRecord,
     ) -> Result<(Matrix<'a>, Output<'a>), OpError> {
         let (tokens, matrix) = (self.tokens as usize, &self.matrix);
-        let output = Output {
-            multipliers: op.weights(matrix.multipliers, tokens)?,
-            left_shift: matrix.left_shift,
-            zero_point: 0,
-            min: matrix.min,
-            max: matrix.max,
-        };
+        let output = matrix.output(op, tokens, 0)?;
         let packed = packed_len(tokens, x.channels());
         Ok((matrix.matrix(op, tokens, packed)?, output))
     }
@@ -69,10 +62,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let known = matches!(x.dtype(), DType::I8 | DType::I16);
     require(known, OpError::WrongType)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;
-    let matrix = &params.matrix;
-    check_clamp(DType::I16, matrix.min, matrix.max)?;
-    let in_range = matrix.left_shift < 32 && matrix.weights.is_multiple_of(4);
-    require(in_range, OpError::BadParams)?;
+    params.matrix.check_ranges(DType::I16)?;
     params.layer(op, x).map(drop)
 }
 

@@ -229,13 +229,9 @@ impl<'a> OpView<'a> {
     ) -> Result<&'a TensorRecord, OpError> {
         let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
         let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
-        if scratch.storage() != Storage::Arena
-            || scratch.dtype() != dtype
-            || scratch.rows_rule != 0
-            || scratch.len() < elements
-        {
-            return Err(OpError::ScratchTooSmall);
-        }
+        let fits = scratch.dtype() == dtype && scratch.len() >= elements;
+        let placed = scratch.storage() == Storage::Arena && scratch.rows_rule == 0;
+        require(placed && fits, OpError::ScratchTooSmall)?;
         Ok(scratch)
     }
 
@@ -297,14 +293,10 @@ impl<'a> OpView<'a> {
                 let other = tensor(input)?;
                 let in_place =
                     is_output && this.range() == other.range() && other.storage() == Storage::Arena;
-                if overlap(this, other) && !in_place {
-                    return Err(OpError::Overlap);
-                }
+                require(!overlap(this, other) || in_place, OpError::Overlap)?;
             }
             for (other, _) in written().skip(at + 1) {
-                if overlap(this, tensor(other)?) {
-                    return Err(OpError::Overlap);
-                }
+                require(!overlap(this, tensor(other)?), OpError::Overlap)?;
             }
         }
         Ok(())
@@ -321,6 +313,7 @@ pub(super) fn overlap(a: &TensorRecord, b: &TensorRecord) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-pub(super) fn require(condition: bool, error: OpError) -> Result<(), OpError> {
+/// An error unless `condition` holds.
+pub(crate) fn require<E>(condition: bool, error: E) -> Result<(), E> {
     if condition { Ok(()) } else { Err(error) }
 }
