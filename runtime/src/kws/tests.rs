@@ -165,8 +165,14 @@ fn aligned(bytes: &[u8]) -> &'static [u8] {
 fn error(change: impl FnOnce(&mut Parts)) -> SpotterError {
     let mut parts = Parts::default();
     change(&mut parts);
-    let mut arena = Arena::<128>::new();
-    KeywordSpotter::new(Model::parse(model(&parts)).unwrap(), arena.as_mut_slice()).unwrap_err()
+    spotter(&parts, &mut Arena::<128>::new()).unwrap_err()
+}
+
+fn spotter<'a, const N: usize>(
+    parts: &Parts,
+    arena: &'a mut Arena<N>,
+) -> Result<KeywordSpotter<'static, 'a>, SpotterError> {
+    KeywordSpotter::new(Model::parse(model(parts)).unwrap(), arena.as_mut_slice())
 }
 
 /// Half a second of silence, half a second of a loud square wave, half a second of silence.
@@ -186,9 +192,8 @@ fn recording() -> Vec<i16> {
 
 #[test]
 fn the_size_of_the_pieces_does_not_change_the_events() {
-    let model = Model::parse(model(&Parts::default())).unwrap();
     let mut arena = Arena::<128>::new();
-    let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice()).unwrap();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
     let pcm = recording();
     let mut heard = |piece: usize| {
         let mut events = vec![];
@@ -214,9 +219,8 @@ fn the_size_of_the_pieces_does_not_change_the_events() {
 
 #[test]
 fn background_labels_never_fire_even_with_threshold_zero() {
-    let model = Model::parse(model(&Parts::default())).unwrap();
     let mut arena = Arena::<128>::new();
-    let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice()).unwrap();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
     // Silence gives the lowest features: all posterior goes to `noise`.
     spotter
         .push(&[0; 32_000], |event| panic!("{event:?}"))
@@ -261,15 +265,10 @@ fn a_model_that_lacks_something_is_refused_with_the_reason() {
 
 #[test]
 fn an_arena_that_is_too_small_is_refused() {
-    let mut arena = Arena::<112>::new();
-    let model = Model::parse(model(&Parts::default())).unwrap();
-    assert_eq!(
-        KeywordSpotter::new(model, arena.as_mut_slice()).unwrap_err(),
-        SpotterError::Session(SessionError::ArenaTooSmall {
-            needed: 128,
-            given: 112
-        })
-    );
+    let (needed, given) = (128, 112);
+    let error = SessionError::ArenaTooSmall { needed, given };
+    let refused = spotter(&Parts::default(), &mut Arena::<112>::new()).unwrap_err();
+    assert_eq!(refused, SpotterError::Session(error));
 }
 
 #[test]
@@ -303,11 +302,12 @@ fn the_best_label_fires_at_its_own_threshold_then_all_are_quiet() {
         assert_eq!(decoder.push(&[900i16, 0, 0]), None);
     }
     let fired = decoder.push(&[900i16, 0, 0]);
+    let (label, confidence_q15) = (0, 32767);
     assert_eq!(
         fired,
         Some(Decision {
-            label: 0,
-            confidence_q15: 32767
+            label,
+            confidence_q15
         })
     );
     decoder.reset();

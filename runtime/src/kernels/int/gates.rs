@@ -2,7 +2,7 @@
 //!
 //! Pre-activations are Q16 (one rounding for each side). What the gates are for is in [`super::gru`] and [`super::lstm`].
 
-use super::dot::LANES;
+use super::dot::{LANES, pairs_len};
 use crate::kernels::arch::int::{Blocks, Constants, Store};
 
 /// Weights of one side, input or recurrent: the gates one after the other, each padded to whole blocks of outputs.
@@ -47,6 +47,13 @@ impl Side<'_> {
     }
 }
 
+/// The places of an input of `k` values and of a state of `h_len` pairs in the scratch.
+#[inline(always)]
+pub(super) fn split(pairs: &mut [i16], k: usize, h_len: usize) -> Option<(&mut [i16], &mut [i16])> {
+    let (x, rest) = pairs.split_at_mut_checked(pairs_len(k))?;
+    Some((x, rest.get_mut(..h_len)?))
+}
+
 /// `a * b` for `a` in Q15, rounded.
 #[inline(always)]
 pub(super) fn round_q15(a: i32, b: i32) -> i32 {
@@ -56,8 +63,8 @@ pub(super) fn round_q15(a: i32, b: i32) -> i32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::kernels::int::dot::packed_len;
     use crate::kernels::int::dot::tests::pack;
-    use crate::kernels::int::dot::{packed_len, pairs_len};
     use std::vec;
     use std::vec::Vec;
 

@@ -10,7 +10,7 @@
 //! Pre-activations are Q16 ([`super::gates`], in the order z, r, n), gates and state Q15.
 
 use super::dot::{pairs_len, to_pairs};
-use super::gates::{BATCH, Side, round_q15};
+use super::gates::{BATCH, Side, round_q15, split};
 use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
 
@@ -24,11 +24,8 @@ pub fn step<X: Activation>(
     h: &mut [i16],
     pairs: &mut [i16],
 ) {
-    let (x_len, h_len) = (pairs_len(x.len()), pairs_len(h.len()));
-    let Some((x_pairs, rest)) = pairs.split_at_mut_checked(x_len) else {
-        return;
-    };
-    let Some(h_pairs) = rest.get_mut(..h_len) else {
+    let h_len = pairs_len(h.len());
+    let Some((x_pairs, h_pairs)) = split(pairs, x.len(), h_len) else {
         return;
     };
     to_pairs(x, 0, x_pairs);
