@@ -129,6 +129,49 @@ impl Window2d {
     }
 }
 
+/// How the channels of a row are turned: heads of `head_dim` channels alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns<'w, A> {
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Pairs that are turned, at most `head_dim / 2`; the other channels stay.
+    pub pairs: usize,
+    /// Pairs are neighbours `(2i, 2i + 1)`, not halves `(i, pairs + i)`.
+    pub interleaved: bool,
+    /// `[rows, pairs]` of cosine and sine.
+    pub table: &'w [[A; 2]],
+}
+
+impl<'w, A> Turns<'w, A> {
+    /// Angles of row `position`; of the last one that the table has for any beyond.
+    fn angles(&self, position: usize) -> &'w [[A; 2]] {
+        let pairs = self.pairs.max(1);
+        let rows = self.table.len() / pairs;
+        let start = position.min(rows.saturating_sub(1)).saturating_mul(pairs);
+        let end = start.saturating_add(pairs);
+        self.table.get(start..end).unwrap_or(&[])
+    }
+
+    /// Calls `turn` with every head of `x` and `y: [rows, channels]` and its angles; the first row stands at `first`.
+    pub(super) fn each_head<X, Y>(
+        &self,
+        x: &[X],
+        channels: usize,
+        first: usize,
+        y: &mut [Y],
+        turn: impl Fn(&[X], &'w [[A; 2]], &mut [Y]),
+    ) {
+        let (channels, d) = (channels.max(1), self.head_dim.max(1));
+        let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
+        for (row, (x, y)) in rows.enumerate() {
+            let angles = self.angles(first.saturating_add(row));
+            for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+                turn(x, angles, y);
+            }
+        }
+    }
+}
+
 /// Shape of an attention window.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {

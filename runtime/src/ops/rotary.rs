@@ -9,7 +9,7 @@ use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
 use super::{OpError, OpView, require};
 use crate::format::TensorRecord;
-use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::geometry::{MAX_POSITIONS, Turns};
 use crate::kernels::int::rotary::{Rotation, rotate};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,11 +28,19 @@ pub struct RotaryGeometry {
 }
 
 impl RotaryGeometry {
-    /// Pairs in the table.
-    fn table_len(&self) -> Result<usize, OpError> {
-        (self.positions as usize)
-            .checked_mul(self.pairs as usize)
-            .ok_or(OpError::BadParams)
+    /// The turns by the table at `offset` of the weights section.
+    fn turns<'a, A: FromBytes + Immutable + KnownLayout>(
+        &self,
+        op: &OpView<'a>,
+        offset: u32,
+    ) -> Result<Turns<'a, A>, OpError> {
+        let len = (self.positions as usize).checked_mul(self.pairs as usize);
+        Ok(Turns {
+            head_dim: self.head_dim as usize,
+            pairs: self.pairs as usize,
+            interleaved: self.interleaved == 1,
+            table: op.weights(offset, len.ok_or(OpError::BadParams)?)?,
+        })
     }
 
     /// Rows of whole heads, and pairs of channels within a head.
@@ -69,10 +77,7 @@ impl RotaryParams {
         y: &TensorRecord,
     ) -> Result<Rotation<'a>, OpError> {
         Ok(Rotation {
-            head_dim: self.turns.head_dim as usize,
-            pairs: self.turns.pairs as usize,
-            interleaved: self.turns.interleaved == 1,
-            table: op.weights(self.table, self.turns.table_len()?)?,
+            turns: self.turns.turns(op, self.table)?,
             by: self.by.rescale(x, y),
         })
     }
@@ -100,7 +105,6 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 pub(super) mod half {
     use super::super::activations::half::check_halves;
     use super::*;
-    use crate::f16;
     use crate::kernels::half::rotary::{Rotation, rotate};
 
     /// Parameters of Rotary in half precision.
@@ -115,13 +119,7 @@ pub(super) mod half {
 
     impl RotaryHalfParams {
         fn rotation<'a>(&self, op: &OpView<'a>) -> Result<Rotation<'a>, OpError> {
-            let len = self.turns.table_len()?.checked_mul(2);
-            Ok(Rotation {
-                head_dim: self.turns.head_dim as usize,
-                pairs: self.turns.pairs as usize,
-                interleaved: self.turns.interleaved == 1,
-                table: op.weights::<f16>(self.table, len.ok_or(OpError::BadParams)?)?,
-            })
+            self.turns.turns(op, self.table)
         }
     }
 
