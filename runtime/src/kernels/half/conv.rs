@@ -38,52 +38,42 @@ pub fn depthwise_conv1d(
 
 #[cfg(test)]
 mod tests {
-    use super::super::linear::tests::{pack, to_halves as halves};
+    use super::super::linear::tests::pack;
     use super::*;
-    use crate::kernels::testing::window1d;
+    use crate::kernels::testing::{Under, numbers, window1d};
+    use proptest::prelude::*;
     use std::vec;
+    use std::vec::Vec;
 
-    #[test]
-    fn a_causal_convolution_sees_zeros_before_the_first_row() {
-        let weights = pack(&[halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])], 6);
-        let matrix = Matrix {
-            weights: &weights,
-            bias: &[0.5],
-        };
-        let window = window1d([3, 1, 1, 2], 0);
-        let mut y = vec![f16::ZERO; 2];
-        let x = halves(&[10.0, 20.0, 30.0, 40.0]);
-        conv1d(&x, 2, &window, &matrix, Clamp::NONE, &mut [0.0; 6], &mut y);
-        assert_eq!(y, halves(&[170.5, 30.0 + 80.0 + 150.0 + 240.0 + 0.5]));
-    }
+    proptest! {
+        /// Of small whole numbers, whose sums are exact.
+        #[test]
+        fn convolutions_equal_plain_sums(
+            (c, out, rows, behind) in (1usize..12, 1usize..6, 7usize..11, 0usize..2),
+            (kernel, stride, dilation, pad) in (1usize..4, 1usize..3, 1usize..4, 0usize..3),
+            seed in any::<u32>(),
+        ) {
+            let mut next = numbers(seed);
+            let mut halves = |count: usize| -> Vec<f16> {
+                (0..count).map(|_| f16::from_f32((next() % 6) as f32)).collect()
+            };
+            let window = window1d([kernel, stride, dilation, pad], 0);
+            let positions = (rows + pad - (kernel - 1) * dilation - 1) / stride + 1 + behind;
+            let (x, bias) = (halves(rows * c), halves(out.max(c)));
+            let weights: Vec<Vec<f16>> = (0..out).map(|_| halves(kernel * c)).collect();
+            let real: Vec<f64> = bias.iter().map(|&b| b.into()).collect();
+            let bias: Vec<f32> = bias.iter().map(|&b| b.into()).collect();
+            let under = Under::rows(&x, c, &window);
+            let exact = |y: Vec<f16>| y.into_iter().map(f64::from).collect::<Vec<_>>();
 
-    #[test]
-    fn a_depthwise_convolution_keeps_channels_apart_and_pads_with_zeros() {
-        let window = window1d([2, 2, 1, 1], 0);
-        let (weights, x) = (
-            halves(&[1.0, 10.0, 2.0, 20.0]),
-            halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-        );
-        let mut y = vec![f16::ZERO; 4];
-        depthwise_conv1d(&x, 2, &window, &weights, &[0.0, 5.0], Clamp::NONE, &mut y);
-        assert_eq!(y, halves(&[2.0, 45.0, 3.0 + 10.0, 40.0 + 120.0 + 5.0]));
-    }
+            let matrix = Matrix { weights: &pack(&weights, kernel * c), bias: &bias[..out] };
+            let (mut y, mut wide) = (vec![f16::ONE; positions * out], vec![9.0; kernel * c]);
+            conv1d(&x, c, &window, &matrix, Clamp::NONE, &mut wide, &mut y);
+            prop_assert_eq!(exact(y), under.sums([positions, 1], &weights, &real[..out]));
 
-    #[test]
-    fn taps_of_a_dilated_kernel_are_apart() {
-        let x = halves(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let window = window1d([2, 1, 2, 2], 0);
-        let matrix = Matrix {
-            weights: &pack(&[halves(&[1.0, 10.0])], 2),
-            bias: &[0.5],
-        };
-        let mut y = vec![f16::ZERO; 6];
-        conv1d(&x, 1, &window, &matrix, Clamp::NONE, &mut [0.0; 2], &mut y);
-        // Rows -2 and 0, -1 and 1, 0 and 2, ...
-        let expected = [10.5, 20.5, 31.5, 42.5, 53.5, 64.5];
-        assert_eq!(y, halves(&expected));
-        let weights = halves(&[1.0, 10.0]);
-        depthwise_conv1d(&x, 1, &window, &weights, &[0.5], Clamp::NONE, &mut y);
-        assert_eq!(y, halves(&expected));
+            let mut y = vec![f16::ONE; positions * c];
+            depthwise_conv1d(&x, c, &window, &weights[0], &bias[..c], Clamp::NONE, &mut y);
+            prop_assert_eq!(exact(y), under.sums_apart([positions, 1], &weights[0], &real[..c]));
+        }
     }
 }

@@ -109,22 +109,6 @@ mod tests {
         assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
     }
 
-    #[test]
-    fn a_depthwise_convolution_keeps_channels_apart() {
-        let matrix = Matrix {
-            weights: &[1, 10, 2, 20],
-            bias: &[0, 5],
-        };
-        let output = Output {
-            multipliers: &[1 << 30, 1 << 30],
-            ..ONE
-        };
-        let window = window1d([2, 1, 1, 0], 0);
-        let mut y = [0i16; 4];
-        depthwise_conv1d(&[1i8, 2, 3, 4, 5, 6], 2, &window, &matrix, &output, &mut y);
-        assert_eq!(y, [1 + 6, 20 + 80 + 5, 3 + 10, 40 + 120 + 5]);
-    }
-
     /// What a multiplier of 1/4 makes of a sum, shifted left by 0 or 2.
     fn finished(sum: f64, left_shift: u32) -> i16 {
         let divisor = if left_shift == 2 { 1.0 } else { 4.0 };
