@@ -349,9 +349,13 @@ pub(super) mod half {
         let floats = arena::first::<f32>(wide_bytes, shape.scratch_len())?;
         let width = (shape.heads * shape.head_dim).max(1);
         let queries = arena::typed::<f16>(query)?.chunks_exact(width);
-        let contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
+        let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
         let factor = params.score_factor;
-        for (row, (query, context)) in queries.zip(contexts).enumerate() {
+        for (row, query) in queries.enumerate() {
+            // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
+            let Some(context) = contexts.next() else {
+                break;
+            };
             let Seen { first, bits } = visible.to(row);
             let seen = match of_ring {
                 Some([next, filled]) => Filled::ring(next, filled, shape.slots),
