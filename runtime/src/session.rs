@@ -4,7 +4,7 @@
 
 use crate::format::{DType, EntryRecord, FILE_ALIGN, Storage, TensorRecord};
 use crate::model::Model;
-use crate::ops::OpError;
+use crate::ops::{OpError, require};
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -183,9 +183,8 @@ impl<'m, 'a> Session<'m, 'a> {
     /// [`SessionError::ArenaTooSmall`] or [`SessionError::ArenaMisaligned`].
     pub fn new(model: Model<'m>, arena: &'a mut [u8]) -> Result<Self, SessionError> {
         let (needed, given) = (model.arena_len(), arena.len());
-        if !(arena.as_ptr() as usize).is_multiple_of(FILE_ALIGN) {
-            return Err(SessionError::ArenaMisaligned);
-        }
+        let aligned = (arena.as_ptr() as usize).is_multiple_of(FILE_ALIGN);
+        require(aligned, SessionError::ArenaMisaligned)?;
         let arena = arena
             .get_mut(..needed)
             .ok_or(SessionError::ArenaTooSmall { needed, given })?;
@@ -207,12 +206,8 @@ impl<'m, 'a> Session<'m, 'a> {
     /// Resets every state tensor to its initial value.
     pub fn reset(&mut self) {
         self.pending = 0..0;
-        for tensor in self
-            .model
-            .tensors()
-            .iter()
-            .filter(|tensor| tensor.storage() == Storage::State)
-        {
+        let tensors = self.model.tensors().iter();
+        for tensor in tensors.filter(|tensor| tensor.storage() == Storage::State) {
             let Some(bytes) = self.arena.get_mut(tensor.range()) else {
                 continue;
             };
@@ -232,9 +227,8 @@ impl<'m, 'a> Session<'m, 'a> {
     /// model has no axis of variable length.
     pub fn set_length(&mut self, length: usize) -> Result<(), SessionError> {
         let max = self.model.max_length();
-        if !(1..=max).contains(&length) {
-            return Err(SessionError::LengthOutOfRange { length, max });
-        }
+        let in_range = (1..=max).contains(&length);
+        require(in_range, SessionError::LengthOutOfRange { length, max })?;
         self.length = length;
         Ok(())
     }
@@ -324,9 +318,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// [`SessionError::NotStarted`].
     pub fn run_ops(&mut self, count: usize) -> Result<Progress, SessionError> {
-        if self.pending.is_empty() {
-            return Err(SessionError::NotStarted);
-        }
+        require(!self.pending.is_empty(), SessionError::NotStarted)?;
         let model = self.model;
         for id in self.pending.by_ref().take(count) {
             let op = model.op(id, self.length).ok_or(OpError::UnknownKind)?;
@@ -372,13 +364,6 @@ impl<'m, 'a> Session<'m, 'a> {
 }
 
 fn expect<T: Element>(tensor: &TensorRecord) -> Result<(), SessionError> {
-    let found = tensor.dtype();
-    if found == T::DTYPE {
-        Ok(())
-    } else {
-        Err(SessionError::WrongType {
-            found,
-            asked: T::DTYPE,
-        })
-    }
+    let (found, asked) = (tensor.dtype(), T::DTYPE);
+    require(found == asked, SessionError::WrongType { found, asked })
 }

@@ -7,6 +7,7 @@ mod fft;
 mod mel;
 mod tables;
 
+use crate::kernels::shift::drop_first;
 use core::fmt;
 use tables::WINDOW_Q15;
 pub use tables::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
@@ -119,7 +120,7 @@ impl FrontEnd {
         }
         let mut features = [0; MEL_BANDS];
         log_mel(&self.frame, &mut self.scratch, &mut features);
-        self.frame.copy_within(self.hop.min(FRAME_LEN).., 0);
+        drop_first(&mut self.frame, self.hop.min(FRAME_LEN));
         self.filled = FRAME_LEN - self.hop.min(FRAME_LEN);
         Some((features, rest))
     }
@@ -127,6 +128,8 @@ impl FrontEnd {
 
 /// Features of one frame. Differs by at most one step from the same chain in f64 on 99.9 % of features
 /// (`host-tests/tests/front_end.rs`).
+// Inlined into an application that is built for size, its loops would be, too.
+#[inline(never)]
 pub fn log_mel(frame: &[i16; FRAME_LEN], scratch: &mut Scratch, features: &mut Features) {
     let spectrum = &mut scratch.0;
     let Some(exponent) = window(frame, spectrum) else {

@@ -82,10 +82,7 @@ pub struct RowRule {
 impl RowRule {
     /// Rows for a sequence of `length`.
     pub fn rows(&self, length: usize) -> usize {
-        let sum = i64::try_from(length)
-            .unwrap_or(i64::MAX)
-            .saturating_add(self.add.into());
-        let rows = sum.max(0) as u64 / u64::from(self.divisor.max(1));
-        usize::try_from(rows).unwrap_or(usize::MAX)
+        // Of 32 bits where the chip has no more: a division of 64 bits is 900 bytes of library code there.
+        length.saturating_add_signed(self.add as isize) / self.divisor.max(1) as usize
     }
 }

@@ -191,17 +191,8 @@ mod tests {
 
     #[test]
     fn a_shape_that_overflows_has_no_length() {
-        let record = TensorRecord {
-            dtype: 1,
-            storage: 0,
-            rank: 6,
-            rows_rule: 0,
-            dims: [u32::MAX; MAX_RANK],
-            offset: 0,
-            scale: 1.0,
-            zero_point: 0,
-            name: 0,
-        };
+        let mut record: TensorRecord = zerocopy::FromZeros::new_zeroed();
+        record.dims = [u32::MAX; MAX_RANK];
         assert_eq!(record.checked_len(), None);
     }
 }

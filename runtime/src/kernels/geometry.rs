@@ -30,6 +30,19 @@ pub struct Window1d {
     pub pad_value: i32,
 }
 
+impl Window1d {
+    /// The same window over an image of one column.
+    pub fn over_a_column(&self) -> Window2d {
+        Window2d {
+            kernel: [self.kernel, 1],
+            stride: [self.stride, 1],
+            dilation: [self.dilation, 1],
+            pad: [self.pad_before, 0],
+            pad_value: self.pad_value,
+        }
+    }
+}
+
 /// An image `[height, width, channels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'x, X> {
@@ -42,6 +55,22 @@ pub struct Image<'x, X> {
 }
 
 impl<'x, X> Image<'x, X> {
+    /// Rows `[t, channels]` as an image of one column.
+    pub fn column(values: &'x [X], channels: usize) -> Self {
+        Self {
+            values,
+            width: 1,
+            channels,
+        }
+    }
+
+    /// Pixel `x` of a row, if it has it: `[channels]`.
+    #[inline(always)]
+    pub fn pixel(&self, row: &'x [X], x: isize) -> Option<&'x [X]> {
+        let start = usize::try_from(x).ok()?.checked_mul(self.channels)?;
+        row.get(start..start.checked_add(self.channels)?)
+    }
+
     /// Row `y`, if the image has it: `[width, channels]`.
     #[inline(always)]
     pub fn row(&self, y: isize) -> Option<&'x [X]> {
@@ -76,6 +105,18 @@ impl Window2d {
         [at(row, down, above), at(column, right, left)]
     }
 
+    /// Where the part of a transposed kernel that a result has starts, and the number of that part (its *phase*).
+    pub(super) fn phase(&self, row: usize, column: usize) -> ([isize; 2], usize) {
+        let ([down, right], [above, left]) = (self.stride.map(|n| n.max(1)), self.pad);
+        let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
+        let ((row, phase), (column, phase_column)) = (
+            ((row + above) / down, (row + above) % down),
+            ((column + left) / right, (column + left) % right),
+        );
+        let start = [first(row, self.kernel[0]), first(column, self.kernel[1])];
+        (start, phase * right + phase_column)
+    }
+
     /// Row (axis 0) or column (axis 1) of the image under a tap, where the kernel starts at `start`.
     #[inline(always)]
     pub(super) fn under(&self, axis: usize, start: isize, tap: usize) -> isize {
@@ -85,6 +126,49 @@ impl Window2d {
             self.dilation[1]
         };
         start.wrapping_add(tap.wrapping_mul(dilation) as isize)
+    }
+}
+
+/// How the channels of a row are turned: heads of `head_dim` channels alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Turns<'w, A> {
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Pairs that are turned, at most `head_dim / 2`; the other channels stay.
+    pub pairs: usize,
+    /// Pairs are neighbours `(2i, 2i + 1)`, not halves `(i, pairs + i)`.
+    pub interleaved: bool,
+    /// `[rows, pairs]` of cosine and sine.
+    pub table: &'w [[A; 2]],
+}
+
+impl<'w, A> Turns<'w, A> {
+    /// Angles of row `position`; of the last one that the table has for any beyond.
+    fn angles(&self, position: usize) -> &'w [[A; 2]] {
+        let pairs = self.pairs.max(1);
+        let rows = self.table.len() / pairs;
+        let start = position.min(rows.saturating_sub(1)).saturating_mul(pairs);
+        let end = start.saturating_add(pairs);
+        self.table.get(start..end).unwrap_or(&[])
+    }
+
+    /// Calls `turn` with every head of `x` and `y: [rows, channels]` and its angles; the first row stands at `first`.
+    pub(super) fn each_head<X, Y>(
+        &self,
+        x: &[X],
+        channels: usize,
+        first: usize,
+        y: &mut [Y],
+        turn: impl Fn(&[X], &'w [[A; 2]], &mut [Y]),
+    ) {
+        let (channels, d) = (channels.max(1), self.head_dim.max(1));
+        let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
+        for (row, (x, y)) in rows.enumerate() {
+            let angles = self.angles(first.saturating_add(row));
+            for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+                turn(x, angles, y);
+            }
+        }
     }
 }
 
@@ -102,6 +186,12 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Whether a query sees `slot`: its bit in a mask, bit `slot % 32` of word `slot / 32`, is set.
+    pub(super) fn sees(mask: &[u32], slot: usize) -> bool {
+        mask.get(slot / 32)
+            .is_some_and(|word| word >> (slot % 32) & 1 == 1)
+    }
+
     /// Length of the keys of all heads, each a matrix `[slots, head_dim]` whose length `packed_len` gives.
     pub fn keys_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
         packed_len(self.slots, self.head_dim).saturating_mul(self.key_heads)
@@ -110,6 +200,25 @@ impl Shape {
     /// Length of the values of all heads, each a matrix `[head_dim, slots]` whose length `packed_len` gives.
     pub fn values_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
         packed_len(self.head_dim, self.slots).saturating_mul(self.key_heads)
+    }
+
+    /// Puts a key or a value `[key_heads * head_dim]` into packed ones of `head_len` elements a head, each channel where
+    /// `place` says.
+    pub(super) fn scatter<K: Copy>(
+        &self,
+        row: &[K],
+        head_len: usize,
+        packed: &mut [K],
+        place: impl Fn(usize) -> usize,
+    ) {
+        let heads = packed.chunks_exact_mut(head_len.max(1));
+        for (packed, row) in heads.zip(row.chunks_exact(self.head_dim.max(1))) {
+            for (channel, &k) in row.iter().enumerate() {
+                if let Some(slot) = packed.get_mut(place(channel)) {
+                    *slot = k;
+                }
+            }
+        }
     }
 
     /// Words of a mask for one query, a bit for each slot.

@@ -155,24 +155,24 @@ fn file(
 }
 
 fn aligned(bytes: &[u8]) -> &'static [u8] {
-    let blocks: Vec<Aligned<[u8; 16]>> = bytes
-        .chunks(16)
-        .map(|chunk| {
-            let mut block = [0; 16];
-            block[..chunk.len()].copy_from_slice(chunk);
-            Aligned(block)
-        })
-        .collect();
-    let words: &'static [u128] = {
-        let words: Vec<u128> = blocks.iter().map(|b| u128::from_le_bytes(b.0)).collect();
-        Box::leak(words.into_boxed_slice())
-    };
-    &words.as_bytes()[..bytes.len()]
+    let block = |chunk: &[u8]| core::array::from_fn(|i| chunk.get(i).copied().unwrap_or(0));
+    let blocks: Vec<Aligned<[u8; 16]>> = bytes.chunks(16).map(block).map(Aligned).collect();
+    let words: Vec<u128> = blocks.iter().map(|b| u128::from_le_bytes(b.0)).collect();
+    &Box::leak(words.into_boxed_slice()).as_bytes()[..bytes.len()]
 }
 
-fn error(parts: &Parts) -> SpotterError {
-    let mut arena = Arena::<128>::new();
-    KeywordSpotter::new(Model::parse(model(parts)).unwrap(), arena.as_mut_slice()).unwrap_err()
+/// Why a model with these parts is refused.
+fn error(change: impl FnOnce(&mut Parts)) -> SpotterError {
+    let mut parts = Parts::default();
+    change(&mut parts);
+    spotter(&parts, &mut Arena::<128>::new()).unwrap_err()
+}
+
+fn spotter<'a, const N: usize>(
+    parts: &Parts,
+    arena: &'a mut Arena<N>,
+) -> Result<KeywordSpotter<'static, 'a>, SpotterError> {
+    KeywordSpotter::new(Model::parse(model(parts)).unwrap(), arena.as_mut_slice())
 }
 
 /// Half a second of silence, half a second of a loud square wave, half a second of silence.
@@ -184,22 +184,16 @@ fn recording() -> Vec<i16> {
             -20_000
         }
     };
+    let heard = |i: usize| (8000..16_000).contains(&i);
     (0..24_000)
-        .map(|i| {
-            if (8000..16_000).contains(&i) {
-                loud(i)
-            } else {
-                0
-            }
-        })
+        .map(|i| if heard(i) { loud(i) } else { 0 })
         .collect()
 }
 
 #[test]
 fn the_size_of_the_pieces_does_not_change_the_events() {
-    let model = Model::parse(model(&Parts::default())).unwrap();
     let mut arena = Arena::<128>::new();
-    let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice()).unwrap();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
     let pcm = recording();
     let mut heard = |piece: usize| {
         let mut events = vec![];
@@ -225,9 +219,8 @@ fn the_size_of_the_pieces_does_not_change_the_events() {
 
 #[test]
 fn background_labels_never_fire_even_with_threshold_zero() {
-    let model = Model::parse(model(&Parts::default())).unwrap();
     let mut arena = Arena::<128>::new();
-    let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice()).unwrap();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
     // Silence gives the lowest features: all posterior goes to `noise`.
     spotter
         .push(&[0; 32_000], |event| panic!("{event:?}"))
@@ -237,107 +230,45 @@ fn background_labels_never_fire_even_with_threshold_zero() {
 
 #[test]
 fn a_model_that_lacks_something_is_refused_with_the_reason() {
-    let base = Parts::default;
-    assert_eq!(
-        error(&Parts {
-            audio: None,
-            ..base()
-        }),
-        SpotterError::NoAudio
-    );
-    let audio = AudioMeta {
-        mel_bands: 20,
-        ..base().audio.unwrap()
+    assert_eq!(error(|parts| parts.audio = None), SpotterError::NoAudio);
+    let audio = |change: fn(&mut AudioMeta)| {
+        error(|parts| parts.audio.as_mut().map(change).expect("it hears audio"))
     };
     assert!(matches!(
-        error(&Parts {
-            audio: Some(audio),
-            ..base()
-        }),
+        audio(|audio| audio.mel_bands = 20),
         SpotterError::OtherFrontEnd { mel_bands: 20, .. }
     ));
-    let audio = AudioMeta {
-        hop: 0,
-        ..base().audio.unwrap()
+    let hop = SpotterError::Audio(AudioError::BadHop { hop: 0 });
+    assert_eq!(audio(|audio| audio.hop = 0), hop);
+    let (labels, thresholds) = (3, 2);
+    assert_eq!(
+        error(|parts| parts.thresholds = vec![HALF; thresholds]),
+        SpotterError::BadThresholdCount { labels, thresholds }
+    );
+    let labels = |count: usize| {
+        error(|parts| {
+            (parts.labels, parts.thresholds) = (vec!["a"; count], vec![HALF; count]);
+        })
     };
-    assert_eq!(
-        error(&Parts {
-            audio: Some(audio),
-            ..base()
-        }),
-        SpotterError::Audio(AudioError::BadHop { hop: 0 })
-    );
-    assert_eq!(
-        error(&Parts {
-            thresholds: vec![HALF; 2],
-            ..base()
-        }),
-        SpotterError::BadThresholdCount {
-            labels: 3,
-            thresholds: 2
-        }
-    );
-    assert_eq!(
-        error(&Parts {
-            labels: vec!["a", "b"],
-            thresholds: vec![HALF; 2],
-            ..base()
-        }),
-        SpotterError::NoSuitableEntry
-    );
-    assert_eq!(
-        error(&Parts {
-            labels: vec![],
-            thresholds: vec![],
-            ..base()
-        }),
-        SpotterError::NoSuitableEntry
-    );
-    assert_eq!(
-        error(&Parts {
-            labels: vec!["a"; 65],
-            thresholds: vec![HALF; 65],
-            ..base()
-        }),
-        SpotterError::BadLabelCount { labels: 65 }
-    );
-    assert_eq!(
-        error(&Parts {
-            smoothing_hops: 0,
-            ..base()
-        }),
-        SpotterError::BadSmoothing { hops: 0, labels: 3 }
-    );
-    assert_eq!(
-        error(&Parts {
-            smoothing_hops: 257,
-            ..base()
-        }),
-        SpotterError::BadSmoothing {
-            hops: 257,
-            labels: 3
-        }
-    );
-    assert_eq!(
-        error(&Parts {
-            input_scale: 0.5,
-            ..base()
-        }),
-        SpotterError::NoSuitableEntry
-    );
+    assert_eq!(labels(2), SpotterError::NoSuitableEntry);
+    assert_eq!(labels(0), SpotterError::NoSuitableEntry);
+    assert_eq!(labels(65), SpotterError::BadLabelCount { labels: 65 });
+    for hops in [0, 257] {
+        assert_eq!(
+            error(|parts| parts.smoothing_hops = hops as u32),
+            SpotterError::BadSmoothing { hops, labels: 3 }
+        );
+    }
+    let scale = error(|parts| parts.input_scale = 0.5);
+    assert_eq!(scale, SpotterError::NoSuitableEntry);
 }
 
 #[test]
 fn an_arena_that_is_too_small_is_refused() {
-    let mut arena = Arena::<112>::new();
-    let model = Model::parse(model(&Parts::default())).unwrap();
-    assert_eq!(
-        KeywordSpotter::new(model, arena.as_mut_slice()).unwrap_err(),
-        SpotterError::Session(SessionError::ArenaTooSmall {
-            needed: 128,
-            given: 112
-        })
-    );
+    let (needed, given) = (128, 112);
+    let error = SessionError::ArenaTooSmall { needed, given };
+    let refused = spotter(&Parts::default(), &mut Arena::<112>::new()).unwrap_err();
+    assert_eq!(refused, SpotterError::Session(error));
 }
 
 #[test]
@@ -371,11 +302,12 @@ fn the_best_label_fires_at_its_own_threshold_then_all_are_quiet() {
         assert_eq!(decoder.push(&[900i16, 0, 0]), None);
     }
     let fired = decoder.push(&[900i16, 0, 0]);
+    let (label, confidence_q15) = (0, 32767);
     assert_eq!(
         fired,
         Some(Decision {
-            label: 0,
-            confidence_q15: 32767
+            label,
+            confidence_q15
         })
     );
     decoder.reset();

@@ -6,7 +6,7 @@ use crate::format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK,
     MetaKey, NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
 };
-use crate::ops::OpView;
+use crate::ops::{OpView, require};
 use core::ops::Range;
 use zerocopy::FromBytes;
 
@@ -61,12 +61,9 @@ impl Model<'_> {
                 STATE_VIEWS.saturating_mul(self.state_len()),
             ),
         ];
-        for (what, found, limit) in limits {
-            if found > limit {
-                return Err(ModelError::TooMany { what, found, limit });
-            }
-        }
-        Ok(())
+        limits.into_iter().try_for_each(|(what, found, limit)| {
+            require(found <= limit, ModelError::TooMany { what, found, limit })
+        })
     }
 
     fn check_tensors(&self) -> Result<(), ModelError> {
@@ -86,12 +83,8 @@ impl Model<'_> {
         let storage = Storage::from_code(tensor.storage).ok_or(TensorError::UnknownCode)?;
         let rank = tensor.rank as usize;
         let unused = tensor.dims.get(rank..).ok_or(TensorError::BadShape)?;
-        if !(1..=MAX_RANK).contains(&rank)
-            || tensor.dims.contains(&0)
-            || unused.iter().any(|&d| d != 1)
-        {
-            return Err(TensorError::BadShape);
-        }
+        let ranked = (1..=MAX_RANK).contains(&rank) && unused.iter().all(|&d| d == 1);
+        require(ranked && !tensor.dims.contains(&0), TensorError::BadShape)?;
         let bytes = tensor
             .checked_len()
             .and_then(|len| len.checked_mul(dtype.size()))
@@ -103,12 +96,12 @@ impl Model<'_> {
             Storage::State => (0, self.state_len()),
             Storage::Arena => (self.state_len(), self.arena_len()),
         };
-        if !tensor.offset.is_multiple_of(4) || (tensor.offset as usize) < first || end > last {
-            return Err(TensorError::OutOfArena);
-        }
-        if dtype == DType::F16 && !cfg!(attn_half) {
-            return Err(TensorError::NoHalf);
-        }
+        let inside = first <= tensor.offset as usize && end <= last;
+        require(
+            inside && tensor.offset.is_multiple_of(4),
+            TensorError::OutOfArena,
+        )?;
+        require(dtype != DType::F16 || cfg!(attn_half), TensorError::NoHalf)?;
         let zero_points = match dtype {
             DType::I8 => -128..=127,
             DType::I16 | DType::F16 => 0..=0,
@@ -119,16 +112,13 @@ impl Model<'_> {
             // At the greatest length the rows in use are all there are.
             let rule = self.row_rule(tensor.rows_rule.into());
             let rows = rule.map(|rule| rule.rows(self.max_length()));
-            if rows != Some(tensor.dims[0] as usize) || rank < 2 {
-                return Err(TensorError::BadRowRule);
-            }
+            let fits = rows == Some(tensor.dims[0] as usize) && rank >= 2;
+            require(fits, TensorError::BadRowRule)?;
         }
         let scaled = tensor.scale.is_finite() && tensor.scale > 0.0;
         let scaled = scaled && (dtype != DType::F16 || tensor.scale == 1.0);
-        if !scaled || !zero_points.contains(&tensor.zero_point) {
-            return Err(TensorError::BadQuantization);
-        }
-        Ok(())
+        let centred = zero_points.contains(&tensor.zero_point);
+        require(scaled && centred, TensorError::BadQuantization)
     }
 
     fn check_ops(&self) -> Result<(), ModelError> {
@@ -151,9 +141,8 @@ impl Model<'_> {
             let mut io = entry.inputs().chain(entry.outputs());
             let known = io.all(|tensor| self.tensor(tensor).is_some());
             // No operator twice, so that following the data stays bounded.
-            if !known || ops.is_empty() || entry.ops().start < free || self.inputs_overlap(entry) {
-                return Err(bad);
-            }
+            let fresh = !ops.is_empty() && entry.ops().start >= free;
+            require(known && fresh && !self.inputs_overlap(entry), bad)?;
             free = entry.ops().end;
             let names = entry.input_names.iter().chain(&entry.output_names);
             for &name in names.chain([&entry.name]) {
@@ -232,9 +221,7 @@ impl Model<'_> {
                 key if key == MetaKey::Length as u16 => length_fits(bytes, count),
                 _ => true,
             };
-            if !fits || !record.offset.is_multiple_of(4) {
-                return Err(bad);
-            }
+            require(fits && record.offset.is_multiple_of(4), bad)?;
         }
         [MetaKey::Labels, MetaKey::Symbols, MetaKey::Tokens]
             .into_iter()

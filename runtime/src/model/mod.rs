@@ -14,7 +14,7 @@ use crate::format::{
     MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord,
     VERSION,
 };
-use crate::ops::OpView;
+use crate::ops::{OpView, require};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A validated `.attn` file. Copying it copies a few references.
@@ -229,39 +229,21 @@ impl<'a> Model<'a> {
 }
 
 fn parse_header(file: &[u8]) -> Result<&Header, ModelError> {
-    if file.len() < HEADER_LEN {
-        return Err(ModelError::TooShort { len: file.len() });
-    }
-    if !(file.as_ptr() as usize).is_multiple_of(FILE_ALIGN) {
-        return Err(ModelError::Misaligned);
-    }
+    let len = file.len();
+    require(len >= HEADER_LEN, ModelError::TooShort { len })?;
+    let aligned = (file.as_ptr() as usize).is_multiple_of(FILE_ALIGN);
+    require(aligned, ModelError::Misaligned)?;
     let (header, _) = Header::ref_from_prefix(file).map_err(|_| ModelError::Misaligned)?;
-    if header.magic != MAGIC {
-        return Err(ModelError::BadMagic);
-    }
-    if header.version != VERSION {
-        return Err(ModelError::UnsupportedVersion {
-            found: header.version,
-        });
-    }
-    if header.flags != 0 {
-        return Err(ModelError::UnknownFlags {
-            found: header.flags,
-        });
-    }
-    if header.file_len as usize != file.len() {
-        return Err(ModelError::WrongLength {
-            stated: header.file_len,
-            actual: file.len(),
-        });
-    }
-    let actual = format::checksum(file);
-    if header.checksum != actual {
-        return Err(ModelError::BadChecksum {
-            stated: header.checksum,
-            actual,
-        });
-    }
+    require(header.magic == MAGIC, ModelError::BadMagic)?;
+    let found = header.version;
+    require(found == VERSION, ModelError::UnsupportedVersion { found })?;
+    let found = header.flags;
+    require(found == 0, ModelError::UnknownFlags { found })?;
+    let (stated, actual) = (header.file_len, len);
+    let complete = stated as usize == actual;
+    require(complete, ModelError::WrongLength { stated, actual })?;
+    let (stated, actual) = (header.checksum, format::checksum(file));
+    require(stated == actual, ModelError::BadChecksum { stated, actual })?;
     Ok(header)
 }
 
@@ -272,9 +254,7 @@ where
     let bad = ModelError::BadSection {
         offset: section.offset,
     };
-    if !(section.offset as usize).is_multiple_of(FILE_ALIGN) {
-        return Err(bad);
-    }
+    require((section.offset as usize).is_multiple_of(FILE_ALIGN), bad)?;
     let len = (section.count as usize)
         .checked_mul(size_of::<T>())
         .ok_or(bad)?;

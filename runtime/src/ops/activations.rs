@@ -1,13 +1,14 @@
 //! What most operators demand of the tensors that hold activations, and of the limits of their results.
 
 use super::{OpError, OpView, require};
-use crate::format::DType;
+use crate::format::{DType, TensorRecord};
 
 /// First input and output of an operator that takes int8 and int16 alike.
-pub(super) fn check_activations(op: &OpView) -> Result<(), OpError> {
+pub(super) fn check_activations<'a>(op: &OpView<'a>) -> Result<[&'a TensorRecord; 2], OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let known = x.dtype() != DType::I32 && y.dtype() != DType::I32;
-    require(known, OpError::WrongType)
+    require(known, OpError::WrongType)?;
+    Ok([x, y])
 }
 
 /// Results must fit the output's type.
@@ -23,9 +24,9 @@ pub(super) fn check_clamp(dtype: DType, min: i32, max: i32) -> Result<(), OpErro
 /// The same in half precision. Scratch is int32 in the file and f32 in use.
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::{DType, OpError, OpView, require};
+    use super::super::arena;
+    use super::{DType, OpError, OpView, TensorRecord, require};
     use crate::f16;
-    use crate::format::TensorRecord;
     use crate::kernels::half::{Clamp, LANES, MAX};
 
     /// `inputs` float16 inputs and one float16 output that shares no bytes with them.
@@ -52,6 +53,16 @@ pub(super) mod half {
         Ok(())
     }
 
+    /// First input and output, both half.
+    pub(in crate::ops) fn check_halves<'a>(
+        op: &OpView<'a>,
+    ) -> Result<[&'a TensorRecord; 2], OpError> {
+        let (x, y) = (op.input(0)?, op.output()?);
+        check_half(x)?;
+        check_half(y)?;
+        Ok([x, y])
+    }
+
     pub(in crate::ops) fn check_half(tensor: &TensorRecord) -> Result<(), OpError> {
         require(tensor.dtype() == DType::F16, OpError::WrongType)
     }
@@ -71,6 +82,19 @@ pub(super) mod half {
     ) -> Result<&'a [[f16; LANES]], OpError> {
         require(offset.is_multiple_of(4), OpError::BadParams)?;
         op.weights(offset, groups)
+    }
+
+    type WithWide<'t> = (&'t mut [f16], &'t mut [f16], &'t mut [f32]);
+
+    /// The first input, the output, and scratch of at least `len` f32.
+    pub(in crate::ops) fn with_wide<'t>(
+        op: &OpView,
+        arena: &'t mut [u8],
+        len: usize,
+    ) -> Result<WithWide<'t>, OpError> {
+        let tensors = [op.input(0)?, op.output()?, scratch(op, len)?];
+        let [x, y, wide] = op.tensors(arena, tensors)?;
+        Ok((arena::typed(x)?, arena::typed(y)?, arena::typed(wide)?))
     }
 
     /// Scratch of `len` f32.

@@ -155,11 +155,10 @@ fn split(scratch: &mut [u8], width: usize, rows: usize) -> Result<Scratch<'_>, O
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_half, scratch};
-    use super::{OpError, OpView, arena, check_shapes, require};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::additive::{energies, mean, weigh};
     use crate::kernels::half::{Clamp, narrow, widen};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of AdditiveAttention in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -21,6 +21,21 @@ pub(super) fn first<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
         .ok_or(OpError::ScratchTooSmall)
 }
 
+/// `each` of all `items`, or the last error.
+pub(super) fn try_map<A, B: Default, const N: usize>(
+    items: [A; N],
+    mut each: impl FnMut(A) -> Result<B, OpError>,
+) -> Result<[B; N], OpError> {
+    let mut failed = None;
+    let mapped = items.map(|item| {
+        each(item).unwrap_or_else(|error| {
+            failed = Some(error);
+            B::default()
+        })
+    });
+    failed.map_or(Ok(mapped), Err)
+}
+
 /// Copies bytes as far as both slices reach.
 #[inline(never)]
 pub(super) fn copy(from: &[u8], to: &mut [u8]) {
@@ -33,6 +48,12 @@ pub(super) enum Values<'t> {
     I8(&'t mut [i8]),
     /// int16 elements.
     I16(&'t mut [i16]),
+}
+
+impl Default for Values<'_> {
+    fn default() -> Self {
+        Self::I8(&mut [])
+    }
 }
 
 /// The elements of a tensor of either width.

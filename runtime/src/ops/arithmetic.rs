@@ -2,7 +2,7 @@
 //! the rows that belong to its position on a stream. No scratch.
 
 use super::activations::{check_activations, check_clamp};
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
 use super::{OpError, OpView, require};
@@ -71,9 +71,7 @@ pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         min: params.min,
         max: params.max,
     };
-    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
-    let (a, b) = (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?);
-    let y = arena::values(y_bytes, y)?;
+    let [a, b, y] = op.values(arena, [a, b, y])?;
     by_width!(a, b, y => add(a, b, &sum, y));
     Ok(())
 }
@@ -86,10 +84,8 @@ pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let by = op.params::<MulParams>()?.rescale(a, y);
-    let [a_bytes, b_bytes, y_bytes] = op.tensors(arena, [a, b, y])?;
     let (zero, b_zero) = (a.zero_point, b.zero_point);
-    let (a, b) = (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?);
-    let y = arena::values(y_bytes, y)?;
+    let [a, b, y] = op.values(arena, [a, b, y])?;
     by_width!(a, b, y => mul((a, zero), (b, b_zero), &by, y));
     Ok(())
 }
@@ -136,8 +132,7 @@ fn positioned<'a, T: FromBytes + Immutable + KnownLayout>(
 }
 
 pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     check_position(op)?;
     require(x.len() == y.len(), OpError::WrongShape)?;
@@ -150,19 +145,17 @@ pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpEr
     let (x, y) = (op.input(0)?, op.output()?);
     let first = next_position(op, arena)?;
     let sum = op.params::<AddConstantParams>()?.sum(op, x, y, first)?;
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => add_constant(x, &sum, y));
     Ok(())
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_half, check_same, clamp};
-    use super::{OpError, OpView, arena, check_position, next_position, positioned, require};
+    use super::super::activations::half::{check_halves, check_same, clamp};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::elementwise::{add, mul};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Add in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -196,9 +189,19 @@ pub(super) mod half {
         pub factor: f32,
     }
 
-    pub(in crate::ops) fn check_add(op: &OpView) -> Result<(), OpError> {
+    /// Two inputs and an output of the same length, all apart.
+    fn check_pair(op: &OpView) -> Result<(), OpError> {
         check_same(op, 2)?;
-        op.require_disjoint(&[op.input(0)?, op.input(1)?])?;
+        op.require_disjoint(&[op.input(0)?, op.input(1)?])
+    }
+
+    /// What [`check_pair`] checks.
+    fn pair<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<[&'t mut [f16]; 3], OpError> {
+        op.typed(arena, [op.input(0)?, op.input(1)?, op.output()?])
+    }
+
+    pub(in crate::ops) fn check_add(op: &OpView) -> Result<(), OpError> {
+        check_pair(op)?;
         let params = op.params::<AddHalfParams>()?;
         clamp(params.min, params.max).map(drop)
     }
@@ -206,15 +209,13 @@ pub(super) mod half {
     pub(in crate::ops) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<AddHalfParams>()?;
         let clamp = clamp(params.min, params.max)?;
-        let [a, b, y] = op.tensors(arena, [op.input(0)?, op.input(1)?, op.output()?])?;
-        add(arena::typed(a)?, arena::typed(b)?, clamp, arena::typed(y)?);
+        let [a, b, y] = pair(op, arena)?;
+        add(a, b, clamp, y);
         Ok(())
     }
 
     pub(in crate::ops) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
-        let (x, y) = (op.input(0)?, op.output()?);
-        check_half(x)?;
-        check_half(y)?;
+        let [x, y] = check_halves(op)?;
         op.require_disjoint(&[x, y])?;
         check_position(op)?;
         require(x.len() == y.len(), OpError::WrongShape)?;
@@ -228,22 +229,21 @@ pub(super) mod half {
         let clamp = clamp(params.min, params.max)?;
         let first = next_position(op, arena)?;
         let constant = positioned(op, params.constant, params.positions, first)?;
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        add(arena::typed(x)?, constant, clamp, arena::typed(y)?);
+        let [x, y] = op.typed(arena, [op.input(0)?, op.output()?])?;
+        add(x, constant, clamp, y);
         Ok(())
     }
 
     pub(in crate::ops) fn check_mul(op: &OpView) -> Result<(), OpError> {
-        check_same(op, 2)?;
-        op.require_disjoint(&[op.input(0)?, op.input(1)?])?;
+        check_pair(op)?;
         let finite = op.params::<MulHalfParams>()?.factor.is_finite();
         require(finite, OpError::BadParams)
     }
 
     pub(in crate::ops) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let factor = op.params::<MulHalfParams>()?.factor;
-        let [a, b, y] = op.tensors(arena, [op.input(0)?, op.input(1)?, op.output()?])?;
-        mul(arena::typed(a)?, arena::typed(b)?, factor, arena::typed(y)?);
+        let [a, b, y] = pair(op, arena)?;
+        mul(a, b, factor, y);
         Ok(())
     }
 }

@@ -85,12 +85,24 @@ impl AttentionGeometry {
         op.weights(self.mask, words).map(Some)
     }
 
-    /// Of the filled slots, the last ones, that the first query does not see; each further query sees one more.
-    fn hidden(&self, op: &OpView) -> Result<usize, OpError> {
-        Ok(if self.seen == AttentionGeometry::CAUSAL {
-            op.rows(op.input(0)?).saturating_sub(1)
-        } else {
-            0
+    /// What queries see of the first `filled` slots.
+    fn visible<'a>(
+        &self,
+        op: &OpView<'a>,
+        shape: &Shape,
+        filled: usize,
+    ) -> Result<Visible<'a>, OpError> {
+        let query = op.input(0)?;
+        let causal = self.seen == AttentionGeometry::CAUSAL;
+        let mask = self.mask(op, shape, query.rows())?;
+        Ok(Visible {
+            filled,
+            hidden: if causal {
+                op.rows(query).saturating_sub(1)
+            } else {
+                0
+            },
+            mask: mask.map(|mask| (mask, shape.mask_words())),
         })
     }
 
@@ -163,11 +175,9 @@ fn write_weights(
     let Ok(weights) = op.output_at(1) else {
         return Ok(());
     };
-    let [scratch, weights] = op.tensors(arena, [scratch, weights])?;
-    let pairs = arena::typed::<i16>(scratch)?;
+    let [pairs, weights] = op.typed::<i16, 2>(arena, [scratch, weights])?;
     let at = 2 * shape.scores_len() + pairs_len(shape.head_dim);
     let pairs = pairs.get(at..).ok_or(OpError::ScratchTooSmall)?;
-    let weights = arena::typed::<i16>(weights)?;
     for (slot, weight) in weights.iter_mut().enumerate() {
         *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
     }
@@ -198,19 +208,19 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     };
     let [query_bytes, keys, values, context, scratch_bytes] =
         op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
-    let visible = Visible {
-        filled,
-        hidden: params.window.hidden(op)?,
-        mask: params.window.mask(op, &shape, query.rows())?,
+    let window = Window {
+        keys,
+        values,
+        visible: params.window.visible(op, &shape, filled)?,
+        shape,
+        scaling,
     };
     let context = arena::typed::<i16>(context)?;
     let query = arena::values(query_bytes, query)?;
     if op.input(1)?.dtype() == DType::I16 && ALL {
-        let window: Packed<i16> = Packed::of(keys, values, visible, shape, scaling)?;
-        by_width!(query => window.rows(query, scratch_bytes, context)?);
+        by_width!(query => window.attend::<i16, _>(query, scratch_bytes, context)?);
     } else {
-        let window: Packed<i8> = Packed::of(keys, values, visible, shape, scaling)?;
-        by_width!(query => window.rows(query, scratch_bytes, context)?);
+        by_width!(query => window.attend::<i8, _>(query, scratch_bytes, context)?);
     }
     if ALL {
         write_weights(op, &shape, scratch, arena)?;
@@ -219,73 +229,59 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 }
 
 /// Which slots the queries see.
-#[derive(Clone, Copy)]
 struct Visible<'a> {
     /// The first slots, which hold something.
     filled: usize,
     /// Of those, the last ones, that the first query does not see; each further query sees one more.
     hidden: usize,
-    /// Bits of all queries, one after the other.
-    mask: Option<&'a [u32]>,
+    /// Bits of all queries, so many words each.
+    mask: Option<(&'a [u32], usize)>,
 }
 
-struct Packed<'t, K> {
-    keys: &'t [K],
-    values: &'t [K],
+impl<'a> Visible<'a> {
+    fn to(&self, row: usize) -> Seen<'a> {
+        let bits = |(mask, words): (&'a [u32], usize)| {
+            mask.get(row * words..(row + 1) * words).unwrap_or(&[])
+        };
+        Seen {
+            first: (self.filled).saturating_sub(self.hidden.saturating_sub(row)),
+            bits: self.mask.map(bits),
+        }
+    }
+}
+
+/// Keys and values as bytes, and how they are seen.
+struct Window<'t> {
+    keys: &'t mut [u8],
+    values: &'t mut [u8],
     visible: Visible<'t>,
     shape: Shape,
     scaling: Scaling,
 }
 
-impl<'t, K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout> Packed<'t, K> {
-    fn of(
-        keys: &'t mut [u8],
-        values: &'t mut [u8],
-        visible: Visible<'t>,
-        shape: Shape,
-        scaling: Scaling,
-    ) -> Result<Self, OpError> {
-        Ok(Self {
-            keys: arena::typed(keys)?,
-            values: arena::typed(values)?,
-            visible,
-            shape,
-            scaling,
-        })
-    }
-
-    fn rows<Q: Activation>(
-        &self,
+impl Window<'_> {
+    fn attend<K, Q>(
+        self,
         query: &[Q],
         scratch: &mut [u8],
         context: &mut [i16],
-    ) -> Result<(), OpError> {
-        let (shape, visible) = (&self.shape, &self.visible);
+    ) -> Result<(), OpError>
+    where
+        K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout,
+        Q: Activation,
+    {
+        let (shape, scaling) = (&self.shape, &self.scaling);
+        let (keys, values) = (arena::typed::<K>(self.keys)?, arena::typed(self.values)?);
         let (scores, pairs) = scratch
             .split_at_mut_checked(shape.scores_len() * size_of::<i32>())
             .ok_or(OpError::ScratchTooSmall)?;
-        let (scores, pairs) = (arena::typed::<i32>(scores)?, arena::typed::<i16>(pairs)?);
+        let (scores, pairs) = (arena::typed(scores)?, arena::typed(pairs)?);
         let width = (shape.heads * shape.head_dim).max(1);
-        let words = shape.mask_words();
-        let rows = query
-            .chunks_exact(width)
-            .zip(context.chunks_exact_mut(width));
-        for (row, (query, context)) in rows.enumerate() {
-            let bits = |mask: &'t [u32]| mask.get(row * words..(row + 1) * words).unwrap_or(&[]);
-            let seen = Seen {
-                first: (visible.filled).saturating_sub(visible.hidden.saturating_sub(row)),
-                bits: visible.mask.map(bits),
-            };
+        let contexts = context.chunks_exact_mut(width);
+        for (row, (query, context)) in query.chunks_exact(width).zip(contexts).enumerate() {
+            let seen = self.visible.to(row);
             attend(
-                query,
-                self.keys,
-                self.values,
-                seen,
-                shape,
-                &self.scaling,
-                scores,
-                pairs,
-                context,
+                query, keys, values, seen, shape, scaling, scores, pairs, context,
             );
         }
         Ok(())
@@ -296,11 +292,10 @@ impl<'t, K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout> Packed<'
 pub(super) mod half {
     use super::super::activations::half::{check_half, scratch};
     use super::super::key_value::half::check_window;
-    use super::{AttentionGeometry, OpError, OpView, Shape, arena, require, ring};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::LANES;
     use crate::kernels::half::attention::{Filled, MAX_SLOTS, attend, write_weights};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Attention and of PushKeyValue in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -338,9 +333,8 @@ pub(super) mod half {
         let params = op.params::<AttentionHalfParams>()?;
         let shape = params.shape()?;
         let (query, context) = (op.input(0)?, op.output()?);
-        let mask = params.window.mask(op, &shape, query.rows())?;
-        let hidden = params.window.hidden(op)?;
         let filled = op.active(params.window.rows_rule, shape.slots);
+        let visible = params.window.visible(op, &shape, filled)?;
         let of_ring = match op.input_count() {
             4 => Some(ring(op, 3, &shape, arena)?),
             _ => None,
@@ -354,28 +348,21 @@ pub(super) mod half {
         );
         let floats = arena::first::<f32>(wide_bytes, shape.scratch_len())?;
         let width = (shape.heads * shape.head_dim).max(1);
-        let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
         let queries = arena::typed::<f16>(query)?.chunks_exact(width);
+        let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
+        let factor = params.score_factor;
         for (row, query) in queries.enumerate() {
+            // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
             let Some(context) = contexts.next() else {
                 break;
             };
+            let Seen { first, bits } = visible.to(row);
             let seen = match of_ring {
                 Some([next, filled]) => Filled::ring(next, filled, shape.slots),
-                None => Filled::first(filled.saturating_sub(hidden.saturating_sub(row))),
+                None => Filled::first(first),
             };
-            let words = shape.mask_words();
-            let bits = mask.map(|mask| mask.get(row * words..(row + 1) * words).unwrap_or(&[]));
             attend(
-                query,
-                keys,
-                values,
-                &seen,
-                bits,
-                &shape,
-                params.score_factor,
-                floats,
-                context,
+                query, keys, values, &seen, bits, &shape, factor, floats, context,
             );
         }
         let Ok(weights) = op.output_at(1) else {

@@ -2,7 +2,7 @@
 //! int8 or int16 each, and Conv1d needs scratch int16 `[kernel * c]` in pair order. Half: scratch f32 `[kernel * c]`.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::linear::LinearParams;
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
@@ -82,16 +82,16 @@ impl Window1dParams {
     }
 }
 
-fn check_both(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    op.require_disjoint(&[op.input(0)?, op.output()?])?;
-    let window = op.params::<Conv1dParams>()?.window;
-    window.check(op.input(0)?, op.output()?)
+fn check_both(op: &OpView) -> Result<Conv1dParams, OpError> {
+    let [x, y] = check_activations(op)?;
+    op.require_disjoint(&[x, y])?;
+    let params = op.params::<Conv1dParams>()?;
+    params.window.check(x, y)?;
+    Ok(params)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_both(op)?;
-    let params = op.params::<Conv1dParams>()?;
+    let params = check_both(op)?;
     let span = params.window.span(op.input(0)?)?;
     op.scratch(DType::I16, pairs_len(span))?;
     params
@@ -103,21 +103,20 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let (c, span) = (x.channels(), params.window.span(x)?);
-    let scratch = op.scratch(DType::I16, pairs_len(span))?;
     let matrix = params
         .matrix
         .matrix(op, y.channels(), packed_len(y.channels(), span))?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
-    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
-    let pairs = arena::first::<i16>(scratch, pairs_len(span))?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let (output, window) = (
+        params.matrix.output(op, y.channels(), y.zero_point)?,
+        params.window.window(x),
+    );
+    let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
     by_width!(x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
     Ok(())
 }
 
 pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
-    check_both(op)?;
-    let params = op.params::<DepthwiseConv1dParams>()?;
+    let params = check_both(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     require(x.channels() == y.channels(), OpError::WrongShape)?;
     params.matrix.check(op, params.window.span(x)?)
@@ -128,21 +127,21 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let (x, y) = (op.input(0)?, op.output()?);
     let c = x.channels();
     let matrix = params.matrix.matrix(op, c, params.window.span(x)?)?;
-    let (output, window) = (params.matrix.output(op, y)?, params.window.window(x));
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let (output, window) = (
+        params.matrix.output(op, y.channels(), y.zero_point)?,
+        params.window.window(x),
+    );
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => depthwise_conv1d(x, c, &window, &matrix, &output, y));
     Ok(())
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_tensors, clamp, scratch};
+    use super::super::activations::half::{check_tensors, scratch, with_wide};
     use super::super::linear::half::LinearHalfParams;
-    use super::{OpError, OpView, Window1dParams, arena, require};
-    use crate::f16;
+    use super::*;
     use crate::kernels::half::conv::{conv1d, depthwise_conv1d};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Conv1d in half precision. Weights are packed `[out, kernel * c]`.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -157,62 +156,44 @@ pub(super) mod half {
     /// Parameters of DepthwiseConv1d in half precision: the same, with float16 weights `[kernel, c]` as they are.
     pub type DepthwiseConv1dHalfParams = Conv1dHalfParams;
 
-    fn check_both(op: &OpView) -> Result<(), OpError> {
+    fn check_both(op: &OpView) -> Result<Conv1dHalfParams, OpError> {
         check_tensors(op, 1)?;
         let params = op.params::<Conv1dHalfParams>()?;
-        clamp(params.matrix.min, params.matrix.max)?;
-        params.window.check(op.input(0)?, op.output()?)
+        params.matrix.clamp()?;
+        params.window.check(op.input(0)?, op.output()?)?;
+        Ok(params)
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
-        check_both(op)?;
-        let params = op.params::<Conv1dHalfParams>()?;
+        let params = check_both(op)?;
         let span = params.window.span(op.input(0)?)?;
         params.matrix.matrix(op, op.output()?.channels(), span)?;
         scratch(op, span).map(drop)
     }
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let params = op.params::<Conv1dHalfParams>()?;
-        let (x, y) = (op.input(0)?, op.output()?);
-        let (c, span) = (x.channels(), params.window.span(x)?);
-        let matrix = params.matrix.matrix(op, y.channels(), span)?;
-        let (clamp, window) = (
-            clamp(params.matrix.min, params.matrix.max)?,
-            params.window.window(x),
-        );
-        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
-        let (x, y, wide) = (
-            arena::typed(x)?,
-            arena::typed(y)?,
-            arena::typed::<f32>(wide)?,
-        );
+        let Conv1dHalfParams { matrix, window } = op.params()?;
+        let (x, out) = (op.input(0)?, op.output()?.channels());
+        let (c, span, window) = (x.channels(), window.span(x)?, window.window(x));
+        let (clamp, matrix) = (matrix.clamp()?, matrix.matrix(op, out, span)?);
+        let (x, y, wide) = with_wide(op, arena, span)?;
         conv1d(x, c, &window, &matrix, clamp, wide, y);
         Ok(())
     }
 
     pub(in crate::ops) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
-        check_both(op)?;
-        let params = op.params::<DepthwiseConv1dHalfParams>()?;
+        let params = check_both(op)?;
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.channels() == y.channels(), OpError::WrongShape)?;
-        op.weights::<f16>(params.matrix.weights, params.window.span(x)?)?;
-        op.weights::<f32>(params.matrix.bias, x.channels())
-            .map(drop)
+        params.matrix.apart(op, params.window.span(x)?).map(drop)
     }
 
     pub(in crate::ops) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let params = op.params::<DepthwiseConv1dHalfParams>()?;
+        let DepthwiseConv1dHalfParams { matrix, window } = op.params()?;
         let (x, y) = (op.input(0)?, op.output()?);
-        let c = x.channels();
-        let weights = op.weights(params.matrix.weights, params.window.span(x)?)?;
-        let bias = op.weights(params.matrix.bias, c)?;
-        let (clamp, window) = (
-            clamp(params.matrix.min, params.matrix.max)?,
-            params.window.window(x),
-        );
-        let [x, y] = op.tensors(arena, [x, y])?;
-        let (x, y) = (arena::typed(x)?, arena::typed(y)?);
+        let (c, span, window) = (x.channels(), window.span(x)?, window.window(x));
+        let (clamp, (weights, bias)) = (matrix.clamp()?, matrix.apart(op, span)?);
+        let [x, y] = op.typed(arena, [x, y])?;
         depthwise_conv1d(x, c, &window, weights, bias, clamp, y);
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! f32 for the values under the kernel.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::linear::LinearParams;
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
@@ -154,9 +154,9 @@ impl Conv2dParams {
 }
 
 fn check_both(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
+    let tensors = check_activations(op)?;
     require(op.input_count() == 1, OpError::WrongShape)?;
-    op.require_disjoint(&[op.input(0)?, op.output()?])
+    op.require_disjoint(&tensors)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
@@ -174,46 +174,46 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv2dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
-    let (window, from, [_, width, out]) = (params.full(x)?, size(x)?, size(y)?);
-    let scratch_len = window.scratch_len(x.channels());
-    let packed = packed_len(out, window.span(x.channels()));
+    let window = params.full(x)?;
+    let packed = packed_len(y.channels(), window.span(x.channels()));
     let full = Full {
-        window: &window,
-        matrix: &params.matrix.matrix(op, out, packed)?,
-        output: &params.matrix.output(op, y)?,
-        y_size: [width, out],
+        matrix: params.matrix.matrix(op, y.channels(), packed)?,
+        output: params.matrix.output(op, y.channels(), y.zero_point)?,
+        window,
+        transposed: false,
     };
-    let scratch = op.scratch(DType::I16, scratch_len)?;
-    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
-    let scratch = arena::first::<i16>(scratch, scratch_len)?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
-    by_width!(x, y => full.conv(&image(x, from), scratch, y));
-    Ok(())
+    full.run(op, arena)
 }
 
 /// What a convolution needs besides its tensors.
 struct Full<'w> {
-    window: &'w Window2d,
-    matrix: &'w Matrix<'w>,
-    output: &'w Output<'w>,
-    /// Width and channels of the result.
-    y_size: [usize; 2],
+    window: Window2d,
+    matrix: Matrix<'w>,
+    output: Output<'w>,
+    transposed: bool,
 }
 
 impl Full<'_> {
-    fn conv<X: Activation, Y: Activation>(&self, x: &Image<X>, scratch: &mut [i16], y: &mut [Y]) {
-        let [width, _] = self.y_size;
-        conv2d(x, self.window, self.matrix, self.output, scratch, y, width);
+    fn run(&self, op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (from, [_, width, out]) = (size(op.input(0)?)?, size(op.output()?)?);
+        let (x, y, scratch) = op.with_pairs(arena, self.window.scratch_len(from[2]))?;
+        by_width!(x, y => self.kernel(&image(x, from), scratch, y, [width, out]));
+        Ok(())
     }
 
-    fn transposed<X: Activation, Y: Activation>(
+    fn kernel<X: Activation, Y: Activation>(
         &self,
         x: &Image<X>,
         scratch: &mut [i16],
         y: &mut [Y],
+        size: [usize; 2],
     ) {
-        let (window, size) = (self.window, self.y_size);
-        conv_transpose2d(x, window, self.matrix, self.output, scratch, y, size);
+        let (window, matrix, output) = (&self.window, &self.matrix, &self.output);
+        if self.transposed {
+            conv_transpose2d(x, window, matrix, output, scratch, y, size);
+        } else {
+            conv2d(x, window, matrix, output, scratch, y, size[0]);
+        }
     }
 }
 
@@ -237,10 +237,9 @@ pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
     let (x, y) = (op.input(0)?, op.output()?);
     let (window, from, [_, width, c]) = (params.full(x)?, size(x)?, size(y)?);
     let matrix = params.matrix.matrix(op, c, taps(&window, x))?;
-    let output = params.matrix.output(op, y)?;
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
+    let output = params.matrix.output(op, y.channels(), y.zero_point)?;
     let (window, matrix, output) = (&window, &matrix, &output);
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => depthwise_conv2d(&image(x, from), window, matrix, output, y, width));
     Ok(())
 }
@@ -256,11 +255,7 @@ impl ConvTranspose2dParams {
         let packed = packed_len(y.channels(), window.span(x.channels()));
         let out = y.channels().saturating_mul(phases);
         let matrix = self.matrix.matrix(op, out, packed.saturating_mul(phases))?;
-        let output = Output {
-            multipliers: op.weights(self.matrix.multipliers, out)?,
-            ..self.matrix.output(op, y)?
-        };
-        Ok((matrix, output))
+        Ok((matrix, self.matrix.output(op, out, y.zero_point)?))
     }
 }
 
@@ -279,36 +274,25 @@ pub(super) fn check_transposed(op: &OpView) -> Result<(), OpError> {
 
 pub(super) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<ConvTranspose2dParams>()?;
-    let (x, y) = (op.input(0)?, op.output()?);
-    let (window, from, [_, width, out]) = (params.full(x)?, size(x)?, size(y)?);
+    let window = params.full(op.input(0)?)?;
     let (matrix, output) = params.all_phases(op, &window)?;
-    let scratch_len = window.scratch_len(x.channels());
     let full = Full {
-        window: &window,
-        matrix: &matrix,
-        output: &output,
-        y_size: [width, out],
+        window,
+        matrix,
+        output,
+        transposed: true,
     };
-    let scratch = op.scratch(DType::I16, scratch_len)?;
-    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
-    let scratch = arena::first::<i16>(scratch, scratch_len)?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
-    by_width!(x, y => full.transposed(&image(x, from), scratch, y));
-    Ok(())
+    full.run(op, arena)
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_tensors, clamp, packed, scratch};
+    use super::super::activations::half::{check_tensors, packed, scratch, with_wide};
     use super::super::linear::half::LinearHalfParams;
-    use super::{
-        MAX_SPAN, OpError, OpView, TensorRecord, Window2d, Window2dParams, arena, image, require,
-        size,
-    };
+    use super::*;
     use crate::f16;
     use crate::kernels::half::linear::Matrix;
-    use crate::kernels::half::{image as kernels, packed_len};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+    use crate::kernels::half::{Clamp, image as kernels, packed_len};
 
     /// Parameters of Conv2d in half precision. Weights are packed `[out, kernel height * kernel width * c]`.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -356,33 +340,57 @@ pub(super) mod half {
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 1)?;
         let params = op.params::<Conv2dHalfParams>()?;
-        clamp(params.matrix.min, params.matrix.max)?;
+        params.matrix.clamp()?;
         params.window.check(op.input(0)?, op.output()?)?;
         let (_, span) = params.window(op.input(0)?)?;
         params.matrix(op, span, 1)?;
         scratch(op, span).map(drop)
     }
 
+    /// What a convolution needs.
+    struct Operands<'a, 't> {
+        x: Image<'t, f16>,
+        window: Window2d,
+        matrix: Matrix<'a>,
+        clamp: Clamp,
+        wide: &'t mut [f32],
+        y: &'t mut [f16],
+        /// Width and channels of the result.
+        size: [usize; 2],
+    }
+
+    impl Conv2dHalfParams {
+        fn operands<'a, 't>(
+            &self,
+            op: &OpView<'a>,
+            phases: usize,
+            arena: &'t mut [u8],
+        ) -> Result<Operands<'a, 't>, OpError> {
+            let (window, span) = self.window(op.input(0)?)?;
+            let (from, [_, width, out]) = (size(op.input(0)?)?, size(op.output()?)?);
+            let (x, y, wide) = with_wide(op, arena, span)?;
+            Ok(Operands {
+                x: image(x, from),
+                window,
+                matrix: self.matrix(op, span, phases)?,
+                clamp: self.matrix.clamp()?,
+                wide,
+                y,
+                size: [width, out],
+            })
+        }
+    }
+
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let params = op.params::<Conv2dHalfParams>()?;
-        let (x, y) = (op.input(0)?, op.output()?);
-        let ((window, span), from, [_, width, _]) = (params.window(x)?, size(x)?, size(y)?);
-        let matrix = params.matrix(op, span, 1)?;
-        let clamp = clamp(params.matrix.min, params.matrix.max)?;
-        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
-        let (x, y, wide) = (
-            image(arena::typed(x)?, from),
-            arena::typed(y)?,
-            arena::typed(wide)?,
-        );
-        kernels::conv2d(&x, &window, &matrix, clamp, wide, y, width);
+        let o = op.params::<Conv2dHalfParams>()?.operands(op, 1, arena)?;
+        kernels::conv2d(&o.x, &o.window, &o.matrix, o.clamp, o.wide, o.y, o.size[0]);
         Ok(())
     }
 
     pub(in crate::ops) fn check_transposed(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 1)?;
         let params = op.params::<ConvTranspose2dHalfParams>()?;
-        clamp(params.matrix.min, params.matrix.max)?;
+        params.matrix.clamp()?;
         params.window.check_ranges()?;
         params.window.check_dense()?;
         size(op.output()?)?;
@@ -393,17 +401,8 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<ConvTranspose2dHalfParams>()?;
-        let (x, y) = (op.input(0)?, op.output()?);
-        let ((window, span), from, [_, width, out]) = (params.window(x)?, size(x)?, size(y)?);
-        let matrix = params.matrix(op, span, params.window.phases()?)?;
-        let clamp = clamp(params.matrix.min, params.matrix.max)?;
-        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, span)?])?;
-        let (x, y, wide) = (
-            image(arena::typed(x)?, from),
-            arena::typed(y)?,
-            arena::typed(wide)?,
-        );
-        kernels::conv_transpose2d(&x, &window, &matrix, clamp, wide, y, [width, out]);
+        let o = params.operands(op, params.window.phases()?, arena)?;
+        kernels::conv_transpose2d(&o.x, &o.window, &o.matrix, o.clamp, o.wide, o.y, o.size);
         Ok(())
     }
 
@@ -411,24 +410,20 @@ pub(super) mod half {
         check_tensors(op, 1)?;
         let (x, y) = (op.input(0)?, op.output()?);
         let params = op.params::<DepthwiseConv2dHalfParams>()?;
-        clamp(params.matrix.min, params.matrix.max)?;
+        params.matrix.clamp()?;
         params.window.check(x, y)?;
         require(x.channels() == y.channels(), OpError::WrongShape)?;
         let (_, span) = params.window(x)?;
-        op.weights::<f16>(params.matrix.weights, span)?;
-        op.weights::<f32>(params.matrix.bias, x.channels())
-            .map(drop)
+        params.matrix.apart(op, span).map(drop)
     }
 
     pub(in crate::ops) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<DepthwiseConv2dHalfParams>()?;
         let (x, y) = (op.input(0)?, op.output()?);
-        let ((window, span), from, [_, width, c]) = (params.window(x)?, size(x)?, size(y)?);
-        let weights = op.weights(params.matrix.weights, span)?;
-        let bias = op.weights(params.matrix.bias, c)?;
-        let clamp = clamp(params.matrix.min, params.matrix.max)?;
-        let [x, y] = op.tensors(arena, [x, y])?;
-        let (x, y) = (image(arena::typed(x)?, from), arena::typed(y)?);
+        let ((window, span), from, [_, width, _]) = (params.window(x)?, size(x)?, size(y)?);
+        let (weights, bias) = params.matrix.apart(op, span)?;
+        let [x, y] = op.typed(arena, [x, y])?;
+        let (x, clamp) = (image(x, from), params.matrix.clamp()?);
         kernels::depthwise_conv2d(&x, &window, weights, bias, clamp, y, width);
         Ok(())
     }

@@ -74,10 +74,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_half;
-    use super::{OpError, OpView, arena, check_tokens};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::elementwise::look_up;
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Embedding in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -2,7 +2,7 @@
 //! each row, Gate multiplies `[rows, c]` with one factor for each channel or each row. No scratch.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
 use crate::format::DType;
@@ -26,8 +26,7 @@ pub struct GateParams {
 const MAX_MEAN_CHANNELS: usize = 1 << 15;
 
 fn check_rows(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let fits = x.rows() == y.len() && op.input_count() == 1;
     require(fits, OpError::WrongShape)
@@ -43,10 +42,9 @@ pub(super) fn check_max_channels(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_max_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let channels = x.channels();
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?) {
-        (Values::I8(x), Values::I8(y)) => max_channels(x, channels, y),
-        (Values::I16(x), Values::I16(y)) => max_channels(x, channels, y),
+    match op.values(arena, [x, y])? {
+        [Values::I8(x), Values::I8(y)] => max_channels(x, channels, y),
+        [Values::I16(x), Values::I16(y)] => max_channels(x, channels, y),
         _ => return Err(OpError::WrongType),
     }
     Ok(())
@@ -61,12 +59,9 @@ pub(super) fn check_mean_channels(op: &OpView) -> Result<(), OpError> {
 
 pub(super) fn run_mean_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
-    let (channels, by) = (
-        x.channels(),
-        op.params::<MeanChannelsParams>()?.rescale(x, y),
-    );
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let by = op.params::<MeanChannelsParams>()?.rescale(x, y);
+    let channels = x.channels();
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => mean_channels(x, channels, &by, y));
     Ok(())
 }
@@ -98,9 +93,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, gate, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let by = params.rescale.rescale(x, y);
     let (zero, gate_zero, channels) = (x.zero_point, gate.zero_point, x.channels());
-    let [x_bytes, gate_bytes, y_bytes] = op.tensors(arena, [x, gate, y])?;
-    let (x, gate) = (arena::values(x_bytes, x)?, arena::values(gate_bytes, gate)?);
-    let y = arena::values(y_bytes, y)?;
+    let [x, gate, y] = op.values(arena, [x, gate, y])?;
     if params.per_row == 1 {
         by_width!(x, gate, y => gate_rows((x, zero), (gate, gate_zero), channels, &by, y));
     } else {
@@ -112,10 +105,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_tensors;
-    use super::{OpError, OpView, arena, check_factors, require};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::image::{gate, max_channels, mean_channels};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Gate in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -127,8 +119,9 @@ pub(super) mod half {
         pub per_row: u32,
     }
 
-    /// MaxChannels and MeanChannels.
-    pub(in crate::ops) fn check_channels(op: &OpView) -> Result<(), OpError> {
+    pub(in crate::ops) use check_max_channels as check_mean_channels;
+
+    pub(in crate::ops) fn check_max_channels(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 1)?;
         let fits = op.input(0)?.rows() == op.output()?.len();
         require(fits, OpError::WrongShape)?;
@@ -137,8 +130,7 @@ pub(super) mod half {
 
     /// The rows and the result.
     fn operands<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<[&'t mut [f16]; 2], OpError> {
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        Ok([arena::typed(x)?, arena::typed(y)?])
+        op.typed(arena, [op.input(0)?, op.output()?])
     }
 
     pub(in crate::ops) fn run_max_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -162,8 +154,7 @@ pub(super) mod half {
         let params = op.params::<GateHalfParams>()?;
         let x = op.input(0)?;
         let channels = x.channels();
-        let [x, factors, y] = op.tensors(arena, [x, op.input(1)?, op.output()?])?;
-        let (x, factors, y) = (arena::typed(x)?, arena::typed(factors)?, arena::typed(y)?);
+        let [x, factors, y] = op.typed(arena, [x, op.input(1)?, op.output()?])?;
         gate(x, factors, channels, params.per_row == 1, params.factor, y);
         Ok(())
     }

@@ -5,13 +5,11 @@
 //! which starts from zero or from input 1; it may run backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept};
+use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
 use super::{ALL, OpError, OpView, require};
 use crate::format::DType;
 use crate::kernels::int::dot::pairs_len;
-use crate::kernels::int::gates::Side;
 use crate::kernels::int::gru::step;
-use crate::kernels::int::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const GATES: usize = 3;
@@ -65,42 +63,22 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     }
     let [x_bytes, h, y, scratch] = op.tensors(arena, [x, h, y, scratch])?;
     let (h, pairs) = (arena::typed::<i16>(h)?, arena::typed::<i16>(scratch)?);
-    let rows = arena::typed::<i16>(y)?.chunks_exact_mut(hidden.max(1));
-    let (x, width) = (arena::values(x_bytes, x)?, k.max(1));
-    if ALL && params.run.reverse == 1 {
-        let rows = rows.rev();
-        by_width!(x => steps(x.chunks_exact(width).rev(), rows, &input, &recurrent, h, pairs));
-    } else {
-        by_width!(x => steps(x.chunks_exact(width), rows, &input, &recurrent, h, pairs));
-    }
-    Ok(())
-}
-
-fn steps<'x, 'y, X: Activation + 'x>(
-    mut inputs: impl Iterator<Item = &'x [X]>,
-    mut rows: impl Iterator<Item = &'y mut [i16]>,
-    input: &Side,
-    recurrent: &Side,
-    h: &mut [i16],
-    pairs: &mut [i16],
-) {
-    // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
-    while let (Some(x), Some(y)) = (inputs.next(), rows.next()) {
-        step(x, input, recurrent, h, pairs);
+    let (x, y) = (arena::values(x_bytes, x)?, arena::typed::<i16>(y)?);
+    let reverse = ALL && params.run.reverse == 1;
+    by_width!(x => rows(x, y, [k, hidden], reverse, |x, y| {
+        step(x, &input, &recurrent, h, pairs);
         y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
-    }
+    }));
+    Ok(())
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::scratch;
-    use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, rows, sides};
-    use super::{
-        GATES, OpError, OpView, RecurrentGeometry, STATES, Start, arena, check_layer, kept,
-    };
+    use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, sides};
+    use super::*;
     use crate::kernels::half::gru::step;
-    use crate::kernels::half::{Clamp, narrow};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+    use crate::kernels::half::{Clamp, narrow, widen};
 
     /// Parameters of Gru in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -137,16 +115,10 @@ pub(super) mod half {
             .split_at_mut_checked(k)
             .ok_or(OpError::ScratchTooSmall)?;
         let (x, y) = (arena::typed(x)?, arena::typed(y)?);
-        rows(
-            x,
-            y,
-            [k, hidden],
-            params.run.reverse == 1,
-            wide_x,
-            |x, y| {
-                step(x, &input, &recurrent, wide_h, y);
-            },
-        );
+        rows(x, y, [k, hidden], params.run.reverse == 1, |x, y| {
+            widen(x, wide_x);
+            step(wide_x, &input, &recurrent, wide_h, y);
+        });
         narrow(wide_h, Clamp::NONE, arena::typed(h)?);
         Ok(())
     }

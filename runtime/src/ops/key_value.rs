@@ -154,18 +154,32 @@ fn push<K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout>(
     first: usize,
     arena: &mut [u8],
 ) -> Result<(), OpError> {
-    let (width, [keys, values]) = ((shape.key_heads * shape.head_dim).max(1), window(op)?);
+    let [keys, values] = window(op)?;
+    let (key, value) = (op.input(0)?, op.input(1)?);
+    pack::<K, K>(op, [key, keys], shape, first, arena, push_key)?;
+    pack::<K, K>(op, [value, values], shape, first, arena, push_value)
+}
+
+/// Hands the rows of one tensor to `push`, with their slots in the other. One tensor can be both key and value: each is
+/// borrowed by itself.
+fn pack<R, W>(
+    op: &OpView,
+    [rows, window]: [&TensorRecord; 2],
+    shape: &Shape,
+    first: usize,
+    arena: &mut [u8],
+    push: impl Fn(&[R], usize, &Shape, &mut [W]),
+) -> Result<(), OpError>
+where
+    R: FromBytes + IntoBytes + Immutable + KnownLayout,
+    W: FromBytes + IntoBytes + Immutable + KnownLayout,
+{
+    let width = (shape.key_heads * shape.head_dim).max(1);
+    let [rows, window] = op.tensors(arena, [rows, window])?;
+    let (rows, window) = (arena::typed::<R>(rows)?, arena::typed(window)?);
     let slots = (first..shape.slots).chain(0..first);
-    // One tensor can be both key and value: each is borrowed by itself.
-    let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
-    let keys = arena::typed::<K>(keys)?;
-    for (slot, key) in (slots.clone()).zip(arena::typed::<K>(key)?.chunks_exact(width)) {
-        push_key(key, slot, shape, keys);
-    }
-    let [value, values] = op.tensors(arena, [op.input(1)?, values])?;
-    let values = arena::typed::<K>(values)?;
-    for (slot, value) in slots.zip(arena::typed::<K>(value)?.chunks_exact(width)) {
-        push_value(value, slot, shape, values);
+    for (slot, row) in slots.zip(rows.chunks_exact(width)) {
+        push(row, slot, shape, window);
     }
     Ok(())
 }
@@ -174,7 +188,7 @@ fn push<K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout>(
 pub(super) mod half {
     use super::super::activations::half::check_half;
     use super::super::attention::half::AttentionHalfParams;
-    use super::{OpError, OpView, Shape, TensorRecord, arena, begin, check_rows, require, window};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::attention::{push_key, push_value};
     use crate::kernels::half::{LANES, packed_len};
@@ -204,19 +218,8 @@ pub(super) mod half {
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let shape = op.params::<AttentionHalfParams>()?.shape()?;
         let (first, [keys, values]) = (begin(op, &shape, arena)?, window(op)?);
-        let width = (shape.key_heads * shape.head_dim).max(1);
-        let slots = (first..shape.slots).chain(0..first);
-        // One tensor can be both key and value: each is borrowed by itself.
-        let [key, keys] = op.tensors(arena, [op.input(0)?, keys])?;
-        let keys = arena::typed(keys)?;
-        for (slot, key) in (slots.clone()).zip(arena::typed::<f16>(key)?.chunks_exact(width)) {
-            push_key(key, slot, &shape, keys);
-        }
-        let [value, values] = op.tensors(arena, [op.input(1)?, values])?;
-        let values = arena::typed(values)?;
-        for (slot, value) in slots.zip(arena::typed::<f16>(value)?.chunks_exact(width)) {
-            push_value(value, slot, &shape, values);
-        }
-        Ok(())
+        let (key, value) = (op.input(0)?, op.input(1)?);
+        pack::<f16, _>(op, [key, keys], &shape, first, arena, push_key)?;
+        pack::<f16, _>(op, [value, values], &shape, first, arena, push_value)
     }
 }

@@ -1,7 +1,7 @@
 //! LayerNorm and RmsNorm: input `[rows, n]`, output the same shape, int8 or int16 each, or half. No scratch.
 
 use super::activations::{check_activations, check_clamp};
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::TensorRecord;
 use crate::kernels::int::layer_norm::{LayerNorm, MAX_CHANNELS, MAX_MULTIPLIER_BITS, layer_norm};
@@ -50,8 +50,7 @@ impl LayerNormParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let same = x.channels() == y.channels() && x.rows() == y.rows() && op.input_count() == 1;
     require(same && x.channels() <= MAX_CHANNELS, OpError::WrongShape)?;
@@ -65,8 +64,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let norm = op.params::<LayerNormParams>()?.norm(op, x, y)?;
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => layer_norm(x, &norm, y));
     Ok(())
 }
@@ -74,9 +72,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_same;
-    use super::{OpError, OpView, arena, require};
+    use super::*;
     use crate::kernels::half::layer_norm::{LayerNorm, layer_norm};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of LayerNorm in half precision; offsets in the weights section.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -117,8 +114,8 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let norm = op.params::<LayerNormHalfParams>()?.norm(op)?;
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        layer_norm(arena::typed(x)?, &norm, arena::typed(y)?);
+        let [x, y] = op.typed(arena, [op.input(0)?, op.output()?])?;
+        layer_norm(x, &norm, y);
         Ok(())
     }
 }

@@ -2,9 +2,9 @@
 //! scratch f32 `[in]`.
 
 use super::activations::{check_activations, check_clamp};
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::{OpError, OpView, require};
-use crate::format::{DType, TensorRecord};
+use crate::format::DType;
 use crate::kernels::int::dot::{packed_len, pairs_len};
 use crate::kernels::int::linear::{Matrix, linear};
 use crate::kernels::int::requantize::Output;
@@ -44,12 +44,13 @@ impl LinearParams {
     pub(super) fn output<'a>(
         &self,
         op: &OpView<'a>,
-        tensor: &TensorRecord,
+        channels: usize,
+        zero_point: i32,
     ) -> Result<Output<'a>, OpError> {
         Ok(Output {
-            multipliers: op.weights(self.multipliers, tensor.channels())?,
+            multipliers: op.weights(self.multipliers, channels)?,
             left_shift: self.left_shift,
-            zero_point: tensor.zero_point,
+            zero_point,
             min: self.min,
             max: self.max,
         })
@@ -58,8 +59,12 @@ impl LinearParams {
     pub(super) fn check(&self, op: &OpView, packed: usize) -> Result<(), OpError> {
         let output = op.output()?;
         self.matrix(op, output.channels(), packed)?;
-        self.output(op, output)?;
-        check_clamp(output.dtype(), self.min, self.max)?;
+        self.output(op, output.channels(), output.zero_point)?;
+        self.check_ranges(output.dtype())
+    }
+
+    pub(super) fn check_ranges(&self, dtype: DType) -> Result<(), OpError> {
+        check_clamp(dtype, self.min, self.max)?;
         require(
             self.left_shift < 32 && self.weights.is_multiple_of(4),
             OpError::BadParams,
@@ -68,8 +73,7 @@ impl LinearParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     require(x.rows() == y.rows(), OpError::WrongShape)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;
@@ -81,23 +85,21 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<LinearParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let k = x.channels();
-    let scratch = op.scratch(DType::I16, pairs_len(k))?;
     let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
-    let output = params.output(op, y)?;
-    let [x_bytes, y_bytes, scratch] = op.tensors(arena, [x, y, scratch])?;
-    let pairs = arena::first::<i16>(scratch, pairs_len(k))?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let output = params.output(op, y.channels(), y.zero_point)?;
+    let (x, y, pairs) = op.with_pairs(arena, pairs_len(k))?;
     by_width!(x, y => linear(x, k, &matrix, &output, pairs, y));
     Ok(())
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_tensors, clamp, packed, scratch};
-    use super::{OpError, OpView, arena, require};
+    use super::super::activations::half::{check_tensors, clamp, packed, scratch, with_wide};
+    use super::*;
+    use crate::f16;
+    use crate::kernels::half::Clamp;
     use crate::kernels::half::linear::{Matrix, linear};
     use crate::kernels::half::packed_len;
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Linear in half precision, and of the matrix inside a convolution. Offsets count in the weights section.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -125,6 +127,21 @@ pub(super) mod half {
                 bias: op.weights(self.bias, out)?,
             })
         }
+
+        /// Weights and biases of a depthwise convolution with `span` weights.
+        pub(in crate::ops) fn apart<'a>(
+            &self,
+            op: &OpView<'a>,
+            span: usize,
+        ) -> Result<(&'a [f16], &'a [f32]), OpError> {
+            let weights = op.weights(self.weights, span)?;
+            Ok((weights, op.weights(self.bias, op.input(0)?.channels())?))
+        }
+
+        /// Limits of the results.
+        pub(in crate::ops) fn clamp(&self) -> Result<Clamp, OpError> {
+            clamp(self.min, self.max)
+        }
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
@@ -132,7 +149,7 @@ pub(super) mod half {
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.rows() == y.rows(), OpError::WrongShape)?;
         let params = op.params::<LinearHalfParams>()?;
-        clamp(params.min, params.max)?;
+        params.clamp()?;
         params.matrix(op, y.channels(), x.channels())?;
         scratch(op, x.channels()).map(drop)
     }
@@ -142,10 +159,8 @@ pub(super) mod half {
         let (x, y) = (op.input(0)?, op.output()?);
         let k = x.channels();
         let matrix = params.matrix(op, y.channels(), k)?;
-        let clamp = clamp(params.min, params.max)?;
-        let [x, y, wide] = op.tensors(arena, [x, y, scratch(op, k)?])?;
-        let wide = arena::typed::<f32>(wide)?;
-        linear(arena::typed(x)?, k, &matrix, clamp, wide, arena::typed(y)?);
+        let (x, y, wide) = with_wide(op, arena, k)?;
+        linear(x, k, &matrix, params.clamp()?, wide, y);
         Ok(())
     }
 }

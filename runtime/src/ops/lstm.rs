@@ -5,13 +5,12 @@
 //! a second output; the run starts from zero, or from `h` and `c` in inputs 1 and 2, and may go backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept};
+use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
 use super::{OpError, OpView, require};
-use crate::format::DType;
-use crate::kernels::int::dot::pairs_len;
-use crate::kernels::int::gates::Side;
+use crate::format::{DType, TensorRecord};
+use crate::kernels::int::dot::{pairs_len, to_pairs};
 use crate::kernels::int::lstm::step;
-use crate::kernels::int::requantize::{Activation, requantize};
+use crate::kernels::int::requantize::requantize;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const GATES: usize = 4;
@@ -72,27 +71,23 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let start = Start::from_code(params.run.start)?;
     let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
     let (k, hidden) = (x.channels(), y.channels());
-    let layer = Layer {
-        input: params.input.side(op, GATES, k, hidden)?,
-        recurrent: params.recurrent.side(op, GATES, hidden, hidden)?,
-        reverse: params.run.reverse == 1,
-        hidden,
-    };
+    let input = params.input.side(op, GATES, k, hidden)?;
+    let recurrent = params.recurrent.side(op, GATES, hidden, hidden)?;
     let scratch = op.scratch(DType::I32, scratch_len(k, hidden))?;
-    begin(op, start, layer.reverse, arena)?;
+    begin(op, start, scratch, arena)?;
     let [x_bytes, y, c, scratch] = op.tensors(arena, [x, y, c, scratch])?;
     let (y, c) = (arena::typed::<i16>(y)?, arena::typed::<i16>(c)?);
-    let (cell, pairs) = scratch
-        .split_at_mut_checked(hidden * size_of::<i32>())
-        .ok_or(OpError::ScratchTooSmall)?;
-    let (cell, pairs) = (arena::typed::<i32>(cell)?, arena::typed::<i16>(pairs)?);
+    let (cell, pairs) = split(scratch, hidden)?;
     let scaled =
         |value: i32, scale: CellScale| requantize(value, scale.multiplier, scale.left_shift);
     for (cell, &c) in cell.iter_mut().zip(&*c) {
         *cell = scaled(c.into(), params.cell_in);
     }
     let x = arena::values(x_bytes, x)?;
-    by_width!(x => layer.run(x, k, y, cell, pairs));
+    let reverse = params.run.reverse == 1;
+    by_width!(x => rows(x, y, [k, hidden], reverse, |x, h| {
+        step(x, &input, &recurrent, h, cell, pairs);
+    }));
     for (c, &cell) in c.iter_mut().zip(&*cell) {
         *c = scaled(cell, params.cell_out).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     }
@@ -103,86 +98,47 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Puts the state that the run starts from where the first step reads it: into the first row of the result and into
-/// the cell.
-fn begin(op: &OpView, start: Start, reverse: bool, arena: &mut [u8]) -> Result<(), OpError> {
-    let (y, c) = (op.output()?, kept(op, start, STATES)?);
-    let row_len = y.channels() * size_of::<i16>();
-    let first = |y: &mut [u8]| {
-        if reverse {
-            y.len().saturating_sub(row_len)
-        } else {
-            0
-        }
-    };
+/// The parts of the scratch: the cell, then input and state in pair order.
+fn split(scratch: &mut [u8], hidden: usize) -> Result<(&mut [i32], &mut [i16]), OpError> {
+    let (cell, pairs) = scratch
+        .split_at_mut_checked(hidden * size_of::<i32>())
+        .ok_or(OpError::ScratchTooSmall)?;
+    Ok((arena::typed(cell)?, arena::typed(pairs)?))
+}
+
+/// Puts the state that the run starts from where the first step reads it: into the scratch and into the cell.
+fn begin(
+    op: &OpView,
+    start: Start,
+    scratch: &TensorRecord,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
+    let c = kept(op, start, STATES)?;
     if start == Start::Zero {
-        let [y, c] = op.tensors(arena, [y, c])?;
+        let [scratch, c] = op.tensors(arena, [scratch, c])?;
+        scratch.fill(0);
         c.fill(0);
-        let at = first(y);
-        y.iter_mut()
-            .skip(at)
-            .take(row_len)
-            .for_each(|byte| *byte = 0);
         return Ok(());
     }
     if start == Start::Given {
         let [c0, c] = op.tensors(arena, [op.input(2)?, c])?;
         arena::copy(c0, c);
     }
-    let [y, h] = op.tensors(arena, [y, op.input(1)?])?;
-    let at = first(y);
-    y.iter_mut().skip(at).zip(h).for_each(|(y, h)| *y = *h);
+    let [h, scratch] = op.tensors(arena, [op.input(1)?, scratch])?;
+    let (_, pairs) = split(scratch, c.len())?;
+    let pairs = pairs.get_mut(pairs_len(op.input(0)?.channels())..);
+    to_pairs(arena::typed::<i16>(h)?, 0, pairs.unwrap_or_default());
     Ok(())
-}
-
-struct Layer<'w> {
-    input: Side<'w>,
-    recurrent: Side<'w>,
-    reverse: bool,
-    hidden: usize,
-}
-
-impl Layer<'_> {
-    /// Steps over the rows of `x`. Each step finds its state in the row of `y` that it computes: the row of the step before
-    /// is copied there first.
-    fn run<X: Activation>(
-        &self,
-        x: &[X],
-        k: usize,
-        y: &mut [i16],
-        c: &mut [i32],
-        pairs: &mut [i16],
-    ) {
-        let hidden = self.hidden.max(1);
-        let rows = y.len() / hidden;
-        for at in 0..rows {
-            let row = if self.reverse { rows - 1 - at } else { at };
-            if at > 0 {
-                let before = if self.reverse { row + 1 } else { row - 1 };
-                for unit in 0..hidden {
-                    let last = y.get(before * hidden + unit).copied();
-                    if let (Some(slot), Some(last)) = (y.get_mut(row * hidden + unit), last) {
-                        *slot = last;
-                    }
-                }
-            }
-            let x = x.get(row * k..(row + 1) * k);
-            let h = y.get_mut(row * hidden..(row + 1) * hidden);
-            if let (Some(x), Some(h)) = (x, h) {
-                step(x, &self.input, &self.recurrent, h, c, pairs);
-            }
-        }
-    }
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::scratch;
     use super::super::gru::half::GruHalfParams;
-    use super::super::recurrent::half::{begin, check_types, rows, sides};
-    use super::{GATES, OpError, OpView, STATES, Start, arena, check_layer, kept};
+    use super::super::recurrent::half::{begin, check_types, sides};
+    use super::*;
     use crate::kernels::half::lstm::step;
-    use crate::kernels::half::{Clamp, narrow};
+    use crate::kernels::half::{Clamp, narrow, widen};
 
     /// Parameters of Lstm in half precision: those of Gru.
     pub type LstmHalfParams = GruHalfParams;
@@ -217,16 +173,10 @@ pub(super) mod half {
         let (wide_x, rest) = all.split_at_mut_checked(k).ok_or(short)?;
         let (wide_h, wide_c) = rest.split_at_mut_checked(hidden).ok_or(short)?;
         let (x, y) = (arena::typed(x)?, arena::typed(y)?);
-        rows(
-            x,
-            y,
-            [k, hidden],
-            params.run.reverse == 1,
-            wide_x,
-            |x, y| {
-                step(x, &input, &recurrent, wide_h, wide_c, y);
-            },
-        );
+        rows(x, y, [k, hidden], params.run.reverse == 1, |x, y| {
+            widen(x, wide_x);
+            step(wide_x, &input, &recurrent, wide_h, wide_c, y);
+        });
         narrow(wide_c, Clamp::NONE, arena::typed(c)?);
         if start == Start::Last {
             let [h, wide] = op.tensors(arena, [op.input(1)?, wide])?;

@@ -29,8 +29,7 @@ pub struct WideLutParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     require(
         x.dtype() == y.dtype() && (ALL || x.dtype() == DType::I8),
         OpError::WrongType,
@@ -79,10 +78,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::check_half;
-    use super::{OpError, OpView, arena, copied, require};
+    use super::super::activations::half::check_halves;
+    use super::*;
     use crate::kernels::half::function::{Table, apply};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Lut in half precision: a function as parabolas between equally spaced knots, see
     /// [`crate::kernels::half::function::Table`].
@@ -121,9 +119,7 @@ pub(super) mod half {
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
-        let (x, y) = (op.input(0)?, op.output()?);
-        check_half(x)?;
-        check_half(y)?;
+        let [x, y] = check_halves(op)?;
         require(
             x.len() == y.len() && op.input_count() == 1,
             OpError::WrongShape,

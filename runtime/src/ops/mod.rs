@@ -52,7 +52,8 @@ pub use softmax::SoftmaxParams;
 pub use top_k::TopKParams;
 pub use view::OpError;
 pub(crate) use view::OpView;
-use view::{in_place, require};
+use view::in_place;
+pub(crate) use view::require;
 #[cfg(attn_half)]
 pub use {
     additive::half::AdditiveAttentionHalfParams,
@@ -90,14 +91,12 @@ macro_rules! linked {
 }
 
 /// Makes [`OpKind`] and the dispatch of `check` and `run` from one row for each operator: documentation, name, code in the
-/// file, the set in which it is linked, and `check` and `run` for integer and half-precision activations.
+/// file, the set in which it is linked, its family, and its `check` and `run` there. Those for half precision have the same
+/// names in the family's module `half`.
 macro_rules! operators {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident = $code:literal in $set:ident {
-            int: $check:path, $run:path;
-            half: $half_check:path, $half_run:path;
-        }
+        $name:ident = $code:literal in $set:ident: $family:ident::{$check:ident, $run:ident};
     )*) => {
         /// What an operator computes. Its inputs, outputs and parameters are described in one file for each family.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,11 +131,11 @@ macro_rules! operators {
                 self.check_encoding()?;
                 match self.encoding()? {
                     Encoding::Int8 => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $check(self)),)*
+                        $(OpKind::$name => linked!($set, $family::$check(self)),)*
                     },
                     #[cfg(attn_half)]
                     Encoding::Half => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $half_check(self)),)*
+                        $(OpKind::$name => linked!($set, $family::half::$check(self)),)*
                     },
                     #[cfg(not(attn_half))]
                     Encoding::Half => Err(OpError::UnknownEncoding),
@@ -147,11 +146,11 @@ macro_rules! operators {
             pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
                 match self.encoding()? {
                     Encoding::Int8 => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $run(self, arena)),)*
+                        $(OpKind::$name => linked!($set, $family::$run(self, arena)),)*
                     },
                     #[cfg(attn_half)]
                     Encoding::Half => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $half_run(self, arena)),)*
+                        $(OpKind::$name => linked!($set, $family::half::$run(self, arena)),)*
                     },
                     #[cfg(not(attn_half))]
                     Encoding::Half => Err(OpError::UnknownEncoding),
@@ -163,170 +162,71 @@ macro_rules! operators {
 
 operators! {
     /// Matrix times rows, plus bias.
-    Linear = 1 in spotting {
-        int: linear::check, linear::run;
-        half: linear::half::check, linear::half::run;
-    }
+    Linear = 1 in spotting: linear::{check, run};
     /// Convolution over time, channels last.
-    Conv1d = 2 in spotting {
-        int: conv1d::check, conv1d::run;
-        half: conv1d::half::check, conv1d::half::run;
-    }
+    Conv1d = 2 in spotting: conv1d::{check, run};
     /// Depthwise convolution over time.
-    DepthwiseConv1d = 3 in all {
-        int: conv1d::check_depthwise, conv1d::run_depthwise;
-        half: conv1d::half::check_depthwise, conv1d::half::run_depthwise;
-    }
+    DepthwiseConv1d = 3 in all: conv1d::{check_depthwise, run_depthwise};
     /// Gated recurrent unit.
-    Gru = 4 in spotting {
-        int: gru::check, gru::run;
-        half: gru::half::check, gru::half::run;
-    }
+    Gru = 4 in spotting: gru::{check, run};
     /// Softmax attention over keys and values.
-    Attention = 5 in spotting {
-        int: attention::check, attention::run;
-        half: attention::half::check, attention::half::run;
-    }
+    Attention = 5 in spotting: attention::{check, run};
     /// Elementwise function through a table.
-    Lut = 6 in spotting {
-        int: lut::check, lut::run;
-        half: lut::half::check, lut::half::run;
-    }
+    Lut = 6 in spotting: lut::{check, run};
     /// Elementwise sum.
-    Add = 7 in all {
-        int: arithmetic::check_add, arithmetic::run_add;
-        half: arithmetic::half::check_add, arithmetic::half::run_add;
-    }
+    Add = 7 in all: arithmetic::{check_add, run_add};
     /// Join along channels.
-    Concat = 8 in spotting {
-        int: rescale::check_concat, rescale::run_concat;
-        half: rescale::half::check_concat, rescale::half::run_concat;
-    }
+    Concat = 8 in spotting: rescale::{check_concat, run_concat};
     /// Softmax over channels.
-    Softmax = 9 in all {
-        int: softmax::check, softmax::run;
-        half: softmax::half::check, softmax::half::run;
-    }
+    Softmax = 9 in all: softmax::{check, run};
     /// Appends rows to a state tensor and drops the oldest.
-    ShiftRows = 10 in spotting {
-        int: state::check_shift_rows, state::run_shift_rows;
-        half: state::check_shift_rows, state::run_shift_rows;
-    }
+    ShiftRows = 10 in spotting: state::{check_shift_rows, run_shift_rows};
     /// Writes keys and values into an attention window.
-    PushKeyValue = 11 in spotting {
-        int: key_value::check, key_value::run;
-        half: key_value::half::check, key_value::half::run;
-    }
+    PushKeyValue = 11 in spotting: key_value::{check, run};
     /// Change of scale, zero point or integer width.
-    Requantize = 12 in spotting {
-        int: rescale::check_requantize, rescale::run_requantize;
-        half: rescale::half::check_copy, rescale::half::run_copy;
-    }
+    Requantize = 12 in spotting: rescale::{check_requantize, run_requantize};
     /// Normalisation of every row.
-    LayerNorm = 13 in all {
-        int: layer_norm::check, layer_norm::run;
-        half: layer_norm::half::check, layer_norm::half::run;
-    }
+    LayerNorm = 13 in all: layer_norm::{check, run};
     /// Mean over rows.
-    MeanRows = 14 in all {
-        int: rescale::check_mean_rows, rescale::run_mean_rows;
-        half: rescale::half::check_mean_rows, rescale::half::run_mean_rows;
-    }
+    MeanRows = 14 in all: rescale::{check_mean_rows, run_mean_rows};
     /// Sum with a constant tensor.
-    AddConstant = 15 in all {
-        int: arithmetic::check_add_constant, arithmetic::run_add_constant;
-        half: arithmetic::half::check_add_constant, arithmetic::half::run_add_constant;
-    }
+    AddConstant = 15 in all: arithmetic::{check_add_constant, run_add_constant};
     /// Elementwise product.
-    Mul = 16 in all {
-        int: arithmetic::check_mul, arithmetic::run_mul;
-        half: arithmetic::half::check_mul, arithmetic::half::run_mul;
-    }
+    Mul = 16 in all: arithmetic::{check_mul, run_mul};
     /// Rows of a table, by token number.
-    Embedding = 17 in all {
-        int: embedding::check, embedding::run;
-        half: embedding::half::check, embedding::half::run;
-    }
+    Embedding = 17 in all: embedding::{check, run};
     /// Long short-term memory.
-    Lstm = 18 in all {
-        int: lstm::check, lstm::run;
-        half: lstm::half::check, lstm::half::run;
-    }
+    Lstm = 18 in all: lstm::{check, run};
     /// The last row of a sequence of variable length.
-    LastRow = 19 in all {
-        int: state::check_last_row, state::run_last_row;
-        half: state::check_last_row, state::run_last_row;
-    }
+    LastRow = 19 in all: state::{check_last_row, run_last_row};
     /// The best outputs of a layer, with their log-probabilities.
-    TopK = 20 in all {
-        int: top_k::check, top_k::run;
-        half: top_k::half::check, top_k::half::run;
-    }
+    TopK = 20 in all: top_k::{check, run};
     /// Attention by a small network: scores are sums of tanh.
-    AdditiveAttention = 21 in all {
-        int: additive::check, additive::run;
-        half: additive::half::check, additive::half::run;
-    }
+    AdditiveAttention = 21 in all: additive::{check, run};
     /// Convolution over an image, channels last.
-    Conv2d = 32 in all {
-        int: conv2d::check, conv2d::run;
-        half: conv2d::half::check, conv2d::half::run;
-    }
+    Conv2d = 32 in all: conv2d::{check, run};
     /// Depthwise convolution over an image.
-    DepthwiseConv2d = 33 in all {
-        int: conv2d::check_depthwise, conv2d::run_depthwise;
-        half: conv2d::half::check_depthwise, conv2d::half::run_depthwise;
-    }
+    DepthwiseConv2d = 33 in all: conv2d::{check_depthwise, run_depthwise};
     /// Transposed convolution over an image.
-    ConvTranspose2d = 34 in all {
-        int: conv2d::check_transposed, conv2d::run_transposed;
-        half: conv2d::half::check_transposed, conv2d::half::run_transposed;
-    }
+    ConvTranspose2d = 34 in all: conv2d::{check_transposed, run_transposed};
     /// Largest value under a window that moves over an image.
-    MaxPool2d = 35 in all {
-        int: pool::check_max, pool::run_max;
-        half: pool::half::check, pool::half::run_max;
-    }
+    MaxPool2d = 35 in all: pool::{check_max, run_max};
     /// Mean under a window that moves over an image.
-    AveragePool2d = 36 in all {
-        int: pool::check_average, pool::run_average;
-        half: pool::half::check, pool::half::run_average;
-    }
+    AveragePool2d = 36 in all: pool::{check_average, run_average};
     /// Largest value of every row.
-    MaxChannels = 37 in all {
-        int: gate::check_max_channels, gate::run_max_channels;
-        half: gate::half::check_channels, gate::half::run_max_channels;
-    }
+    MaxChannels = 37 in all: gate::{check_max_channels, run_max_channels};
     /// Mean of every row.
-    MeanChannels = 38 in all {
-        int: gate::check_mean_channels, gate::run_mean_channels;
-        half: gate::half::check_channels, gate::half::run_mean_channels;
-    }
+    MeanChannels = 38 in all: gate::{check_mean_channels, run_mean_channels};
     /// Product with one factor for each channel or each row.
-    Gate = 39 in all {
-        int: gate::check, gate::run;
-        half: gate::half::check, gate::half::run;
-    }
+    Gate = 39 in all: gate::{check, run};
     /// A tensor that is always the same.
-    Constant = 48 in all {
-        int: rows::check_constant, rows::run_constant;
-        half: rows::check_constant, rows::run_constant;
-    }
+    Constant = 48 in all: rows::{check_constant, run_constant};
     /// Rotary positions.
-    Rotary = 49 in all {
-        int: rotary::check, rotary::run;
-        half: rotary::half::check, rotary::half::run;
-    }
+    Rotary = 49 in all: rotary::{check, run};
     /// Weighted sums of rows.
-    WeightedRows = 50 in all {
-        int: rows::check_weighted, rows::run_weighted;
-        half: rows::half::check_weighted, rows::half::run_weighted;
-    }
+    WeightedRows = 50 in all: rows::{check_weighted, run_weighted};
     /// The rows of a sequence, and zeros in place of its padding.
-    ClearRows = 51 in all {
-        int: rows::check_clear, rows::run_clear;
-        half: rows::check_clear, rows::run_clear;
-    }
+    ClearRows = 51 in all: rows::{check_clear, run_clear};
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! never the largest value, and counts as 0.0 in an average.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::conv2d::{Window2dParams, image, size};
 use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
+use crate::format::TensorRecord;
 use crate::kernels::int::pool::{average_pool2d, max_pool2d};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -26,13 +27,21 @@ pub struct AveragePool2dParams {
 /// Pixels of int16 whose sum stays within 32 bits.
 const MAX_MEAN_PIXELS: u64 = 1 << 15;
 
-fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
-    op.require_disjoint(&[x, y])?;
+/// The window of a pool: without gaps, and with less padding than pixels.
+fn check_window(
+    window: &Window2dParams,
+    x: &TensorRecord,
+    y: &TensorRecord,
+) -> Result<(), OpError> {
     window.check(x, y)?;
     window.check_padding()?;
-    window.check_dense()?;
+    window.check_dense()
+}
+
+fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
+    let [x, y] = check_activations(op)?;
+    op.require_disjoint(&[x, y])?;
+    check_window(window, x, y)?;
     let same = x.channels() == y.channels() && op.input_count() == 1;
     require(same, OpError::WrongShape)
 }
@@ -47,10 +56,9 @@ pub(super) fn run_max(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let (from, [_, width, _]) = (size(x)?, size(y)?);
     let window = op.params::<MaxPool2dParams>()?.window(x);
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    match (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?) {
-        (Values::I8(x), Values::I8(y)) => max_pool2d(&image(x, from), &window, y, width),
-        (Values::I16(x), Values::I16(y)) => max_pool2d(&image(x, from), &window, y, width),
+    match op.values(arena, [x, y])? {
+        [Values::I8(x), Values::I8(y)] => max_pool2d(&image(x, from), &window, y, width),
+        [Values::I16(x), Values::I16(y)] => max_pool2d(&image(x, from), &window, y, width),
         _ => return Err(OpError::WrongType),
     }
     Ok(())
@@ -69,8 +77,7 @@ pub(super) fn run_average(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
     let (from, [_, width, _]) = (size(x)?, size(y)?);
     let params = op.params::<AveragePool2dParams>()?;
     let (window, by) = (&params.window.window(x), &params.rescale.rescale(x, y));
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => average_pool2d(&image(x, from), window, by, y, width));
     Ok(())
 }
@@ -78,19 +85,18 @@ pub(super) fn run_average(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> 
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_tensors;
-    use super::{OpError, OpView, Window2dParams, arena, image, require, size};
+    use super::*;
     use crate::f16;
     use crate::kernels::geometry::{Image, Window2d};
     use crate::kernels::half::image::{average_pool2d, max_pool2d};
 
+    pub(in crate::ops) use check_max as check_average;
+
     /// Either operator; its parameters are the window alone.
-    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+    pub(in crate::ops) fn check_max(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 1)?;
         let (x, y) = (op.input(0)?, op.output()?);
-        let window = op.params::<Window2dParams>()?;
-        window.check(x, y)?;
-        window.check_padding()?;
-        window.check_dense()?;
+        check_window(&op.params::<Window2dParams>()?, x, y)?;
         require(x.channels() == y.channels(), OpError::WrongShape)
     }
 
@@ -99,13 +105,8 @@ pub(super) mod half {
         let (x, y) = (op.input(0)?, op.output()?);
         let (from, [_, width, _]) = (size(x)?, size(y)?);
         let window = op.params::<Window2dParams>()?.window(x);
-        let [x, y] = op.tensors(arena, [x, y])?;
-        Ok((
-            image(arena::typed(x)?, from),
-            window,
-            arena::typed(y)?,
-            width,
-        ))
+        let [x, y] = op.typed(arena, [x, y])?;
+        Ok((image(x, from), window, y, width))
     }
 
     type Operands<'t> = (Image<'t, f16>, Window2d, &'t mut [f16], usize);

@@ -123,15 +123,33 @@ pub(super) fn check_layer(
     Ok(())
 }
 
+/// Calls `step` with every row of `x` and `y`, from the end if `reverse`.
+pub(super) fn rows<X, Y>(
+    x: &[X],
+    y: &mut [Y],
+    [k, hidden]: [usize; 2],
+    reverse: bool,
+    mut step: impl FnMut(&[X], &mut [Y]),
+) {
+    let (k, hidden) = (k.max(1), hidden.max(1));
+    let count = (x.len() / k).min(y.len() / hidden);
+    for i in 0..count {
+        let row = if reverse { count - 1 - i } else { i };
+        let x = x.get(row * k..(row + 1) * k);
+        let y = y.get_mut(row * hidden..(row + 1) * hidden);
+        if let (Some(x), Some(y)) = (x, y) {
+            step(x, y);
+        }
+    }
+}
+
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_half, packed};
     use super::super::arena;
-    use super::{OpError, OpView, Start, TensorRecord};
-    use crate::f16;
+    use super::*;
     use crate::kernels::half::gates::{Side, side_len};
     use crate::kernels::half::{LANES, widen};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Weights of one side of a recurrent layer in half precision; offsets in the weights section.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -205,27 +223,5 @@ pub(super) mod half {
         let [given, wide] = op.tensors(arena, [op.input(slot)?, wide])?;
         widen(arena::typed(given)?, place(wide, at, hidden)?);
         Ok(())
-    }
-
-    /// Calls `step` with every row of `x` and `y`, from the end if `reverse`; input is widened into `wide_x`.
-    pub(in crate::ops) fn rows(
-        x: &[f16],
-        y: &mut [f16],
-        [k, hidden]: [usize; 2],
-        reverse: bool,
-        wide_x: &mut [f32],
-        mut step: impl FnMut(&[f32], &mut [f16]),
-    ) {
-        let (k, hidden) = (k.max(1), hidden.max(1));
-        let count = (x.len() / k).min(y.len() / hidden);
-        for i in 0..count {
-            let row = if reverse { count - 1 - i } else { i };
-            let x = x.get(row * k..(row + 1) * k);
-            let y = y.get_mut(row * hidden..(row + 1) * hidden);
-            if let (Some(x), Some(y)) = (x, y) {
-                widen(x, wide_x);
-                step(wide_x, y);
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! along channels, MeanRows `[rows, c]` to `[c]`. In half precision there is no scale: Requantize copies. No scratch.
 
 use super::activations::{check_activations, check_clamp};
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::elementwise::{Rescale, join, mean_rows, rescale};
@@ -44,8 +44,7 @@ impl RequantizeParams {
 }
 
 pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
@@ -57,15 +56,13 @@ pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<RequantizeParams>()?.rescale(x, y);
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => rescale(x, &by, y));
     Ok(())
 }
 
 pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let y = op.output()?;
+    let [_, y] = check_activations(op)?;
     let params = op.param_list::<RequantizeParams>()?;
     require(params.len() == op.input_count(), OpError::BadParams)?;
     let mut channels = 0usize;
@@ -87,8 +84,7 @@ pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let x = op.input(slot)?;
         let by = params.rescale(x, y);
         let (channels, row_len) = (x.channels(), y.channels());
-        let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-        let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+        let [x, y] = op.values(arena, [x, y])?;
         by_width!(x, y => join(x, channels, &by, y, row_len, at));
         at += channels;
     }
@@ -99,8 +95,7 @@ pub(super) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 const MAX_MEAN_ROWS: usize = 1 << 15;
 
 pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     op.require_disjoint(&[x, y])?;
     let fits = x.channels() == y.len() && x.rows() <= MAX_MEAN_ROWS && op.input_count() == 1;
     require(fits, OpError::WrongShape)?;
@@ -110,8 +105,7 @@ pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
 pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<MeanRowsParams>()?.rescale(x, y);
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => mean_rows(x, &by, y));
     Ok(())
 }
@@ -119,19 +113,20 @@ pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_same, check_tensors};
-    use super::{OpError, OpView, arena, require};
+    use super::super::arena::copy;
+    use super::*;
     use crate::f16;
     use crate::kernels::half::elementwise::{join, mean_rows};
 
     /// Requantize has no scale to change here: it copies.
-    pub(in crate::ops) fn check_copy(op: &OpView) -> Result<(), OpError> {
+    pub(in crate::ops) fn check_requantize(op: &OpView) -> Result<(), OpError> {
         check_same(op, 1)?;
         op.params::<[u8; 0]>().map(drop)
     }
 
-    pub(in crate::ops) fn run_copy(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    pub(in crate::ops) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        arena::copy(x, y);
+        copy(x, y);
         Ok(())
     }
 
@@ -149,12 +144,10 @@ pub(super) mod half {
     }
 
     pub(in crate::ops) fn run_concat(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let y = op.output()?;
-        let mut at = 0;
+        let (y, mut at) = (op.output()?, 0);
         for slot in 0..op.input_count() {
             let x = op.input(slot)?;
-            let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-            let (values, joined) = (arena::typed::<f16>(x_bytes)?, arena::typed(y_bytes)?);
+            let [values, joined] = op.typed::<f16, 2>(arena, [x, y])?;
             join(values, x.channels(), joined, y.channels(), at);
             at += x.channels();
         }
@@ -169,8 +162,8 @@ pub(super) mod half {
     }
 
     pub(in crate::ops) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        mean_rows(arena::typed(x)?, arena::typed(y)?);
+        let [x, y] = op.typed(arena, [op.input(0)?, op.output()?])?;
+        mean_rows(x, y);
         Ok(())
     }
 }

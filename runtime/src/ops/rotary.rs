@@ -4,12 +4,12 @@
 //! Positions beyond the table are taken as its last one.
 
 use super::activations::check_activations;
-use super::arena::{self, Values, by_width};
+use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
 use super::{OpError, OpView, require};
 use crate::format::TensorRecord;
-use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::geometry::{MAX_POSITIONS, Turns};
 use crate::kernels::int::rotary::{Rotation, rotate};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -28,11 +28,19 @@ pub struct RotaryGeometry {
 }
 
 impl RotaryGeometry {
-    /// Pairs in the table.
-    fn table_len(&self) -> Result<usize, OpError> {
-        (self.positions as usize)
-            .checked_mul(self.pairs as usize)
-            .ok_or(OpError::BadParams)
+    /// The turns by the table at `offset` of the weights section.
+    fn turns<'a, A: FromBytes + Immutable + KnownLayout>(
+        &self,
+        op: &OpView<'a>,
+        offset: u32,
+    ) -> Result<Turns<'a, A>, OpError> {
+        let len = (self.positions as usize).checked_mul(self.pairs as usize);
+        Ok(Turns {
+            head_dim: self.head_dim as usize,
+            pairs: self.pairs as usize,
+            interleaved: self.interleaved == 1,
+            table: op.weights(offset, len.ok_or(OpError::BadParams)?)?,
+        })
     }
 
     /// Rows of whole heads, and pairs of channels within a head.
@@ -69,18 +77,14 @@ impl RotaryParams {
         y: &TensorRecord,
     ) -> Result<Rotation<'a>, OpError> {
         Ok(Rotation {
-            head_dim: self.turns.head_dim as usize,
-            pairs: self.turns.pairs as usize,
-            interleaved: self.turns.interleaved == 1,
-            table: op.weights(self.table, self.turns.table_len()?)?,
+            turns: self.turns.turns(op, self.table)?,
             by: self.by.rescale(x, y),
         })
     }
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     let params = op.params::<RotaryParams>()?;
     params.turns.check(op)?;
     params.by.check(y)?;
@@ -92,19 +96,16 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let rotation = op.params::<RotaryParams>()?.rotation(op, x, y)?;
     let first = next_position(op, arena)?;
     let channels = x.channels();
-    let [x_bytes, y_bytes] = op.tensors(arena, [x, y])?;
-    let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+    let [x, y] = op.values(arena, [x, y])?;
     by_width!(x, y => rotate(x, channels, first, &rotation, y));
     Ok(())
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::check_half;
-    use super::{OpError, OpView, RotaryGeometry, arena, next_position};
-    use crate::f16;
+    use super::super::activations::half::check_halves;
+    use super::*;
     use crate::kernels::half::rotary::{Rotation, rotate};
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of Rotary in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -118,21 +119,13 @@ pub(super) mod half {
 
     impl RotaryHalfParams {
         fn rotation<'a>(&self, op: &OpView<'a>) -> Result<Rotation<'a>, OpError> {
-            let len = self.turns.table_len()?.checked_mul(2);
-            Ok(Rotation {
-                head_dim: self.turns.head_dim as usize,
-                pairs: self.turns.pairs as usize,
-                interleaved: self.turns.interleaved == 1,
-                table: op.weights::<f16>(self.table, len.ok_or(OpError::BadParams)?)?,
-            })
+            self.turns.turns(op, self.table)
         }
     }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<RotaryHalfParams>()?;
-        let (x, y) = (op.input(0)?, op.output()?);
-        check_half(x)?;
-        check_half(y)?;
+        check_halves(op)?;
         params.turns.check(op)?;
         params.rotation(op).map(drop)
     }
@@ -142,14 +135,8 @@ pub(super) mod half {
         let rotation = op.params::<RotaryHalfParams>()?.rotation(op)?;
         let first = next_position(op, arena)?;
         let channels = x.channels();
-        let [x, y] = op.tensors(arena, [x, y])?;
-        rotate(
-            arena::typed(x)?,
-            channels,
-            first,
-            &rotation,
-            arena::typed(y)?,
-        );
+        let [x, y] = op.typed(arena, [x, y])?;
+        rotate(x, channels, first, &rotation, y);
         Ok(())
     }
 }

@@ -115,7 +115,8 @@ pub(super) fn run_clear(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_tensors, scratch};
-    use super::{OpError, OpView, arena, check_product};
+    use super::*;
+    pub(in crate::ops) use super::{check_clear, check_constant, run_clear, run_constant};
     use crate::f16;
     use crate::kernels::half::additive::mean;
     use crate::kernels::half::widen;

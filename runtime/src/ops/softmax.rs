@@ -17,8 +17,7 @@ pub struct SoftmaxParams {
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
-    check_activations(op)?;
-    let (x, y) = (op.input(0)?, op.output()?);
+    let [x, y] = check_activations(op)?;
     require(y.dtype() == DType::I16, OpError::WrongType)?;
     require(
         x.len() == y.len() && x.channels() == y.channels() && op.input_count() == 1,
@@ -60,7 +59,7 @@ fn softmax_rows<X: Activation>(
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::check_same;
-    use super::{OpError, OpView, arena, require};
+    use super::*;
     use crate::f16;
     use crate::kernels::half::softmax::softmax;
 
@@ -73,9 +72,8 @@ pub(super) mod half {
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let channels = op.output()?.channels().max(1);
-        let [x, y] = op.tensors(arena, [op.input(0)?, op.output()?])?;
-        let mut rows = arena::typed::<f16>(x)?.chunks_exact(channels);
-        let mut results = arena::typed::<f16>(y)?.chunks_exact_mut(channels);
+        let [x, y] = op.typed::<f16, 2>(arena, [op.input(0)?, op.output()?])?;
+        let (mut rows, mut results) = (x.chunks_exact(channels), y.chunks_exact_mut(channels));
         while let (Some(x), Some(y)) = (rows.next(), results.next()) {
             softmax(x, y);
         }

@@ -8,6 +8,7 @@
 use super::{OpError, OpView, arena, require};
 use crate::format::{DType, Storage};
 use crate::kernels::geometry::MAX_POSITIONS;
+use crate::kernels::shift::drop_first;
 
 pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
     let (rows, state) = (op.input(0)?, op.input(1)?);
@@ -31,7 +32,7 @@ pub(super) fn run_shift_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
         .len()
         .checked_sub(rows.len())
         .ok_or(OpError::WrongShape)?;
-    state.copy_within(rows.len().., 0);
+    drop_first(state, rows.len());
     state
         .get_mut(kept..)
         .ok_or(OpError::WrongShape)?
@@ -61,6 +62,14 @@ pub(super) fn run_last_row(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
         None => y.fill(0),
     }
     Ok(())
+}
+
+/// Neither operator looks at its elements.
+#[cfg(attn_half)]
+pub(super) mod half {
+    pub(in crate::ops) use super::{
+        check_last_row, check_shift_rows, run_last_row, run_shift_rows,
+    };
 }
 
 /// The counter of a stream, input 1, if there is one.

@@ -2,7 +2,6 @@
 //! their log-probabilities in Q16 nats, int32 `[k]` each, best first. The logits never exist as a row. Integer: those of a
 //! Linear with int16 outputs, scratch int16 `[in]` in pair order. Half: scratch f32 `[in]`.
 
-use super::activations::check_clamp;
 use super::arena::{self, Values, by_width};
 use super::linear::LinearParams;
 use super::{OpError, OpView, require};
@@ -32,13 +31,7 @@ impl TopKParams {
         x: &TensorRecord,
     ) -> Result<(Matrix<'a>, Output<'a>), OpError> {
         let (tokens, matrix) = (self.tokens as usize, &self.matrix);
-        let output = Output {
-            multipliers: op.weights(matrix.multipliers, tokens)?,
-            left_shift: matrix.left_shift,
-            zero_point: 0,
-            min: matrix.min,
-            max: matrix.max,
-        };
+        let output = matrix.output(op, tokens, 0)?;
         let packed = packed_len(tokens, x.channels());
         Ok((matrix.matrix(op, tokens, packed)?, output))
     }
@@ -69,10 +62,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let known = matches!(x.dtype(), DType::I8 | DType::I16);
     require(known, OpError::WrongType)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;
-    let matrix = &params.matrix;
-    check_clamp(DType::I16, matrix.min, matrix.max)?;
-    let in_range = matrix.left_shift < 32 && matrix.weights.is_multiple_of(4);
-    require(in_range, OpError::BadParams)?;
+    params.matrix.check_ranges(DType::I16)?;
     params.layer(op, x).map(drop)
 }
 
@@ -95,13 +85,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 #[cfg(attn_half)]
 pub(super) mod half {
-    use super::super::activations::half::{check_half, clamp, scratch};
+    use super::super::activations::half::{check_half, scratch};
     use super::super::linear::half::LinearHalfParams;
-    use super::{OpError, OpView, arena, check_best};
+    use super::*;
     use crate::f16;
+    use crate::kernels::half::linear::Matrix;
     use crate::kernels::half::top_k::linear_top_k;
     use crate::kernels::half::widen;
-    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
     /// Parameters of TopK in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -113,24 +103,26 @@ pub(super) mod half {
         pub tokens: u32,
     }
 
+    impl TopKHalfParams {
+        fn layer<'a>(&self, op: &OpView<'a>, x: &TensorRecord) -> Result<Matrix<'a>, OpError> {
+            self.matrix.matrix(op, self.tokens as usize, x.channels())
+        }
+    }
+
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         let params = op.params::<TopKHalfParams>()?;
         check_best(op, params.tokens)?;
         let x = op.input(0)?;
         check_half(x)?;
-        clamp(params.matrix.min, params.matrix.max)?;
-        params
-            .matrix
-            .matrix(op, params.tokens as usize, x.channels())?;
+        params.matrix.clamp()?;
+        params.layer(op, x)?;
         scratch(op, x.channels()).map(drop)
     }
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let params = op.params::<TopKHalfParams>()?;
         let x = op.input(0)?;
-        let matrix = params
-            .matrix
-            .matrix(op, params.tokens as usize, x.channels())?;
+        let matrix = params.layer(op, x)?;
         let (tokens, scores) = (op.output_at(0)?, op.output_at(1)?);
         let wide = scratch(op, x.channels())?;
         let count = x.channels();

@@ -2,6 +2,7 @@
 //! operator needs. No operator is named here.
 
 use super::ALL;
+use super::arena::{self, Values};
 use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
@@ -108,12 +109,12 @@ impl<'a> OpView<'a> {
     }
 
     pub(super) fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .inputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
+        self.named(self.record.inputs().nth(slot))
+    }
+
+    fn named(&self, id: Option<usize>) -> Result<&'a TensorRecord, OpError> {
+        id.and_then(|id| self.model.tensor(id))
+            .ok_or(OpError::MissingTensor)
     }
 
     pub(super) fn input_count(&self) -> usize {
@@ -125,12 +126,7 @@ impl<'a> OpView<'a> {
     }
 
     pub(super) fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
-        let id = self
-            .record
-            .outputs()
-            .nth(slot)
-            .ok_or(OpError::MissingTensor)?;
-        self.model.tensor(id).ok_or(OpError::MissingTensor)
+        self.named(self.record.outputs().nth(slot))
     }
 
     /// The bytes of several tensors at once, valid rows only. They must not overlap.
@@ -151,6 +147,41 @@ impl<'a> OpView<'a> {
             .map_err(|_| OpError::Overlap)
     }
 
+    /// The elements of several tensors of type `T`, as [`Self::tensors`].
+    pub(super) fn typed<'t, T: FromBytes + IntoBytes + Immutable + KnownLayout, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[&'t mut [T]; N], OpError> {
+        arena::try_map(self.tensors(arena, records)?, arena::typed)
+    }
+
+    /// The elements of several tensors of either integer width, as [`Self::tensors`].
+    pub(super) fn values<'t, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [&TensorRecord; N],
+    ) -> Result<[Values<'t>; N], OpError> {
+        let mut tensors = records.into_iter();
+        arena::try_map(self.tensors(arena, records)?, |bytes| {
+            let tensor = tensors.next().ok_or(OpError::MissingTensor)?;
+            arena::values(bytes, tensor)
+        })
+    }
+
+    /// The elements of the first input and of the output, and int16 scratch of `len` elements.
+    pub(super) fn with_pairs<'t>(
+        &self,
+        arena: &'t mut [u8],
+        len: usize,
+    ) -> Result<(Values<'t>, Values<'t>, &'t mut [i16]), OpError> {
+        let (x, y) = (self.input(0)?, self.output()?);
+        let scratch = self.scratch(DType::I16, len)?;
+        let [x_bytes, y_bytes, scratch] = self.tensors(arena, [x, y, scratch])?;
+        let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
+        Ok((x, y, arena::first(scratch, len)?))
+    }
+
     /// Valid rows of `tensor` in this run.
     pub(super) fn rows(&self, tensor: &TensorRecord) -> usize {
         if ALL {
@@ -162,10 +193,7 @@ impl<'a> OpView<'a> {
 
     /// Valid rows out of `all` under row rule `rule` (0 = all).
     pub(super) fn active(&self, rule: u32, all: usize) -> usize {
-        let rule = match rule {
-            0 => None,
-            number => self.model.row_rule(number as usize),
-        };
+        let rule = self.model.row_rule(rule as usize);
         rule.map_or(all, |rule| rule.rows(self.length).min(all))
     }
 
@@ -201,13 +229,9 @@ impl<'a> OpView<'a> {
     ) -> Result<&'a TensorRecord, OpError> {
         let id = self.record.scratch().ok_or(OpError::ScratchTooSmall)?;
         let scratch = self.model.tensor(id).ok_or(OpError::MissingTensor)?;
-        if scratch.storage() != Storage::Arena
-            || scratch.dtype() != dtype
-            || scratch.rows_rule != 0
-            || scratch.len() < elements
-        {
-            return Err(OpError::ScratchTooSmall);
-        }
+        let fits = scratch.dtype() == dtype && scratch.len() >= elements;
+        let placed = scratch.storage() == Storage::Arena && scratch.rows_rule == 0;
+        require(placed && fits, OpError::ScratchTooSmall)?;
         Ok(scratch)
     }
 
@@ -256,7 +280,7 @@ impl<'a> OpView<'a> {
     /// Outputs and scratch share no bytes with each other or with an input. Exception: an output may cover an arena input
     /// exactly (in place); each operator checks whether it can do that.
     pub(super) fn check_overlap(&self) -> Result<(), OpError> {
-        let tensor = |id: usize| self.model.tensor(id).ok_or(OpError::MissingTensor);
+        let tensor = |id: usize| self.named(Some(id));
         let written = || {
             self.record
                 .outputs()
@@ -269,14 +293,10 @@ impl<'a> OpView<'a> {
                 let other = tensor(input)?;
                 let in_place =
                     is_output && this.range() == other.range() && other.storage() == Storage::Arena;
-                if overlap(this, other) && !in_place {
-                    return Err(OpError::Overlap);
-                }
+                require(!overlap(this, other) || in_place, OpError::Overlap)?;
             }
             for (other, _) in written().skip(at + 1) {
-                if overlap(this, tensor(other)?) {
-                    return Err(OpError::Overlap);
-                }
+                require(!overlap(this, tensor(other)?), OpError::Overlap)?;
             }
         }
         Ok(())
@@ -293,6 +313,7 @@ pub(super) fn overlap(a: &TensorRecord, b: &TensorRecord) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-pub(super) fn require(condition: bool, error: OpError) -> Result<(), OpError> {
+/// An error unless `condition` holds.
+pub(crate) fn require<E>(condition: bool, error: E) -> Result<(), E> {
     if condition { Ok(()) } else { Err(error) }
 }

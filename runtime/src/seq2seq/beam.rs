@@ -174,10 +174,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     /// # Errors
     /// As there.
     pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode(input)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode(input))
     }
 
     /// Reads symbols by number: see [`super::Greedy::encode_symbols`].
@@ -185,10 +182,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     /// # Errors
     /// As there.
     pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode_symbols(symbols)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode_symbols(symbols))
     }
 
     /// Reads text: see [`super::Greedy::encode_text`].
@@ -196,10 +190,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     /// # Errors
     /// As there.
     pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode_text(text)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode_text(text))
     }
 
     /// Starts a search of a model that reads no input.
@@ -207,8 +198,16 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     /// # Errors
     /// [`DecodeError::InputNeeded`].
     pub fn restart(&mut self) -> Result<(), DecodeError> {
+        self.begin(|stepper| stepper.restart())
+    }
+
+    /// Starts a sequence behind what `read` has the model read.
+    fn begin(
+        &mut self,
+        read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         self.phase = Phase::Idle;
-        self.stepper.restart()?;
+        read(&mut self.stepper)?;
         self.start();
         Ok(())
     }

@@ -77,10 +77,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     /// [`DecodeError::PartialRow`], [`DecodeError::NoEncoder`]; [`DecodeError::Session`] when the input has elements of
     /// another type.
     pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode(input)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode(input))
     }
 
     /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
@@ -88,10 +85,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     /// # Errors
     /// As [`Self::encode`], and [`DecodeError::UnknownSymbol`].
     pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode_symbols(symbols)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode_symbols(symbols))
     }
 
     /// Reads text, spelled in the symbols of the model's vocabulary (the longest that fits, where several do), and starts
@@ -100,10 +94,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     /// # Errors
     /// As [`Self::encode`], [`DecodeError::NoSymbols`] and [`DecodeError::UnknownText`].
     pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        self.stepper.encode_text(text)?;
-        self.start();
-        Ok(())
+        self.begin(|stepper| stepper.encode_text(text))
     }
 
     /// Starts a new sequence of a model that reads no input.
@@ -111,8 +102,16 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     /// # Errors
     /// [`DecodeError::InputNeeded`].
     pub fn restart(&mut self) -> Result<(), DecodeError> {
+        self.begin(|stepper| stepper.restart())
+    }
+
+    /// Starts a sequence behind what `read` has the model read.
+    fn begin(
+        &mut self,
+        read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
         self.phase = Phase::Idle;
-        self.stepper.restart()?;
+        read(&mut self.stepper)?;
         self.start();
         Ok(())
     }

@@ -24,30 +24,16 @@ impl Shape {
 
 /// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
 pub fn push_key(key: &[f16], slot: usize, shape: &Shape, keys: &mut [[f16; LANES]]) {
-    let d = shape.head_dim.max(1);
-    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
-    for (keys, key) in heads.zip(key.chunks_exact(d)) {
-        let keys = keys.as_flattened_mut();
-        for (i, &k) in key.iter().enumerate() {
-            if let Some(place) = keys.get_mut(packed_index(slot, i, d)) {
-                *place = k;
-            }
-        }
-    }
+    let (d, keys) = (shape.head_dim.max(1), keys.as_flattened_mut());
+    let len = LANES * packed_len(shape.slots, d);
+    shape.scatter(key, len, keys, |i| packed_index(slot, i, d));
 }
 
 /// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
 pub fn push_value(value: &[f16], slot: usize, shape: &Shape, values: &mut [[f16; LANES]]) {
-    let d = shape.head_dim.max(1);
-    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
-    for (values, value) in heads.zip(value.chunks_exact(d)) {
-        let values = values.as_flattened_mut();
-        for (i, &v) in value.iter().enumerate() {
-            if let Some(place) = values.get_mut(packed_index(i, slot, shape.slots)) {
-                *place = v;
-            }
-        }
-    }
+    let (d, values) = (shape.head_dim.max(1), values.as_flattened_mut());
+    let len = LANES * packed_len(d, shape.slots);
+    shape.scatter(value, len, values, |i| packed_index(i, slot, shape.slots));
 }
 
 /// The slots that hold something, in order of time: `oldest`, then `newest`.
@@ -138,13 +124,7 @@ pub fn attend(
 /// sum, or 0 where there is none.
 fn weights(filled: &Filled, bits: Option<&[u32]>, scores: &mut [f32]) -> f32 {
     let ranges = [&filled.oldest, &filled.newest];
-    let seen = |slot: usize| {
-        let word = |bits: &[u32]| {
-            bits.get(slot / 32)
-                .is_some_and(|word| word >> (slot % 32) & 1 == 1)
-        };
-        bits.is_none_or(word)
-    };
+    let seen = |slot: usize| bits.is_none_or(|bits| Shape::sees(bits, slot));
     let of = |range: &Range<usize>| match bits {
         None => greatest(scores.get(range.clone()).unwrap_or(&[])),
         Some(_) => {
@@ -184,6 +164,7 @@ pub fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
 mod tests {
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::attention;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -233,24 +214,8 @@ mod tests {
     }
 
     fn exact(query: &[f16], rows: &[(Vec<f16>, Vec<f16>)]) -> Vec<f64> {
-        let d = SHAPE.head_dim;
-        (0..WIDTH)
-            .map(|c| {
-                // Two heads of queries share one of keys and values.
-                let (head, shared) = (c / d, c / d / 2);
-                let score = |key: &[f16]| {
-                    let products = (0..d)
-                        .map(|i| f64::from(query[head * d + i]) * f64::from(key[shared * d + i]));
-                    0.8 * products.sum::<f64>()
-                };
-                let weights: Vec<f64> = rows.iter().map(|(key, _)| score(key).exp2()).collect();
-                let values = rows.iter().zip(&weights);
-                values
-                    .map(|((_, v), w)| f64::from(v[shared * d + c % d]) * w)
-                    .sum::<f64>()
-                    / weights.iter().sum::<f64>()
-            })
-            .collect()
+        let rows = rows.iter().map(|(key, value)| (&key[..], &value[..]));
+        attention(query, rows, &SHAPE, 0.8 * core::f64::consts::LN_2)
     }
 
     proptest! {

@@ -33,6 +33,7 @@ mod tests {
     use super::super::gates::tests::{exact, packed};
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::gru;
     use proptest::prelude::*;
 
     const K: usize = 6;
@@ -57,13 +58,10 @@ mod tests {
                 widen(&x, &mut wide_x);
                 step(&wide_x, &input, &recurrent, &mut wide_h, &mut h);
                 let real_x = wide_x.map(f64::from);
-                let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
                 real_h = core::array::from_fn(|u| {
                     let a = |gate: usize| exact(&w, bias_w, gate * H + u, &real_x);
                     let b = |gate: usize| exact(&r, bias_r, gate * H + u, &real_h);
-                    let z = sigmoid(a(0) + b(0));
-                    let n = (a(2) + sigmoid(a(1) + b(1)) * b(2)).tanh();
-                    n + z * (real_h[u] - n)
+                    gru([0, 1, 2].map(a), [0, 1, 2].map(b), real_h[u])
                 });
                 for (h, exact) in h.iter().zip(real_h) {
                     let error = (f64::from(*h) - exact).abs();

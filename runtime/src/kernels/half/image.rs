@@ -22,9 +22,7 @@ fn gather(x: &Image<f16>, window: &Window2d, [top, left]: [isize; 2], wide: &mut
         let row = x.row(window.under(0, top, tap)).unwrap_or(&[]);
         if window.dilation[1] != 1 {
             for (tap, wide) in wide.chunks_exact_mut(x.channels.max(1)).enumerate() {
-                let column = usize::try_from(window.under(1, left, tap)).ok();
-                let first = column.and_then(|column| column.checked_mul(x.channels));
-                let pixel = first.and_then(|first| row.get(first..first.checked_add(wide.len())?));
+                let pixel = x.pixel(row, window.under(1, left, tap));
                 widen(pixel.unwrap_or(&[]), wide);
             }
             continue;
@@ -70,18 +68,10 @@ pub fn conv_transpose2d(
     let Some(wide) = wide.get_mut(..k) else {
         return;
     };
-    let ([down, right], [above, left]) = (window.stride.map(|n| n.max(1)), window.pad);
-    let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
-        let (from_row, phase_row) = ((row + above) / down, (row + above) % down);
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
-            let (from_column, phase_column) = ((column + left) / right, (column + left) % right);
-            let start = [
-                first(from_row, window.kernel[0]),
-                first(from_column, window.kernel[1]),
-            ];
+            let (start, phase) = window.phase(row, column);
             gather(x, window, start, wide);
-            let phase = phase_row * right + phase_column;
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, k)),
                 bias: matrix
@@ -121,11 +111,8 @@ fn blocks(
                 for down in 0..window.kernel[0] {
                     let row = x.row(window.under(0, top, down));
                     for right in 0..window.kernel[1] {
-                        let values = row.and_then(|row| {
-                            let column = usize::try_from(window.under(1, left, right)).ok()?;
-                            let start = column.checked_mul(c)?.checked_add(at)?;
-                            row.get(start..start.checked_add(y.len())?)
-                        });
+                        let pixel = row.and_then(|row| x.pixel(row, window.under(1, left, right)));
+                        let values = pixel.and_then(|pixel| pixel.get(at..at + y.len()));
                         let Some(values) = values else { continue };
                         widen(values, &mut wide);
                         let values = wide.get(..values.len()).unwrap_or(&[]);
@@ -242,14 +229,11 @@ pub fn gate(x: &[f16], gate: &[f16], channels: usize, per_row: bool, factor: f32
 
 #[cfg(test)]
 mod tests {
-    use super::super::linear::tests::pack;
+    use super::super::linear::tests::{pack, to_halves as halves};
     use super::*;
+    use crate::kernels::testing::{Under, window2d};
     use std::vec;
     use std::vec::Vec;
-
-    fn halves(values: &[f32]) -> Vec<f16> {
-        values.iter().map(|&x| f16::from_f32(x)).collect()
-    }
 
     /// Small whole numbers: sums of their products are exact.
     fn numbers(count: usize, factor: usize) -> Vec<f16> {
@@ -257,22 +241,15 @@ mod tests {
         (0..count).map(|i| f16::from_f32(number(i))).collect()
     }
 
-    const WINDOW: Window2d = Window2d {
-        kernel: [3, 2],
-        stride: [1, 2],
-        dilation: [1, 1],
-        pad: [1, 1],
-        pad_value: 0,
-    };
+    const WINDOW: Window2d = window2d([3, 2], [1, 2], [1, 1], 0);
     /// Four rows of five pixels.
     const SIZE: [usize; 2] = [4, 5];
 
-    fn pixel(x: &[f16], c: usize, row: isize, column: isize, channel: usize) -> f32 {
-        let [height, width] = SIZE.map(|n| n as isize);
-        if (0..height).contains(&row) && (0..width).contains(&column) {
-            x[(row * width + column) as usize * c + channel].to_f32()
-        } else {
-            0.0
+    fn image(values: &[f16], width: usize, channels: usize) -> Image<'_, f16> {
+        Image {
+            values,
+            width,
+            channels,
         }
     }
 
@@ -281,68 +258,45 @@ mod tests {
         const C: usize = 3;
         const OUT: usize = 5;
         let x = numbers(SIZE[0] * SIZE[1] * C, 7);
-        let image = Image {
-            values: &x,
-            width: SIZE[1],
-            channels: C,
-        };
+        let image = image(&x, SIZE[1], C);
         let rows: Vec<Vec<f16>> = (0..OUT).map(|o| numbers(6 * C, o + 2)).collect();
-        let packed = pack(&rows, 6 * C);
-        let bias = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let (packed, bias) = (pack(&rows, 6 * C), [1.0, 2.0, 3.0, 4.0, 5.0]);
         let matrix = Matrix {
             weights: &packed,
             bias: &bias,
         };
-        let mut y = vec![f16::ZERO; 4 * 3 * OUT];
+        let under = Under {
+            x: &x,
+            size: SIZE,
+            channels: C,
+            window: WINDOW,
+        };
+        let real = bias.map(f64::from);
+        let equal = |y: &[f16], sums: Vec<f64>| {
+            let y: Vec<f64> = y.iter().map(|&y| y.into()).collect();
+            assert_eq!(y, sums);
+        };
+        let (mut y, clamp) = (vec![f16::ZERO; 4 * 3 * OUT], Clamp::NONE);
         conv2d(
             &image,
             &WINDOW,
             &matrix,
-            Clamp::NONE,
+            clamp,
             &mut [9.0; 6 * C],
             &mut y,
             3,
         );
-        let mut apart = vec![f16::ZERO; 4 * 3 * C];
-        depthwise_conv2d(&image, &WINDOW, &rows[1], &bias, Clamp::NONE, &mut apart, 3);
-        for (position, (y, apart)) in y.chunks(OUT).zip(apart.chunks(C)).enumerate() {
-            let [top, left] = WINDOW.start(position / 3, position % 3);
-            let under = |tap: usize, channel: usize| {
-                pixel(
-                    &x,
-                    C,
-                    top + (tap / 2) as isize,
-                    left + (tap % 2) as isize,
-                    channel,
-                )
-            };
-            for (o, y) in y.iter().enumerate() {
-                let products = (0..6 * C).map(|i| under(i / C, i % C) * rows[o][i].to_f32());
-                assert_eq!(y.to_f32(), bias[o] + products.sum::<f32>());
-            }
-            for (channel, y) in apart.iter().enumerate() {
-                let products =
-                    (0..6).map(|tap| under(tap, channel) * rows[1][tap * C + channel].to_f32());
-                assert_eq!(y.to_f32(), bias[channel] + products.sum::<f32>());
-            }
-        }
+        equal(&y, under.sums([4, 3], &rows, &real));
+        let mut y = vec![f16::ZERO; 4 * 3 * C];
+        depthwise_conv2d(&image, &WINDOW, &rows[1], &bias, clamp, &mut y, 3);
+        equal(&y, under.sums_apart([4, 3], &rows[1], &real[..C]));
     }
 
     #[test]
     fn a_transposed_convolution_two_by_two_puts_a_square_for_each_pixel() {
-        let window = Window2d {
-            kernel: [1, 1],
-            stride: [2, 2],
-            dilation: [1, 1],
-            pad: [0, 0],
-            pad_value: 0,
-        };
+        let window = window2d([1, 1], [2, 2], [0, 0], 0);
         let x = halves(&[1.0, 2.0, 3.0]);
-        let image = Image {
-            values: &x,
-            width: 3,
-            channels: 1,
-        };
+        let image = image(&x, 3, 1);
         let packed: Vec<_> = [1.0, 10.0, 100.0, 1000.0]
             .iter()
             .flat_map(|&w| pack(&[halves(&[w])], 1))
@@ -369,19 +323,9 @@ mod tests {
 
     #[test]
     fn padding_counts_in_averages_and_not_in_maxima() {
-        let window = Window2d {
-            kernel: [2, 2],
-            stride: [2, 1],
-            dilation: [1, 1],
-            pad: [0, 1],
-            pad_value: 0,
-        };
+        let window = window2d([2, 2], [2, 1], [0, 1], 0);
         let x = halves(&[-1.0, -2.0, -3.0, -4.0]);
-        let image = Image {
-            values: &x,
-            width: 2,
-            channels: 1,
-        };
+        let image = image(&x, 2, 1);
         let mut y = vec![f16::ZERO; 2];
         max_pool2d(&image, &window, &mut y, 2);
         assert_eq!(y, halves(&[-1.0, -1.0]));

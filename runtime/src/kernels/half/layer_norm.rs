@@ -49,24 +49,10 @@ pub fn layer_norm(x: &[f16], norm: &LayerNorm, y: &mut [f16]) {
 mod tests {
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
-
-    fn exact(x: &[f64], norm: &LayerNorm) -> Vec<f64> {
-        let mean = if norm.centre {
-            x.iter().sum::<f64>() / x.len() as f64
-        } else {
-            0.0
-        };
-        let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
-        let root = (variance + f64::from(norm.epsilon)).sqrt();
-        let constants = norm.gamma.iter().zip(norm.beta);
-        x.iter()
-            .zip(constants)
-            .map(|(x, (&gamma, &beta))| (x - mean) / root * f64::from(gamma) + f64::from(beta))
-            .collect()
-    }
 
     proptest! {
         #[test]
@@ -85,7 +71,8 @@ mod tests {
             layer_norm(&x, &norm, &mut y);
             let real: Vec<f64> = x.iter().map(|&x| x.into()).collect();
             let largest = real.iter().fold(0.0f64, |max, x| max.max(x.abs()));
-            let all = exact(&real, &norm);
+            let constants = gamma.iter().zip(&beta).map(|(&gamma, &beta)| (gamma.into(), beta.into()));
+            let all = testing::layer_norm(&real, constants, norm.epsilon.into(), centre);
             let spread = real.iter().map(|x| (x - real.iter().sum::<f64>() / real.len() as f64).powi(2)).sum::<f64>();
             let deviation = (spread / real.len() as f64 + 1e-5).sqrt();
             for (y, exact) in y.iter().zip(all) {

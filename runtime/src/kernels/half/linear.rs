@@ -78,6 +78,11 @@ pub(super) mod tests {
         packed
     }
 
+    /// The halves nearest to these numbers.
+    pub fn to_halves(values: &[f32]) -> Vec<f16> {
+        values.iter().map(|&x| f16::from_f32(x)).collect()
+    }
+
     /// Halves between -1 and 1.
     pub fn halves(n: usize) -> impl Strategy<Value = Vec<f16>> {
         proptest::collection::vec((-1.0f32..1.0).prop_map(f16::from_f32), n)

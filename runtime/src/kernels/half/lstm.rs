@@ -44,6 +44,7 @@ mod tests {
     use super::super::gates::tests::{exact, packed};
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::lstm;
     use proptest::prelude::*;
 
     const K: usize = 6;
@@ -69,14 +70,12 @@ mod tests {
                 widen(&x, &mut wide_x);
                 step(&wide_x, &input, &recurrent, &mut wide_h, &mut c, &mut h);
                 let real_x = wide_x.map(f64::from);
-                let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
                 let old = real_h;
                 for u in 0..H {
                     let a = |gate: usize| {
                         exact(&w, bias_w, gate * H + u, &real_x) + exact(&r, bias_r, gate * H + u, &old)
                     };
-                    real_c[u] = sigmoid(a(2)) * real_c[u] + sigmoid(a(0)) * a(3).tanh();
-                    real_h[u] = sigmoid(a(1)) * real_c[u].tanh();
+                    (real_h[u], real_c[u]) = lstm([0, 1, 2, 3].map(a), real_c[u]);
                 }
                 for (h, exact) in h.iter().zip(real_h) {
                     let error = (f64::from(*h) - exact).abs();

@@ -2,52 +2,24 @@
 
 use super::{CHUNK, Clamp, narrow, widen};
 use crate::f16;
+use crate::kernels::geometry::Turns;
 
-/// How the channels of a row are turned: heads of `head_dim` channels alike.
-#[derive(Clone, Copy, Debug)]
-pub struct Rotation<'w> {
-    /// Channels of a head.
-    pub head_dim: usize,
-    /// Pairs that are turned, at most `head_dim / 2`; the other channels stay.
-    pub pairs: usize,
-    /// Pairs are neighbours `(2i, 2i + 1)`, not halves `(i, pairs + i)`.
-    pub interleaved: bool,
-    /// `[rows, pairs, 2]`: cosine and sine.
-    pub table: &'w [f16],
-}
-
-impl Rotation<'_> {
-    /// Angles of row `position`; of the last one that the table has for any beyond.
-    fn angles(&self, position: usize) -> &[f16] {
-        let width = self.pairs.saturating_mul(2);
-        let rows = self.table.len().checked_div(width).unwrap_or(0);
-        let start = position.min(rows.saturating_sub(1)).saturating_mul(width);
-        let end = start.saturating_add(width);
-        self.table.get(start..end).unwrap_or(&[])
-    }
-}
+/// How the channels of a row are turned.
+pub type Rotation<'w> = Turns<'w, f16>;
 
 /// Rows `[rows, channels]`; the first row has position `first`:
 /// `y[a] = cos * x[a] - sin * x[b]`, `y[b] = sin * x[a] + cos * x[b]` for each pair `(a, b)`.
 pub fn rotate(x: &[f16], channels: usize, first: usize, rotation: &Rotation, y: &mut [f16]) {
-    let channels = channels.max(1);
-    let d = rotation.head_dim.max(1);
-    let rows = x.chunks_exact(channels).zip(y.chunks_exact_mut(channels));
-    for (row, (x, y)) in rows.enumerate() {
-        let angles = rotation.angles(first.saturating_add(row));
-        for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
-            y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
-            if rotation.interleaved {
-                turn_neighbours(angles, y.get_mut(..2 * rotation.pairs).unwrap_or_default());
-            } else if let Some((upper, rest)) = y.split_at_mut_checked(rotation.pairs) {
-                turn_halves(
-                    angles,
-                    upper,
-                    rest.get_mut(..rotation.pairs).unwrap_or_default(),
-                );
-            }
+    let pairs = rotation.pairs;
+    rotation.each_head(x, channels, first, y, |x, angles, y| {
+        let angles = angles.as_flattened();
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = *x);
+        if rotation.interleaved {
+            turn_neighbours(angles, y.get_mut(..2 * pairs).unwrap_or_default());
+        } else if let Some((upper, rest)) = y.split_at_mut_checked(pairs) {
+            turn_halves(angles, upper, rest.get_mut(..pairs).unwrap_or_default());
         }
-    }
+    });
 }
 
 /// Turns the pairs `(upper[i], lower[i])`.
@@ -88,6 +60,7 @@ fn turned(a: f32, b: f32, &[cos, sin]: &[f32; 2]) -> (f32, f32) {
 mod tests {
     use super::super::linear::tests::halves;
     use super::*;
+    use crate::kernels::testing::rotated;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -102,7 +75,7 @@ mod tests {
             first in 0usize..4,
         ) {
             let (rows, d) = (5, 2 * pairs + rest);
-            let table: Vec<f16> = (0..rows * pairs).flat_map(|at| {
+            let table: Vec<[f16; 2]> = (0..rows * pairs).map(|at| {
                 let angle = (at / pairs) as f32 * 0.7f32.powi((at % pairs) as i32);
                 [angle.cos(), angle.sin()].map(f16::from_f32)
             }).collect();
@@ -113,19 +86,10 @@ mod tests {
                 let (row, channel) = (i / (2 * d), i % d);
                 let head = &x[i - channel..][..d];
                 let angle = |pair: usize| {
-                    let at = 2 * ((first + row).min(rows - 1) * pairs + pair);
-                    (f64::from(table[at]), f64::from(table[at + 1]))
+                    let [cos, sin] = table[(first + row).min(rows - 1) * pairs + pair];
+                    (f64::from(cos), f64::from(sin))
                 };
-                let place = |pair: usize| if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pairs + pair) };
-                let pair = (0..pairs).find(|&pair| [place(pair).0, place(pair).1].contains(&channel));
-                let exact = match pair {
-                    None => f64::from(head[channel]),
-                    Some(pair) => {
-                        let ((a, b), (cos, sin)) = (place(pair), angle(pair));
-                        let (xa, xb) = (f64::from(head[a]), f64::from(head[b]));
-                        if channel == a { cos * xa - sin * xb } else { sin * xa + cos * xb }
-                    }
-                };
+                let exact = rotated(head, channel, pairs, interleaved, angle);
                 let error = (f64::from(*got) - exact).abs();
                 prop_assert!(error <= exact.abs() * 2f64.powi(-11) + 3e-7, "{} for {}", got, exact);
             }

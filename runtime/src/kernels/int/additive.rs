@@ -8,7 +8,7 @@
 //! once for all queries. Rows of keys and values are not packed: each is read once.
 
 use super::requantize::{Activation, requantize};
-use super::softmax::{ScoreMultiplier, exp_weight};
+use super::softmax::{ScoreMultiplier, exp_weight, reciprocal};
 use super::tanh::tanh_q15;
 
 /// A change of scale to Q16; see [`requantize`].
@@ -103,8 +103,7 @@ pub fn mean<V: Activation>(
     let channels = context.len().max(1);
     // The sums have at most 15 bits more than their total: shifted, the total has 16.
     let shift = (u32::BITS - total.leading_zeros()).saturating_sub(16);
-    let divisor = u64::from(total.max(32767));
-    let reciprocal = ((1u64 << (RECIPROCAL_BITS + shift)) + divisor / 2) / divisor;
+    let reciprocal = i64::from(reciprocal(RECIPROCAL_BITS + shift, total));
     const BLOCK: usize = 4;
     for (block, context) in context.chunks_mut(BLOCK).enumerate() {
         let mut sums = [0i64; BLOCK];
@@ -116,7 +115,7 @@ pub fn mean<V: Activation>(
             }
         }
         for (y, sum) in context.iter_mut().zip(sums) {
-            let product = ((sum >> shift) as i32 as i64).wrapping_mul(reciprocal as i64);
+            let product = ((sum >> shift) as i32 as i64).wrapping_mul(reciprocal);
             let point = RECIPROCAL_BITS.saturating_sub(fraction).max(1);
             let value = product.wrapping_add(1 << (point - 1)) >> point;
             *y = value.clamp(i16::MIN.into(), i16::MAX.into()) as i16;

@@ -7,7 +7,7 @@
 
 use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
 use super::requantize::Activation;
-use super::softmax::{ScoreMultiplier, masked_row_weights, row_weights};
+use super::softmax::{ScoreMultiplier, masked_row_weights, reciprocal, row_weights};
 use crate::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
 use crate::kernels::geometry::Shape;
 
@@ -48,27 +48,17 @@ pub trait KeyValue: Copy {
 /// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
 pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [K]) {
     let d = shape.head_dim.max(1);
-    let heads = keys.chunks_exact_mut(packed_len(shape.slots, d).max(1));
-    for (keys, key) in heads.zip(key.chunks_exact(d)) {
-        for (i, &k) in key.iter().enumerate() {
-            if let Some(place) = keys.get_mut(K::index(slot, i, d)) {
-                *place = k;
-            }
-        }
-    }
+    shape.scatter(key, packed_len(shape.slots, d), keys, |i| {
+        K::index(slot, i, d)
+    });
 }
 
 /// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
 pub fn push_value<K: KeyValue>(value: &[K], slot: usize, shape: &Shape, values: &mut [K]) {
-    let d = shape.head_dim.max(1);
-    let heads = values.chunks_exact_mut(packed_len(d, shape.slots).max(1));
-    for (values, value) in heads.zip(value.chunks_exact(d)) {
-        for (i, &v) in value.iter().enumerate() {
-            if let Some(place) = values.get_mut(K::index(i, slot, shape.slots)) {
-                *place = v;
-            }
-        }
-    }
+    let (d, slots) = (shape.head_dim.max(1), shape.slots);
+    shape.scatter(value, packed_len(d, slots), values, |i| {
+        K::index(i, slot, slots)
+    });
 }
 
 /// Zero points and score factor of [`attend`].
@@ -203,7 +193,10 @@ impl KeyValue for i8 {
             pairs: weights,
             weights: values,
             bias: Constants::Same([0; LANES]),
-            multipliers: Constants::Same([reciprocal(total); LANES]),
+            // At most 2^24 because the largest weight is 32767.
+            multipliers: Constants::Same(
+                [reciprocal(32 + CONTEXT_FRACTION_BITS, total) as i32; LANES],
+            ),
             left_shift: 0,
             zero_point: (zero_point << CONTEXT_FRACTION_BITS).wrapping_neg(),
             min: i16::MIN.into(),
@@ -219,12 +212,6 @@ fn shortened(weights: &mut [i16], excess: u32) -> u32 {
         *w >>= excess & 15;
         sum.wrapping_add(*w as u32)
     })
-}
-
-/// `2^32 * 128 / total`, rounded; at most 2^24 because the largest weight is 32767.
-fn reciprocal(total: u32) -> i32 {
-    let total = u64::from(total.max(32767));
-    (((1u64 << (32 + CONTEXT_FRACTION_BITS)) + total / 2) / total) as i32
 }
 
 /// Bits below the point of the reciprocal that int16 values are multiplied with, before the sums' shift.
@@ -247,8 +234,7 @@ impl KeyValue for i16 {
     fn context(weights: &mut [i16], total: u32, values: &[Self], _: i32, context: &mut [i16]) {
         // The sums have at most 15 bits more than their total: shifted, the total has 16.
         let shift = bits(total).saturating_sub(16);
-        let total = u64::from(total.max(32767));
-        let reciprocal = (((1u64 << (WIDE_RECIPROCAL_BITS + shift)) + total / 2) / total) as i64;
+        let reciprocal = reciprocal(WIDE_RECIPROCAL_BITS + shift, total) as i32;
         const BLOCKS: usize = 4;
         let mut sums = [[0; LANES]; BLOCKS];
         let some = values.chunks((BLOCKS * LANES * weights.len()).max(1));
@@ -260,7 +246,7 @@ impl KeyValue for i16 {
             }
             .run(&mut sums);
             for (y, &sum) in context.iter_mut().zip(sums.as_flattened()) {
-                let product = i64::from(sum) * i64::from(reciprocal as i32);
+                let product = i64::from(sum) * i64::from(reciprocal);
                 let value = (product + (1 << (WIDE_RECIPROCAL_BITS - 1))) >> WIDE_RECIPROCAL_BITS;
                 *y = value.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
             }
@@ -269,272 +255,4 @@ impl KeyValue for i16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernels::int::softmax::score_multiplier;
-    use proptest::prelude::*;
-    use std::vec;
-    use std::vec::Vec;
-
-    const SHAPE: Shape = Shape {
-        heads: 2,
-        key_heads: 2,
-        head_dim: 6,
-        slots: 13,
-    };
-    const WIDTH: usize = 12;
-
-    /// Numbers of one type: a window, the steps of its scores and what the context counts in.
-    struct Case<K> {
-        shape: Shape,
-        rows: Vec<(usize, Vec<K>, Vec<K>)>,
-        score_step: f64,
-        score_shift: u32,
-        value_zero_point: i32,
-    }
-
-    impl<K: KeyValue + Default + Into<f64>> Case<K> {
-        fn run(&self, query: &[K], seen: Seen) -> Vec<i16>
-        where
-            K: Activation,
-        {
-            let shape = &self.shape;
-            let mut keys = vec![K::default(); shape.keys_len(packed_len)];
-            let mut values = vec![K::default(); shape.values_len(packed_len)];
-            for (slot, key, value) in &self.rows {
-                push_key(key, *slot, shape, &mut keys);
-                push_value(value, *slot, shape, &mut values);
-            }
-            let step = self.score_step * f64::from(self.score_shift).exp2();
-            let scaling = Scaling {
-                score_multiplier: score_multiplier(step as f32),
-                score_shift: self.score_shift,
-                query_zero_point: 0,
-                value_zero_point: self.value_zero_point,
-            };
-            let mut context = vec![0; shape.heads * shape.head_dim];
-            let (mut scores, mut pairs) = (vec![0; shape.scores_len()], vec![0; shape.pairs_len()]);
-            attend(
-                query,
-                &keys,
-                &values,
-                seen,
-                shape,
-                &scaling,
-                &mut scores,
-                &mut pairs,
-                &mut context,
-            );
-            context
-        }
-
-        /// The mean of the values, less their zero point, over the slots that `sees` lets through.
-        fn exact(&self, query: &[K], sees: impl Fn(usize) -> bool) -> Vec<f64> {
-            let d = self.shape.head_dim;
-            let channel = |c: usize| {
-                let head = c / d * d..(c / d + 1) * d;
-                let score = |key: &[K]| {
-                    let dot = head.clone().map(|i| query[i].into() * key[i].into());
-                    dot.sum::<f64>() * self.score_step
-                };
-                let seen = || self.rows.iter().filter(|row| sees(row.0));
-                let highest = seen()
-                    .map(|(_, key, _)| score(key))
-                    .fold(f64::MIN, f64::max);
-                let weight = |key: &[K]| (score(key) - highest).exp();
-                let value = |v: &[K]| v[c].into() - f64::from(self.value_zero_point);
-                let sum: f64 = seen().map(|(_, k, v)| weight(k) * value(v)).sum();
-                sum / seen().map(|(_, k, _)| weight(k)).sum::<f64>()
-            };
-            (0..self.shape.heads * d).map(channel).collect()
-        }
-    }
-
-    impl From<Vec<(usize, Vec<i8>, Vec<i8>)>> for Case<i8> {
-        fn from(rows: Vec<(usize, Vec<i8>, Vec<i8>)>) -> Self {
-            Case {
-                shape: SHAPE,
-                rows,
-                score_step: 0.002,
-                score_shift: 0,
-                value_zero_point: -7,
-            }
-        }
-    }
-
-    impl From<Vec<(usize, Vec<i16>, Vec<i16>)>> for Case<i16> {
-        fn from(rows: Vec<(usize, Vec<i16>, Vec<i16>)>) -> Self {
-            Case {
-                shape: SHAPE,
-                rows,
-                score_step: 3e-8,
-                score_shift: 12,
-                value_zero_point: 0,
-            }
-        }
-    }
-
-    const ALL: Seen = Seen {
-        first: usize::MAX,
-        bits: None,
-    };
-
-    fn first(first: usize) -> Seen<'static> {
-        Seen { first, bits: None }
-    }
-
-    fn row<K: Arbitrary>() -> impl Strategy<Value = Vec<K>> {
-        proptest::collection::vec(any::<K>(), WIDTH)
-    }
-
-    /// The same rows with the window starting at `turn` and at 0.
-    fn turned<K: Clone>(rows: &[(Vec<K>, Vec<K>)], turn: usize) -> Vec<(usize, Vec<K>, Vec<K>)> {
-        let place = |(i, (k, v)): (usize, &(Vec<K>, Vec<K>))| {
-            ((i + turn) % rows.len(), k.clone(), v.clone())
-        };
-        rows.iter().enumerate().map(place).collect()
-    }
-
-    /// One head of keys and values for three heads of queries gives what three copies of it give.
-    #[test]
-    fn shared_heads_equal_repeated_ones() {
-        let shape = |key_heads| Shape {
-            heads: 6,
-            key_heads,
-            head_dim: 3,
-            slots: 4,
-        };
-        let query: Vec<i8> = (0..18i32).map(|i| (i * 91 % 256 - 128) as i8).collect();
-        let row = |slot: usize, step: i32| {
-            (0..6).map(move |i| ((i + 1) * (slot as i32 + 2) * step % 256 - 128) as i8)
-        };
-        let rows = |times: usize| {
-            let repeated = |row: Vec<i8>| -> Vec<i8> {
-                let heads = row.chunks_exact(3);
-                heads.flat_map(|head| head.repeat(times)).collect()
-            };
-            let place = |slot| {
-                let (key, value) = (row(slot, 37).collect(), row(slot, 53).collect());
-                (slot, repeated(key), repeated(value))
-            };
-            (0..4).map(place).collect::<Vec<_>>()
-        };
-        let shared = Case {
-            shape: shape(2),
-            ..Case::from(rows(1))
-        };
-        let repeated = Case {
-            shape: shape(6),
-            ..Case::from(rows(3))
-        };
-        assert_eq!(shared.run(&query, ALL), repeated.run(&query, ALL));
-    }
-
-    proptest! {
-        #[test]
-        fn attention_is_close_to_double_precision_and_blind_to_slot_order(
-            query in row::<i8>(),
-            rows in proptest::collection::vec((row::<i8>(), row::<i8>()), 1..13),
-            turn in 0usize..13,
-        ) {
-            let case = Case::<i8>::from(turned(&rows, 0));
-            let context = case.run(&query, first(rows.len()));
-            prop_assert_eq!(&context, &Case::<i8>::from(turned(&rows, turn)).run(&query, first(rows.len())));
-            for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
-                // 0.1 % of the largest value, 255 * 128
-                prop_assert!((f64::from(*got) - 128.0 * exact).abs() < 33.0, "{} for {}", got, 128.0 * exact);
-            }
-        }
-
-        #[test]
-        fn attention_over_int16_is_as_close_and_as_blind(
-            query in row::<i16>(),
-            rows in proptest::collection::vec((row::<i16>(), row::<i16>()), 1..13),
-            turn in 0usize..13,
-        ) {
-            let case = Case::<i16>::from(turned(&rows, 0));
-            let context = case.run(&query, first(rows.len()));
-            prop_assert_eq!(&context, &Case::<i16>::from(turned(&rows, turn)).run(&query, first(rows.len())));
-            for (got, exact) in context.iter().zip(case.exact(&query, |_| true)) {
-                // 0.05 % of the largest value
-                prop_assert!((f64::from(*got) - exact).abs() < 17.0, "{} for {}", got, exact);
-            }
-        }
-
-        #[test]
-        fn a_mask_hides_slots(
-            query in row::<i8>(),
-            rows in proptest::collection::vec((row::<i8>(), row::<i8>()), 13),
-            mask in 0u32..1 << 13,
-        ) {
-            let case = Case::<i8>::from(turned(&rows, 0));
-            let context = case.run(&query, Seen { bits: Some(&[mask]), ..ALL });
-            for (got, exact) in context.iter().zip(case.exact(&query, |slot| mask >> slot & 1 == 1)) {
-                let exact = if mask == 0 { 0.0 } else { 128.0 * exact };
-                prop_assert!((f64::from(*got) - exact).abs() < 33.0, "{} for {}", got, exact);
-            }
-        }
-    }
-
-    /// Long windows, in the worst case for the sums: nearly equal weights, values at their limits.
-    #[test]
-    fn long_windows_stay_close_to_double_precision() {
-        for slots in [511, 512, 513, 1024, 4095, MAX_SLOTS] {
-            let shape = Shape {
-                heads: 1,
-                key_heads: 1,
-                head_dim: 4,
-                slots,
-            };
-            let narrow = Case::<i8> {
-                shape,
-                rows: (0..slots)
-                    .map(|i| {
-                        (
-                            i,
-                            vec![(i % 5) as i8; 4],
-                            vec![127, -128, 127 - (i % 2) as i8, 0],
-                        )
-                    })
-                    .collect(),
-                score_step: 0.002,
-                score_shift: 0,
-                value_zero_point: 0,
-            };
-            let query = [1i8, -1, 2, 0];
-            let got = narrow.run(&query, ALL);
-            for (got, exact) in got.iter().zip(narrow.exact(&query, |_| true)) {
-                assert!(
-                    (f64::from(*got) - 128.0 * exact).abs() < 8.0,
-                    "{slots} slots: {got} for {}",
-                    128.0 * exact
-                );
-            }
-            let wide = Case::<i16> {
-                shape,
-                rows: (0..slots)
-                    .map(|i| (i, vec![(i % 5) as i16; 4], vec![32767, -32768, i as i16, 0]))
-                    .collect(),
-                score_step: 0.002,
-                score_shift: 0,
-                value_zero_point: 0,
-            };
-            let query = [1i16, -1, 2, 0];
-            let got = wide.run(&query, ALL);
-            for (got, exact) in got.iter().zip(wide.exact(&query, |_| true)) {
-                assert!(
-                    (f64::from(*got) - exact).abs() < 4.0,
-                    "{slots} slots: {got} for {exact}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_window_gives_zero() {
-        let empty = Case::<i8>::from(vec![]);
-        assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
-        let empty = Case::<i16>::from(vec![]);
-        assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
-    }
-}
+mod tests;

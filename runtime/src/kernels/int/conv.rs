@@ -1,9 +1,10 @@
 //! Convolution over time, channels last.
 
+use super::conv2d::depthwise_conv2d;
 use super::dot::{pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
-use crate::kernels::geometry::Window1d;
+use crate::kernels::geometry::{Image, Window1d};
 
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
@@ -63,7 +64,8 @@ fn scattered_pairs<X: Activation>(
     }
 }
 
-/// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`.
+/// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`. It is one over an image of one
+/// column.
 pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     x: &[X],
     c: usize,
@@ -72,64 +74,19 @@ pub fn depthwise_conv1d<X: Activation, Y: Activation>(
     output: &Output,
     y: &mut [Y],
 ) {
-    for (position, y) in y.chunks_exact_mut(c.max(1)).enumerate() {
-        for (block, y) in y.chunks_mut(CHANNELS).enumerate() {
-            let at = block * CHANNELS;
-            let mut sums = [0; CHANNELS];
-            let biases = matrix.bias.get(at..).unwrap_or(&[]);
-            sums.iter_mut()
-                .zip(biases)
-                .for_each(|(sum, &bias)| *sum = bias);
-            for tap in 0..window.kernel {
-                let weights = matrix.weights.get(tap * c + at..).unwrap_or(&[]);
-                let row = position * window.stride + tap * window.dilation;
-                let row = row.checked_sub(window.pad_before);
-                let values = row.and_then(|row| x.get(row * c + at..(row * c + at) + y.len()));
-                match (values, values.and_then(|v| v.first_chunk())) {
-                    (_, Some(values)) => add_products(&mut sums, weights, values),
-                    (Some(values), None) => products(&mut sums, weights, values.iter()),
-                    (None, _) => products(&mut sums, weights, [window.pad_value; CHANNELS].iter()),
-                }
-            }
-            let multipliers = output.multipliers.get(at..).unwrap_or(&[]);
-            for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
-                *slot = Y::from_i32(output.apply(sum, multiplier));
-            }
-        }
-    }
-}
-
-/// Channels of a depthwise convolution that are summed together.
-pub(super) const CHANNELS: usize = 8;
-
-/// Adds the products of one tap, for a whole block of channels.
-#[inline(always)]
-pub(super) fn add_products<X: Activation>(
-    sums: &mut [i32; CHANNELS],
-    weights: &[i8],
-    values: &[X; CHANNELS],
-) {
-    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
-        products(sums, weights, values.iter());
-    }
-}
-
-/// Adds the products of one tap, one channel for each value.
-#[inline(always)]
-pub(super) fn products<'v, X: Copy + Into<i32> + 'v>(
-    sums: &mut [i32; CHANNELS],
-    weights: &[i8],
-    values: impl Iterator<Item = &'v X>,
-) {
-    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
-        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
-    }
+    let window = window.over_a_column();
+    depthwise_conv2d(&Image::column(x, c), &window, matrix, output, y, 1);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::int::dot::{packed_index, packed_len};
+    use crate::kernels::int::dot::pairs_len;
+    use crate::kernels::int::dot::tests::pack;
+    use crate::kernels::testing::{Under, numbers, window1d};
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
 
     const ONE: Output = Output {
         multipliers: &[1 << 30],
@@ -141,151 +98,54 @@ mod tests {
 
     #[test]
     fn a_causal_convolution_sees_padding_before_the_first_row() {
-        let mut weights = [0i8; packed_len(1, 6)];
-        (0..6).for_each(|i| weights[packed_index(0, i, 6)] = i as i8 + 1);
         let matrix = Matrix {
-            weights: &weights,
+            weights: &pack(&[vec![1, 2, 3, 4, 5, 6]], 6),
             bias: &[0],
         };
-        let window = Window1d {
-            kernel: 3,
-            stride: 1,
-            dilation: 1,
-            pad_before: 2,
-            pad_value: -1,
-        };
+        let (window, x) = (window1d([3, 1, 1, 2], -1), [10i8, 20, 30, 40]);
         let mut y = [0i16; 2];
-        conv1d(
-            &[10i8, 20, 30, 40],
-            2,
-            &window,
-            &matrix,
-            &ONE,
-            &mut [0; 8],
-            &mut y,
-        );
+        conv1d(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
         // rows under the kernel: (-1 -1) (-1 -1) (10 20), then (-1 -1) (10 20) (30 40)
         assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
     }
 
-    #[test]
-    fn a_depthwise_convolution_keeps_channels_apart() {
-        let matrix = Matrix {
-            weights: &[1, 10, 2, 20],
-            bias: &[0, 5],
-        };
-        let output = Output {
-            multipliers: &[1 << 30, 1 << 30],
-            ..ONE
-        };
-        let window = Window1d {
-            kernel: 2,
-            stride: 1,
-            dilation: 1,
-            pad_before: 0,
-            pad_value: 0,
-        };
-        let mut y = [0i16; 4];
-        depthwise_conv1d(&[1i8, 2, 3, 4, 5, 6], 2, &window, &matrix, &output, &mut y);
-        assert_eq!(y, [1 + 6, 20 + 80 + 5, 3 + 10, 40 + 120 + 5]);
+    /// What a multiplier of 1/4 makes of a sum, shifted left by 0 or 2.
+    fn finished(sum: f64, left_shift: u32) -> i16 {
+        let divisor = if left_shift == 2 { 1.0 } else { 4.0 };
+        (sum / divisor + 0.5).floor().clamp(-32768.0, 32767.0) as i16
     }
 
-    #[test]
-    fn a_wide_depthwise_convolution_equals_plain_sums() {
-        const C: usize = 11;
-        let x: [i8; 5 * C] = core::array::from_fn(|i| (i * 37 % 256) as u8 as i8);
-        let weights: [i8; 3 * C] = core::array::from_fn(|i| (i * 91 % 255) as u8 as i8);
-        let bias: [i32; C] = core::array::from_fn(|i| i as i32 * 1000);
-        let matrix = Matrix {
-            weights: &weights,
-            bias: &bias,
-        };
-        let output = Output {
-            multipliers: &[1 << 30; C],
-            left_shift: 0,
-            ..ONE
-        };
-        let window = Window1d {
-            kernel: 3,
-            stride: 2,
-            dilation: 1,
-            pad_before: 1,
-            pad_value: -5,
-        };
-        let mut y = [0i16; 3 * C];
-        depthwise_conv1d(&x, C, &window, &matrix, &output, &mut y);
-        for (i, &y) in y.iter().enumerate() {
-            let (position, channel) = (i / C, i % C);
-            let tap = |tap: usize| {
-                let row = (2 * position + tap).checked_sub(1).filter(|row| *row < 5);
-                let value = row.map_or(-5, |row| x[row * C + channel].into());
-                value * i32::from(weights[tap * C + channel])
-            };
-            let sum = bias[channel] + tap(0) + tap(1) + tap(2);
-            assert_eq!(i32::from(y), (sum + 2) >> 2, "element {i}");
-        }
-    }
+    proptest! {
+        #[test]
+        fn convolutions_equal_plain_sums(
+            (c, out, rows, behind) in (1usize..12, 1usize..6, 7usize..11, 0usize..2),
+            (kernel, stride, dilation, pad) in (1usize..4, 1usize..3, 1usize..4, 0usize..3),
+            left_shift in prop::sample::select(&[0, 2][..]),
+            seed in any::<u32>(),
+        ) {
+            let mut next = numbers(seed);
+            let window = window1d([kernel, stride, dilation, pad], -5);
+            let positions = (rows + pad - (kernel - 1) * dilation - 1) / stride + 1 + behind;
+            let x: Vec<i8> = (0..rows * c).map(|_| next() as i8).collect();
+            let weights: Vec<Vec<i8>> = (0..out).map(|_| (0..kernel * c).map(|_| next() as i8).collect()).collect();
+            let bias: Vec<i32> = (0..out.max(c)).map(|_| next() * 100).collect();
+            let real: Vec<f64> = bias.iter().map(|&b| b.into()).collect();
+            let under = Under::rows(&x, c, &window);
+            let multipliers = vec![1 << 30; out.max(c)];
 
-    #[test]
-    fn taps_of_a_dilated_kernel_are_apart() {
-        const C: usize = 3;
-        let x: [i8; 7 * C] = core::array::from_fn(|i| (i * 37 % 256) as u8 as i8);
-        let taps: [i8; 3 * C] = core::array::from_fn(|i| (i * 91 % 255) as u8 as i8);
-        let mut packed = [0i8; packed_len(1, 3 * C)];
-        (0..3 * C).for_each(|i| packed[packed_index(0, i, 3 * C)] = taps[i]);
-        for dilation in 1..4 {
-            let window = Window1d {
-                kernel: 3,
-                stride: 2,
-                dilation,
-                pad_before: 2,
-                pad_value: -5,
-            };
-            // Row under a tap, counted from the first row of the input.
-            let value = |position: usize, tap: usize, channel: usize| {
-                let row = (2 * position + tap * dilation).checked_sub(2);
-                let row = row.filter(|&row| row < 7);
-                row.map_or(-5, |row| i32::from(x[row * C + channel]))
-            };
-            let positions = (7 + 2 - 2 * dilation - 1) / 2 + 1;
-            let mut y = [0i16; 4];
-            let y = &mut y[..positions];
-            let matrix = Matrix {
-                weights: &packed,
-                bias: &[7],
-            };
-            conv1d(&x, C, &window, &matrix, &ONE, &mut [0; 12], y);
-            for (position, &y) in y.iter().enumerate() {
-                let products =
-                    (0..3 * C).map(|i| value(position, i / C, i % C) * i32::from(taps[i]));
-                let sum = 7 + products.sum::<i32>();
-                assert_eq!(
-                    i32::from(y),
-                    sum.clamp(-32768, 32767),
-                    "dilation {dilation}"
-                );
-            }
-            let matrix = Matrix {
-                weights: &taps,
-                bias: &[1, 2, 3],
-            };
-            let output = Output {
-                multipliers: &[1 << 30; C],
-                ..ONE
-            };
-            let mut y = [0i16; 4 * C];
-            let y = &mut y[..positions * C];
-            depthwise_conv1d(&x, C, &window, &matrix, &output, y);
-            for (i, &y) in y.iter().enumerate() {
-                let (position, channel) = (i / C, i % C);
-                let tap = |tap| value(position, tap, channel) * i32::from(taps[tap * C + channel]);
-                let sum = channel as i32 + 1 + tap(0) + tap(1) + tap(2);
-                assert_eq!(
-                    i32::from(y),
-                    sum.clamp(-32768, 32767),
-                    "dilation {dilation}"
-                );
-            }
+            let output = Output { multipliers: &multipliers[..out], left_shift, ..ONE };
+            let matrix = Matrix { weights: &pack(&weights, kernel * c), bias: &bias[..out] };
+            let mut y = vec![0i16; positions * out];
+            conv1d(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
+            let exact = under.sums([positions, 1], &weights, &real[..out]);
+            prop_assert_eq!(y, exact.into_iter().map(|sum| finished(sum, left_shift)).collect::<Vec<_>>());
+
+            let output = Output { multipliers: &multipliers[..c], left_shift, ..ONE };
+            let matrix = Matrix { weights: &weights[0], bias: &bias[..c] };
+            let mut y = vec![0i16; positions * c];
+            depthwise_conv1d(&x, c, &window, &matrix, &output, &mut y);
+            let exact = under.sums_apart([positions, 1], &weights[0], &real[..c]);
+            prop_assert_eq!(y, exact.into_iter().map(|sum| finished(sum, left_shift)).collect::<Vec<_>>());
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Convolution over images, channels last: full, depthwise, transposed. Pooling is in [`super::pool`].
 
-use super::conv::{CHANNELS, add_products, products};
 use super::dot::{packed_len, pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};
@@ -63,18 +62,10 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
     let Some((pairs, edge)) = scratch.split_at_mut_checked(span) else {
         return;
     };
-    let ([down, right], [above, left]) = (window.stride.map(|n| n.max(1)), window.pad);
-    let first = |at: usize, taps: usize| (at as isize).wrapping_sub(taps as isize) + 1;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
-        let (from_row, phase_row) = ((row + above) / down, (row + above) % down);
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
-            let (from_column, phase_column) = ((column + left) / right, (column + left) % right);
-            let start = [
-                first(from_row, window.kernel[0]),
-                first(from_column, window.kernel[1]),
-            ];
+            let (start, phase) = window.phase(row, column);
             gather(x, window, start, edge, pairs);
-            let phase = phase_row * right + phase_column;
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, span)),
                 bias: part(matrix.bias, phase, out),
@@ -118,10 +109,7 @@ fn gather<X: Activation>(
         };
         if window.dilation[1] != 1 {
             for (tap, slots) in edge.chunks_exact_mut(c.max(1)).enumerate() {
-                let column = usize::try_from(window.under(1, left, tap)).ok();
-                let first = column.and_then(|column| column.checked_mul(c));
-                let pixel = first.and_then(|first| row.get(first..first.checked_add(c)?));
-                match pixel {
+                match x.pixel(row, window.under(1, left, tap)) {
                     Some(pixel) => (slots.iter_mut().zip(pixel))
                         .for_each(|(slot, &value)| *slot = value.into() as i16),
                     None => slots.fill(window.pad_value as i16),
@@ -190,11 +178,8 @@ fn depthwise_block<X: Activation, Y: Activation>(
         let row = x.row(window.under(0, top, down));
         for right in 0..width {
             let weights = tail(matrix.weights, (down * width + right) * x.channels + at);
-            let values = row.and_then(|row| {
-                let column = usize::try_from(window.under(1, left, right)).ok()?;
-                let start = column.checked_mul(x.channels)?.checked_add(at)?;
-                row.get(start..start.checked_add(y.len())?)
-            });
+            let pixel = row.and_then(|row| x.pixel(row, window.under(1, left, right)));
+            let values = pixel.and_then(|pixel| pixel.get(at..at + y.len()));
             match (values, values.and_then(|values| values.first_chunk())) {
                 (_, Some(values)) => add_products(&mut sums, weights, values),
                 (Some(values), None) => products(&mut sums, weights, values.iter()),
@@ -208,50 +193,56 @@ fn depthwise_block<X: Activation, Y: Activation>(
     }
 }
 
+/// Channels of a depthwise convolution that are summed together.
+pub(super) const CHANNELS: usize = 8;
+
+/// Adds the products of one tap, for a whole block of channels.
+#[inline(always)]
+fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], values: &[X; CHANNELS]) {
+    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
+        products(sums, weights, values.iter());
+    }
+}
+
+/// Adds the products of one tap, for as many channels as there are values.
+#[inline(always)]
+fn products<'v, X: Copy + Into<i32> + 'v>(
+    sums: &mut [i32; CHANNELS],
+    weights: &[i8],
+    values: impl Iterator<Item = &'v X>,
+) {
+    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
+        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::int::dot::packed_index;
+    use crate::kernels::testing::Under;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
 
-    const HALF: u32 = 1 << 31;
-
-    /// An image and a kernel over it, with weights for `out` outputs as `[out][kernel height][kernel width][c]`.
+    /// An image and a kernel over it, with weights `[out][kernel height][kernel width][c]`.
     #[derive(Debug)]
     struct Case {
         size: [usize; 2],
         c: usize,
-        out: usize,
         window: Window2d,
         x: Vec<i16>,
-        weights: Vec<i8>,
+        weights: Vec<Vec<i8>>,
     }
 
     impl Case {
-        fn pixel(&self, y: isize, x: isize, channel: usize) -> i32 {
-            let [height, width] = self.size.map(|n| n as isize);
-            if (0..height).contains(&y) && (0..width).contains(&x) {
-                self.x[(y * width + x) as usize * self.c + channel].into()
-            } else {
-                self.window.pad_value
+        fn under(&self) -> Under<'_, i16> {
+            Under {
+                x: &self.x,
+                size: self.size,
+                channels: self.c,
+                window: self.window,
             }
-        }
-
-        /// The value under a tap of the kernel that starts at `start`.
-        fn under(&self, [top, left]: [isize; 2], tap: [usize; 2], channel: usize) -> i32 {
-            let [down, right] = self.window.dilation;
-            self.pixel(
-                top + (tap[0] * down) as isize,
-                left + (tap[1] * right) as isize,
-                channel,
-            )
-        }
-
-        fn weight(&self, out: usize, tap: [usize; 2], channel: usize, channels: usize) -> i32 {
-            let [height, width] = self.window.kernel;
-            self.weights[((out * height + tap[0]) * width + tap[1]) * channels + channel].into()
         }
 
         fn taps(&self) -> impl Iterator<Item = [usize; 2]> + use<> {
@@ -278,8 +269,8 @@ mod tests {
         /// Weights packed with every kernel row padded, `weights[o][tap][channel]` by `value`.
         fn packed(&self, value: impl Fn(usize, [usize; 2], usize) -> i32) -> Vec<i8> {
             let span = self.window.span(self.c);
-            let mut packed = vec![0; packed_len(self.out, span)];
-            for o in 0..self.out {
+            let mut packed = vec![0; packed_len(self.weights.len(), span)];
+            for o in 0..self.weights.len() {
                 for [down, right] in self.taps() {
                     for channel in 0..self.c {
                         let at = down * pairs_len(self.window.kernel[1] * self.c)
@@ -320,12 +311,11 @@ mod tests {
                     pad_value,
                 };
                 let x = proptest::collection::vec(-3000i16..3000, size[0] * size[1] * c);
-                let weights =
-                    proptest::collection::vec(any::<i8>(), out.max(c) * kernel[0] * kernel[1] * c);
+                let row = proptest::collection::vec(any::<i8>(), kernel[0] * kernel[1] * c);
+                let weights = proptest::collection::vec(row, out);
                 (x, weights).prop_map(move |(x, weights)| Case {
                     size,
                     c,
-                    out,
                     window,
                     x,
                     weights,
@@ -343,57 +333,44 @@ mod tests {
         }
     }
 
-    /// What `output` makes of a sum: a sixteenth of it, rounded.
-    fn finished(sum: i32) -> i16 {
-        (((i64::from(sum) * (1 << 28) + i64::from(HALF)) >> 32) + 3).clamp(-32768, 32767) as i16
+    /// What `output` makes of sums: a sixteenth of each, rounded.
+    fn finished(sums: &[f64]) -> Vec<i16> {
+        let finished =
+            |sum: &f64| ((sum / 16.0 + 0.5).floor() + 3.0).clamp(-32768.0, 32767.0) as i16;
+        sums.iter().map(finished).collect()
     }
 
     proptest! {
         #[test]
         fn a_convolution_equals_plain_sums(case in case()) {
-            let ([rows, columns], out) = (case.results(), case.out);
+            let ([rows, columns], out) = (case.results(), case.weights.len());
             let (bias, multipliers): (Vec<i32>, _) = ((0..out as i32).map(|o| o * 100).collect(), vec![1 << 28; out]);
-            let packed = case.packed(|o, tap, channel| case.weight(o, tap, channel, case.c));
+            let row = case.window.kernel[1];
+            let packed = case.packed(|o, tap, channel| case.weights[o][(tap[0] * row + tap[1]) * case.c + channel].into());
             let matrix = Matrix { weights: &packed, bias: &bias };
             let mut y = vec![0i16; rows * columns * out];
             let mut scratch = vec![77; case.window.scratch_len(case.c)];
             conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, columns);
-            for (i, &got) in y.iter().enumerate() {
-                let (row, column, o) = (i / out / columns, i / out % columns, i % out);
-                let [top, left] = case.window.start(row, column);
-                let sum = case.taps().flat_map(|tap| (0..case.c).map(move |channel| (tap, channel)))
-                    .map(|(tap, channel)| {
-                        let x = case.under([top, left], tap, channel);
-                        x * case.weight(o, tap, channel, case.c)
-                    })
-                    .sum::<i32>();
-                prop_assert_eq!(got, finished(sum + bias[o]), "element {}", i);
-            }
+            let bias: Vec<f64> = bias.iter().map(|&b| b.into()).collect();
+            prop_assert_eq!(y, finished(&case.under().sums([rows, columns], &case.weights, &bias)));
         }
 
         #[test]
         fn a_depthwise_convolution_equals_plain_sums(case in case()) {
             let ([rows, columns], c) = (case.results(), case.c);
             let (bias, multipliers) = (vec![50; c], vec![1 << 28; c]);
-            let matrix = Matrix { weights: &case.weights, bias: &bias };
+            let matrix = Matrix { weights: &case.weights[0], bias: &bias };
             let mut y = vec![0i16; rows * columns * c];
             depthwise_conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut y, columns);
-            for (i, &got) in y.iter().enumerate() {
-                let (row, column, channel) = (i / c / columns, i / c % columns, i % c);
-                let [top, left] = case.window.start(row, column);
-                let sum = case.taps().map(|tap| {
-                    let x = case.under([top, left], tap, channel);
-                    x * case.weight(0, tap, channel, c)
-                }).sum::<i32>();
-                prop_assert_eq!(got, finished(sum + 50), "element {}", i);
-            }
+            let sums = case.under().sums_apart([rows, columns], &case.weights[0], &vec![50.0; c]);
+            prop_assert_eq!(y, finished(&sums));
         }
 
         /// Against the definition: every input pixel adds its multiple of the kernel to the result.
         #[test]
         fn a_transposed_convolution_equals_spread_kernels(mut case in case()) {
             (case.window.pad_value, case.window.dilation) = (0, [1, 1]);
-            let (kernel, stride, out, c) = (case.window.kernel, case.window.stride, case.out, case.c);
+            let (kernel, stride, out, c) = (case.window.kernel, case.window.stride, case.weights.len(), case.c);
             // The full kernel is `stride` times the part; tap `t` of phase `p` is kernel row `p + stride * (taps - 1 - t)`.
             let full = [kernel[0] * stride[0], kernel[1] * stride[1]];
             let weight = |o: usize, y: usize, x: usize, channel: usize| {
@@ -411,14 +388,14 @@ mod tests {
             let size: [usize; 2] = core::array::from_fn(|i| {
                 ((case.size[i] - 1) * stride[i] + full[i]).saturating_sub(case.window.pad[i]).max(1)
             });
-            let mut sums = vec![-9i32; size[0] * size[1] * out];
+            let mut sums = vec![-9.0; size[0] * size[1] * out];
             for (at, &x) in case.x.iter().enumerate() {
                 let (row, column, channel) = (at / c / case.size[1], at / c % case.size[1], at % c);
                 for (y, x_, o) in (0..full[0]).flat_map(|y| (0..full[1]).flat_map(move |x| (0..out).map(move |o| (y, x, o)))) {
                     let to_row = (row * stride[0] + y).checked_sub(case.window.pad[0]).filter(|&r| r < size[0]);
                     let to_column = (column * stride[1] + x_).checked_sub(case.window.pad[1]).filter(|&r| r < size[1]);
                     if let (Some(r), Some(k)) = (to_row, to_column) {
-                        sums[(r * size[1] + k) * out + o] += i32::from(x) * weight(o, y, x_, channel);
+                        sums[(r * size[1] + k) * out + o] += f64::from(i32::from(x) * weight(o, y, x_, channel));
                     }
                 }
             }
@@ -426,8 +403,7 @@ mod tests {
             let mut y = vec![0i16; sums.len()];
             let mut scratch = vec![77; case.window.scratch_len(c)];
             conv_transpose2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, [size[1], out]);
-            let expected: Vec<i16> = sums.into_iter().map(finished).collect();
-            prop_assert_eq!(y, expected);
+            prop_assert_eq!(y, finished(&sums));
         }
     }
 }

@@ -54,14 +54,15 @@ pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::kernels::arch::int::{Blocks, Constants, Store};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
 
-    fn pack(weights: &[Vec<i8>], k: usize) -> Vec<i8> {
+    /// Packs rows of weights.
+    pub fn pack(weights: &[Vec<i8>], k: usize) -> Vec<i8> {
         let mut packed = vec![0; packed_len(weights.len(), k)];
         for (o, row) in weights.iter().enumerate() {
             for (i, &w) in row.iter().enumerate() {

@@ -172,6 +172,7 @@ pub fn mean_rows<X: Activation, Y: Activation>(x: &[X], by: &Rescale, y: &mut [Y
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::rescale as rescale_by;
 
     #[test]
     fn a_table_covers_all_values() {
@@ -216,14 +217,7 @@ mod tests {
 
     #[test]
     fn rows_are_joined_side_by_side() {
-        let by = Rescale {
-            input_zero_point: 1,
-            multiplier: 1 << 30,
-            left_shift: 2,
-            zero_point: 0,
-            min: -128,
-            max: 127,
-        };
+        let by = rescale_by(1, 1 << 30, 2, 0);
         let mut y = [0i8; 6];
         join(&[2i8, 3], 1, &by, &mut y, 3, 0);
         join(&[4i16, 5, 6, 7], 2, &by, &mut y, 3, 1);
@@ -248,14 +242,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_taken_of_every_channel() {
-        let by = Rescale {
-            input_zero_point: -1,
-            multiplier: i32::MAX / 2 + 1,
-            left_shift: 0,
-            zero_point: 5,
-            min: -128,
-            max: 127,
-        };
+        let by = rescale_by(-1, i32::MAX / 2 + 1, 0, 5);
         let mut y = [0i8; 2];
         // a factor of 1/4 over two rows: half of the mean
         mean_rows(&[9i16, -1, 13, -41], &by, &mut y);
@@ -264,14 +251,7 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_centred_values() {
-        let by = Rescale {
-            input_zero_point: 0,
-            multiplier: 1 << 30,
-            left_shift: 0,
-            zero_point: 3,
-            min: -128,
-            max: 127,
-        };
+        let by = rescale_by(0, 1 << 30, 0, 3);
         let mut y = [0i8; 3];
         // (2 * -6 / 4, -9 * 7 / 4, saturated) + 3
         mul((&[3i8, -8, 127], 1), (&[-6i16, 7, 32767], 0), &by, &mut y);

@@ -106,6 +106,7 @@ pub fn layer_norm<X: Activation, Y: Activation>(x: &[X], norm: &LayerNorm, y: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -150,24 +151,15 @@ mod tests {
         };
         let mut y = vec![0i16; x.len()];
         layer_norm(x, &norm, &mut y);
-        let mean = if centre {
-            x.iter().map(|&x| f64::from(x)).sum::<f64>() / n
-        } else {
-            0.0
-        };
-        let variance = x
+        let x: Vec<f64> = x.iter().map(|&x| x.into()).collect();
+        let constants = gamma.iter().copied().zip(beta.iter().copied());
+        let exact = testing::layer_norm(&x, constants, epsilon, centre);
+        let limited = exact
             .iter()
-            .map(|&x| (f64::from(x) - mean).powi(2))
-            .sum::<f64>()
-            / n;
-        let exact = x.iter().zip(gamma).zip(beta).map(|((&x, g), b)| {
-            let deviation = (variance + epsilon).sqrt().max(f64::MIN_POSITIVE);
-            let value = (f64::from(x) - mean) / deviation * g + b;
-            value.clamp(-32768.0 * STEP, 32767.0 * STEP)
-        });
+            .map(|y| y.clamp(-32768.0 * STEP, 32767.0 * STEP));
         (
             y.into_iter().map(|y| f64::from(y) * STEP).collect(),
-            exact.collect(),
+            limited.collect(),
         )
     }
 

@@ -1,6 +1,6 @@
 //! Pooling over images and over channels, and products with a gate: the parts of spatial and channel attention.
 
-use super::conv::CHANNELS;
+use super::conv2d::CHANNELS;
 use super::elementwise::{Rescale, mul};
 use super::requantize::Activation;
 use crate::kernels::geometry::{Image, Window2d};
@@ -14,11 +14,7 @@ fn under<'x, X: Activation>(
     let (x, [height, width]) = (*x, window.kernel);
     let rows = (0..height).filter_map(move |down| x.row(top.wrapping_add(down as isize)));
     rows.flat_map(move |row| {
-        (0..width).filter_map(move |right| {
-            let column = usize::try_from(left.wrapping_add(right as isize)).ok()?;
-            let start = column.checked_mul(x.channels)?;
-            row.get(start..start.checked_add(x.channels)?)
-        })
+        (0..width).filter_map(move |right| x.pixel(row, left.wrapping_add(right as isize)))
     })
 }
 
@@ -130,14 +126,9 @@ pub fn gate_rows<X: Activation, G: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{rescale, window2d};
 
-    const WINDOW: Window2d = Window2d {
-        kernel: [2, 2],
-        stride: [2, 1],
-        dilation: [1, 1],
-        pad: [0, 1],
-        pad_value: -7,
-    };
+    const WINDOW: Window2d = window2d([2, 2], [2, 1], [0, 1], -7);
     /// Two rows of three pixels of two channels.
     const X: [i8; 12] = [1, -10, 2, -20, 3, -30, 4, -40, 5, -50, 6, -60];
     const IMAGE: Image<i8> = Image {
@@ -147,14 +138,7 @@ mod tests {
     };
 
     fn by(multiplier: i32, input_zero_point: i32) -> Rescale {
-        Rescale {
-            input_zero_point,
-            multiplier,
-            left_shift: 2,
-            zero_point: 1,
-            min: -128,
-            max: 127,
-        }
+        rescale(input_zero_point, multiplier, 2, 1)
     }
 
     #[test]
@@ -170,15 +154,7 @@ mod tests {
         // A quarter of the sum of x + 10, plus the zero point.
         average_pool2d(&IMAGE, &WINDOW, &by(1 << 28, -10), &mut y, 4);
         let quarter = |sum: i16| (sum + 2).div_euclid(4) + 1;
-        let expected = [[25, -30], [52, -80], [56, -120], [29, -70]];
-        assert_eq!(
-            y,
-            expected
-                .as_flattened()
-                .iter()
-                .map(|&s| quarter(s))
-                .collect::<std::vec::Vec<_>>()[..]
-        );
+        assert_eq!(y, [25, -30, 52, -80, 56, -120, 29, -70].map(quarter));
     }
 
     #[test]

@@ -2,36 +2,21 @@
 
 use super::elementwise::Rescale;
 use super::requantize::{Activation, requantize};
+use crate::kernels::geometry::Turns;
 
 /// Cosines and sines are Q14, so that 1 and -1 are exact.
 pub const TURN_BITS: u32 = 14;
 
-/// How the channels of a row are turned: `heads` heads of `head_dim` channels alike.
+/// How the channels of a row are turned and rescaled.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation<'w> {
-    /// Channels of a head.
-    pub head_dim: usize,
-    /// Pairs that are turned, at most `head_dim / 2`; the other channels stay.
-    pub pairs: usize,
-    /// Pairs are neighbours `(2i, 2i + 1)`, not halves `(i, pairs + i)`.
-    pub interleaved: bool,
-    /// `[rows, pairs]` of cosine and sine, Q14.
-    pub table: &'w [[i16; 2]],
+    /// Heads, pairs and their angles, Q14.
+    pub turns: Turns<'w, i16>,
     /// From centred Q14 products to the result.
     pub by: Rescale,
 }
 
 impl Rotation<'_> {
-    /// Angles of row `position`; of the last one that the table has for any beyond.
-    fn angles(&self, position: usize) -> &[[i16; 2]] {
-        let pairs = self.pairs.max(1);
-        let rows = self.table.len() / pairs;
-        let start = position.min(rows.saturating_sub(1)).saturating_mul(pairs);
-        self.table
-            .get(start..start.saturating_add(pairs))
-            .unwrap_or(&[])
-    }
-
     #[inline(always)]
     fn store<Y: Activation>(&self, sum: i32) -> Y {
         let value = requantize(sum, self.by.multiplier, self.by.left_shift)
@@ -49,16 +34,8 @@ pub fn rotate<X: Activation, Y: Activation>(
     rotation: &Rotation,
     y: &mut [Y],
 ) {
-    let rows = x
-        .chunks_exact(channels.max(1))
-        .zip(y.chunks_exact_mut(channels.max(1)));
-    for (row, (x, y)) in rows.enumerate() {
-        let angles = rotation.angles(first.saturating_add(row));
-        let d = rotation.head_dim.max(1);
-        for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
-            rotate_head(x, angles, rotation, y);
-        }
-    }
+    let turn = |x: &[X], angles, y: &mut [Y]| rotate_head(x, angles, rotation, y);
+    rotation.turns.each_head(x, channels, first, y, turn);
 }
 
 fn rotate_head<X: Activation, Y: Activation>(
@@ -75,9 +52,9 @@ fn rotate_head<X: Activation, Y: Activation>(
         let lower = a.wrapping_mul(sin).wrapping_add(b.wrapping_mul(cos));
         (upper, lower)
     };
-    let width = (2 * rotation.pairs).min(x.len()).min(y.len());
+    let width = (2 * rotation.turns.pairs).min(x.len()).min(y.len());
     let ((x, rest), (y, rest_y)) = (x.split_at(width), y.split_at_mut(width));
-    if rotation.interleaved {
+    if rotation.turns.interleaved {
         let pairs = x.as_chunks().0.iter().zip(y.as_chunks_mut().0);
         for ((&[a, b], [ya, yb]), angle) in pairs.zip(angles) {
             let (upper, lower) = turned(centred(a), centred(b), angle);
@@ -100,18 +77,12 @@ fn rotate_head<X: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::{rescale, rotated};
     use std::vec;
     use std::vec::Vec;
 
     /// Same scale on both sides.
-    const SAME: Rescale = Rescale {
-        input_zero_point: -3,
-        multiplier: 1 << (32 - TURN_BITS),
-        left_shift: 0,
-        zero_point: 5,
-        min: -128,
-        max: 127,
-    };
+    const SAME: Rescale = rescale(-3, 1 << (32 - TURN_BITS), 0, 5);
 
     fn table(rows: usize, pairs: usize) -> Vec<[i16; 2]> {
         let angle = |row: usize, i: usize| row as f64 * 0.7f64.powi(i as i32);
@@ -123,18 +94,26 @@ mod tests {
             .collect()
     }
 
+    fn rotation(
+        table: &[[i16; 2]],
+        [head_dim, pairs]: [usize; 2],
+        interleaved: bool,
+    ) -> Rotation<'_> {
+        let turns = Turns {
+            head_dim,
+            pairs,
+            interleaved,
+            table,
+        };
+        Rotation { turns, by: SAME }
+    }
+
     #[test]
     fn rows_are_within_half_a_step_of_double_precision() {
         let (rows, d, pairs) = (9, 10, 4);
         for interleaved in [false, true] {
             let table = table(rows, pairs);
-            let rotation = Rotation {
-                head_dim: d,
-                pairs,
-                interleaved,
-                table: &table,
-                by: SAME,
-            };
+            let rotation = rotation(&table, [d, pairs], interleaved);
             let x: Vec<i8> = (0..rows * 2 * d)
                 .map(|i| (i * 37 % 170) as i8 / 2)
                 .collect();
@@ -143,20 +122,12 @@ mod tests {
             for (at, &y) in y.iter().enumerate() {
                 let (row, c) = (at / (2 * d), at % d);
                 let real = |at: usize| f64::from(x[at]) + 3.0;
-                let (i, upper) = match interleaved {
-                    true => (c / 2, c % 2 == 0),
-                    false => (c % pairs, c < pairs),
+                let turn = |pair: usize| {
+                    let (sin, cos) = (row as f64 * 0.7f64.powi(pair as i32)).sin_cos();
+                    (cos, sin)
                 };
-                let step = if interleaved { 1 } else { pairs };
-                let exact = if c >= 2 * pairs {
-                    real(at)
-                } else {
-                    let (sin, cos) = (row as f64 * 0.7f64.powi(i as i32)).sin_cos();
-                    match upper {
-                        true => cos * real(at) - sin * real(at + step),
-                        false => sin * real(at - step) + cos * real(at),
-                    }
-                };
+                let head: Vec<f64> = (at - c..at - c + d).map(real).collect();
+                let exact = rotated(&head, c, pairs, interleaved, turn);
                 let error = (f64::from(y) - 5.0 - exact).abs();
                 assert!(error < 0.51, "{exact} became {y} at {at}");
             }
@@ -166,13 +137,7 @@ mod tests {
     #[test]
     fn positions_count_on_from_the_first_and_stop_at_the_last() {
         let table = table(6, 2);
-        let rotation = Rotation {
-            head_dim: 4,
-            pairs: 2,
-            interleaved: false,
-            table: &table,
-            by: SAME,
-        };
+        let rotation = rotation(&table, [4, 2], false);
         let x = [90i8, 3, -60, 41].repeat(6);
         let (mut whole, mut one) = (vec![0i8; 24], vec![0i8; 4]);
         rotate(&x, 4, 0, &rotation, &mut whole);

@@ -6,6 +6,7 @@
 
 use super::dot::{LANES, pair_index};
 use super::tables::EXP2_Q15;
+use crate::kernels::geometry::Shape;
 
 /// `real_factor * log2(e) * 2^32`: what [`exp_weight`] multiplies score differences by.
 pub type ScoreMultiplier = u32;
@@ -61,13 +62,8 @@ pub fn masked_row_weights(
     multiplier: ScoreMultiplier,
     pairs: &mut [i16],
 ) -> u32 {
-    let seen = || {
-        let bit = |i: usize| {
-            bits.get(i / 32)
-                .is_some_and(|word| word >> (i % 32) & 1 == 1)
-        };
-        scores.iter().enumerate().filter(move |&(i, _)| bit(i))
-    };
+    let scores = || scores.iter().enumerate();
+    let seen = || scores().filter(|&(i, _)| Shape::sees(bits, i));
     pairs.fill(0);
     let Some(max) = seen().map(|(_, &score)| score).max() else {
         return 0;
@@ -91,6 +87,20 @@ fn in_pair_order(rest: &[i32], mut weight: impl FnMut(i32) -> i16) -> [i16; LANE
         }
     }
     slot
+}
+
+/// `2^bits / total`, rounded, for `bits` from 31 on; a `total` below that of a single weight of 32767 counts as 32767.
+pub fn reciprocal(bits: u32, total: u32) -> u32 {
+    // By hand behind the first 31 bits: a division of 64 bits is 900 bytes of library code on a chip.
+    let total = total.max(32767);
+    let (mut quotient, mut rest) = ((1 << 31) / total, (1 << 31) % total);
+    for _ in 31..bits {
+        let missing = total - rest;
+        let over = rest >= missing;
+        quotient = quotient << 1 | u32::from(over);
+        rest = if over { rest - missing } else { rest << 1 };
+    }
+    quotient + u32::from(rest >= total - total / 2)
 }
 
 /// Probabilities in Q15 of a row of logits: `softmax(scale * logits)`, `multiplier` made from `scale`.
@@ -130,6 +140,29 @@ mod tests {
             assert!(error < 8.0, "distance {distance}: off by {error} of 32768");
         }
         assert_eq!(exp_weight(u32::MAX, u32::MAX), 0);
+    }
+
+    #[test]
+    fn reciprocals_are_rounded_quotients() {
+        let totals = (0..20)
+            .map(|i| 32767 << i >> (i / 16 * 4))
+            .chain([1 << 31, u32::MAX]);
+        for total in totals.flat_map(|total: u32| [total, total - total / 3, total - 1]) {
+            for bits in [
+                31,
+                39,
+                45,
+                45 + 29u32.saturating_sub(total.leading_zeros() + 13),
+            ] {
+                let by = u64::from(total.max(32767));
+                let exact = ((1u64 << bits) + by / 2) / by;
+                assert_eq!(
+                    u64::from(reciprocal(bits, total)),
+                    exact,
+                    "2^{bits} / {total}"
+                );
+            }
+        }
     }
 
     #[test]

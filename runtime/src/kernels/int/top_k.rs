@@ -210,6 +210,7 @@ mod tests {
     use crate::kernels::int::linear::linear;
     #[cfg(not(attn_half))]
     use crate::kernels::int::softmax::score_multiplier;
+    use crate::kernels::testing::log_softmax;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -221,11 +222,9 @@ mod tests {
         order.iter().take(k).map(|&token| token as i32).collect()
     }
 
-    fn exact_log_probability(logits: &[i16], scale: f64, token: usize) -> f64 {
-        let max = f64::from(*logits.iter().max().unwrap());
-        let exponential = |&x: &i16| ((f64::from(x) - max) * scale).exp();
-        let sum: f64 = logits.iter().map(exponential).sum();
-        (f64::from(logits[token]) - max) * scale - sum.ln()
+    /// Log-probabilities of logits in steps of `scale`.
+    fn exact(logits: &[i16], scale: f64) -> Vec<f64> {
+        log_softmax(logits.iter().map(|&x| f64::from(x) * scale))
     }
 
     proptest! {
@@ -248,9 +247,9 @@ mod tests {
             let k = logits.len().min(16);
             let (mut tokens, mut scores) = (vec![0; k], vec![0; k]);
             top_k(&logits, score_multiplier(scale), &mut tokens, &mut scores);
+            let exact = exact(&logits, scale.into());
             for (&token, &score) in tokens.iter().zip(&scores) {
-                let exact = exact_log_probability(&logits, scale.into(), token as usize);
-                let error = f64::from(score) / 65536.0 - exact;
+                let error = f64::from(score) / 65536.0 - exact[token as usize];
                 prop_assert!(error.abs() < 2e-4, "{score}: off by {error} nats");
             }
         }
@@ -319,9 +318,9 @@ mod tests {
         let (mut tokens, mut scores) = ([0; 16], [0; 16]);
         half_top_k(&halves, &mut tokens, &mut scores);
         assert_eq!(tokens[..], sorted(&logits, 16));
+        let exact = exact(&logits, 1.0 / 64.0);
         for (&token, &score) in tokens.iter().zip(&scores) {
-            let exact = exact_log_probability(&logits, 1.0 / 64.0, token as usize);
-            let error = f64::from(score) / 65536.0 - exact;
+            let error = f64::from(score) / 65536.0 - exact[token as usize];
             assert!(error.abs() < 2e-4, "{score}: off by {error} nats");
         }
         let extremes = [f32::NAN, f32::NEG_INFINITY, f32::INFINITY].map(crate::f16::from_f32);

@@ -29,6 +29,7 @@ pub fn weighted_rows<X: Activation, Y: Activation>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::rescale;
     use std::vec::Vec;
 
     #[test]
@@ -37,12 +38,9 @@ mod tests {
         let w: Vec<i16> = (0..t).map(|i| (i * 911 % 4000) as i16).collect();
         let x: Vec<i8> = (0..t * c).map(|i| (i * 57 % 251) as i8).collect();
         let by = Rescale {
-            input_zero_point: 9,
-            multiplier: 1 << 19,
-            left_shift: 0,
-            zero_point: -4,
             min: -32768,
             max: 32767,
+            ..rescale(9, 1 << 19, 0, -4)
         };
         let (mut sums, mut y) = (std::vec![0; c], std::vec![0i16; c]);
         weighted_rows(&w, &x, &by, &mut sums, &mut y);
