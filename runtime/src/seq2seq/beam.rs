@@ -169,48 +169,7 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         self.stepper.model()
     }
 
-    /// Reads an input of whole rows: see [`super::Greedy::encode`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode(input))
-    }
-
-    /// Reads symbols by number: see [`super::Greedy::encode_symbols`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode_symbols(symbols))
-    }
-
-    /// Reads text: see [`super::Greedy::encode_text`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode_text(text))
-    }
-
-    /// Starts a search of a model that reads no input.
-    ///
-    /// # Errors
-    /// [`DecodeError::InputNeeded`].
-    pub fn restart(&mut self) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.restart())
-    }
-
-    /// Starts a sequence behind what `read` has the model read.
-    fn begin(
-        &mut self,
-        read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        read(&mut self.stepper)?;
-        self.start();
-        Ok(())
-    }
+    reads_inputs!();
 
     fn start(&mut self) {
         self.found.clear();

@@ -70,51 +70,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         self.stepper.session()
     }
 
-    /// Reads an input of whole rows, such as features of sound, and starts a new sequence. A last one is given up.
-    ///
-    /// # Errors
-    /// [`DecodeError::EmptyInput`], [`DecodeError::InputTooLong`], [`DecodeError::WrongLength`],
-    /// [`DecodeError::PartialRow`], [`DecodeError::NoEncoder`]; [`DecodeError::Session`] when the input has elements of
-    /// another type.
-    pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode(input))
-    }
-
-    /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
-    ///
-    /// # Errors
-    /// As [`Self::encode`], and [`DecodeError::UnknownSymbol`].
-    pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode_symbols(symbols))
-    }
-
-    /// Reads text, spelled in the symbols of the model's vocabulary (the longest that fits, where several do), and starts
-    /// a new sequence.
-    ///
-    /// # Errors
-    /// As [`Self::encode`], [`DecodeError::NoSymbols`] and [`DecodeError::UnknownText`].
-    pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.encode_text(text))
-    }
-
-    /// Starts a new sequence of a model that reads no input.
-    ///
-    /// # Errors
-    /// [`DecodeError::InputNeeded`].
-    pub fn restart(&mut self) -> Result<(), DecodeError> {
-        self.begin(|stepper| stepper.restart())
-    }
-
-    /// Starts a sequence behind what `read` has the model read.
-    fn begin(
-        &mut self,
-        read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
-        self.phase = Phase::Idle;
-        read(&mut self.stepper)?;
-        self.start();
-        Ok(())
-    }
+    reads_inputs!();
 
     fn start(&mut self) {
         self.phase = Phase::Running;

@@ -8,6 +8,57 @@
 //! Attention weights are there after each [`Greedy::step`]. To see them along a sequence that a [`Beam`] found, let
 //! [`Greedy::follow`] lead the model through it: that costs one more pass and no memory.
 
+/// The methods of a decoder that has a `stepper` and a `phase` which begin a sequence: what the model reads, then `start`.
+macro_rules! reads_inputs {
+    () => {
+        /// Reads an input of whole rows, such as features of sound, and starts a new sequence. A last one is given up.
+        ///
+        /// # Errors
+        /// [`DecodeError::EmptyInput`], [`DecodeError::InputTooLong`], [`DecodeError::WrongLength`],
+        /// [`DecodeError::PartialRow`], [`DecodeError::NoEncoder`]; [`DecodeError::Session`] when the input has elements of
+        /// another type.
+        pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.encode(input))
+        }
+
+        /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
+        ///
+        /// # Errors
+        /// As [`Self::encode`], and [`DecodeError::UnknownSymbol`].
+        pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.encode_symbols(symbols))
+        }
+
+        /// Reads text, spelled in the symbols of the model's vocabulary (the longest that fits, where several do), and starts
+        /// a new sequence.
+        ///
+        /// # Errors
+        /// As [`Self::encode`], [`DecodeError::NoSymbols`] and [`DecodeError::UnknownText`].
+        pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.encode_text(text))
+        }
+
+        /// Starts a new sequence of a model that reads no input.
+        ///
+        /// # Errors
+        /// [`DecodeError::InputNeeded`].
+        pub fn restart(&mut self) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.restart())
+        }
+
+        /// Starts a sequence behind what `read` has the model read.
+        fn begin(
+            &mut self,
+            read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
+        ) -> Result<(), DecodeError> {
+            self.phase = Phase::Idle;
+            read(&mut self.stepper)?;
+            self.start();
+            Ok(())
+        }
+    };
+}
+
 mod beam;
 mod error;
 mod greedy;
