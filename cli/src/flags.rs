@@ -4,9 +4,7 @@ use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::{ConvertError, Setting};
 use attn_converter::quantize::Precision;
 use attn_runtime::kws::SpotterError;
-use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
-use clap::{Arg, Command, ValueEnum, error::ErrorKind};
-use std::ffi::OsStr;
+use clap::ValueEnum;
 use thiserror::Error;
 
 /// A flag that is missing or does not fit.
@@ -75,6 +73,7 @@ pub enum Dtype {
     /// int8 weights and activations, int16 where measured sensitivity asks for it.
     Int8,
     /// int8 weights, int16 activations throughout.
+    #[value(alias = "int8x16")]
     Int16x8,
     /// IEEE half-precision weights and activations, for chips with a floating-point unit.
     Fp16,
@@ -87,32 +86,6 @@ impl From<Dtype> for Precision {
             Dtype::Int16x8 => Self::Int16x8,
             Dtype::Fp16 => Self::Fp16,
         }
-    }
-}
-
-/// Reads `--dtype`. The old spelling of int16x8 is refused by its own message: clap would propose int8.
-#[derive(Clone)]
-pub struct DtypeParser;
-
-impl TypedValueParser for DtypeParser {
-    type Value = Dtype;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        arg: Option<&Arg>,
-        value: &OsStr,
-    ) -> Result<Dtype, clap::Error> {
-        if value == "int8x16" {
-            let message = "--dtype: `int8x16` is called `int16x8` now, activations x weights";
-            return Err(command.clone().error(ErrorKind::InvalidValue, message));
-        }
-        EnumValueParser::new().parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let values = Dtype::value_variants().iter();
-        Some(Box::new(values.filter_map(Dtype::to_possible_value)))
     }
 }
 

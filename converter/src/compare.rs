@@ -125,11 +125,8 @@ pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Compar
             }
             Ok(())
         })?;
-        progress(Step {
-            phase: Phase::Compare,
-            done: number + 1,
-            total: samples.samples.len(),
-        });
+        let total = samples.samples.len();
+        progress(Step::of(Phase::Compare, number + 1, total));
     }
     Ok(Comparison {
         layers: entries.into_iter().flat_map(|entry| entry.layers).collect(),

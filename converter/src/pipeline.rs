@@ -212,11 +212,7 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
             inputs.add(&graphs[part], elements, number, runs[part]);
             Ok(())
         })?;
-        progress(Step {
-            phase: Phase::Calibrate,
-            done: number + 1,
-            total,
-        });
+        progress(Step::of(Phase::Calibrate, number + 1, total));
     }
     Ok(seen)
 }

@@ -33,6 +33,13 @@ pub struct Step {
     pub total: usize,
 }
 
+impl Step {
+    /// `done` of `total` steps of a phase.
+    pub fn of(phase: Phase, done: usize, total: usize) -> Self {
+        Self { phase, done, total }
+    }
+}
+
 /// Callback for every step.
 pub type Progress<'p> = &'p dyn Fn(Step);
 

@@ -3,7 +3,7 @@
 use super::bundle::Bundle;
 use super::{CommandResult, check_output};
 use crate::bars::Bars;
-use crate::flags::{Dtype, DtypeParser, FlagError, Range};
+use crate::flags::{Dtype, FlagError, Range};
 use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::files::{self, FileError};
@@ -32,7 +32,7 @@ pub struct Convert {
     #[arg(long)]
     stream: bool,
     /// Weights and activations of the file.
-    #[arg(long, value_parser = DtypeParser, default_value = "int8")]
+    #[arg(long, value_enum, default_value_t = Dtype::Int8)]
     dtype: Dtype,
     /// How the range of an int8 value is chosen from the calibration data.
     #[arg(long, value_enum, default_value_t = Range::Mse)]

@@ -75,6 +75,11 @@ fn decoding(model: Model) -> String {
         let states = states(model).filter_map(|id| Some((id, model.name(model.tensor(id)?.name))));
         text += &format!("state: {}\n", named(model, states));
     }
+    if model.max_length() > 0 {
+        let padding = model.decode().and_then(|decode| padding(model, decode));
+        let padding = padding.unwrap_or_default();
+        text += &format!("sequences: at most {} rows{padding}\n", model.max_length());
+    }
     let Some(decode) = model.decode() else {
         return text;
     };
@@ -101,10 +106,6 @@ fn decoding(model: Model) -> String {
         names(model.tokens().len()),
         names(model.symbols().len()),
     );
-    if model.max_length() > 0 {
-        let padding = padding(model, decode).unwrap_or_default();
-        text += &format!("sequences: at most {} rows{padding}\n", model.max_length());
-    }
     text
 }
 
@@ -189,16 +190,8 @@ fn storage(tensor: &TensorRecord) -> &'static str {
 }
 
 fn tensors(model: Model) -> comfy_table::Table {
-    let mut table = table(&[
-        "tensor",
-        "name",
-        "type",
-        "shape",
-        "place",
-        "offset",
-        "scale",
-        "zero point",
-    ]);
+    let heading = "tensor,name,type,shape,place,offset,scale,zero point";
+    let mut table = table(&heading.split(',').collect::<Vec<_>>());
     for (id, tensor) in model.tensors().iter().enumerate() {
         table.add_row([
             id.to_string(),

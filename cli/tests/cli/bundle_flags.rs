@@ -378,7 +378,11 @@ fn a_single_model_takes_sequences_of_any_length_and_their_mask() {
         assert!(db > 25.0, "{db}");
         let results = folder.path("results.npz");
         done(&["run", &output, &data, "-o", &results]);
-        assert!(done(&["inspect", &output]).contains("12"));
+        let inspected = done(&["inspect", &output]);
+        assert!(
+            inspected.contains("sequences: at most 12 rows"),
+            "{inspected}"
+        );
     }
 }
 

@@ -171,13 +171,6 @@ fn options_that_do_not_fit_the_model() {
         &["--dtype", "int3"],
         &["--dtype"],
     );
-    convert_refused(
-        &folder,
-        ONNX,
-        CALIBRATION,
-        &["--dtype", "int8x16"],
-        &["--dtype", "`int16x8`"],
-    );
 }
 
 #[test]

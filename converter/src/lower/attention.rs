@@ -80,8 +80,7 @@ impl Lower for op::Attention {
             outputs,
             scratch,
             &*params,
-        );
-        Ok(())
+        )
     }
 }
 
@@ -229,7 +228,7 @@ impl Lowering<'_> {
         };
         let (name, kind) = (format!("{}.push", node.name), OpKind::PushKeyValue);
         let params = scores.params(geometry(shape));
-        self.op(&name, kind, inputs, outputs, None, &*params);
+        self.op(&name, kind, inputs, outputs, None, &*params)?;
         Ok(Window { keys, values, ring })
     }
 
@@ -249,8 +248,7 @@ impl Lower for op::AdditiveAttention {
             let v = to.program.weights(&self.v);
             let params = AdditiveAttentionHalfParams { v, tanh };
             let scratch = to.f32_scratch(node, self.v.len() + rows);
-            to.op(&node.name, kind, inputs, outputs, scratch, &params);
-            return Ok(());
+            return to.op(&node.name, kind, inputs, outputs, scratch, &params);
         }
         let largest = self
             .v
@@ -279,8 +277,7 @@ impl Lower for op::AdditiveAttention {
         };
         let len = self.v.len() + rows + rows.div_ceil(2);
         let scratch = Some(to.program.scratch(&node.name, DType::I32, len));
-        to.op(&node.name, kind, inputs, outputs, scratch, &params);
-        Ok(())
+        to.op(&node.name, kind, inputs, outputs, scratch, &params)
     }
 }
 
@@ -308,8 +305,7 @@ impl Lower for op::Rotary {
         if to.form == Form::Stream {
             inputs.push(to.position(node));
         }
-        to.op(&node.name, OpKind::Rotary, inputs, vec![y], None, &*params);
-        Ok(())
+        to.op(&node.name, OpKind::Rotary, inputs, vec![y], None, &*params)
     }
 }
 

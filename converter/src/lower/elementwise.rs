@@ -51,12 +51,10 @@ impl Lowering<'_> {
         let name = name.map_or_else(|| self.program.tensors[y].name.clone(), String::from);
         let (kind, inputs, outputs) = (OpKind::Requantize, vec![x], vec![y]);
         if self.scheme.is_half() {
-            self.op(&name, kind, inputs, outputs, None, NONE);
-            return Ok(());
+            return self.op(&name, kind, inputs, outputs, None, NONE);
         }
         let params = self.rescaled(&name, x, y)?;
-        self.op(&name, kind, inputs, outputs, None, &params);
-        Ok(())
+        self.op(&name, kind, inputs, outputs, None, &params)
     }
 
     /// An operator whose one parameter in integers is a change of scale; `factor` gives it for the inputs and the result's scale.
@@ -68,13 +66,11 @@ impl Lowering<'_> {
     ) -> Lowered {
         let (inputs, y) = (self.inputs(node), self.add_value(node.output));
         if self.scheme.is_half() {
-            self.op(&node.name, kind, inputs, vec![y], None, NONE);
-            return Ok(());
+            return self.op(&node.name, kind, inputs, vec![y], None, NONE);
         }
         let held: Vec<Quant> = inputs.iter().map(|&x| self.quant(x)).collect();
         let params = self.by(y, factor(&held, self.quant(y).scale)?);
-        self.op(&node.name, kind, inputs, vec![y], None, &params);
-        Ok(())
+        self.op(&node.name, kind, inputs, vec![y], None, &params)
     }
 
     /// Scratch of `len` f32.
@@ -175,8 +171,7 @@ impl Lower for op::Add {
         if to.scheme.is_half() {
             let (min, max) = half_limits(self.clamp);
             let params = AddHalfParams { min, max };
-            to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params);
-            return Ok(());
+            return to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params);
         }
         let out = to.quant(y);
         let factor = |x| f64::from(to.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
@@ -190,8 +185,7 @@ impl Lower for op::Add {
             min: out.quantize(self.clamp.min),
             max: out.quantize(self.clamp.max),
         };
-        to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params);
-        Ok(())
+        to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params)
     }
 }
 
@@ -207,8 +201,7 @@ impl Lower for op::AddConstant {
                 min,
                 max,
             };
-            to.op(&node.name, kind, inputs, vec![y], None, &params);
-            return Ok(());
+            return to.op(&node.name, kind, inputs, vec![y], None, &params);
         }
         let out = to.quant(y);
         let steps = |x: f64| x / f64::from(out.scale) * SUM_ONE;
@@ -228,8 +221,7 @@ impl Lower for op::AddConstant {
             min: out.quantize(self.clamp.min),
             max: out.quantize(self.clamp.max),
         };
-        to.op(&node.name, kind, inputs, vec![y], None, &params);
-        Ok(())
+        to.op(&node.name, kind, inputs, vec![y], None, &params)
     }
 }
 
@@ -239,8 +231,7 @@ impl Lower for op::Mul {
         if to.scheme.is_half() {
             let (inputs, y) = (to.pair(node)?, to.add_value(node.output));
             let params = MulHalfParams { factor };
-            to.op(&node.name, OpKind::Mul, inputs, vec![y], None, &params);
-            return Ok(());
+            return to.op(&node.name, OpKind::Mul, inputs, vec![y], None, &params);
         }
         let by = |from: &[Quant], out| product(&node.name, [from[0], from[1]], factor, out);
         to.requantized(node, OpKind::Mul, by)
@@ -253,15 +244,13 @@ impl Lower for op::Gate {
         let (factor, per_row) = (self.factor, self.per_row.into());
         if to.scheme.is_half() {
             let params = GateHalfParams { factor, per_row };
-            to.op(&node.name, kind, inputs, vec![y], None, &params);
-            return Ok(());
+            return to.op(&node.name, kind, inputs, vec![y], None, &params);
         }
         let held = [to.quant(inputs[0]), to.quant(inputs[1])];
         let rescale = product(&node.name, held, factor, to.quant(y).scale)?;
         let rescale = to.by(y, rescale);
         let params = GateParams { rescale, per_row };
-        to.op(&node.name, kind, inputs, vec![y], None, &params);
-        Ok(())
+        to.op(&node.name, kind, inputs, vec![y], None, &params)
     }
 }
 

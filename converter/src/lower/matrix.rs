@@ -217,18 +217,18 @@ impl Lowering<'_> {
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
-    fn convolved(&mut self, node: &Node, reach: usize) -> TensorId {
+    fn convolved(&mut self, node: &Node, reach: usize) -> Result<TensorId> {
         let x = self.tensor(node.inputs[0]);
         if self.form == Form::Window || reach == 1 {
-            return x;
+            return Ok(x);
         }
         let name = format!("{}.history", self.graph.values[node.inputs[0].0].name);
         let dims = [reach, self.channels(node.inputs[0])];
         let quant = self.quant(x);
         let history = self.program.tensor(&name, &dims, quant, Place::State);
         let (kind, inputs) = (OpKind::ShiftRows, vec![x, history]);
-        self.op(&name, kind, inputs, vec![], None, NONE);
-        history
+        self.op(&name, kind, inputs, vec![], None, NONE)?;
+        Ok(history)
     }
 
     /// A kernel's way over rows; over the history of a stream without padding.
@@ -259,7 +259,7 @@ impl Lower for op::Linear {
 
 impl Lower for op::Conv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
-        let x = to.convolved(node, self.window.reach());
+        let x = to.convolved(node, self.window.reach())?;
         let ends = [x, to.add_value(node.output)];
         let matrix = Matrix::packed(&self.affine, rows(&self.affine.weight));
         let params = to.matrix(node, &matrix, ends)?;
@@ -271,7 +271,7 @@ impl Lower for op::Conv1d {
 
 impl Lower for op::DepthwiseConv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
-        let x = to.convolved(node, self.window.reach());
+        let x = to.convolved(node, self.window.reach())?;
         let ends = [x, to.add_value(node.output)];
         let matrix = Matrix::depthwise(&self.affine);
         let params = to.matrix(node, &matrix, ends)?;

@@ -235,8 +235,7 @@ impl Lowering<'_> {
         scratch: Option<TensorId>,
         params: &P,
     ) -> Lowered {
-        self.op(&node.name, kind, vec![x], vec![y], scratch, params);
-        Ok(())
+        self.op(&node.name, kind, vec![x], vec![y], scratch, params)
     }
 
     fn op<P: IntoBytes + Immutable + ?Sized>(
@@ -247,7 +246,7 @@ impl Lowering<'_> {
         outputs: Vec<TensorId>,
         scratch: Option<TensorId>,
         params: &P,
-    ) {
+    ) -> Lowered {
         let mut touched = inputs.iter().chain(&outputs);
         let encoding = match touched.any(|&id| self.program.tensors[id].quant.dtype == DType::F16) {
             true => Encoding::Half,
@@ -262,5 +261,6 @@ impl Lowering<'_> {
             scratch,
             params: params.as_bytes().to_vec(),
         });
+        Ok(())
     }
 }

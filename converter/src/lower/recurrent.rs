@@ -178,8 +178,7 @@ impl Lower for op::Gru {
             Sides::Half(sides) => half_params(sides, &run).as_bytes().to_vec(),
         };
         let scratch = to.layer_scratch(node, &run, 0);
-        to.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &*params);
-        Ok(())
+        to.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &*params)
     }
 }
 
@@ -223,8 +222,7 @@ impl Lower for op::Lstm {
             }
         };
         let scratch = to.layer_scratch(node, &run, run.hidden);
-        to.op(&node.name, OpKind::Lstm, inputs, outputs, scratch, &*params);
-        Ok(())
+        to.op(&node.name, OpKind::Lstm, inputs, outputs, scratch, &*params)
     }
 }
 

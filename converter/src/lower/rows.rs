@@ -39,8 +39,7 @@ impl Lowering<'_> {
         };
         let inputs = inputs.iter().map(|&x| view(&mut self.program, x)).collect();
         let outputs = vec![view(&mut self.program, y)];
-        self.op(&node.name, OpKind::Concat, inputs, outputs, None, &*params);
-        Ok(())
+        self.op(&node.name, OpKind::Concat, inputs, outputs, None, &*params)
     }
 
     /// Bound of the sum of the magnitudes of one row of weights.
@@ -153,8 +152,7 @@ impl Lower for op::Constant {
             }
         };
         let (kind, params) = (OpKind::Constant, ConstantParams { data });
-        to.op(&node.name, kind, vec![], vec![y], None, &params);
-        Ok(())
+        to.op(&node.name, kind, vec![], vec![y], None, &params)
     }
 }
 
@@ -164,15 +162,13 @@ impl Lower for op::WeightedRows {
         let kind = OpKind::WeightedRows;
         if to.scheme.is_half() {
             let scratch = to.f32_scratch(node, to.channels(node.inputs[0]));
-            to.op(&node.name, kind, inputs, vec![y], scratch, NONE);
-            return Ok(());
+            return to.op(&node.name, kind, inputs, vec![y], scratch, NONE);
         }
         let held = [inputs[0], inputs[1], y].map(|tensor| to.quant(tensor));
         let largest = to.largest_sum(node.inputs[0], held[0]);
         let params = to.by(y, weighted(&node.name, held, largest)?);
         let channels = to.channels(node.output);
         let scratch = to.program.scratch(&node.name, DType::I32, channels);
-        to.op(&node.name, kind, inputs, vec![y], Some(scratch), &params);
-        Ok(())
+        to.op(&node.name, kind, inputs, vec![y], Some(scratch), &params)
     }
 }

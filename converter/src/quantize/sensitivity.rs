@@ -139,13 +139,7 @@ pub fn widen(
     let count = (RUNS / groups.len().max(1)).clamp(*SAMPLES.start(), *SAMPLES.end());
     let recorded = measure.record(samples, count)?;
     let total = groups.len() + 1;
-    let step = |done| {
-        progress(Step {
-            phase: Phase::Sensitivity,
-            done,
-            total,
-        })
-    };
+    let step = |done| progress(Step::of(Phase::Sensitivity, done, total));
     let mut widest = choices.to_vec();
     for (part, group) in &groups {
         widest[*part].wide.extend(&group.values);
