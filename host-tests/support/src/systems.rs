@@ -16,6 +16,29 @@ use attn_runtime::Session;
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
+/// Options of most tests: ranges by least error, int16 where it pays.
+pub fn options(precision: Precision, form: Form) -> Options {
+    Options {
+        form,
+        precision,
+        range: RangeMethod::Mse,
+        ..Options::default()
+    }
+}
+
+/// Converts an ONNX file.
+pub fn convert_model(
+    onnx: impl AsRef<Path>,
+    calibration: impl AsRef<Path>,
+    options: &Options,
+) -> Result<Conversion, ConvertError> {
+    let source = Source::Model {
+        onnx: onnx.as_ref(),
+        calibration: calibration.as_ref(),
+    };
+    convert(source, options, &silent)
+}
+
 /// Who wrote an ONNX file.
 pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
 /// How a file holds its values.
@@ -192,21 +215,7 @@ impl System {
         let onnx = self.onnx(exporter);
         let data = folder.path().join("calibration.npz");
         write_calibration(&onnx, &data)?;
-        let options = Options {
-            form,
-            precision,
-            range: RangeMethod::Mse,
-            mixed: true,
-            ..Options::default()
-        };
-        convert(
-            Source::Model {
-                onnx: &onnx,
-                calibration: &data,
-            },
-            &options,
-            &silent,
-        )
+        convert_model(&onnx, &data, &options(precision, form))
     }
 
     /// SQNR in dB of a whole-window model against the outputs that PyTorch recorded.
