@@ -1,6 +1,7 @@
 //! The encoder-decoders and language models that have fixtures (training/seq2seq), converted, and how close they stay to what
 //! PyTorch recorded. What tests and tables ask of them is not here.
 
+use crate::folder::Folder;
 use attn_converter::bundle::Manifest;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::ConvertError;
@@ -14,6 +15,7 @@ use attn_runtime::Session;
 use attn_runtime::format::{DType, DecodeMeta};
 use ndarray::{Array1, Array2, Array3, s};
 use std::path::{Path, PathBuf};
+use tract_onnx::pb;
 
 /// Who writes ONNX files.
 pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
@@ -106,6 +108,84 @@ pub fn converted(manifest: &Path, precision: Precision) -> Result<ModelFile, Con
         ..Options::default()
     };
     convert_bundle(manifest, &options)
+}
+
+/// Converts a manifest to int8, ranges by the least and the greatest values.
+pub fn converted_by_limits(manifest: &Path) -> Result<ModelFile, ConvertError> {
+    let options = Options {
+        range: RangeMethod::MinMax,
+        ..Options::default()
+    };
+    convert_bundle(manifest, &options)
+}
+
+/// Copies of a system's files, to be changed.
+pub struct Changed {
+    pub folder: Folder,
+    system: &'static str,
+}
+
+impl Changed {
+    pub fn new(system: &'static str) -> Self {
+        let folder = Folder::new();
+        for file in std::fs::read_dir(fixtures()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if let Some(("" | "_dynamo", _)) =
+                name.strip_prefix(system).and_then(|n| n.split_once('.'))
+            {
+                std::fs::copy(&path, folder.path(name)).unwrap();
+            }
+        }
+        Self { folder, system }
+    }
+
+    pub fn manifest(&self) -> PathBuf {
+        let name = format!("{}_dynamo.bundle.toml", self.system);
+        self.folder.path(&name).into()
+    }
+
+    /// With another text of the manifest.
+    pub fn text(self, change: impl FnOnce(&str) -> String) -> Self {
+        let text = std::fs::read_to_string(self.manifest()).unwrap();
+        std::fs::write(self.manifest(), change(&text)).unwrap();
+        self
+    }
+
+    /// With something in the manifest's text replaced.
+    pub fn replaced(self, from: &str, to: &str) -> Self {
+        self.text(|text| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        })
+    }
+
+    /// Without the lines of the manifest that start so.
+    pub fn without(self, start: &str) -> Self {
+        self.text(|text| {
+            let kept = text.lines().filter(|line| !line.starts_with(start));
+            kept.collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// With another graph of an entry point.
+    pub fn graph(self, entry: &str, change: impl FnOnce(&mut pb::GraphProto)) -> Self {
+        let name = format!("{}_dynamo.{entry}.onnx", self.system);
+        self.folder.onnx_of(self.folder.path(&name), &name, change);
+        self
+    }
+
+    pub fn convert(&self) -> Result<ModelFile, ConvertError> {
+        converted_by_limits(&self.manifest())
+    }
+
+    /// It does not convert, and the message has these parts.
+    pub fn refused(&self, parts: &[&str]) {
+        let message = self.convert().expect_err("it is refused").to_string();
+        for part in parts {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    }
 }
 
 /// Converts a manifest with these options.
