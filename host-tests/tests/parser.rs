@@ -16,6 +16,7 @@ use attn_runtime::format::{DType, Encoding, OpKind, Storage, TensorRecord, check
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
 use attn_test_support::folder::{CALIBRATION, ONNX};
+use attn_test_support::running::with_file;
 use attn_test_support::systems::{convert_model, options};
 use attn_test_support::tiny_model::{Builder, C, Int, sealed, tiny_model};
 use proptest::prelude::*;
@@ -91,17 +92,9 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
     Ok(())
 }
 
-/// Calls `f` with a session of a file.
-fn with_session<R>(file: &[u8], f: impl FnOnce(&mut Session) -> R) -> R {
-    let file = AlignedBytes::new(file);
-    let model = Model::parse(file.as_slice()).unwrap();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    f(&mut Session::new(model, arena.as_mut_slice()).unwrap())
-}
-
 #[test]
 fn a_shorter_sequence_has_fewer_rows_and_the_same_ones() {
-    with_session(&integers(), |session| {
+    with_file(&integers(), |session| {
         let words = session.model().entry("words").unwrap();
         let mut run = |length: usize, tokens: &[i32]| {
             session.set_length(length).unwrap();
@@ -122,7 +115,7 @@ fn a_shorter_sequence_has_fewer_rows_and_the_same_ones() {
 fn the_tiny_models_have_every_operator_and_run() {
     for encoding in ENCODINGS {
         let file = tiny_model(encoding);
-        with_session(&file, |session| {
+        with_file(&file, |session| {
             let model = session.model();
             let mut encodings = model.ops().iter().map(|op| op.encoding);
             assert!(encodings.all(|code| code == encoding as u16));

@@ -59,6 +59,15 @@ impl Default for Variant {
     }
 }
 
+impl Variant {
+    /// The usual model, changed.
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut variant = Self::default();
+        change(&mut variant);
+        variant
+    }
+}
+
 struct Random(u64);
 
 impl Random {

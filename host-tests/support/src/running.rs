@@ -1,6 +1,6 @@
 //! Running converted files on this computer.
 
-use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::{Model, Session};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 
@@ -8,6 +8,11 @@ use ndarray::{ArrayD, ArrayViewD, Axis};
 pub fn with_session<R>(model: Model, f: impl FnOnce(&mut Session) -> R) -> R {
     let mut arena = AlignedBytes::zeroed(model.arena_len());
     f(&mut Session::new(model, arena.as_mut_slice()).unwrap())
+}
+
+/// Calls `f` with a fresh session of the model in these bytes.
+pub fn with_file<R>(bytes: &[u8], f: impl FnOnce(&mut Session) -> R) -> R {
+    with_session(ModelFile::new(bytes).unwrap().model(), f)
 }
 
 /// What entry point 0 makes of its one input.
@@ -30,9 +35,14 @@ pub fn outputs<'x>(
 
 /// Frame by frame a stream gives the rows of the whole window, bit for bit; every sample starts from a reset.
 pub fn assert_stream_equals_window(window: Model, stream: Model, samples: &ArrayD<f32>) {
-    for sample in samples.axis_iter(Axis(0)) {
-        let whole = outputs(window, [sample.view()]).concat();
-        let rows = outputs(stream, sample.outer_iter()).concat();
-        assert_eq!(rows, whole);
-    }
+    with_session(window, |whole| {
+        with_session(stream, |frames| {
+            for sample in samples.axis_iter(Axis(0)) {
+                frames.reset();
+                let steps = sample.outer_iter();
+                let rows: Vec<f32> = steps.flat_map(|x| output(frames, &x)).collect();
+                assert_eq!(rows, output(whole, &sample));
+            }
+        });
+    });
 }

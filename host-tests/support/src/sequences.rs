@@ -2,23 +2,24 @@
 //! PyTorch recorded. What tests and tables ask of them is not here.
 
 use crate::folder::Folder;
+use crate::running::with_session;
+pub use crate::systems::EXPORTERS;
+use crate::systems::options;
 use attn_converter::bundle::Manifest;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
+use attn_converter::lower::Form;
 use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use attn_converter::runner::{self, AlignedBytes, ModelFile};
+use attn_converter::runner::{self, ModelFile};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use attn_runtime::format::{DType, DecodeMeta};
+use attn_runtime::format::DecodeMeta;
 use ndarray::{Array1, Array2, Array3, s};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
-
-/// Who writes ONNX files.
-pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
 
 /// A system of an encoder and a step, or of a step alone.
 #[derive(Clone, Copy, Debug)]
@@ -102,12 +103,7 @@ pub fn fixtures() -> PathBuf {
 
 /// Converts a manifest.
 pub fn converted(manifest: &Path, precision: Precision) -> Result<ModelFile, ConvertError> {
-    let options = Options {
-        precision,
-        range: RangeMethod::Mse,
-        ..Options::default()
-    };
-    convert_bundle(manifest, &options)
+    convert_bundle(manifest, &options(precision, Form::Window))
 }
 
 /// Converts a manifest to int8, ranges by the least and the greatest values.
@@ -300,30 +296,36 @@ impl Recorded {
         }
     }
 
+    /// Has the encoder, if there is one, read a sample.
+    pub fn encode(&self, session: &mut Session, sample: usize) {
+        let encode = session.model().entry("encode");
+        self.fill(session, encode.unwrap_or(0), sample);
+        if let Some(encode) = encode {
+            session.run(encode).unwrap();
+        }
+    }
+
     /// Logits and attention weights of a file against the recorded ones, for every sample and token.
     pub fn compared(&self, file: &ModelFile) -> (Sqnr, Sqnr) {
         let model = file.model();
-        let (encode, step) = (model.entry("encode"), model.entry("step").unwrap());
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        let step = model.entry("step").unwrap();
         let (mut of_logits, mut of_weights) = (Sqnr::default(), Sqnr::default());
-        for (sample, tokens) in self.tokens.outer_iter().enumerate() {
-            self.fill(&mut session, encode.unwrap_or(0), sample);
-            if let Some(encode) = encode {
-                session.run(encode).unwrap();
-            }
-            for (at, &token) in tokens.iter().enumerate() {
-                session.input::<i32>(step, 0).unwrap()[0] = token as i32;
-                session.run(step).unwrap();
-                let exact = self.logits.slice(s![sample, at, ..]).to_vec();
-                of_logits.add(&exact, &runner::output(&session, step, 0).unwrap());
-                if let Some(weights) = &self.weights {
-                    let used = s![sample, at, ..self.length(sample)];
-                    let exact = weights.slice(used).to_vec();
-                    of_weights.add(&exact, &runner::output(&session, step, 1).unwrap());
+        with_session(model, |session| {
+            for (sample, tokens) in self.tokens.outer_iter().enumerate() {
+                self.encode(session, sample);
+                for (at, &token) in tokens.iter().enumerate() {
+                    session.input::<i32>(step, 0).unwrap()[0] = token as i32;
+                    session.run(step).unwrap();
+                    let exact = self.logits.slice(s![sample, at, ..]).to_vec();
+                    of_logits.add(&exact, &runner::output(session, step, 0).unwrap());
+                    if let Some(weights) = &self.weights {
+                        let used = s![sample, at, ..self.length(sample)];
+                        let exact = weights.slice(used).to_vec();
+                        of_weights.add(&exact, &runner::output(session, step, 1).unwrap());
+                    }
                 }
             }
-        }
+        });
         (of_logits, of_weights)
     }
 
@@ -333,11 +335,11 @@ impl Recorded {
         let Some(encode) = model.entry("encode") else {
             return Vec::new();
         };
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-        self.fill(&mut session, encode, sample);
-        let id = model.entries()[encode].inputs().next().unwrap();
-        session.tensor_bytes(id).unwrap().to_vec()
+        with_session(model, |session| {
+            self.fill(session, encode, sample);
+            let id = model.entries()[encode].inputs().next().unwrap();
+            session.tensor_bytes(id).unwrap().to_vec()
+        })
     }
 
     /// The same without padding, one element after the other: numbers of symbols, or the bits of features.
@@ -350,17 +352,12 @@ impl Recorded {
         let id = model.entries()[encode].inputs().next().unwrap();
         let record = model.tensor(id).unwrap();
         let count = self.length(sample) * record.channels();
-        let elements: Vec<u16> = match record.dtype() {
-            DType::I8 => bytes.iter().map(|&b| b as i8 as u16).collect(),
-            DType::I16 | DType::F16 => bytes
-                .chunks_exact(2)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                .collect(),
-            DType::I32 => bytes
-                .chunks_exact(4)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                .collect(),
+        let elements = bytes.chunks_exact(record.dtype().size());
+        let element = |bytes: &[u8]| match *bytes {
+            [byte] => byte as i8 as u16,
+            [low, high, ..] => u16::from_le_bytes([low, high]),
+            [] => 0,
         };
-        elements[..count].to_vec()
+        elements.map(element).take(count).collect()
     }
 }

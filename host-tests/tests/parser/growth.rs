@@ -1,9 +1,10 @@
 //! The format can grow: versions, features, encodings, longer and shorter parameters, dimensions, names.
 
-use super::{bad_op, bad_tensor, parse_and_run, parse_error, with_session};
+use super::{bad_op, bad_tensor, parse_and_run, parse_error};
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::ops::OpError;
 use attn_runtime::{ModelError, TensorError};
+use attn_test_support::running::with_file;
 use attn_test_support::tiny_model::{Builder, Int, Param, RESCALE};
 
 /// A file with one Requantize, changed.
@@ -63,7 +64,7 @@ fn an_entry_point_names_its_inputs_and_outputs() {
     let file = requantize(&RESCALE, |b| {
         b.entries[0].output_names[0] = b.name("logits");
     });
-    with_session(&file, |session| {
+    with_file(&file, |session| {
         let model = session.model();
         let (entry, tensors) = (&model.entries()[0], model.tensors());
         assert!(model.output_names(entry).eq(["logits"]));

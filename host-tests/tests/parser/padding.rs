@@ -1,9 +1,10 @@
 //! ClearRows: the rows of a sequence stay, those of its padding become 0.0, in every type.
 
-use super::{bad_op, parse_error, with_session};
+use super::{bad_op, parse_error};
 use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::ops::OpError;
+use attn_test_support::running::with_file;
 use attn_test_support::tiny_model::{Builder, C};
 
 const ROWS: usize = 4;
@@ -23,7 +24,7 @@ fn cleared(dtype: DType, change: impl Fn(&mut Builder)) -> Vec<u8> {
 #[test]
 fn rows_of_the_sequence_stay_and_padding_is_zero() {
     fn check<T: attn_runtime::Element + Copy + PartialEq + core::fmt::Debug>(some: T, zero: T) {
-        with_session(&cleared(T::DTYPE, |_| {}), |session| {
+        with_file(&cleared(T::DTYPE, |_| {}), |session| {
             // Longest first: what it left must not shine through.
             for length in (1..=ROWS).rev() {
                 session.set_length(length).unwrap();
