@@ -1,7 +1,6 @@
 //! What can go wrong in an experiment: one error for all that build an image, run it and compare or count. Errors of a single
 //! instrument (emulator, compiler, recordings) are beside it.
 
-use crate::demo::DemoError;
 use crate::elf::ElfError;
 use crate::emulator::{Core, EmulatorError};
 use crate::images::BuildError;
@@ -24,9 +23,6 @@ pub enum LabError {
     /// The emulator, or the image in it.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The demo.
-    #[error(transparent)]
-    Demo(#[from] DemoError),
     /// A recording.
     #[error(transparent)]
     Recording(#[from] RecordingError),
@@ -57,6 +53,14 @@ pub enum LabError {
         path: PathBuf,
         /// What the operating system says.
         source: std::io::Error,
+    },
+    /// A line of the list of what is said is not `MILLISECONDS,LABEL`.
+    #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
     },
     /// A board's memory map is not understood.
     #[error("{0}: no lines `FLASH : … LENGTH = 960K` and `RAM : …` (in K or M)")]
