@@ -39,6 +39,9 @@ const ONE_HEAD: Shape = Shape {
     ..WINDOW
 };
 
+/// Enough for each of them, in either encoding.
+const ATTENTION_SCRATCH: usize = 8;
+
 /// Type, rows and channels; half precision has no other type for activations.
 type Size = (DType, usize, usize);
 /// One row, in int8 and in int16.
@@ -92,14 +95,15 @@ impl Builder {
     /// Pushes keys and values, then attends to them.
     fn attend(&mut self, kv: &[u16], window: &[u16], x: &[u16], y: &[u16], params: [&[Param]; 2]) {
         let [push, attend] = params;
-        let pushed = [kv, window].concat();
-        match kv.len() + window.len() {
-            // A ring.
-            5 => self.op(OpKind::PushKeyValue, &pushed, &[], 0, push),
+        match window {
+            // A ring is state, and so are its keys and values.
+            [_, _, _ring] => {
+                self.op(OpKind::PushKeyValue, &[kv, window].concat(), &[], 0, push);
+            }
             _ => self.op(OpKind::PushKeyValue, kv, window, 0, push),
         }
         let seen = [x, window].concat();
-        self.op(OpKind::Attention, &seen, y, 8, attend);
+        self.op(OpKind::Attention, &seen, y, ATTENTION_SCRATCH, attend);
     }
 }
 
