@@ -1,18 +1,15 @@
 //! The trained forecaster (training/forecast): yearly sunspot numbers, one year ahead and rolling on its own forecasts.
 
-use attn_converter::calibrate::RangeMethod;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Options, Source, convert};
-use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::{Reference, to_f32};
-use attn_converter::runner::{self, AlignedBytes};
-use attn_runtime::Session;
+use attn_test_support::running::{output, with_session};
+use attn_test_support::systems::{convert_model, options};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
-/// The quantity that 1.0 represents.
+/// What 1.0 stands for.
 const SCALE: f64 = 100.0;
 
 fn model(name: &str) -> PathBuf {
@@ -41,48 +38,29 @@ fn rmse(errors: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 #[test]
 fn int8_forecasts_are_as_good_as_float_ones() {
-    let options = Options {
-        form: Form::Window,
-        precision: Precision::Int8,
-        range: RangeMethod::Mse,
-        ..Options::default()
-    };
     let (onnx, calibration) = (model("forecast.onnx"), model("forecast_calibration.npz"));
-    let conversion = convert(
-        Source::Model {
-            onnx: &onnx,
-            calibration: &calibration,
-        },
-        &options,
-        &silent,
-    )
-    .unwrap();
-    let file = conversion.file.model();
-    let mut arena = AlignedBytes::zeroed(file.arena_len());
-    let mut session = Session::new(file, arena.as_mut_slice()).unwrap();
-    let mut int8 = |window: &[f32]| {
-        runner::fill(&mut session, 0, 0, window.iter()).unwrap();
-        session.run(0).unwrap();
-        runner::output(&session, 0, 0).unwrap()[0]
-    };
-    let reference = Reference::load(&onnx).unwrap();
+    let options = options(Precision::Int8, Form::Window);
+    let conversion = convert_model(&onnx, calibration, &options).unwrap();
+    with_session(conversion.file.model(), |session| {
+        compared(&onnx, |window| output(session, window)[0]);
+    });
+}
+
+/// `int8` against the float model, one year ahead and further.
+fn compared(onnx: &Path, mut int8: impl FnMut(&[f32]) -> f32) {
+    let reference = Reference::load(onnx).unwrap();
     let float = |window: &[f32]| {
         let x = ArrayD::from_shape_vec(IxDyn(&[1, window.len(), 1]), window.to_vec()).unwrap();
         let values = reference.run(&[x]).unwrap();
-        to_f32(&values["forecast"])
-            .unwrap()
-            .iter()
-            .copied()
-            .sum::<f32>()
+        to_f32(&values["forecast"]).unwrap().sum()
     };
 
     let test = model("forecast_test.npz");
     let x: ArrayD<f32> = read_array::<f32, IxDyn>(&test, "x").unwrap();
     let y: ArrayD<f32> = read_array::<f32, IxDyn>(&test, "y").unwrap();
-    let windows: Vec<Vec<f32>> = x
-        .axis_iter(Axis(0))
-        .map(|window| window.iter().copied().collect())
-        .collect();
+    let windows = x.axis_iter(Axis(0));
+    let windows = windows.map(|window| window.iter().copied().collect());
+    let windows: Vec<Vec<f32>> = windows.collect();
     let error = |forecast: &mut dyn FnMut(&[f32]) -> f32| {
         let pairs = windows.iter().zip(&y);
         rmse(pairs.map(|(window, &y)| f64::from(forecast(window) - y)))
@@ -94,20 +72,13 @@ fn int8_forecasts_are_as_good_as_float_ones() {
     // A cycle of the sun ahead.
     let ahead = 11;
     let starts = windows.iter().step_by(8);
-    let apart = starts.map(|window| {
-        let pair = [
-            rolling(window, ahead, float),
-            rolling(window, ahead, &mut int8),
-        ];
-        pair[0]
-            .iter()
-            .zip(&pair[1])
-            .map(|(a, b)| (a - b).powi(2))
-            .sum::<f64>()
-            / ahead as f64
+    let apart = starts.flat_map(|window| {
+        let exact = rolling(window, ahead, float);
+        let rolled = rolling(window, ahead, &mut int8);
+        let pairs = exact.into_iter().zip(rolled);
+        pairs.map(|(a, b)| a - b).collect::<Vec<_>>()
     });
-    let apart: Vec<f64> = apart.collect();
-    let rms = SCALE * (apart.iter().sum::<f64>() / apart.len() as f64).sqrt();
+    let rms = rmse(apart.collect::<Vec<_>>().into_iter());
     println!("rolling {ahead} years: int8 and float are {rms:.2} apart (RMS)");
     assert!(rms < 2.0, "{rms}");
 }

@@ -8,9 +8,9 @@ use attn_converter::lower::{Form, Part, lower};
 use attn_converter::plan::plan;
 use attn_converter::quantize::Scheme;
 use attn_converter::quantize::choices::{self, Choices};
-use attn_converter::runner::{self, AlignedBytes, ModelFile};
+use attn_converter::runner::ModelFile;
 use attn_converter::sqnr::Sqnr;
-use attn_runtime::Session;
+use attn_test_support::running::{assert_stream_equals_window, outputs};
 use ndarray::{Array2, ArrayD, Axis, s};
 use std::collections::BTreeSet;
 
@@ -145,21 +145,6 @@ impl Block {
     }
 }
 
-/// The outputs of as many runs as `x` fills.
-fn outputs(file: &ModelFile, x: &Array2<f32>) -> Vec<f32> {
-    let mut arena = AlignedBytes::zeroed(file.model().arena_len());
-    let mut session = Session::new(file.model(), arena.as_mut_slice()).unwrap();
-    let per_run = session.input_record(0, 0).unwrap().len();
-    let elements: Vec<f32> = x.iter().copied().collect();
-    let mut outputs = Vec::new();
-    for input in elements.chunks_exact(per_run) {
-        runner::fill(&mut session, 0, 0, input.iter()).unwrap();
-        session.run(0).unwrap();
-        outputs.extend(runner::output(&session, 0, 0).unwrap());
-    }
-    outputs
-}
-
 #[test]
 fn the_arena_of_a_block_grows_linearly_with_the_window() {
     println!("| steps | int8 | per step | int16x8 | per step |\n|---:|---:|---:|---:|---:|");
@@ -191,16 +176,11 @@ fn long_windows_stay_close_to_float() {
         let exact: Vec<f32> = y.iter().copied().collect();
         for (wide, floor) in [(false, 28.0), (true, 40.0)] {
             let mut sqnr = Sqnr::default();
-            sqnr.add(&exact, &outputs(&block.file(wide, Form::Window), &x));
-            println!(
-                "{steps} steps, causal {causal}, int16 {wide}: {:.1} dB",
-                sqnr.db()
-            );
-            assert!(
-                sqnr.db() >= floor,
-                "{steps} steps, int16 {wide}: {} dB",
-                sqnr.db()
-            );
+            let file = block.file(wide, Form::Window);
+            sqnr.add(&exact, &outputs(file.model(), [x.view().into_dyn()])[0]);
+            let db = sqnr.db();
+            println!("{steps} steps, causal {causal}, int16 {wide}: {db:.1} dB");
+            assert!(db >= floor, "{steps} steps, int16 {wide}: {db} dB");
         }
     }
 }
@@ -210,8 +190,8 @@ fn a_long_window_on_a_stream_equals_the_whole() {
     let block = Block::new(700, true);
     let x = block.input();
     for wide in [false, true] {
-        let [whole, stream] =
-            [Form::Window, Form::Stream].map(|form| outputs(&block.file(wide, form), &x));
-        assert_eq!(whole, stream, "int16 {wide}");
+        let [window, stream] = [Form::Window, Form::Stream].map(|form| block.file(wide, form));
+        let one = x.clone().into_dyn().insert_axis(Axis(0));
+        assert_stream_equals_window(window.model(), stream.model(), &one);
     }
 }

@@ -1,18 +1,17 @@
 //! The whole conversion, on real exports: sizes, fidelity, and streaming against whole windows.
 
-use attn_converter::calibrate::RangeMethod;
 use attn_converter::compare::compare;
 use attn_converter::emit::Metadata;
 use attn_converter::files::read_array;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Mixed, Options};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use attn_converter::runner::{self, AlignedBytes};
 use attn_converter::sqnr::Sqnr;
-use attn_runtime::Session;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::AudioMeta;
+use attn_test_support::running::{outputs, with_session};
+use attn_test_support::systems::{self, convert_model};
 use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 
@@ -38,25 +37,14 @@ fn options(form: Form) -> Options {
         ..Metadata::default()
     };
     Options {
-        form,
-        precision: Precision::Int8,
-        range: RangeMethod::Mse,
         mixed: Mixed::None,
         metadata,
-        ..Options::default()
+        ..systems::options(Precision::Int8, form)
     }
 }
 
 fn converted(onnx: &str, calibration: &Path, form: Form) -> Conversion {
-    convert(
-        Source::Model {
-            onnx: &fixture(onnx),
-            calibration,
-        },
-        &options(form),
-        &silent,
-    )
-    .unwrap()
+    convert_model(fixture(onnx), calibration, &options(form)).unwrap()
 }
 
 /// Features of seeded noise that rises and falls: `[frames, 40]`.
@@ -71,31 +59,25 @@ fn features(frames: usize, seed: u32) -> Vec<i8> {
         .collect()
 }
 
-/// Raw outputs after every frame of a stream that starts from a reset.
-fn streamed(conversion: &Conversion, features: &[i8]) -> Vec<Vec<u8>> {
-    let model = conversion.file.model();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    let id = model.entries()[0].outputs().next().unwrap();
-    let frames = features.chunks_exact(MEL_BANDS);
-    frames
-        .map(|frame| {
-            session.input::<i8>(0, 0).unwrap().copy_from_slice(frame);
+/// Raw outputs after every run over as many frames as the input takes, from a reset on.
+fn raw_outputs(conversion: &Conversion, features: &[i8]) -> Vec<Vec<u8>> {
+    with_session(conversion.file.model(), |session| {
+        let id = session.model().entries()[0].outputs().next().unwrap();
+        let len = session.input_record(0, 0).unwrap().len();
+        let runs = features.chunks_exact(len).map(|x| {
+            session.input::<i8>(0, 0).unwrap().copy_from_slice(x);
             session.run(0).unwrap();
             session.tensor_bytes(id).unwrap().to_vec()
-        })
-        .collect()
+        });
+        runs.collect()
+    })
 }
 
-/// Raw outputs of one whole window.
-fn whole(conversion: &Conversion, features: &[i8]) -> Vec<u8> {
-    let model = conversion.file.model();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    session.input::<i8>(0, 0).unwrap().copy_from_slice(features);
-    session.run(0).unwrap();
-    let id = model.entries()[0].outputs().next().unwrap();
-    session.tensor_bytes(id).unwrap().to_vec()
+/// Raw outputs of a stream, which must end in those of the whole window.
+fn streamed_as_whole(window: &Conversion, stream: &Conversion, features: &[i8]) -> Vec<Vec<u8>> {
+    let outputs = raw_outputs(stream, features);
+    assert_eq!(raw_outputs(window, features), outputs[outputs.len() - 1..]);
+    outputs
 }
 
 #[test]
@@ -105,13 +87,7 @@ fn a_stream_equals_the_whole_window_bit_for_bit() {
         let window = converted(onnx, &calibration, Form::Window);
         let stream = converted(onnx, &calibration, Form::Stream);
         for seed in 0..10 {
-            let features = features(WINDOW, seed);
-            let outputs = streamed(&stream, &features);
-            assert_eq!(
-                outputs[WINDOW - 1],
-                whole(&window, &features),
-                "{onnx}, seed {seed}"
-            );
+            streamed_as_whole(&window, &stream, &features(WINDOW, seed));
         }
     }
 }
@@ -125,13 +101,7 @@ fn a_long_stream_equals_recomputation_from_its_first_frame() {
     let window = converted("kws_random_long.onnx", &calibration, Form::Window);
     let stream = converted("kws_random_long.onnx", &calibration, Form::Stream);
     for seed in 0..10 {
-        let features = features(frames, seed);
-        let outputs = streamed(&stream, &features);
-        assert_eq!(
-            outputs[frames - 1],
-            whole(&window, &features),
-            "seed {seed}"
-        );
+        let outputs = streamed_as_whole(&window, &stream, &features(frames, seed));
         assert_ne!(outputs[frames - 1], outputs[frames - 2]);
     }
 }
@@ -163,12 +133,10 @@ fn integers_stay_close_to_what_pytorch_recorded() {
         let inputs: Array3<f32> = read_array(&fixture(recorded), "features").unwrap();
         let logits: Array2<f32> = read_array(&fixture(recorded), "logits").unwrap();
         let mut sqnr = Sqnr::default();
-        let mut arena = AlignedBytes::zeroed(window.file.model().arena_len());
-        let mut session = Session::new(window.file.model(), arena.as_mut_slice()).unwrap();
-        for (x, y) in inputs.outer_iter().zip(logits.outer_iter()) {
-            runner::fill(&mut session, 0, 0, x.iter()).unwrap();
-            session.run(0).unwrap();
-            sqnr.add(&y.to_vec(), &runner::output(&session, 0, 0).unwrap());
+        let samples = inputs.outer_iter().map(|x| x.into_dyn());
+        let found = outputs(window.file.model(), samples);
+        for (y, found) in logits.outer_iter().zip(found) {
+            sqnr.add(&y.to_vec(), &found);
         }
         assert!(sqnr.db() > 25.0, "{onnx}: {:.1} dB", sqnr.db());
     }
@@ -181,8 +149,8 @@ fn the_shipped_model_is_the_same_from_both_exporters() {
         .map(|onnx| converted(onnx, &calibration, Form::Stream));
     let features = features(WINDOW, 1);
     assert_eq!(
-        streamed(&dynamo, &features),
-        streamed(&torchscript, &features)
+        raw_outputs(&dynamo, &features),
+        raw_outputs(&torchscript, &features)
     );
 }
 
@@ -203,18 +171,11 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
             &silent,
         )
         .unwrap();
-        assert!(
-            result.outputs.db() > 28.0,
-            "{form:?}: {:.1} dB",
-            result.outputs.db()
-        );
+        let db = result.outputs.db();
+        assert!(db > 28.0, "{form:?}: {db:.1} dB");
         for layer in &result.layers {
-            assert!(
-                layer.sqnr.db() > 15.0,
-                "{form:?}: {} has {:.1} dB",
-                layer.name,
-                layer.sqnr.db()
-            );
+            let (name, db) = (&layer.name, layer.sqnr.db());
+            assert!(db > 15.0, "{form:?}: {name} has {db:.1} dB");
         }
         assert_eq!(result.layers.len(), 10);
     }
@@ -227,39 +188,19 @@ fn mixed_precision_pays_where_it_is_chosen() {
         mixed: Mixed::Usual,
         ..options(Form::Window)
     };
-    let conversion = convert(
-        Source::Model {
-            onnx: &fixture("kws_random_dynamo.onnx"),
-            calibration: &data,
-        },
-        &mixed,
-        &silent,
-    )
-    .unwrap();
-    let [widened] = &conversion.widened[..] else {
-        panic!("one graph");
-    };
-    assert!(!widened.is_empty());
-    assert!(widened.iter().all(|wide| wide.gain_db >= 0.5));
+    let onnx = fixture("kws_random_dynamo.onnx");
+    let conversion = convert_model(onnx, data, &mixed).unwrap();
+    assert!(!conversion.widened.is_empty());
+    assert!(conversion.widened.iter().all(|wide| wide.gain_db >= 0.5));
 }
 
 #[test]
 fn the_streamed_spotter_is_small() {
-    let stream = converted(
-        "kws_random_dynamo.onnx",
-        &root("models/kws_calibration.npz"),
-        Form::Stream,
-    );
+    let data = root("models/kws_calibration.npz");
+    let stream = converted("kws_random_dynamo.onnx", &data, Form::Stream);
     let model = stream.file.model();
-    assert!(
-        model.arena_len() <= 24 * 1024,
-        "arena {} bytes",
-        model.arena_len()
-    );
-    assert!(
-        model.weights_len() <= 160 * 1024,
-        "weights {} bytes",
-        model.weights_len()
-    );
-    assert!(model.arena_len() < stream.unshared_len);
+    let (arena, weights) = (model.arena_len(), model.weights_len());
+    assert!(arena <= 24 * 1024, "arena {arena} bytes");
+    assert!(weights <= 160 * 1024, "weights {weights} bytes");
+    assert!(arena < stream.unshared_len);
 }

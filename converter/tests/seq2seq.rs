@@ -1,7 +1,7 @@
 //! Recurrent encoder-decoders from both of PyTorch's exporters, against PyTorch's own logits.
 
 use attn_converter::quantize::Precision;
-use attn_test_support::sequences::{EXPORTERS, SEQUENCES, converted, fixtures};
+use attn_test_support::sequences::{Changed, EXPORTERS, SEQUENCES, fixtures};
 
 /// SQNR in dB that logits and weights keep: more than [`Sequence::floor`] asks for.
 const FLOORS: [(Precision, f64); 3] = [
@@ -80,69 +80,30 @@ fn what_depends_on_the_sentence_alone_is_computed_once() {
     assert!(!got.contains(&"PushKeyValue"), "{got:?}");
 }
 
-/// What converting a manifest says, after `change` was made to that of system `additive`.
-fn refused(change: impl Fn(&str) -> String) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(fixtures().join("additive_dynamo.bundle.toml")).unwrap();
-    let here = |file: &str| text.contains(file).then(|| fixtures().join(file));
-    let mut text = text.clone();
-    for file in [
-        "additive_dynamo.encode.onnx",
-        "additive_dynamo.step.onnx",
-        "additive.npz",
-    ] {
-        let path = here(file).expect("the manifest names its files");
-        text = text.replace(&format!("\"{file}\""), &format!("{path:?}"));
-    }
-    let manifest = folder.path().join("bundle.toml");
-    std::fs::write(&manifest, change(&text)).unwrap();
-    let result = converted(&manifest, Precision::Int8);
-    result.expect_err("the manifest is wrong").to_string()
-}
-
 #[test]
 fn a_manifest_that_does_not_fit_its_models_says_where() {
-    let expect = |change: &dyn Fn(&str) -> String, parts: &[&str]| {
-        let message = refused(change);
-        let all = parts.iter().all(|part| message.contains(part));
-        assert!(all && message.contains("bundle.toml"), "{message}");
+    let refused = |bundle: Changed, parts: &[&str]| {
+        bundle.refused(&[&["bundle.toml"], parts].concat());
     };
+    let bundle = || Changed::new("additive");
     // A step without its state wired.
-    let line = |text: &str, start: &str| {
-        let kept = text.lines().filter(|line| !line.starts_with(start));
-        kept.collect::<Vec<_>>().join("\n")
-    };
-    expect(
-        &|text| line(text, "state = "),
-        &["input `state` of entry `step`", "[state]"],
-    );
+    let unwired = bundle().without("state = ");
+    refused(unwired, &["input `state` of entry `step`", "[state]"]);
     // Hidden sizes of encoder and step differ: the memory is no state.
-    let swapped = |text: &str| text.replace("to = \"step.state\"", "to = \"step.memory\"");
-    expect(
-        &|text| swapped(&line(text, "memory = ")),
-        &["encode.state", "step.memory", "must be of one size"],
-    );
-    expect(
-        &|text| text.replace("step.state_next", "step.hidden"),
-        &["no output `hidden`", "state_next"],
-    );
-    expect(
-        &|text| text.replace("\"step.state\"", "\"decoder.state\""),
-        &["decoder.state", "encode, step"],
-    );
-    expect(
-        &|text| text.replace("logits = \"logits\"", "logits = \"scores\""),
-        &["no output `scores`"],
-    );
-    expect(
-        &|text| text.replace("[decode]", "[decode]\ncolour = 3"),
-        &["colour"],
-    );
-    expect(
-        &|text| text.replace("start = 0", "start = \"<s>\""),
-        &["`<s>` is not in the vocabulary"],
-    );
+    let [state, memory] = ["to = \"step.state\"", "to = \"step.memory\""];
+    let swapped = bundle().without("memory = ").replaced(state, memory);
+    let sizes = ["encode.state", "step.memory", "must be of one size"];
+    refused(swapped, &sizes);
     // A dynamic axis needs a greatest length.
-    let message = refused(|text| line(text, "max_length"));
-    assert!(message.contains("max_length"), "{message}");
+    bundle().without("max_length").refused(&["max_length"]);
+    let replaced = |from, to, parts| refused(bundle().replaced(from, to), parts);
+    let known = ["no output `hidden`", "state_next"];
+    replaced("step.state_next", "step.hidden", &known);
+    let known = ["decoder.state", "encode, step"];
+    replaced("\"step.state\"", "\"decoder.state\"", &known);
+    let [logits, scores] = ["logits = \"logits\"", "logits = \"scores\""];
+    replaced(logits, scores, &["no output `scores`"]);
+    replaced("[decode]", "[decode]\ncolour = 3", &["colour"]);
+    let unknown = ["`<s>` is not in the vocabulary"];
+    replaced("start = 0", "start = \"<s>\"", &unknown);
 }

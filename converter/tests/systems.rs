@@ -1,7 +1,7 @@
 //! Every attention system as PyTorch exports it, from both exporters and in every precision, against PyTorch's own outputs.
 
 use attn_converter::lower::Form;
-use attn_test_support::systems::{EXPORTERS, PRECISIONS, SYSTEMS, fixtures};
+use attn_test_support::systems::{EXPORTERS, PRECISIONS, SYSTEMS, fixtures, operators};
 
 #[test]
 fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
@@ -24,11 +24,8 @@ fn every_system_converts_from_both_exporters_and_stays_close_to_pytorch() {
             if !db.iter().all(|&db| db >= floor) {
                 below.push(format!("{name} {precision:?}: {db:?} dB, floor {floor}"));
             }
-            let operators = files.each_ref().map(|file| {
-                let nodes = file.graphs[0].nodes.iter();
-                nodes.map(|node| node.op.name()).collect::<Vec<_>>()
-            });
-            assert_eq!(operators[0], operators[1], "{name}");
+            let [dynamo, torchscript] = files.each_ref().map(operators);
+            assert_eq!(dynamo, torchscript, "{name}");
         }
     }
     assert!(below.is_empty(), "{below:#?}");

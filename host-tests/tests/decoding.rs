@@ -23,12 +23,7 @@ fn a_decode_gives_the_same_bytes_on_the_emulated_m4() {
         .collect();
     for output in [Output::Logits, Output::TopK] {
         for seed in [3, 4] {
-            let variant = Variant {
-                seed,
-                output,
-                end_bias: -2000,
-                ..Variant::default()
-            };
+            let variant = Variant::with(|v| (v.seed, v.output, v.end_bias) = (seed, output, -2000));
             let folder = tempfile::tempdir().unwrap();
             let bytes = check(Core::M4, &saved(&folder, variant), &inputs).unwrap();
             assert!(bytes > inputs.len() * 40, "{bytes} bytes compared");
@@ -41,11 +36,7 @@ fn the_application_prints_what_is_decoded_here() {
     use attn_converter::decode::{self, Decoder};
     use attn_converter::runner::ModelFile;
 
-    let variant = Variant {
-        seed: 7,
-        end_bias: -2000,
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| (v.seed, v.end_bias) = (7, -2000));
     let folder = tempfile::tempdir().unwrap();
     let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();
@@ -93,12 +84,7 @@ fn the_application_continues_a_text_as_it_is_continued_here() {
     use attn_converter::decode::{Chance, Decoder};
     use attn_converter::runner::ModelFile;
 
-    let variant = Variant {
-        seed: 5,
-        encoder: false,
-        end_bias: -2000,
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| (v.seed, v.encoder, v.end_bias) = (5, false, -2000));
     let folder = tempfile::tempdir().unwrap();
     let image = Image::decode(&saved(&folder, variant)).build().unwrap();
     let file = ModelFile::new(&decoder_file(variant)).unwrap();

@@ -2,14 +2,13 @@
 
 use attn_converter::files::write_bytes;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Mixed, Options, Source, convert};
-use attn_converter::progress::silent;
+use attn_converter::pipeline::{Mixed, Options};
 use attn_lab::emulator::Core;
 use attn_lab::identity;
 use attn_runtime::format::DType;
 use attn_runtime::{Model, f16};
-use attn_test_support::folder::{Folder, dilate, fixture};
-use attn_test_support::systems::{PRECISIONS, write_calibration};
+use attn_test_support::folder::Folder;
+use attn_test_support::systems::{PRECISIONS, convert_model, dilated};
 
 /// Noise for `runs` runs of entry point 0.
 fn noise(model: Model, runs: usize) -> Vec<u8> {
@@ -40,15 +39,7 @@ fn every_core_computes_the_same_bytes() {
         ("vision/separable2d_dynamo.onnx", Form::Window, 2),
         ("vision/cbam_cnn_dynamo.onnx", Form::Window, 2),
     ] {
-        let onnx = folder.onnx_of(fixture(name), "dilated.onnx", |graph| {
-            dilate(graph, dilation)
-        });
-        let data = folder.path("data.npz");
-        write_calibration(onnx.as_ref(), data.as_ref()).unwrap();
-        let source = Source::Model {
-            onnx: onnx.as_ref(),
-            calibration: data.as_ref(),
-        };
+        let [onnx, data] = dilated(&folder, name, dilation);
         for precision in PRECISIONS {
             let options = Options {
                 precision,
@@ -56,7 +47,7 @@ fn every_core_computes_the_same_bytes() {
                 mixed: Mixed::None,
                 ..Options::default()
             };
-            let file = convert(source, &options, &silent).unwrap().file;
+            let file = convert_model(&onnx, &data, &options).unwrap().file;
             let path = folder.path("dilated.attn");
             write_bytes(path.as_ref(), file.bytes()).unwrap();
             let runs = if form == Form::Stream { 20 } else { 2 };

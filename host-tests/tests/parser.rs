@@ -5,26 +5,31 @@
 mod decode;
 #[path = "parser/growth.rs"]
 mod growth;
-#[path = "parser/half.rs"]
-mod half;
 #[path = "parser/padding.rs"]
 mod padding;
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::{Mixed, Options, Source, convert};
-use attn_converter::progress::silent;
+use attn_converter::pipeline::Mixed;
 use attn_converter::quantize::Precision;
 use attn_lab::aligned::AlignedBytes;
-use attn_runtime::format::{DType, LengthMeta, MetaKey, OpKind, RowRule, Storage, checksum};
+use attn_runtime::format::{DType, Encoding, OpKind, Storage, TensorRecord, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
-use attn_test_support::tiny_model::{Builder, C, sealed, tiny_model};
+use attn_test_support::folder::{CALIBRATION, ONNX};
+use attn_test_support::running::with_file;
+use attn_test_support::systems::{convert_model, options};
+use attn_test_support::tiny_model::{Builder, C, Int, sealed, tiny_model};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use std::path::Path;
-use zerocopy::IntoBytes;
+
+const ENCODINGS: [Encoding; 2] = [Encoding::Int8, Encoding::Half];
+
+/// The tiny model in integers.
+fn integers() -> Vec<u8> {
+    tiny_model(Encoding::Int8)
+}
 
 /// Where the header says that a section is: tensors, ops, entries, meta, params, weights, strings.
 fn section(file: &[u8], index: usize) -> usize {
@@ -64,8 +69,9 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
                     fill = fill.wrapping_mul(29).wrapping_add(101);
                     fill as i8
                 };
-                let filled = match model.tensor(id).unwrap().dtype() {
-                    DType::I8 => session.input(entry, index).map(|x| x.fill_with(&mut next)),
+                let dtype = model.tensor(id).unwrap().dtype();
+                let filled = match dtype {
+                    DType::I8 => session.input(entry, index).map(|x| x.fill_with(next)),
                     DType::I16 => session
                         .input(entry, index)
                         .map(|x| x.fill_with(|| i16::from(next()) << 8)),
@@ -89,48 +95,44 @@ fn parse_and_run(file: Vec<u8>) -> Result<(), ModelError> {
 
 #[test]
 fn a_shorter_sequence_has_fewer_rows_and_the_same_ones() {
-    let file = AlignedBytes::new(&tiny_model());
-    let model = Model::parse(file.as_slice()).unwrap();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    let words = model.entry("words").unwrap();
-    let mut run = |length: usize, tokens: &[i32]| {
-        session.set_length(length).unwrap();
-        session.input(words, 0).unwrap().copy_from_slice(tokens);
-        session.run(words).unwrap();
-        session.output::<i16>(words, 0).unwrap().to_vec()
-    };
-    let all = run(4, &[2, 0, 1, 2]);
-    assert_eq!(all.len(), 4 * C);
-    assert_eq!(run(2, &[2, 0]), all[..2 * C]);
-    assert_eq!(
-        session.set_length(5),
-        Err(SessionError::LengthOutOfRange { length: 5, max: 4 })
-    );
-    assert!(session.set_length(0).is_err());
+    with_file(&integers(), |session| {
+        let words = session.model().entry("words").unwrap();
+        let mut run = |length: usize, tokens: &[i32]| {
+            session.set_length(length).unwrap();
+            session.input(words, 0).unwrap().copy_from_slice(tokens);
+            session.run(words).unwrap();
+            session.output::<i16>(words, 0).unwrap().to_vec()
+        };
+        let all = run(4, &[2, 0, 1, 2]);
+        assert_eq!(all.len(), 4 * C);
+        assert_eq!(run(2, &[2, 0]), all[..2 * C]);
+        let long = SessionError::LengthOutOfRange { length: 5, max: 4 };
+        assert_eq!(session.set_length(5), Err(long));
+        assert!(session.set_length(0).is_err());
+    });
 }
 
 #[test]
-fn the_tiny_model_has_every_operator_and_runs() {
-    let file = tiny_model();
-    let aligned = AlignedBytes::new(&file);
-    let model = Model::parse(aligned.as_slice()).unwrap();
-    for kind in OpKind::ALL {
-        assert!(
-            model.ops().iter().any(|op| op.kind() == Some(*kind)),
-            "{kind:?} is missing"
-        );
+fn the_tiny_models_have_every_operator_and_run() {
+    for encoding in ENCODINGS {
+        let file = tiny_model(encoding);
+        with_file(&file, |session| {
+            let model = session.model();
+            let mut encodings = model.ops().iter().map(|op| op.encoding);
+            assert!(encodings.all(|code| code == encoding as u16));
+            for kind in OpKind::ALL {
+                let there = model.ops().iter().any(|op| op.kind() == Some(*kind));
+                assert!(there, "{kind:?} is missing");
+            }
+            assert!(model.labels().eq(["yes", "no", "noise", "unknown"]));
+        });
+        parse_and_run(file).unwrap();
     }
-    assert_eq!(
-        model.labels().collect::<Vec<_>>(),
-        ["yes", "no", "noise", "unknown"]
-    );
-    parse_and_run(file).unwrap();
 }
 
 #[test]
 fn every_truncation_is_an_error() {
-    let file = tiny_model();
+    let file = integers();
     for len in 0..file.len() {
         let error = parse_error(&file[..len]);
         assert!(
@@ -152,7 +154,7 @@ fn every_truncation_is_an_error() {
 
 #[test]
 fn every_single_bit_flip_is_an_error() {
-    let mut file = tiny_model();
+    let mut file = integers();
     for bit in 0..8 * file.len() {
         file[bit / 8] ^= 1 << (bit % 8);
         parse_error(&file);
@@ -162,18 +164,17 @@ fn every_single_bit_flip_is_an_error() {
 
 #[test]
 fn no_single_bit_flip_with_a_new_checksum_does_harm() {
-    let file = tiny_model();
-    let mut accepted = 0;
-    for bit in 128..8 * file.len() {
-        let mut flipped = file.clone();
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        accepted += usize::from(parse_and_run(flipped).is_ok());
+    for file in ENCODINGS.map(tiny_model) {
+        let mut accepted = 0;
+        for bit in 128..8 * file.len() {
+            let mut flipped = file.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            accepted += usize::from(parse_and_run(flipped).is_ok());
+        }
+        // Weights and names can be anything, so many pass; structure cannot, so many do not.
+        let some = file.len()..7 * file.len();
+        assert!(some.contains(&accepted), "{accepted} accepted");
     }
-    // Weights and names can be anything, so many pass; structure cannot, so many do not.
-    assert!(
-        accepted > file.len() && accepted < 7 * file.len(),
-        "{accepted} accepted"
-    );
 }
 
 /// A value that numbers in a file turn bad with.
@@ -190,27 +191,39 @@ fn nasty(file: &[u8]) -> impl Strategy<Value = u32> + use<> {
     ]
 }
 
+/// Places, widths in bytes and values; places wrap around in the records, for weights are most of a file and prove little.
+type Changes = Vec<(usize, usize, u32)>;
+
+fn changes(file: &[u8]) -> impl Strategy<Value = Changes> + use<> {
+    prop::collection::vec((0usize..1 << 16, 1usize..5, nasty(file)), 1..5)
+}
+
+fn changed(mut file: Vec<u8>, changes: Changes) -> Vec<u8> {
+    let records = section(&file, 5);
+    for (at, width, value) in changes {
+        let at = 16 + at % (records - 20);
+        file[at / width * width..][..width].copy_from_slice(&value.to_le_bytes()[..width]);
+    }
+    file
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_replaced_numbers_do_harm(
-        changes in prop::collection::vec((16usize..4096, 1usize..5, nasty(&tiny_model())), 1..5)
+        (file, changes) in prop::sample::select(&ENCODINGS[..]).prop_map(tiny_model).prop_flat_map(|file| {
+            let changes = changes(&file);
+            (Just(file), changes)
+        })
     ) {
-        let mut file = tiny_model();
-        // Mostly the records; the weights are most of the file and prove little.
-        let records = section(&file, 5);
-        for (at, width, value) in changes {
-            let at = 16 + (at - 16) % (records - 20);
-            file[at / width * width..][..width].copy_from_slice(&value.to_le_bytes()[..width]);
-        }
-        let _ = parse_and_run(file);
+        let _ = parse_and_run(changed(file, changes));
     }
 
     #[test]
     fn no_random_bytes_do_harm(mut bytes in prop::collection::vec(any::<u8>(), 0..400), header in any::<bool>()) {
         if header && bytes.len() >= 16 {
-            bytes[..8].copy_from_slice(&tiny_model()[..8]);
+            bytes[..8].copy_from_slice(&integers()[..8]);
             let _ = parse_and_run(bytes);
         } else {
             parse_error(&bytes);
@@ -220,19 +233,9 @@ proptest! {
 
 /// A streamed keyword spotter as the converter writes it.
 fn converted() -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let options = Options {
-        form: Form::Stream,
-        precision: Precision::Int8,
-        range: RangeMethod::MinMax,
-        mixed: Mixed::None,
-        ..Options::default()
-    };
-    let source = Source::Model {
-        onnx: &root.join("fixtures/kws_random_dynamo.onnx"),
-        calibration: &root.join("../models/kws_calibration.npz"),
-    };
-    let conversion = convert(source, &options, &silent);
+    let mut options = options(Precision::Int8, Form::Stream);
+    (options.range, options.mixed) = (RangeMethod::MinMax, Mixed::None);
+    let conversion = convert_model(ONNX, CALIBRATION, &options);
     conversion
         .expect("the fixture converts")
         .file
@@ -243,17 +246,12 @@ fn converted() -> Vec<u8> {
 #[test]
 fn no_replaced_numbers_in_a_converted_file_do_harm() {
     let file = converted();
-    let records = section(&file, 5);
     let mut runner = TestRunner::deterministic();
-    let change = (16..records - 4, 1usize..5, nasty(&file));
-    let changes = prop::collection::vec(change, 1..4);
+    let changes = changes(&file);
     let mut refused = 0;
     for _ in 0..1500 {
-        let mut file = file.clone();
-        for (at, width, value) in changes.new_tree(&mut runner).unwrap().current() {
-            file[at / width * width..][..width].copy_from_slice(&value.to_le_bytes()[..width]);
-        }
-        refused += usize::from(parse_and_run(file).is_err());
+        let changes = changes.new_tree(&mut runner).unwrap().current();
+        refused += usize::from(parse_and_run(changed(file.clone(), changes)).is_err());
     }
     assert!(refused > 700, "{refused} refused");
     for len in (16..file.len()).step_by(997) {
@@ -264,234 +262,180 @@ fn no_replaced_numbers_in_a_converted_file_do_harm() {
     }
 }
 
+/// What is put where, and the error that comes of it.
+type Damage<'d> = (usize, &'d [u8], ModelError);
+
+fn bad_op(op: u16, reason: OpError) -> ModelError {
+    ModelError::BadOp { op, reason }
+}
+
+fn bad_tensor(reason: TensorError) -> ModelError {
+    ModelError::BadTensor { tensor: 0, reason }
+}
+
+fn check_damages(file: &[u8], damages: &[Damage]) {
+    for (at, bytes, error) in damages {
+        let mut file = file.to_vec();
+        file[*at..at + bytes.len()].copy_from_slice(bytes);
+        assert_eq!(parse_error(&sealed(file)), *error, "{bytes:?} at {at}");
+    }
+}
+
 #[test]
 fn each_broken_rule_has_its_error() {
-    let broken = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut file = tiny_model();
-        change(&mut file);
-        parse_error(&sealed(file))
-    };
-    let put = |at: usize, value: u32| {
-        move |file: &mut Vec<u8>| file[at..at + 4].copy_from_slice(&value.to_le_bytes())
-    };
-    let file = tiny_model();
-    let [tensors, ops, entries, meta] = [0, 1, 2, 3].map(|i| section(&file, i));
-    let bad_tensor = |reason| ModelError::BadTensor { tensor: 0, reason };
-    let bad_op = |op, reason| ModelError::BadOp { op, reason };
+    use ModelError::*;
+    use OpError::*;
+    use TensorError::*;
+    for encoding in ENCODINGS {
+        let file = tiny_model(encoding);
+        let [tensors, ops, entries, meta] = [0, 1, 2, 3].map(|i| section(&file, i));
+        let word = u32::to_le_bytes;
+        let (what, offset) = (Limited::ArenaBytes, tensors as u32);
+        let [found, limit] = [1 << 29, 1 << 28];
+        check_damages(
+            &file,
+            &[
+                (0, b"a", BadMagic),
+                (4, &[3], UnsupportedVersion { found: 3 }),
+                (6, &[1], UnknownFlags { found: 1 }),
+                (16, &word(1 << 29), TooMany { what, found, limit }),
+                (24, &word(8), BadSection { offset: 8 }),
+                (28, &word(u32::MAX), BadSection { offset }),
+                (tensors, &[9], bad_tensor(UnknownCode)),
+                (tensors + 2, &[0], bad_tensor(BadShape)),
+                (tensors + 3, &[1], bad_tensor(BadRowRule)),
+                (tensors + 28, &word(2), bad_tensor(OutOfArena)),
+                (
+                    tensors + 32,
+                    &f32::NAN.to_le_bytes(),
+                    bad_tensor(BadQuantization),
+                ),
+                (tensors + 36, &word(200), bad_tensor(BadQuantization)),
+                (tensors + 40, &word(0x10000), BadString { offset: 0x10000 }),
+                (ops, &[99], bad_op(0, UnknownKind)),
+                (ops + 2, &[200], bad_op(0, MissingTensor)),
+                (ops + 18, &[9], bad_op(0, UnknownEncoding)),
+                (ops + 18, &[1 - encoding as u8], bad_op(0, WrongEncoding)),
+                (ops + 24, &word(u32::MAX - 3), bad_op(0, BadParams)),
+                (entries + 8, &word(0), BadEntry { entry: 0 }),
+                (entries + 8, &word(1000), BadEntry { entry: 0 }),
+                (entries + 108 + 4, &word(0), BadEntry { entry: 1 }),
+                (meta + 8, &word(12), BadMeta { record: 0 }),
+                // The first operator reads what the caller fills in; without inputs of the entry no one does.
+                (entries + 12, &[0xff; 2], StaleRead { op: 0, tensor: 8 }),
+            ],
+        );
+        assert_eq!(parse_error(&file[..79]), TooShort { len: 79 });
+        let aligned = AlignedBytes::new(&[&[0; 4], &file[..]].concat());
+        let shifted = Model::parse(&aligned.as_slice()[4..]);
+        assert_eq!(shifted.unwrap_err(), Misaligned);
+        let (stated, actual) = (file.len() as u32, file.len() + 1);
+        let appended = [&file[..], &[0]].concat();
+        assert_eq!(parse_error(&appended), WrongLength { stated, actual });
+        let mut damaged = file.clone();
+        damaged[100] ^= 1;
+        let (stated, actual) = (checksum(&file), checksum(&damaged));
+        assert_eq!(parse_error(&damaged), BadChecksum { stated, actual });
+    }
+}
 
-    assert_eq!(parse_error(&file[..79]), ModelError::TooShort { len: 79 });
-    assert_eq!(broken(&|file| file[0] = b'a'), ModelError::BadMagic);
-    assert_eq!(
-        broken(&|file| file[4] = 3),
-        ModelError::UnsupportedVersion { found: 3 }
-    );
-    assert_eq!(
-        broken(&|file| file[6] = 1),
-        ModelError::UnknownFlags { found: 1 }
-    );
-    assert_eq!(broken(&put(24, 8)), ModelError::BadSection { offset: 8 });
-    assert_eq!(
-        broken(&put(28, u32::MAX)),
-        ModelError::BadSection {
-            offset: tensors as u32
-        }
-    );
-    assert_eq!(
-        broken(&put(tensors + 40, 0x10000)),
-        ModelError::BadString { offset: 0x10000 }
-    );
-    assert_eq!(
-        broken(&|file| file[tensors] = 9),
-        bad_tensor(TensorError::UnknownCode)
-    );
-    assert_eq!(
-        broken(&|file| file[tensors + 2] = 0),
-        bad_tensor(TensorError::BadShape)
-    );
-    assert_eq!(
-        broken(&put(tensors + 28, 2)),
-        bad_tensor(TensorError::OutOfArena)
-    );
-    assert_eq!(
-        broken(&put(tensors + 32, f32::NAN.to_bits())),
-        bad_tensor(TensorError::BadQuantization)
-    );
-    assert_eq!(
-        broken(&put(tensors + 36, 200)),
-        bad_tensor(TensorError::BadQuantization)
-    );
-    assert_eq!(
-        broken(&|file| file[tensors + 3] = 1),
-        bad_tensor(TensorError::BadRowRule)
-    );
-    assert_eq!(
-        broken(&|file| file[ops] = 99),
-        bad_op(0, OpError::UnknownKind)
-    );
-    assert_eq!(
-        broken(&|file| file[ops + 2] = 200),
-        bad_op(0, OpError::MissingTensor)
-    );
-    assert_eq!(
-        broken(&|file| file[ops + 18] = 9),
-        bad_op(0, OpError::UnknownEncoding)
-    );
-    assert_eq!(
-        broken(&|file| file[ops + 18] = 1),
-        bad_op(0, OpError::WrongEncoding)
-    );
-    assert_eq!(
-        broken(&put(ops + 24, u32::MAX - 3)),
-        bad_op(0, OpError::BadParams)
-    );
-    assert_eq!(
-        broken(&put(entries + 8, 0)),
-        ModelError::BadEntry { entry: 0 }
-    );
-    assert_eq!(
-        broken(&put(entries + 8, 1000)),
-        ModelError::BadEntry { entry: 0 }
-    );
-    assert_eq!(
-        broken(&put(entries + 108 + 4, 0)),
-        ModelError::BadEntry { entry: 1 }
-    );
-    assert_eq!(
-        broken(&put(meta + 8, 12)),
-        ModelError::BadMeta { record: 0 }
-    );
-    // The first operator reads what the caller fills in; without inputs of the entry no one does.
-    assert_eq!(
-        broken(&|file| file[entries + 12..entries + 14].fill(0xff)),
-        ModelError::StaleRead { op: 0, tensor: 6 }
-    );
-    let arena = |what, found, limit| ModelError::TooMany { what, found, limit };
-    assert_eq!(
-        broken(&put(16, 1 << 29)),
-        arena(Limited::ArenaBytes, 1 << 29, 1 << 28)
-    );
-
-    let aligned = AlignedBytes::new(&[&[0; 4], &file[..]].concat());
-    assert_eq!(
-        Model::parse(&aligned.as_slice()[4..]).unwrap_err(),
-        ModelError::Misaligned
-    );
-    let mut appended = file.clone();
-    appended.push(0);
-    assert_eq!(
-        parse_error(&appended),
-        ModelError::WrongLength {
-            stated: file.len() as u32,
-            actual: file.len() + 1
-        }
-    );
-    let mut damaged = file.clone();
-    damaged[100] ^= 1;
-    let (stated, actual) = (checksum(&file), checksum(&damaged));
-    assert_eq!(
-        parse_error(&damaged),
-        ModelError::BadChecksum { stated, actual }
+#[test]
+fn rules_of_half_precision_have_their_errors() {
+    let file = tiny_model(Encoding::Half);
+    let [tensors, ops, params] = [0, 1, 4].map(|i| section(&file, i));
+    // Operator 1 is Conv1d; behind the offsets of weights and bias its parameters have limits.
+    let conv = params + u32::from_le_bytes(file[ops + 32 + 24..][..4].try_into().unwrap()) as usize;
+    for limit in [f32::NAN, f32::NEG_INFINITY, -65505.0, 7e4] {
+        let refused = bad_op(1, OpError::BadParams);
+        check_damages(&file, &[(conv + 8, &limit.to_le_bytes(), refused)]);
+    }
+    let scale = tensors + core::mem::offset_of!(TensorRecord, scale);
+    let unscaled = bad_tensor(TensorError::BadQuantization);
+    let linear = (OpKind::Linear as u16).to_le_bytes();
+    check_damages(
+        &file,
+        &[
+            (scale, &0.5f32.to_le_bytes(), unscaled),
+            // A half among integers, and an integer among halves.
+            (tensors, &[DType::I16 as u8], bad_op(0, OpError::WrongType)),
+            // The three rows of a history are not the one of a result.
+            (ops + 32, &linear, bad_op(1, OpError::WrongShape)),
+        ],
     );
 }
 
 #[test]
 fn an_arena_that_is_too_small_or_misaligned_is_refused() {
-    let file = AlignedBytes::new(&tiny_model());
+    let file = AlignedBytes::new(&integers());
     let model = Model::parse(file.as_slice()).unwrap();
     let needed = model.arena_len();
     let mut arena = AlignedBytes::zeroed(needed + 16);
     let mut refused = |range: core::ops::Range<usize>| {
-        Session::new(model, &mut arena.as_mut_slice()[range])
-            .map(drop)
-            .unwrap_err()
+        let session = Session::new(model, &mut arena.as_mut_slice()[range]);
+        session.map(drop).unwrap_err()
     };
-    assert_eq!(
-        refused(0..needed - 1),
-        SessionError::ArenaTooSmall {
-            needed,
-            given: needed - 1
-        }
-    );
+    let given = needed - 1;
+    let small = SessionError::ArenaTooSmall { needed, given };
+    assert_eq!(refused(0..given), small);
     assert_eq!(refused(4..needed + 4), SessionError::ArenaMisaligned);
 }
 
-/// `count` operators that all read the entry point's input, so that looking for its writer goes back to the start.
-fn long_model(count: usize) -> Vec<u8> {
+/// `count` operators that all read the entry points' input, so that looking for its writer goes back to the start.
+fn long_model(count: usize, entries: usize) -> Vec<u8> {
     let mut builder = Builder::new();
     let x = builder.tensor(Storage::Arena, DType::I8, 1, 4);
     let y = builder.tensor(Storage::Arena, DType::I16, 1, 4);
     for _ in 0..count {
-        builder.op(OpKind::Softmax, &[x], &[y], None, &1u32);
+        builder.op(OpKind::Softmax, &[x], &[y], 0, &[Int(1)]);
     }
-    builder.entry("run", 0, &[x], &[y]);
+    for _ in 0..entries {
+        builder.entry("run", 0, &[x], &[y]);
+    }
     builder.file()
 }
 
 #[test]
 fn parsing_takes_bounded_work() {
-    parse_and_run(long_model(2048)).unwrap();
+    parse_and_run(long_model(2048, 1)).unwrap();
     let too_many = ModelError::TooMany {
         what: Limited::Ops,
         found: 60_000,
         limit: 2048,
     };
-    assert_eq!(parse_error(&long_model(60_000)), too_many);
+    assert_eq!(parse_error(&long_model(60_000, 1)), too_many);
 
     // As many entry points as there is room for, all over the same operators.
-    let mut builder = Builder::new();
-    let x = builder.tensor(Storage::Arena, DType::I8, 1, 4);
-    let y = builder.tensor(Storage::Arena, DType::I16, 1, 4);
-    for _ in 0..2048 {
-        builder.op(OpKind::Softmax, &[x], &[y], None, &1u32);
-    }
-    for _ in 0..60_000 {
-        builder.entry("run", 0, &[x], &[y]);
-    }
-    assert_eq!(
-        parse_error(&builder.file()),
-        ModelError::BadEntry { entry: 1 }
-    );
+    let twice = ModelError::BadEntry { entry: 1 };
+    assert_eq!(parse_error(&long_model(2048, 60_000)), twice);
 
     // State that many tensors share is reset once for each of them.
     let mut builder = Builder::new();
     let state = builder.tensor(Storage::State, DType::I8, 1000, 1000);
     let record = builder.tensors[usize::from(state)];
     builder.tensors.extend(std::iter::repeat_n(record, 60_000));
-    assert!(matches!(
-        parse_error(&builder.file()),
-        ModelError::TooMany {
-            what: Limited::StateBytes,
-            ..
-        }
-    ));
+    let what = Limited::StateBytes;
+    let error = parse_error(&builder.file());
+    assert!(matches!(error, ModelError::TooMany { what: found, .. } if found == what));
 
     // Names are checked for each record that points to them.
     let mut builder = Builder::new();
     builder.tensor(Storage::Arena, DType::I8, 1, 4);
     let offset = builder.name(&"x".repeat(1025));
     builder.tensors[0].name = offset;
-    assert_eq!(
-        parse_error(&builder.file()),
-        ModelError::BadString { offset }
-    );
+    let refused = ModelError::BadString { offset };
+    assert_eq!(parse_error(&builder.file()), refused);
 }
 
 #[test]
 fn scratch_does_not_shrink_with_the_sequence() {
     let mut builder = Builder::new();
-    let x = builder.tensor(Storage::Arena, DType::I8, 1, C);
-    let y = builder.tensor(Storage::Arena, DType::I8, 1, C);
+    let [x, y] = [(); 2].map(|_| builder.tensor(Storage::Arena, DType::I8, 1, C));
     builder.linear(x, y, C);
     builder.entry("run", 0, &[x], &[y]);
-    let (length, rule) = (LengthMeta { max: 4 }, RowRule { add: 0, divisor: 1 });
-    let payload = [length.as_bytes(), rule.as_bytes()].concat();
-    builder.meta(MetaKey::Length, 1, &payload);
+    builder.length(4);
     let scratch = builder.tensor(Storage::Arena, DType::I16, 4, C);
-    builder.tensors[usize::from(scratch)].rows_rule = 1;
+    builder.vary(&[scratch]);
     builder.ops[0].scratch = scratch;
-    let refused = ModelError::BadOp {
-        op: 0,
-        reason: OpError::ScratchTooSmall,
-    };
+    let refused = bad_op(0, OpError::ScratchTooSmall);
     assert_eq!(parse_error(&builder.file()), refused);
 }

@@ -6,10 +6,12 @@ use attn_runtime::format::beam_len;
 use attn_runtime::kernels::int::softmax::score_multiplier;
 use attn_runtime::kernels::int::top_k::top_k;
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, text};
-use attn_runtime::{Model, Progress, Session, SessionError};
+use attn_runtime::{Progress, Session, SessionError};
 use attn_test_support::decoder_model::{
     CANDIDATES, END, MAX_LENGTH, MAX_TOKENS, Output, TOKENS, Variant, decoder_file,
 };
+use attn_test_support::running::with_file;
+use attn_test_support::tiny_model::Builder;
 use proptest::prelude::*;
 
 /// What a decode gives: tokens, log-probability, whether it came to its end.
@@ -17,19 +19,28 @@ type Sequence = (Vec<u16>, i32, bool);
 
 /// Calls `f` with a fresh session of the model.
 fn with_session<R>(variant: Variant, f: impl FnOnce(&mut Session) -> R) -> R {
-    let file = AlignedBytes::new(&decoder_file(variant));
-    let model = Model::parse(file.as_slice()).unwrap();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    f(&mut Session::new(model, arena.as_mut_slice()).unwrap())
+    with_file(&decoder_file(variant), f)
+}
+
+/// Tokens up to the end.
+fn rest(decoder: &mut Greedy) -> Vec<u16> {
+    std::iter::from_fn(|| decoder.step().unwrap()).collect()
+}
+
+fn unknown_text(character: char, at: usize) -> DecodeError {
+    DecodeError::UnknownText { character, at }
+}
+
+/// More symbols than the model takes.
+fn too_long() -> DecodeError {
+    let (length, max) = (MAX_LENGTH + 1, MAX_LENGTH);
+    DecodeError::InputTooLong { length, max }
 }
 
 fn greedy(session: &mut Session, symbols: &[u16]) -> Sequence {
     let mut decoder = Greedy::new(session).unwrap();
     decoder.encode_symbols(symbols).unwrap();
-    let mut tokens = Vec::new();
-    while let Some(token) = decoder.step().unwrap() {
-        tokens.push(token);
-    }
+    let tokens = rest(&mut decoder);
     assert_eq!(decoder.step().unwrap(), None);
     (tokens, decoder.score(), decoder.ended())
 }
@@ -122,7 +133,7 @@ proptest! {
         seed in any::<u64>(), symbols in proptest::collection::vec(0u16..5, 1..MAX_LENGTH), width in 1..=TOKENS,
         end_bias in -8000..4000,
     ) {
-        let variant = Variant { seed, end_bias, ..Variant::default() };
+        let variant = Variant::with(|v| (v.seed, v.end_bias) = (seed, end_bias));
         with_session(variant, |session| {
             let found = beam(session, &symbols, width);
             prop_assert_eq!(&found, &search(session, &symbols, width));
@@ -137,7 +148,7 @@ proptest! {
         seed in any::<u64>(), symbols in proptest::collection::vec(0u16..5, 1..MAX_LENGTH), width in 1..=CANDIDATES,
         end_bias in -8000..4000,
     ) {
-        let logits = Variant { seed, end_bias, ..Variant::default() };
+        let logits = Variant::with(|v| (v.seed, v.end_bias) = (seed, end_bias));
         let fused = Variant { output: Output::TopK, ..logits };
         let decode = |session: &mut Session| (greedy(session, &symbols), beam(session, &symbols, width));
         prop_assert_eq!(with_session(logits, decode), with_session(fused, decode));
@@ -147,10 +158,7 @@ proptest! {
 #[test]
 fn a_wider_beam_finds_more_likely_sequences_somewhere() {
     let better = (0..40).filter(|&seed| {
-        let variant = Variant {
-            seed,
-            ..Variant::default()
-        };
+        let variant = Variant::with(|v| v.seed = seed);
         with_session(variant, |session| {
             let (greedy, wide) = (greedy(session, &[0, 1, 2]), beam(session, &[0, 1, 2], 6));
             assert!(wide.len() > 1);
@@ -163,10 +171,7 @@ fn a_wider_beam_finds_more_likely_sequences_somewhere() {
 
 #[test]
 fn a_model_that_never_ends_is_cut_off() {
-    let variant = Variant {
-        end_bias: -(1 << 22),
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| v.end_bias = -(1 << 22));
     with_session(variant, |session| {
         let (tokens, _, ended) = greedy(session, &[3, 4]);
         assert_eq!((tokens.len(), ended), (MAX_TOKENS, false));
@@ -178,10 +183,7 @@ fn a_model_that_never_ends_is_cut_off() {
 
 #[test]
 fn a_model_that_ends_at_once_gives_an_empty_sequence() {
-    let variant = Variant {
-        end_bias: 1 << 22,
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| v.end_bias = 1 << 22);
     with_session(variant, |session| {
         let (tokens, _, ended) = greedy(session, &[3, 4]);
         assert_eq!((tokens, ended), (vec![], true));
@@ -196,10 +198,7 @@ fn text_is_spelled_in_the_longest_symbols_and_ended() {
         let by_number = greedy(session, &[2, 0, 3, 4]);
         let mut decoder = Greedy::new(session).unwrap();
         decoder.encode_text("abaéc").unwrap();
-        let mut tokens = Vec::new();
-        while let Some(token) = decoder.step().unwrap() {
-            tokens.push(token);
-        }
+        let tokens = rest(&mut decoder);
         assert_eq!((&tokens, decoder.score()), (&by_number.0, by_number.1));
         assert_eq!(decoder.session().length(), 5);
         assert_eq!(text(decoder.model(), &[3, 6, 9]).to_string(), "T3 T6 9");
@@ -229,10 +228,7 @@ fn following_a_sequence_gives_the_weights_of_its_decode() {
 
 #[test]
 fn a_language_model_starts_without_input() {
-    let variant = Variant {
-        encoder: false,
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| v.encoder = false);
     with_session(variant, |session| {
         let mut decoder = Greedy::new(session).unwrap();
         assert_eq!(decoder.encode_symbols(&[1]), Err(DecodeError::NoEncoder));
@@ -250,11 +246,7 @@ fn a_language_model_starts_without_input() {
 #[test]
 fn what_comes_behind_a_prompt_continues_it() {
     for encoder in [true, false] {
-        let variant = Variant {
-            encoder,
-            end_bias: -4000,
-            ..Variant::default()
-        };
+        let variant = Variant::with(|v| (v.encoder, v.end_bias) = (encoder, -4000));
         with_session(variant, |session| {
             let start = |decoder: &mut Greedy| match encoder {
                 true => decoder.encode_symbols(&[1, 2]).unwrap(),
@@ -262,14 +254,14 @@ fn what_comes_behind_a_prompt_continues_it() {
             };
             let mut decoder = Greedy::new(session).unwrap();
             start(&mut decoder);
-            let whole: Vec<u16> = std::iter::from_fn(|| decoder.step().unwrap()).collect();
+            let whole: Vec<u16> = rest(&mut decoder);
             assert!(whole.len() > 4, "{whole:?}");
             start(&mut decoder);
             decoder.prompt(&whole[..2]).unwrap();
             let third = format!("T{}", whole[2]);
             decoder.prompt_text(&third).unwrap();
             assert_eq!(decoder.score(), 0);
-            let rest: Vec<u16> = std::iter::from_fn(|| decoder.step().unwrap()).collect();
+            let rest: Vec<u16> = rest(&mut decoder);
             assert_eq!(rest, whole[3..]);
             // Ended by its last token.
             start(&mut decoder);
@@ -282,10 +274,7 @@ fn what_comes_behind_a_prompt_continues_it() {
 
 #[test]
 fn prompts_that_cannot_be_followed_are_named() {
-    let variant = Variant {
-        encoder: false,
-        ..Variant::default()
-    };
+    let variant = Variant::with(|v| v.encoder = false);
     with_session(variant, |session| {
         let mut decoder = Greedy::new(session).unwrap();
         assert_eq!(decoder.prompt(&[2]), Err(DecodeError::NotEncoded));
@@ -298,10 +287,7 @@ fn prompts_that_cannot_be_followed_are_named() {
         assert_eq!(decoder.prompt(&[2, TOKENS as u16]), Err(unknown));
         assert_eq!(decoder.step(), Err(DecodeError::NotEncoded));
         decoder.restart().unwrap();
-        let unknown = DecodeError::UnknownText {
-            character: 'x',
-            at: 4,
-        };
+        let unknown = unknown_text('x', 4);
         assert_eq!(decoder.prompt_text("T2T3x"), Err(unknown));
         let long = DecodeError::PromptTooLong {
             max: MAX_TOKENS - 1,
@@ -327,11 +313,7 @@ fn prompts_that_cannot_be_followed_are_named() {
 #[test]
 fn a_step_takes_the_candidate_that_is_chosen() {
     for output in [Output::Logits, Output::TopK] {
-        let variant = Variant {
-            output,
-            end_bias: -4000,
-            ..Variant::default()
-        };
+        let variant = Variant::with(|v| (v.output, v.end_bias) = (output, -4000));
         let logits = Variant {
             output: Output::Logits,
             ..variant
@@ -374,10 +356,7 @@ fn inputs_that_cannot_be_read_are_named() {
         let mut decoder = Greedy::new(session).unwrap();
         assert_eq!(decoder.step(), Err(DecodeError::NotEncoded));
         assert_eq!(decoder.follow(0), Err(DecodeError::NotEncoded));
-        let unknown = DecodeError::UnknownText {
-            character: 'x',
-            at: 3,
-        };
+        let unknown = unknown_text('x', 3);
         assert_eq!(decoder.encode_text("aébx"), Err(unknown));
         assert!(unknown.to_string().contains("'x' (character 3)"));
         let unknown = DecodeError::UnknownSymbol {
@@ -389,11 +368,7 @@ fn inputs_that_cannot_be_read_are_named() {
         assert_eq!(decoder.encode_symbols(&[]), Err(DecodeError::EmptyInput));
         assert_eq!(decoder.encode_text(""), Err(DecodeError::EmptyInput));
         assert_eq!(decoder.encode::<i32>(&[]), Err(DecodeError::EmptyInput));
-        let long = DecodeError::InputTooLong {
-            length: MAX_LENGTH + 1,
-            max: MAX_LENGTH,
-        };
-        assert_eq!(decoder.encode_symbols(&[0; MAX_LENGTH]), Err(long));
+        assert_eq!(decoder.encode_symbols(&[0; MAX_LENGTH]), Err(too_long()));
         assert!(matches!(
             decoder.encode(&[1i8, 2]),
             Err(DecodeError::Session(SessionError::WrongType { .. }))
@@ -403,10 +378,7 @@ fn inputs_that_cannot_be_read_are_named() {
         decoder.encode(&[0, 1, 5]).unwrap();
         decoder.step().unwrap();
     });
-    let fixed = Variant {
-        variable: false,
-        ..Variant::default()
-    };
+    let fixed = Variant::with(|v| v.variable = false);
     with_session(fixed, |session| {
         let mut decoder = Greedy::new(session).unwrap();
         let wrong = DecodeError::WrongLength {
@@ -416,10 +388,7 @@ fn inputs_that_cannot_be_read_are_named() {
         assert_eq!(decoder.encode_symbols(&[0, 1]), Err(wrong));
         decoder.encode_symbols(&[0; MAX_LENGTH - 1]).unwrap();
     });
-    let nameless = Variant {
-        vocabulary: false,
-        ..Variant::default()
-    };
+    let nameless = Variant::with(|v| v.vocabulary = false);
     with_session(nameless, |session| {
         let mut decoder = Greedy::new(session).unwrap();
         assert_eq!(decoder.encode_text("a"), Err(DecodeError::NoSymbols));
@@ -427,17 +396,15 @@ fn inputs_that_cannot_be_read_are_named() {
     });
 }
 
+fn four_steps(decoder: &mut Greedy) -> [Option<u16>; 4] {
+    [(); 4].map(|_| decoder.step().unwrap())
+}
+
 #[test]
 fn the_rest_of_a_fixed_input_is_padding() {
     let pad = 3;
-    let padded = Variant {
-        pad: Some(pad),
-        ..Variant::default()
-    };
-    let fixed = Variant {
-        variable: false,
-        ..Variant::default()
-    };
+    let padded = Variant::with(|v| v.pad = Some(pad));
+    let fixed = Variant::with(|v| v.variable = false);
     let last = 5; // the end symbol
     for length in [1, 2, MAX_LENGTH - 1] {
         let symbols: Vec<u16> = (0..length as u16).map(|i| i % 3).collect();
@@ -448,37 +415,30 @@ fn the_rest_of_a_fixed_input_is_padding() {
         let expected = with_session(fixed, |session| {
             let mut decoder = Greedy::new(session).unwrap();
             decoder.encode(&whole).unwrap();
-            (0..4).map(|_| decoder.step().unwrap()).collect::<Vec<_>>()
+            four_steps(&mut decoder)
         });
         with_session(padded, |session| {
             let mut decoder = Greedy::new(session).unwrap();
             // A longer input before it leaves nothing behind.
             decoder.encode_symbols(&[4; MAX_LENGTH - 1]).unwrap();
             decoder.encode_symbols(&symbols).unwrap();
-            let got: Vec<_> = (0..4).map(|_| decoder.step().unwrap()).collect();
+            let got = four_steps(&mut decoder);
             assert_eq!(got, expected, "length {length}");
             decoder.encode(&[4; MAX_LENGTH]).unwrap();
             decoder.encode(&given).unwrap();
-            let got: Vec<_> = (0..4).map(|_| decoder.step().unwrap()).collect();
+            let got = four_steps(&mut decoder);
             assert_eq!(got, expected, "length {length}");
         });
     }
     with_session(padded, |session| {
         let mut decoder = Greedy::new(session).unwrap();
-        let long = DecodeError::InputTooLong {
-            length: MAX_LENGTH + 1,
-            max: MAX_LENGTH,
-        };
-        assert_eq!(decoder.encode_symbols(&[0; MAX_LENGTH]), Err(long));
+        assert_eq!(decoder.encode_symbols(&[0; MAX_LENGTH]), Err(too_long()));
     });
 }
 
 #[test]
 fn beams_that_cannot_be_are_refused() {
-    let fused = Variant {
-        output: Output::TopK,
-        ..Variant::default()
-    };
+    let fused = Variant::with(|v| v.output = Output::TopK);
     with_session(fused, |session| {
         let mut memory = AlignedBytes::zeroed(10_000);
         let memory = memory.as_mut_slice();
@@ -511,17 +471,11 @@ fn beams_that_cannot_be_are_refused() {
         assert_eq!(beam.hypotheses().len(), 0);
     });
     assert_eq!(beam_len(&decoder_file(fused), 4), 4 * (16 + 6 * MAX_TOKENS));
-    assert_eq!(
-        beam_len(&attn_test_support::tiny_model::Builder::new().file(), 4),
-        0
-    );
-    let file = AlignedBytes::new(&attn_test_support::tiny_model::Builder::new().file());
-    let model = Model::parse(file.as_slice()).unwrap();
-    assert_eq!(Beam::<2>::memory_len(&model, 2), Err(DecodeError::NoDecode));
-    let mut arena = AlignedBytes::zeroed(16);
-    let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-    assert_eq!(
-        Greedy::new(&mut session).map(drop).unwrap_err(),
-        DecodeError::NoDecode
-    );
+    let file = Builder::new().file();
+    assert_eq!(beam_len(&file, 4), 0);
+    with_file(&file, |session| {
+        let none = DecodeError::NoDecode;
+        assert_eq!(Beam::<2>::memory_len(&session.model(), 2), Err(none));
+        assert_eq!(Greedy::new(session).map(drop).unwrap_err(), none);
+    });
 }

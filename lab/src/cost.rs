@@ -6,7 +6,8 @@ use crate::elf::Image as Elf;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::LabError;
 use crate::runner;
-use comfy_table::{CellAlignment, Table, presets};
+use crate::table::Figures;
+use comfy_table::Table;
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -184,8 +185,8 @@ impl Cost {
         .collect()
     }
 
-    fn memory_rows(&self) -> Vec<[String; 2]> {
-        [
+    fn memory(&self) -> Figures {
+        let rows = [
             ("flash: code", self.code),
             ("flash: tables and constants", self.tables),
             ("flash: model", self.model),
@@ -193,12 +194,12 @@ impl Cost {
             ("RAM: arena", self.arena),
             ("RAM: other variables", self.variables),
             ("RAM: stack, high-water mark", self.stack),
-        ]
-        .map(|(what, bytes)| [what.into(), group(bytes)])
-        .into()
+        ];
+        let rows = rows.map(|(what, bytes)| [what.into(), group(bytes)]);
+        Figures::new(["memory", "bytes"], rows.into())
     }
 
-    fn time_rows(&self) -> Vec<[String; 3]> {
+    fn time(&self) -> Figures {
         let row =
             |name: &str, mean: &Mean| [name.into(), group(mean.instructions), group(mean.cycles)];
         let sum = |f: fn(&Mean) -> u64| self.parts.iter().map(f).sum::<u64>();
@@ -213,25 +214,12 @@ impl Cost {
         let parts = self.parts.iter().chain([&rest]);
         let mut rows: Vec<_> = parts.map(|part| row(&part.name, part)).collect();
         rows.push(row("whole hop, mean over the recording", &self.hop));
-        rows
+        Figures::new(["one hop", "instructions", "cycles (estimate)"], rows)
     }
 
     /// The cost as tables for the terminal.
     pub fn tables(&self) -> [Table; 2] {
-        let mut memory = Table::new();
-        memory
-            .set_header(["memory", "bytes"])
-            .add_rows(self.memory_rows());
-        let mut time = Table::new();
-        time.set_header(["one hop", "instructions", "cycles (estimate)"])
-            .add_rows(self.time_rows());
-        for table in [&mut memory, &mut time] {
-            table.load_preset(presets::UTF8_BORDERS_ONLY);
-            for column in table.column_iter_mut().skip(1) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        [memory, time]
+        [self.memory().table(), self.time().table()]
     }
 
     /// The time that a hop takes, in a sentence.
@@ -249,15 +237,8 @@ impl Cost {
 
     /// The cost as Markdown, for docs/results/cost.md.
     pub fn markdown(&self) -> String {
-        let mut text = String::from("| memory | bytes |\n|---|---:|\n");
-        for [what, bytes] in self.memory_rows() {
-            text += &format!("| {what} | {bytes} |\n");
-        }
-        text += "\n| one hop | instructions | cycles (estimate) |\n|---|---:|---:|\n";
-        for [what, instructions, cycles] in self.time_rows() {
-            text += &format!("| {what} | {instructions} | {cycles} |\n");
-        }
-        text + "\n" + &self.summary() + "\n"
+        let tables = [self.memory().markdown(), self.time().markdown()];
+        format!("{}\n{}\n", tables.join("\n"), self.summary())
     }
 }
 

@@ -8,12 +8,13 @@ use crate::elf::Image as Elf;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::LabError;
 use crate::images::Image;
+use crate::table::Figures;
 use crate::{recording, runner};
 use attn_runtime::Model;
 use attn_runtime::audio::FrontEnd;
 use attn_runtime::format::DecodeMeta;
 use attn_runtime::seq2seq::{Beam, DecodeError, Spelling};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use std::path::Path;
 use zerocopy::IntoBytes;
 
@@ -187,7 +188,7 @@ fn spelled(spelling: Result<Spelling, DecodeError>) -> Result<Vec<u16>, LabError
 }
 
 impl DecodingCost {
-    fn time_rows(&self) -> Vec<[String; 2]> {
+    fn time(&self) -> Figures {
         let row = |name: String, instructions: u64| [name, group(instructions)];
         let mut rows = Vec::new();
         let front_end = self.greedy.total("front end");
@@ -221,7 +222,7 @@ impl DecodingCost {
             let steps = steps(decoded);
             rows.push(row(format!("all of it, {name} ({steps} steps)"), all));
         }
-        rows
+        Figures::new([&self.input, "instructions"], rows)
     }
 
     fn kinds_of(&self, part: &str) -> Vec<[String; 2]> {
@@ -234,42 +235,22 @@ impl DecodingCost {
             .collect()
     }
 
-    fn memory_rows(&self) -> Vec<[String; 2]> {
+    fn memory(&self) -> Figures {
         let stack = self.greedy.stack.max(self.other.stack);
         let stack = [("RAM: stack, high-water mark", stack)];
         let rows = self.memory.iter().chain(&stack);
-        rows.map(|(name, bytes)| [(*name).into(), group(*bytes)])
-            .collect()
+        let rows = rows.map(|(name, bytes)| [(*name).into(), group(*bytes)]);
+        Figures::new(["memory", "bytes"], rows.collect())
     }
 
     /// The cost as tables for the terminal.
     pub fn tables(&self) -> [Table; 2] {
-        let table = |heading: [&str; 2], rows: Vec<[String; 2]>| {
-            let mut table = Table::new();
-            table.set_header(heading).add_rows(rows);
-            table.load_preset(presets::UTF8_BORDERS_ONLY);
-            for column in table.column_iter_mut().skip(1) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            table
-        };
-        [
-            table(["memory", "bytes"], self.memory_rows()),
-            table([&self.input, "instructions"], self.time_rows()),
-        ]
+        [self.memory().table(), self.time().table()]
     }
 
     /// The cost as Markdown, for docs/results/cost.md.
     pub fn markdown(&self) -> String {
-        let mut text = format!("| {} | instructions |\n|---|---:|\n", self.input);
-        for [what, instructions] in self.time_rows() {
-            text += &format!("| {what} | {instructions} |\n");
-        }
-        text += "\n| memory | bytes |\n|---|---:|\n";
-        for [what, bytes] in self.memory_rows() {
-            text += &format!("| {what} | {bytes} |\n");
-        }
-        text
+        [self.time().markdown(), self.memory().markdown()].join("\n")
     }
 }
 

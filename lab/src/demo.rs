@@ -1,50 +1,16 @@
-//! The demo: plays a recording to the application on the emulated M4, and lists the keywords heard beside those said.
+//! The demo: a recording is played to the application on the emulated M4; what it hears is laid beside what was said.
 
-use crate::emulator::{Emulator, EmulatorError, Region};
-use crate::recording::{self, RecordingError};
-use comfy_table::{Table, presets};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-use thiserror::Error;
+use crate::decoding::TIMEOUT;
+use crate::emulator::{Emulator, Region};
+use crate::error::{LabError, io};
+use crate::recording;
+use crate::table::bordered;
+use comfy_table::Table;
+use std::path::Path;
 
 /// How far before and after the end of a word its event may come (as in `training/kws/spot.py`).
 const EARLY_MS: u64 = 500;
 const LATE_MS: u64 = 800;
-const TIMEOUT: Duration = Duration::from_secs(600);
-
-/// Why a demo cannot be played or judged.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DemoError {
-    /// The recording.
-    #[error(transparent)]
-    Recording(#[from] RecordingError),
-    /// The emulator.
-    #[error(transparent)]
-    Emulator(#[from] EmulatorError),
-    /// The list of the words said cannot be read.
-    #[error("{path}: {source}")]
-    Truth {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// A line of the list of the words said is not `MILLISECONDS,LABEL`.
-    #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
-    BadTruth {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-    },
-    /// No room for the emulator's files.
-    #[error("cannot make a temporary folder: {0}")]
-    Folder(std::io::Error),
-    /// The output of the application is not in the expected format.
-    #[error("cannot read what the application printed: {0}")]
-    BadOutput(String),
-}
 
 /// A keyword at a time: said, or heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +23,7 @@ pub struct Word {
     pub percent: u32,
 }
 
-/// The application's results for a recording.
+/// What the application did with a recording.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// Keywords heard.
@@ -73,9 +39,9 @@ pub struct Played {
 /// Plays 16 kHz mono samples to `image`, the keyword application of the emulator's board.
 ///
 /// # Errors
-/// [`DemoError`].
-pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, DemoError> {
-    let folder = tempfile::tempdir().map_err(DemoError::Folder)?;
+/// [`LabError`].
+pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, LabError> {
+    let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
     recording::write(&folder.path().join("recording.wav"), pcm)?;
     let emulator = emulator.clone().timeout(TIMEOUT);
     let run = emulator.run(image, &["recording.wav"], folder.path())?;
@@ -86,7 +52,7 @@ pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, De
         lit: run.lit,
     };
     for line in run.output.lines() {
-        read_line(line, &mut played).ok_or_else(|| DemoError::BadOutput(line.into()))?;
+        read_line(line, &mut played).ok_or_else(|| LabError::BadOutput(line.into()))?;
     }
     Ok(played)
 }
@@ -106,20 +72,17 @@ fn read_line(line: &str, played: &mut Played) -> Option<()> {
     Some(())
 }
 
-/// Reads the words said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
+/// Reads what is said in a recording: a CSV file with columns `time_ms` (end of the word) and `label`.
 ///
 /// # Errors
-/// [`DemoError::Truth`], [`DemoError::BadTruth`].
-pub fn truth(path: &Path) -> Result<Vec<Word>, DemoError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DemoError::Truth {
-        path: path.into(),
-        source,
-    })?;
+/// [`LabError::Io`], [`LabError::BadTruth`].
+pub fn truth(path: &Path) -> Result<Vec<Word>, LabError> {
+    let text = std::fs::read_to_string(path).map_err(io(path))?;
     // The first line names the columns.
     let lines = text.lines().enumerate().skip(1);
     lines
         .map(|(at, line)| {
-            read_word(line).ok_or_else(|| DemoError::BadTruth {
+            read_word(line).ok_or_else(|| LabError::BadTruth {
                 path: path.into(),
                 line: at + 1,
             })
@@ -136,7 +99,7 @@ fn read_word(line: &str) -> Option<Word> {
     })
 }
 
-/// Words said beside keywords heard.
+/// What was said beside what was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// Pairs in the order of time. A word without an event was missed, an event without a word is false.
@@ -172,9 +135,7 @@ impl Comparison {
 
     /// The rows as a table for the terminal.
     pub fn table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_preset(presets::UTF8_BORDERS_ONLY);
-        table.set_header(["said", "until", "heard", "at", "confidence", ""]);
+        let mut table = bordered(["said", "until", "heard", "at", "confidence", ""]);
         for (said, heard) in &self.rows {
             let [label, until] = cells(said.as_ref());
             let [event, at] = cells(heard.as_ref());
@@ -192,11 +153,9 @@ impl Comparison {
     }
 }
 
-/// Only events, for a recording without a list of the words said.
+/// Events alone, where nobody knows what was said.
 pub fn events_table(heard: &[Word]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["heard", "at", "confidence"]);
+    let mut table = bordered(["heard", "at", "confidence"]);
     for word in heard {
         let [label, at] = cells(Some(word));
         table.add_row([label, at, format!("{} %", word.percent)]);
@@ -266,7 +225,7 @@ mod tests {
         std::fs::write(&path, "time_ms,label\n1000,alexa\nsoon,jarvis\n").unwrap();
         assert!(matches!(
             truth(&path),
-            Err(DemoError::BadTruth { line: 3, .. })
+            Err(LabError::BadTruth { line: 3, .. })
         ));
     }
 

@@ -1,20 +1,21 @@
-//! Digests of the outputs of every shipped model and every fixture, to check changes that must not change a byte.
+//! Digests of what every shipped model and every fixture computes: a net under changes that must not change a byte.
 //!
 //! Each ONNX file and each bundle under `models/` and `host-tests/fixtures/` is converted by the `attn` command in every precision,
-//! as a window and, if possible, as a stream. Each file then runs on this computer over fixed inputs. The list of digests is committed;
-//! [`compare`] lists differences. [`crate::identity`] compares this computer with the emulated cores.
+//! as a window and, where it can be one, as a stream. Each file then runs on this computer over inputs that are the same every time.
+//! The list of digests is committed; [`compare`] says what differs from it. Whether the emulated cores give the same bytes as this
+//! computer is the business of [`crate::identity`].
 
 use crate::aligned::AlignedBytes;
 use crate::workspace;
 use attn_runtime::format::DType;
-use attn_runtime::{Model, Session, f16};
+use attn_runtime::{Model, Session, SessionError, f16};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-/// A task's result, with the error as text.
+/// A task's result: the text says what is wrong.
 type Outcome<T> = Result<T, String>;
 
 /// How a file is converted: the name in the list, and the arguments of `attn convert`.
@@ -25,7 +26,7 @@ const PRECISIONS: [(&str, &[&str]); 3] = [
 ];
 /// Runs of one entry point without a reset: enough for rings to wrap in small streams.
 const RUNS: usize = 24;
-/// Limit on token numbers in the inputs: every vocabulary has at least this size.
+/// Token numbers in the inputs are below this: every vocabulary has as many.
 const TOKENS: u64 = 8;
 
 /// The committed list.
@@ -33,7 +34,7 @@ pub fn list() -> PathBuf {
     workspace::root().join("host-tests/fixtures/digests.txt")
 }
 
-/// One conversion.
+/// One conversion to be run.
 struct Job {
     /// Its name in the list.
     name: String,
@@ -41,48 +42,40 @@ struct Job {
     arguments: Vec<String>,
 }
 
-/// Converts and runs everything with the command at `attn`: gives the digest of each conversion. The converter decides
-/// whether a model can be streamed; a model that cannot has no line.
+/// Converts and runs everything with the command at `attn`: for each conversion its digest. Whether a model can be streamed is for
+/// the converter to say: one that cannot has no line.
 ///
 /// # Errors
-/// The conversions that fail, or whose files do not run, by name.
+/// What cannot be converted or run, by name.
 pub fn measure(attn: &Path) -> Outcome<BTreeMap<String, u64>> {
     let jobs = Mutex::new(jobs()?);
-    let results = Mutex::new(BTreeMap::new());
-    let failures = Mutex::new(Vec::new());
     let take = || jobs.lock().ok()?.pop();
     let work = || {
-        while let Some(job) = take() {
-            match digest(attn, &job) {
-                Ok(Some(digest)) => {
-                    if let Ok(mut results) = results.lock() {
-                        results.insert(job.name, digest);
-                    }
-                }
-                Ok(None) => {}
-                Err(reason) => {
-                    if let Ok(mut failures) = failures.lock() {
-                        failures.push(format!("{}: {reason}", job.name));
-                    }
-                }
-            }
-        }
+        let jobs = std::iter::from_fn(take);
+        let done = jobs.map(|job| (digest(attn, &job), job.name));
+        done.collect::<Vec<_>>()
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(work);
-        }
+    let done = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined.collect::<Result<Vec<_>, _>>()
     });
-    let failures = failures.into_inner().map_err(|error| error.to_string())?;
-    if failures.is_empty() {
-        results.into_inner().map_err(|error| error.to_string())
-    } else {
-        Err(failures.join("\n"))
+    let done = done.map_err(|_| "a worker panicked".to_owned())?;
+    let (mut digests, mut failures) = (BTreeMap::new(), Vec::new());
+    for (outcome, name) in done.into_iter().flatten() {
+        match outcome {
+            Ok(digest) => digests.extend(digest.map(|digest| (name, digest))),
+            Err(reason) => failures.push(format!("{name}: {reason}")),
+        }
+    }
+    match failures.is_empty() {
+        true => Ok(digests),
+        false => Err(failures.join("\n")),
     }
 }
 
-/// The differences between the committed list and `found`, one line each.
+/// What differs between the committed list and `found`, a line each.
 ///
 /// # Errors
 /// When the list cannot be read.
@@ -140,11 +133,8 @@ fn jobs() -> Outcome<Vec<Job>> {
     files.sort();
     let mut jobs = Vec::new();
     for file in &files {
-        let path = file
-            .strip_prefix(root)
-            .unwrap_or(file)
-            .display()
-            .to_string();
+        let path = file.strip_prefix(root).unwrap_or(file);
+        let path = path.display().to_string();
         let is_bundle = path.ends_with(".toml");
         for (precision, arguments) in PRECISIONS {
             let mut all = vec!["convert".to_owned(), path.clone()];
@@ -175,33 +165,27 @@ fn jobs() -> Outcome<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Manifests of bundles, and the ONNX files that belong to no bundle.
+/// Bundles' manifests and the ONNX files that are no part of one.
 fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Outcome<()> {
     let entries =
         std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        // Files without a recorded result at the commit of the list: files to be refused, or newer ones.
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        let part = [".encode.onnx", ".step.onnx"].map(|end| name.ends_with(end));
+        let whole = name.ends_with(".onnx") && part == [false; 2];
+        // What has no recorded result at the commit of the list: made to be refused, or newer.
         if path.is_dir() && name != "cases" {
             find(&path, files)?;
-        } else if name.ends_with(".bundle.toml")
-            || (name.ends_with(".onnx")
-                && ![".encode.onnx", ".step.onnx"]
-                    .iter()
-                    .any(|end| name.ends_with(end)))
-        {
+        } else if whole || name.ends_with(".bundle.toml") {
             files.push(path);
         }
     }
     Ok(())
 }
 
-/// The calibration data of a model: the file with its name, without the exporter's suffix. A fixture that is another export of a shipped
-/// model uses the shipped data.
+/// The calibration data beside a model: those of its name, without the exporter's; the shipped ones where a fixture is another
+/// export of a shipped model.
 fn calibration(onnx: &Path) -> Outcome<PathBuf> {
     let stem = onnx
         .file_stem()
@@ -251,8 +235,8 @@ fn outputs(file: &[u8]) -> Outcome<u64> {
     let mut digest = CRC.digest();
     let model = Model::parse(file).map_err(|error| error.to_string())?;
     let mut arena = AlignedBytes::zeroed(model.arena_len());
-    let mut session =
-        Session::new(model, arena.as_mut_slice()).map_err(|error| error.to_string())?;
+    let failed = |error: SessionError| error.to_string();
+    let mut session = Session::new(model, arena.as_mut_slice()).map_err(failed)?;
     let longest = model.max_length();
     let lengths = if longest > 1 {
         vec![longest, longest / 2 + 1]
@@ -262,17 +246,15 @@ fn outputs(file: &[u8]) -> Outcome<u64> {
     for length in lengths {
         session.reset();
         if length > 0 {
-            session
-                .set_length(length)
-                .map_err(|error| error.to_string())?;
+            session.set_length(length).map_err(failed)?;
         }
         for (entry, record) in model.entries().iter().enumerate() {
             for run in 0..RUNS {
                 let mut noise = Noise::new(entry as u64, run as u64);
                 for slot in 0..record.inputs().count() {
-                    fill(&mut session, entry, slot, &mut noise)?;
+                    fill(&mut session, entry, slot, &mut noise).map_err(failed)?;
                 }
-                session.run(entry).map_err(|error| error.to_string())?;
+                session.run(entry).map_err(failed)?;
                 for bytes in record.outputs().filter_map(|id| session.tensor_bytes(id)) {
                     digest.update(bytes);
                 }
@@ -282,26 +264,26 @@ fn outputs(file: &[u8]) -> Outcome<u64> {
     Ok(digest.finalize())
 }
 
-/// Fills an input with noise: half of the runs over a quarter of the type's range, the others over the whole range.
-fn fill(session: &mut Session, entry: usize, slot: usize, noise: &mut Noise) -> Outcome<()> {
-    let failed = |error: attn_runtime::SessionError| error.to_string();
-    match session.input_record(entry, slot).map_err(failed)?.dtype() {
-        DType::I8 => {
-            let input = session.input::<i8>(entry, slot).map_err(failed)?;
-            input.fill_with(|| noise.integer(7) as i8);
-        }
-        DType::I16 => {
-            let input = session.input::<i16>(entry, slot).map_err(failed)?;
-            input.fill_with(|| noise.integer(15) as i16);
-        }
-        DType::I32 => {
-            let input = session.input::<i32>(entry, slot).map_err(failed)?;
-            input.fill_with(|| (noise.bits() % TOKENS) as i32);
-        }
-        DType::F16 => {
-            let input = session.input::<f16>(entry, slot).map_err(failed)?;
-            input.fill_with(|| f16::from_f32(noise.integer(12) as f32 / 1024.0));
-        }
+/// Puts noise into an input: half of the runs over a quarter of the type's range, the others over all of it.
+fn fill(
+    session: &mut Session,
+    entry: usize,
+    slot: usize,
+    noise: &mut Noise,
+) -> Result<(), SessionError> {
+    match session.input_record(entry, slot)?.dtype() {
+        DType::I8 => session
+            .input::<i8>(entry, slot)?
+            .fill_with(|| noise.integer(7) as i8),
+        DType::I16 => session
+            .input::<i16>(entry, slot)?
+            .fill_with(|| noise.integer(15) as i16),
+        DType::I32 => session
+            .input::<i32>(entry, slot)?
+            .fill_with(|| (noise.bits() % TOKENS) as i32),
+        DType::F16 => session
+            .input::<f16>(entry, slot)?
+            .fill_with(|| f16::from_f32(noise.integer(12) as f32 / 1024.0)),
     }
     Ok(())
 }
@@ -342,8 +324,8 @@ mod tests {
     #[test]
     fn a_changed_a_lost_and_a_new_model_are_told_apart() {
         let found = |pairs: &[(&str, u64)]| {
+            let pairs = pairs.iter();
             pairs
-                .iter()
                 .map(|&(name, digest)| (name.to_owned(), digest))
                 .collect()
         };

@@ -1,7 +1,6 @@
-//! Errors of an experiment: one type for building an image, running it, and comparing or counting. Errors of a single instrument
-//! (emulator, compiler, recordings) are in its own module.
+//! What can go wrong in an experiment: one error for all that build an image, run it and compare or count. Errors of a single
+//! instrument (emulator, compiler, recordings) are beside it.
 
-use crate::demo::DemoError;
 use crate::elf::ElfError;
 use crate::emulator::{Core, EmulatorError};
 use crate::images::BuildError;
@@ -11,7 +10,7 @@ use attn_runtime::{ModelError, SessionError};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// An experiment that cannot run, or a difference that it found.
+/// Why an experiment cannot be run, or what it found wrong.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LabError {
@@ -24,9 +23,6 @@ pub enum LabError {
     /// The emulator, or the image in it.
     #[error(transparent)]
     Emulator(#[from] EmulatorError),
-    /// The demo.
-    #[error(transparent)]
-    Demo(#[from] DemoError),
     /// A recording.
     #[error(transparent)]
     Recording(#[from] RecordingError),
@@ -35,7 +31,7 @@ pub enum LabError {
     Model {
         /// The file.
         path: PathBuf,
-        /// The runtime's error.
+        /// What the runtime says.
         source: ModelError,
     },
     /// The session failed on this computer.
@@ -55,10 +51,18 @@ pub enum LabError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The operating system's error.
+        /// What the operating system says.
         source: std::io::Error,
     },
-    /// A board's memory map cannot be parsed.
+    /// A line of the list of what is said is not `MILLISECONDS,LABEL`.
+    #[error("{path}, line {line}: not MILLISECONDS,LABEL")]
+    BadTruth {
+        /// The file.
+        path: PathBuf,
+        /// Number of the line, from 1.
+        line: usize,
+    },
+    /// A board's memory map is not understood.
     #[error("{0}: no lines `FLASH : … LENGTH = 960K` and `RAM : …` (in K or M)")]
     BadMap(PathBuf),
     /// The image printed something unexpected.
@@ -71,7 +75,7 @@ pub enum LabError {
         core: Core,
         /// Number of the input.
         run: usize,
-        /// Number of the operator; the number of operators means the state.
+        /// Number of the operator; the number of operators stands for the state.
         op: usize,
     },
     /// A decode differs between the core and this computer.
@@ -85,7 +89,7 @@ pub enum LabError {
         found: usize,
         /// Bytes of this computer.
         expected: usize,
-        /// Position of the first difference.
+        /// Where they part.
         at: usize,
     },
     /// The core returned more or fewer bytes than this computer.

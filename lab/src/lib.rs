@@ -16,6 +16,7 @@ pub mod error;
 
 pub mod aligned;
 mod runner;
+mod table;
 
 pub mod checks;
 pub mod cost;

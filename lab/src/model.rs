@@ -6,38 +6,22 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
 
-/// Arguments of `attn` that convert the shipped keyword spotter, relative to the repository.
-pub const CONVERT: [&str; 17] = [
-    "convert",
-    "models/kws.onnx",
-    "--calibrate",
-    "models/kws_calibration.npz",
-    "--stream",
-    "--labels",
-    "models/kws_labels.txt",
-    "--audio-hop",
-    "320",
-    "--smoothing",
-    "6",
-    "--threshold",
-    "0.60",
-    "--refractory",
-    "50",
-    // The digits had two training speakers: they are in the logits, but not reported.
-    "--background",
-    "unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine",
-];
+/// How the shipped keyword spotter is converted: arguments of `attn`, relative to the repository. The digits had two training
+/// speakers: they are in the logits, but not reported.
+const CONVERT: &str = "convert models/kws.onnx --calibrate models/kws_calibration.npz --stream \
+    --labels models/kws_labels.txt --audio-hop 320 --smoothing 6 --threshold 0.60 --refractory 50 \
+    --background unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine";
 
-/// Errors of a conversion.
+/// Why there is no converted model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ModelFileError {
     /// A file or folder cannot be written, or cargo not started.
     #[error("{what}: {source}")]
     Io {
-        /// The attempted action.
+        /// What was tried.
         what: String,
-        /// The operating system's error.
+        /// What the operating system says.
         source: std::io::Error,
     },
     /// The converter failed.
@@ -45,7 +29,7 @@ pub enum ModelFileError {
     Failed(String),
 }
 
-/// A converted model and the converter's report.
+/// A converted model and what the converter said.
 #[derive(Clone, Debug)]
 pub struct Converted {
     /// The `.attn` file.
@@ -54,12 +38,12 @@ pub struct Converted {
     pub report: String,
 }
 
-/// Converts the shipped model. If the result is unchanged, the file is not written, so nothing is rebuilt.
+/// Converts the shipped model. An unchanged result leaves the file as it is, so that nothing is built anew.
 ///
 /// # Errors
 /// [`ModelFileError`].
 pub fn convert() -> Result<Converted, ModelFileError> {
-    convert_to("kws.attn", &CONVERT)
+    convert_to("kws.attn", CONVERT)
 }
 
 /// Converts the shipped bundle `models/NAME.bundle.toml`.
@@ -67,11 +51,11 @@ pub fn convert() -> Result<Converted, ModelFileError> {
 /// # Errors
 /// [`ModelFileError`].
 pub fn convert_bundle(name: &str) -> Result<Converted, ModelFileError> {
-    let bundle = format!("models/{name}.bundle.toml");
-    convert_to(&format!("{name}.attn"), &["convert", &bundle])
+    let arguments = format!("convert models/{name}.bundle.toml");
+    convert_to(&format!("{name}.attn"), &arguments)
 }
 
-fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileError> {
+fn convert_to(name: &str, arguments: &str) -> Result<Converted, ModelFileError> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |source| ModelFileError::Io { what, source }
@@ -83,7 +67,7 @@ fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileErro
     let attn = command()?;
     let output = Command::new(attn)
         .current_dir(workspace::root())
-        .args(arguments)
+        .args(arguments.split_whitespace())
         .arg("-o")
         .arg(&part)
         .stdin(Stdio::null())
@@ -101,7 +85,7 @@ fn convert_to(name: &str, arguments: &[&str]) -> Result<Converted, ModelFileErro
     Ok(Converted { path, report })
 }
 
-/// Builds the command `attn` and returns its path.
+/// Builds the command `attn` and says where it is.
 ///
 /// # Errors
 /// [`ModelFileError`].
@@ -109,13 +93,8 @@ pub fn command() -> Result<PathBuf, ModelFileError> {
     // Not `-p`: with other packages selected, dependencies get other features and are built twice.
     let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .current_dir(workspace::root())
-        .args([
-            "build",
-            "--bin",
-            "attn",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["build", "--bin", "attn"])
+        .args(["--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -62,15 +62,20 @@ pub enum RecordingError {
     },
 }
 
+/// Adds the path to an error of the reader or writer.
+fn wav_error(path: &Path) -> impl Fn(hound::Error) -> RecordingError + Copy {
+    move |source| RecordingError::Wav {
+        path: path.into(),
+        source,
+    }
+}
+
 /// Reads a WAV file as 16 kHz mono: channels are averaged, other rates are converted.
 ///
 /// # Errors
 /// [`RecordingError`].
 pub fn read(path: &Path) -> Result<Vec<i16>, RecordingError> {
-    let wav = |source| RecordingError::Wav {
-        path: path.into(),
-        source,
-    };
+    let wav = wav_error(path);
     let mut reader = WavReader::open(path).map_err(wav)?;
     let spec = reader.spec();
     let bits = spec.bits_per_sample;
@@ -115,17 +120,11 @@ pub fn read(path: &Path) -> Result<Vec<i16>, RecordingError> {
 fn resample(mono: Vec<f64>, rate: u32) -> Result<Vec<f64>, String> {
     let frames = mono.len();
     let input = InterleavedOwned::new_from(mono, 1, frames).map_err(|error| error.to_string())?;
-    let mut resampler = Fft::<f64>::new(
-        rate as usize,
-        SAMPLE_RATE as usize,
-        CHUNK,
-        1,
-        FixedSync::Both,
-    )
-    .map_err(|error| error.to_string())?;
-    let output = resampler
-        .process_all(&input, frames, None)
-        .map_err(|error| error.to_string())?;
+    let [from, to] = [rate, SAMPLE_RATE].map(|rate| rate as usize);
+    let resampler = Fft::<f64>::new(from, to, CHUNK, 1, FixedSync::Both);
+    let mut resampler = resampler.map_err(|error| error.to_string())?;
+    let output = resampler.process_all(&input, frames, None);
+    let output = output.map_err(|error| error.to_string())?;
     let frames = rubato::audioadapter::Adapter::frames(&output);
     let mut samples = output.take_data();
     samples.truncate(frames);
@@ -137,10 +136,7 @@ fn resample(mono: Vec<f64>, rate: u32) -> Result<Vec<f64>, String> {
 /// # Errors
 /// [`RecordingError::Wav`].
 pub fn write(path: &Path, pcm: &[i16]) -> Result<(), RecordingError> {
-    let wav = |source| RecordingError::Wav {
-        path: path.into(),
-        source,
-    };
+    let wav = wav_error(path);
     let spec = WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,
@@ -221,22 +217,16 @@ mod tests {
 
     #[test]
     fn float_8_bit_empty_and_odd_rates_are_refused() {
-        assert!(matches!(
-            round_trip(spec(1, 16_000, 32, true), 0.1),
-            Err(RecordingError::WrongSamples { bits: 32, .. })
-        ));
-        assert!(matches!(
-            round_trip(spec(1, 16_000, 8, false), 0.1),
-            Err(RecordingError::WrongSamples { bits: 8, .. })
-        ));
-        assert!(matches!(
-            round_trip(spec(1, 16_000, 16, false), 0.0),
-            Err(RecordingError::Empty { .. })
-        ));
-        assert!(matches!(
-            round_trip(spec(1, 4_000, 16, false), 0.1),
-            Err(RecordingError::WrongRate { rate: 4_000, .. })
-        ));
+        use RecordingError::{Empty, WrongRate, WrongSamples};
+        let refused = |spec, seconds| round_trip(spec, seconds).unwrap_err();
+        let float = refused(spec(1, 16_000, 32, true), 0.1);
+        assert!(matches!(float, WrongSamples { bits: 32, .. }));
+        let narrow = refused(spec(1, 16_000, 8, false), 0.1);
+        assert!(matches!(narrow, WrongSamples { bits: 8, .. }));
+        let empty = refused(spec(1, 16_000, 16, false), 0.0);
+        assert!(matches!(empty, Empty { .. }));
+        let slow = refused(spec(1, 4_000, 16, false), 0.1);
+        assert!(matches!(slow, WrongRate { rate: 4_000, .. }));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::cost::group;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::LabError;
-use crate::runner;
+use crate::{runner, table};
 use std::path::Path;
 
 /// Counts the last run of `model` (a `.attn` file) over `inputs` on the emulated M4. `inputs` has the bytes of all inputs of entry point 0,
@@ -59,15 +59,15 @@ impl Systems {
             let others = self.columns.iter().map(|column| (*column).into());
             [format!("{precision}: dB")].into_iter().chain(others)
         });
-        let headings: Vec<String> = headings.collect();
-        let mut text = format!("| system | {} |\n", headings.join(" | "));
-        text += &format!("|---{}|\n", "|---:".repeat(headings.len()));
-        for row in &self.rows {
+        let rows = self.rows.iter().map(|row| {
             let cells = row.cells.iter().flat_map(|cell| self.cells(cell.as_ref()));
-            let cells: Vec<String> = cells.collect();
-            text += &format!("| {} | {} |\n", row.title, cells.join(" | "));
-        }
-        text
+            [row.title.clone()].into_iter().chain(cells).collect()
+        });
+        let table = table::Figures {
+            heading: ["system".into()].into_iter().chain(headings).collect(),
+            rows: rows.collect(),
+        };
+        table.markdown()
     }
 
     fn cells(&self, figures: Option<&Figures>) -> Vec<String> {

@@ -111,20 +111,14 @@ mod tests {
 
     #[test]
     fn small_differences_are_not_stale() {
-        let table = "| code | 50 000 |\nOne hop takes 1 234 of them; fine.\n";
-        assert!(same(
-            table,
-            "| code | 50 100 |\nOne hop takes 1 240 of them; fine.\n"
-        ));
-        assert!(!same(
-            table,
-            "| code | 60 000 |\nOne hop takes 1 234 of them; fine.\n"
-        ));
-        assert!(!same(
-            table,
-            "| data | 50 000 |\nOne hop takes 1 234 of them; fine.\n"
-        ));
-        assert!(!same(table, ""));
+        let table = |what: &str, bytes: u32, count: &str| {
+            format!("| {what} | {bytes} |\nOne hop takes {count} of them; fine.\n")
+        };
+        let written = table("code", 50_000, "1 234");
+        assert!(same(&written, &table("code", 50_100, "1 240")));
+        assert!(!same(&written, &table("code", 60_000, "1 234")));
+        assert!(!same(&written, &table("data", 50_000, "1 234")));
+        assert!(!same(&written, ""));
     }
 
     #[test]

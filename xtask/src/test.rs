@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Counts of passed and failed checks.
+/// What passed and what did not.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -29,10 +29,10 @@ impl Tally {
         }
     }
 
-    fn cargo(&mut self, what: &str, arguments: &[&str], variables: &[(&str, &str)]) {
+    fn cargo(&mut self, what: &str, arguments: &str, variables: &[(&str, &str)]) {
         self.check(what, || {
             let status = cargo(arguments, variables).status()?;
-            let failed = || format!("cargo {} failed", arguments.join(" "));
+            let failed = || format!("cargo {arguments} failed");
             status.success().then_some(()).ok_or_else(failed)?;
             Ok(())
         });
@@ -41,15 +41,15 @@ impl Tally {
     /// Runs `cargo test`, shows what it prints and adds up its results. Tests that take long are marked as ignored.
     fn tests(&mut self, all: bool) {
         println!("\n== tests");
-        let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+        let mut arguments = String::from("test --workspace --no-fail-fast");
         if all {
-            arguments.extend(["--", "--include-ignored"]);
+            arguments += " -- --include-ignored";
             if !workspace::speech().join("manifest.csv").exists() {
                 println!(
                     "no recordings in {}: not tested on them",
                     workspace::speech().display()
                 );
-                arguments.extend(["--skip", "real_recordings"]);
+                arguments += " --skip real_recordings";
             }
         }
         let child = cargo(&arguments, &[]).stdout(Stdio::piped()).spawn();
@@ -78,11 +78,12 @@ impl Tally {
     }
 }
 
-fn cargo(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+/// Cargo with arguments that have no spaces.
+fn cargo(arguments: &str, variables: &[(&str, &str)]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
         .current_dir(workspace::root())
-        .args(arguments)
+        .args(arguments.split(' '))
         .envs(variables.iter().copied())
         .stdin(Stdio::null());
     cargo
@@ -98,47 +99,24 @@ fn results(line: &str) -> Option<(usize, usize)> {
     Some((count(" passed")?, count(" failed")?))
 }
 
-const DENY: [&str; 3] = ["--", "-D", "warnings"];
-
-/// Runs the checks and tests, with `all` also the long ones. The last line that it prints is `N passed, N failed`.
+/// Runs the checks and tests, with `all` those that take long, too; the last line that it prints is `N passed, N failed`.
 pub fn run(all: bool) -> TaskResult {
     let mut tally = Tally::default();
     tally.check("set-up", || Ok(setup::run()?));
-    tally.cargo("format", &["fmt", "--all", "--check"], &[]);
-    let clippy = ["clippy", "--quiet", "--workspace", "--all-targets"];
-    tally.cargo("clippy", &[&clippy[..], &DENY].concat(), &[]);
-    let doc = [
-        "doc",
-        "--quiet",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ];
-    tally.cargo("documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")]);
-    let bare = [
-        "clippy",
-        "--quiet",
-        "-p",
-        "attn-runtime",
-        "--no-default-features",
-    ];
-    tally.cargo(
-        "runtime without features",
-        &[&bare[..], &DENY].concat(),
-        &[],
-    );
+    let clippy = "clippy --quiet --workspace --all-targets -- -D warnings";
+    let doc = "doc --quiet --workspace --no-deps --document-private-items";
+    let bare = "clippy --quiet -p attn-runtime --no-default-features -- -D warnings";
+    tally.cargo("format", "fmt --all --check", &[]);
+    tally.cargo("clippy", clippy, &[]);
+    tally.cargo("documentation", doc, &[("RUSTDOCFLAGS", "-D warnings")]);
+    tally.cargo("runtime without features", bare, &[]);
     for target in setup::TARGETS {
-        let build = [
-            "build",
-            "--quiet",
-            "-p",
-            "attn-runtime",
-            "--features",
-            "dsp,fp16",
-            "--target",
-        ];
-        let what = format!("runtime for {target}");
-        tally.cargo(&what, &[&build[..], &[target]].concat(), &[]);
+        let build = "build --quiet -p attn-runtime --features dsp,fp16 --target";
+        tally.cargo(
+            &format!("runtime for {target}"),
+            &format!("{build} {target}"),
+            &[],
+        );
     }
     let mut model = None;
     tally.check("model", || {
@@ -159,28 +137,20 @@ pub fn run(all: bool) -> TaskResult {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed.len());
     if !tally.failed.is_empty() {
-        // Prints no error, so that the count stays the last line.
+        // Not an error to be printed: the count stays the last line.
         std::process::exit(1);
     }
     Ok(())
 }
 
-/// Lints the code for chips: every application on every board, and the test images.
+/// Lints what is built for chips: every application on every board, and the test images.
 fn clippy_boards(tally: &mut Tally, model: &Path) {
     let model = model.display().to_string();
     let mut lint = |package: &str, feature: &str, target: &str| {
-        let clippy = [
-            "clippy",
-            "--quiet",
-            "-p",
-            package,
-            "--bins",
-            "--profile",
-            "firmware",
-        ];
-        let built = ["--features", feature, "--target", target];
         let what = format!("clippy of {package} with {feature} for {target}");
-        let arguments = [&clippy[..], &built, &DENY].concat();
+        let arguments = format!(
+            "clippy --quiet -p {package} --bins --profile firmware --features {feature} --target {target} -- -D warnings"
+        );
         tally.cargo(&what, &arguments, &[("ATTN_MODEL", &model)]);
     };
     for board in BOARDS {

@@ -1,15 +1,11 @@
 //! A small encoder-decoder with random weights, written record by record: a recurrent layer reads symbols and leaves its
 //! state to another, which writes tokens.
 
-use crate::tiny_model::{Builder, run};
-use attn_runtime::format::{
-    DType, DecodeMeta, LengthMeta, MetaKey, NONE, OpKind, RowRule, Storage,
-};
+use crate::tiny_model::{Builder, Int, Param, Words};
+use attn_runtime::format::{DType, DecodeMeta, MetaKey, NONE, OpKind, Storage};
 use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::kernels::int::softmax::score_multiplier;
-use attn_runtime::ops::{
-    EmbeddingParams, GruParams, LinearParams, RecurrentSide, Start, TopKParams,
-};
+use attn_runtime::ops::Start;
 use zerocopy::IntoBytes;
 
 /// Input symbols: `a`, `b`, `ab`, `é`, `c` and the end of the input.
@@ -63,6 +59,15 @@ impl Default for Variant {
     }
 }
 
+impl Variant {
+    /// The usual model, changed.
+    pub fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut variant = Self::default();
+        change(&mut variant);
+        variant
+    }
+}
+
 struct Random(u64);
 
 impl Random {
@@ -73,41 +78,23 @@ impl Random {
         self.0 >> 8
     }
 
-    /// int8 weights in `b`; offset.
-    fn weights(&mut self, b: &mut Builder, count: usize) -> u32 {
-        let at = b.weights.len() as u32;
-        b.weights.extend((0..count).map(|_| self.next() as u8));
-        b.weights.resize(b.weights.len().next_multiple_of(4), 0);
-        at
+    /// int8 weights in `b`.
+    fn weights(&mut self, b: &mut Builder, count: usize) -> Param {
+        Int(b.weights((0..count).map(|_| self.next() as u8)) as i32)
     }
 
-    fn embedding(&mut self, b: &mut Builder, rows: usize) -> EmbeddingParams {
-        EmbeddingParams {
-            table: self.weights(b, rows * HIDDEN),
-            multipliers: b.words(rows, 1 << 30),
-            tokens: rows as u32,
-            left_shift: 8,
-            min: -32768,
-            max: 32767,
-        }
+    fn embedding(&mut self, b: &mut Builder, rows: usize) -> [Param; 6] {
+        let [count, shift, min, max] = [rows as i32, 8, -32768, 32767].map(Int);
+        let table = self.weights(b, rows * HIDDEN);
+        [table, Words(rows, 1 << 30), count, shift, min, max]
     }
 
-    fn side(&mut self, b: &mut Builder) -> RecurrentSide {
+    fn gru(&mut self, b: &mut Builder) -> Vec<Param> {
         let units = 3 * pairs_len(HIDDEN);
-        RecurrentSide {
-            weights: self.weights(b, units * pairs_len(HIDDEN)),
-            bias: b.words(units, 100),
-            multipliers: b.words(units, 1 << 28),
-            left_shift: 0,
-        }
-    }
-
-    fn gru(&mut self, b: &mut Builder) -> GruParams {
-        GruParams {
-            input: self.side(b),
-            recurrent: self.side(b),
-            run: run(Start::Last, false),
-        }
+        let rest = [Words(units, 100), Words(units, 1 << 28), Int(0)];
+        let [input, recurrent] = [(); 2].map(|_| self.weights(b, units * pairs_len(HIDDEN)));
+        let run = [Int(Start::Last as i32), Int(0)];
+        [&[input][..], &rest, &[recurrent], &rest, &run].concat()
     }
 }
 
@@ -119,19 +106,18 @@ pub fn decoder_file(variant: Variant) -> Vec<u8> {
     let mut random = Random(variant.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let h = b.tensor(State, I16, 1, HIDDEN);
     let _shared = b.tensor(State, I16, 1, 10);
-    let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(HIDDEN));
+    let scratch = 2 * pairs_len(HIDDEN);
 
     if variant.encoder {
         let [symbols, x, states] = [(I32, 1), (I16, HIDDEN), (I16, HIDDEN)]
             .map(|(dtype, channels)| b.tensor(Arena, dtype, MAX_LENGTH, channels));
-        for id in [symbols, x, states] {
-            b.tensors[usize::from(id)].rows_rule =
-                (variant.variable && variant.pad.is_none()).into();
+        if variant.variable && variant.pad.is_none() {
+            b.vary(&[symbols, x, states]);
         }
         let embedding = random.embedding(&mut b, SYMBOLS.len());
-        b.op(OpKind::Embedding, &[symbols], &[x], None, &embedding);
+        b.op(OpKind::Embedding, &[symbols], &[x], 0, &embedding);
         let gru = random.gru(&mut b);
-        b.op(OpKind::Gru, &[x, h], &[states], Some(scratch), &gru);
+        b.op(OpKind::Gru, &[x, h], &[states], scratch, &gru);
         b.entry("encode", 0, &[symbols], &[states]);
     }
 
@@ -140,35 +126,29 @@ pub fn decoder_file(variant: Variant) -> Vec<u8> {
         .map(|(dtype, channels)| b.tensor(Arena, dtype, 1, channels));
     b.tensors[usize::from(logits)].scale = LOGIT_SCALE;
     let embedding = random.embedding(&mut b, TOKENS);
-    b.op(OpKind::Embedding, &[token], &[x], None, &embedding);
+    b.op(OpKind::Embedding, &[token], &[x], 0, &embedding);
     let gru = random.gru(&mut b);
-    b.op(OpKind::Gru, &[x, h], &[state], Some(scratch), &gru);
-    let matrix = LinearParams {
-        weights: random.weights(&mut b, packed_len(TOKENS, HIDDEN)),
-        bias: b.words(TOKENS, 0),
-        multipliers: b.words(TOKENS, 1 << 24),
-        left_shift: 0,
-        min: -32768,
-        max: 32767,
-    };
-    let end = matrix.bias as usize + 4 * usize::from(END);
-    b.weights[end..end + 4].copy_from_slice(&(variant.end_bias << 8).to_le_bytes());
-    let outputs = match variant.output {
+    b.op(OpKind::Gru, &[x, h], &[state], scratch, &gru);
+    let weights = random.weights(&mut b, packed_len(TOKENS, HIDDEN));
+    let bias = b.weights.len() + 4 * usize::from(END);
+    let rest = [Words(TOKENS, 0), Words(TOKENS, 1 << 24)];
+    let limits = [0, -32768, 32767].map(Int);
+    let matrix = [&[weights][..], &rest, &limits].concat();
+    let mut outputs = vec![state];
+    match variant.output {
         Output::Logits => {
-            b.op(OpKind::Linear, &[state], &[logits], Some(scratch), &matrix);
-            vec![state, logits]
+            outputs.push(logits);
+            b.op(OpKind::Linear, &[state], &[logits], scratch, &matrix);
         }
         Output::TopK => {
             let best = [(); 2].map(|_| b.tensor(Arena, I32, 1, CANDIDATES));
-            let params = TopKParams {
-                matrix,
-                tokens: TOKENS as u32,
-                score_multiplier: score_multiplier(LOGIT_SCALE),
-            };
-            b.op(OpKind::TopK, &[state], &best, Some(scratch), &params);
-            vec![state, best[0], best[1]]
+            outputs.extend(best);
+            let of_tokens = [TOKENS as i32, score_multiplier(LOGIT_SCALE) as i32].map(Int);
+            let params = [&matrix[..], &of_tokens].concat();
+            b.op(OpKind::TopK, &[state], &best, scratch, &params);
         }
-    };
+    }
+    b.weights[bias..bias + 4].copy_from_slice(&(variant.end_bias << 8).to_le_bytes());
     b.entry("step", first, &[token], &outputs);
     metadata(&mut b, variant);
     b.file()
@@ -176,18 +156,11 @@ pub fn decoder_file(variant: Variant) -> Vec<u8> {
 
 fn metadata(b: &mut Builder, variant: Variant) {
     if variant.variable {
-        let length = LengthMeta {
-            max: MAX_LENGTH as u32,
-        };
-        let rule = RowRule { add: 0, divisor: 1 };
-        let payload = [length.as_bytes(), rule.as_bytes()].concat();
-        b.meta(MetaKey::Length, 1, &payload);
+        b.length(MAX_LENGTH);
     }
     if variant.vocabulary {
-        let symbols = SYMBOLS.map(|name| b.name(name));
-        b.meta(MetaKey::Symbols, symbols.len(), symbols.as_bytes());
-        let tokens: Vec<u32> = (0..TOKENS).map(|i| b.name(&format!("T{i}"))).collect();
-        b.meta(MetaKey::Tokens, tokens.len(), tokens.as_bytes());
+        b.names(MetaKey::Symbols, &SYMBOLS);
+        b.names(MetaKey::Tokens, &["T0", "T1", "T2", "T3", "T4", "T5", "T6"]);
     }
     let decode = DecodeMeta {
         encode: if variant.encoder { 0 } else { NONE },

@@ -1,10 +1,10 @@
 //! A folder for one test, and the files that tests need in it.
 
+pub use crate::graphs::set_dim;
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use std::path::Path;
 use tract_onnx::pb;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
 /// A real export of the keyword spotter with random weights.
 pub const ONNX: &str = concat!(
@@ -116,20 +116,6 @@ pub fn float_spec() -> hound::WavSpec {
     }
 }
 
-/// Sets one axis of an input: a size, or a name for a size that is not known.
-pub fn set_dim(input: &mut pb::ValueInfoProto, axis: usize, size: Result<i64, &str>) {
-    let Some(pb::type_proto::Value::TensorType(tensor)) =
-        input.r#type.as_mut().unwrap().value.as_mut()
-    else {
-        panic!("no tensor");
-    };
-    let dim = &mut tensor.shape.as_mut().unwrap().dim[axis];
-    dim.value = Some(match size {
-        Ok(size) => Dim::DimValue(size),
-        Err(name) => Dim::DimParam(name.into()),
-    });
-}
-
 /// Moves a tensor's data to the end of `data`, the content of the file `location`.
 pub fn make_external(tensor: &mut pb::TensorProto, location: &str, data: &mut Vec<u8>) {
     let bytes = std::mem::take(&mut tensor.raw_data);
@@ -146,42 +132,4 @@ pub fn make_external(tensor: &mut pb::TensorProto, location: &str, data: &mut Ve
         value: value.into(),
     };
     tensor.external_data = pairs.into_iter().map(entry).collect();
-}
-
-/// Changes the one float initializer that holds `len` numbers.
-pub fn change_floats(graph: &mut pb::GraphProto, len: usize, change: impl FnOnce(&mut [f32])) {
-    let tensor = graph
-        .initializer
-        .iter_mut()
-        .find(|tensor| tensor.raw_data.len() == 4 * len)
-        .unwrap();
-    let mut floats: Vec<f32> = tensor
-        .raw_data
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect();
-    change(&mut floats);
-    tensor.raw_data = floats.into_iter().flat_map(f32::to_le_bytes).collect();
-}
-
-/// Dilates all convolutions with a kernel, and pads so much more that results keep their size: over time in front, over images half of it
-/// on either side.
-pub fn dilate(graph: &mut pb::GraphProto, dilation: i64) {
-    for node in graph.node.iter_mut().filter(|node| node.op_type == "Conv") {
-        let ints = |name: &str| {
-            node.attribute
-                .iter()
-                .position(|attribute| attribute.name == name)
-        };
-        let [kernel, pads, dilations] =
-            ["kernel_shape", "pads", "dilations"].map(|name| ints(name).unwrap());
-        for axis in 0..node.attribute[kernel].ints.len() {
-            let more = (node.attribute[kernel].ints[axis] - 1) * (dilation - 1);
-            let axes = node.attribute[kernel].ints.len();
-            let behind = if axes == 1 { 0 } else { more / 2 };
-            node.attribute[pads].ints[axis] += more - behind;
-            node.attribute[pads].ints[axes + axis] += behind;
-            node.attribute[dilations].ints[axis] = if more > 0 { dilation } else { 1 };
-        }
-    }
 }

@@ -8,6 +8,8 @@ pub use tract_onnx::pb;
 
 pub mod decoder_model;
 pub mod folder;
+pub mod graphs;
+pub mod running;
 pub mod sequences;
 pub mod systems;
 pub mod tiny_model;

@@ -1,22 +1,25 @@
 //! The encoder-decoders and language models that have fixtures (training/seq2seq), converted, and how close they stay to what
 //! PyTorch recorded. What tests and tables ask of them is not here.
 
+use crate::folder::Folder;
+use crate::running::with_session;
+pub use crate::systems::EXPORTERS;
+use crate::systems::options;
 use attn_converter::bundle::Manifest;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::ConvertError;
 use attn_converter::files::read_array;
+use attn_converter::lower::Form;
 use attn_converter::pipeline::{Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
-use attn_converter::runner::{self, AlignedBytes, ModelFile};
+use attn_converter::runner::{self, ModelFile};
 use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
-use attn_runtime::format::{DType, DecodeMeta};
+use attn_runtime::format::DecodeMeta;
 use ndarray::{Array1, Array2, Array3, s};
 use std::path::{Path, PathBuf};
-
-/// Who writes ONNX files.
-pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
+use tract_onnx::pb;
 
 /// A system of an encoder and a step, or of a step alone.
 #[derive(Clone, Copy, Debug)]
@@ -100,12 +103,85 @@ pub fn fixtures() -> PathBuf {
 
 /// Converts a manifest.
 pub fn converted(manifest: &Path, precision: Precision) -> Result<ModelFile, ConvertError> {
+    convert_bundle(manifest, &options(precision, Form::Window))
+}
+
+/// Converts a manifest to int8, ranges by the least and the greatest values.
+pub fn converted_by_limits(manifest: &Path) -> Result<ModelFile, ConvertError> {
     let options = Options {
-        precision,
-        range: RangeMethod::Mse,
+        range: RangeMethod::MinMax,
         ..Options::default()
     };
     convert_bundle(manifest, &options)
+}
+
+/// Copies of a system's files, to be changed.
+pub struct Changed {
+    pub folder: Folder,
+    system: &'static str,
+}
+
+impl Changed {
+    pub fn new(system: &'static str) -> Self {
+        let folder = Folder::new();
+        for file in std::fs::read_dir(fixtures()).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if let Some(("" | "_dynamo", _)) =
+                name.strip_prefix(system).and_then(|n| n.split_once('.'))
+            {
+                std::fs::copy(&path, folder.path(name)).unwrap();
+            }
+        }
+        Self { folder, system }
+    }
+
+    pub fn manifest(&self) -> PathBuf {
+        let name = format!("{}_dynamo.bundle.toml", self.system);
+        self.folder.path(&name).into()
+    }
+
+    /// With another text of the manifest.
+    pub fn text(self, change: impl FnOnce(&str) -> String) -> Self {
+        let text = std::fs::read_to_string(self.manifest()).unwrap();
+        std::fs::write(self.manifest(), change(&text)).unwrap();
+        self
+    }
+
+    /// With something in the manifest's text replaced.
+    pub fn replaced(self, from: &str, to: &str) -> Self {
+        self.text(|text| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        })
+    }
+
+    /// Without the lines of the manifest that start so.
+    pub fn without(self, start: &str) -> Self {
+        self.text(|text| {
+            let kept = text.lines().filter(|line| !line.starts_with(start));
+            kept.collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    /// With another graph of an entry point.
+    pub fn graph(self, entry: &str, change: impl FnOnce(&mut pb::GraphProto)) -> Self {
+        let name = format!("{}_dynamo.{entry}.onnx", self.system);
+        self.folder.onnx_of(self.folder.path(&name), &name, change);
+        self
+    }
+
+    pub fn convert(&self) -> Result<ModelFile, ConvertError> {
+        converted_by_limits(&self.manifest())
+    }
+
+    /// It does not convert, and the message has these parts.
+    pub fn refused(&self, parts: &[&str]) {
+        let message = self.convert().expect_err("it is refused").to_string();
+        for part in parts {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    }
 }
 
 /// Converts a manifest with these options.
@@ -220,30 +296,36 @@ impl Recorded {
         }
     }
 
+    /// Has the encoder, if there is one, read a sample.
+    pub fn encode(&self, session: &mut Session, sample: usize) {
+        let encode = session.model().entry("encode");
+        self.fill(session, encode.unwrap_or(0), sample);
+        if let Some(encode) = encode {
+            session.run(encode).unwrap();
+        }
+    }
+
     /// Logits and attention weights of a file against the recorded ones, for every sample and token.
     pub fn compared(&self, file: &ModelFile) -> (Sqnr, Sqnr) {
         let model = file.model();
-        let (encode, step) = (model.entry("encode"), model.entry("step").unwrap());
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
+        let step = model.entry("step").unwrap();
         let (mut of_logits, mut of_weights) = (Sqnr::default(), Sqnr::default());
-        for (sample, tokens) in self.tokens.outer_iter().enumerate() {
-            self.fill(&mut session, encode.unwrap_or(0), sample);
-            if let Some(encode) = encode {
-                session.run(encode).unwrap();
-            }
-            for (at, &token) in tokens.iter().enumerate() {
-                session.input::<i32>(step, 0).unwrap()[0] = token as i32;
-                session.run(step).unwrap();
-                let exact = self.logits.slice(s![sample, at, ..]).to_vec();
-                of_logits.add(&exact, &runner::output(&session, step, 0).unwrap());
-                if let Some(weights) = &self.weights {
-                    let used = s![sample, at, ..self.length(sample)];
-                    let exact = weights.slice(used).to_vec();
-                    of_weights.add(&exact, &runner::output(&session, step, 1).unwrap());
+        with_session(model, |session| {
+            for (sample, tokens) in self.tokens.outer_iter().enumerate() {
+                self.encode(session, sample);
+                for (at, &token) in tokens.iter().enumerate() {
+                    session.input::<i32>(step, 0).unwrap()[0] = token as i32;
+                    session.run(step).unwrap();
+                    let exact = self.logits.slice(s![sample, at, ..]).to_vec();
+                    of_logits.add(&exact, &runner::output(session, step, 0).unwrap());
+                    if let Some(weights) = &self.weights {
+                        let used = s![sample, at, ..self.length(sample)];
+                        let exact = weights.slice(used).to_vec();
+                        of_weights.add(&exact, &runner::output(session, step, 1).unwrap());
+                    }
                 }
             }
-        }
+        });
         (of_logits, of_weights)
     }
 
@@ -253,11 +335,11 @@ impl Recorded {
         let Some(encode) = model.entry("encode") else {
             return Vec::new();
         };
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
-        self.fill(&mut session, encode, sample);
-        let id = model.entries()[encode].inputs().next().unwrap();
-        session.tensor_bytes(id).unwrap().to_vec()
+        with_session(model, |session| {
+            self.fill(session, encode, sample);
+            let id = model.entries()[encode].inputs().next().unwrap();
+            session.tensor_bytes(id).unwrap().to_vec()
+        })
     }
 
     /// The same without padding, one element after the other: numbers of symbols, or the bits of features.
@@ -270,17 +352,12 @@ impl Recorded {
         let id = model.entries()[encode].inputs().next().unwrap();
         let record = model.tensor(id).unwrap();
         let count = self.length(sample) * record.channels();
-        let elements: Vec<u16> = match record.dtype() {
-            DType::I8 => bytes.iter().map(|&b| b as i8 as u16).collect(),
-            DType::I16 | DType::F16 => bytes
-                .chunks_exact(2)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                .collect(),
-            DType::I32 => bytes
-                .chunks_exact(4)
-                .map(|b| u16::from_le_bytes([b[0], b[1]]))
-                .collect(),
+        let elements = bytes.chunks_exact(record.dtype().size());
+        let element = |bytes: &[u8]| match *bytes {
+            [byte] => byte as i8 as u16,
+            [low, high, ..] => u16::from_le_bytes([low, high]),
+            [] => 0,
         };
-        elements[..count].to_vec()
+        elements.map(element).take(count).collect()
     }
 }

@@ -1,6 +1,9 @@
 //! The attention systems that have fixtures (training/attention), converted, and how close they stay to what PyTorch
 //! recorded. What tests and tables ask of them is not here.
 
+use crate::folder::{Folder, fixture};
+use crate::graphs::dilate;
+use crate::running::with_session;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::dataset::Dataset;
 use attn_converter::error::ConvertError;
@@ -10,11 +13,52 @@ use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_converter::reference::Reference;
-use attn_converter::runner::{self, AlignedBytes};
+use attn_converter::runner;
 use attn_converter::sqnr::Sqnr;
-use attn_runtime::Session;
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
+use tract_onnx::pb;
+
+/// Options of most tests: ranges by least error, int16 where it pays.
+pub fn options(precision: Precision, form: Form) -> Options {
+    Options {
+        form,
+        precision,
+        range: RangeMethod::Mse,
+        ..Options::default()
+    }
+}
+
+/// Converts an ONNX file.
+pub fn convert_model(
+    onnx: impl AsRef<Path>,
+    calibration: impl AsRef<Path>,
+    options: &Options,
+) -> Result<Conversion, ConvertError> {
+    let source = Source::Model {
+        onnx: onnx.as_ref(),
+        calibration: calibration.as_ref(),
+    };
+    convert(source, options, &silent)
+}
+
+/// A fixture with dilated convolutions, and calibration data for it, in `folder`.
+pub fn dilated(folder: &Folder, name: &str, dilation: i64) -> [String; 2] {
+    let change = |graph: &mut pb::GraphProto| dilate(graph, dilation);
+    let onnx = folder.onnx_of(fixture(name), "dilated.onnx", change);
+    let data = folder.path("data.npz");
+    write_calibration(onnx.as_ref(), data.as_ref()).unwrap();
+    [onnx, data]
+}
+
+/// The operators that came of the first entry point, in the order of computation.
+pub fn operators(conversion: &Conversion) -> String {
+    let nodes = conversion.graphs[0].nodes.iter();
+    nodes
+        .map(|node| node.op.name())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
 
 /// Who wrote an ONNX file.
 pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
@@ -188,45 +232,65 @@ impl System {
         precision: Precision,
         form: Form,
     ) -> Result<Conversion, ConvertError> {
-        let folder = tempfile::tempdir().unwrap();
-        let onnx = self.onnx(exporter);
-        let data = folder.path().join("calibration.npz");
-        write_calibration(&onnx, &data)?;
-        let options = Options {
-            form,
-            precision,
-            range: RangeMethod::Mse,
-            ..Options::default()
-        };
-        convert(
-            Source::Model {
-                onnx: &onnx,
-                calibration: &data,
-            },
-            &options,
-            &silent,
+        let folder = Folder::new();
+        convert_model(
+            self.onnx(exporter),
+            self.calibration(&folder)?,
+            &options(precision, form),
         )
+    }
+
+    /// Calibration data in `folder`, whatever becomes of a system's file.
+    fn calibration(&self, folder: &Folder) -> Result<String, ConvertError> {
+        let path = folder.path("calibration.npz");
+        write_calibration(&self.onnx(EXPORTERS[0]), path.as_ref())?;
+        Ok(path)
+    }
+
+    /// Converts a changed copy of its file, `changed.onnx`; gives that as the float reference, too.
+    pub fn convert_changed(
+        &self,
+        exporter: &str,
+        options: &Options,
+        change: impl FnOnce(&mut pb::GraphProto),
+    ) -> Result<(Conversion, Reference), ConvertError> {
+        let folder = Folder::new();
+        let onnx = folder.onnx_of(self.onnx(exporter), "changed.onnx", change);
+        let conversion = convert_model(&onnx, self.calibration(&folder)?, options)?;
+        Ok((conversion, Reference::load(onnx.as_ref())?))
+    }
+
+    /// What converting a changed copy to int8 says.
+    pub fn refused(&self, change: impl FnOnce(&mut pb::GraphProto)) -> String {
+        let options = options(Precision::Int8, Form::Window);
+        match self.convert_changed(EXPORTERS[0], &options, change) {
+            Ok(_) => panic!("{}: the model is wrong", self.name),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// A recorded array, the samples along the first axis.
+    pub fn array(&self, name: &str) -> ArrayD<f32> {
+        read_array::<f32, IxDyn>(&self.recorded(), name).unwrap()
     }
 
     /// SQNR in dB of a whole-window model against the outputs that PyTorch recorded.
     pub fn against_pytorch(&self, conversion: &Conversion) -> f64 {
         let data = self.inputs();
-        let outputs: ArrayD<f32> = read_array::<f32, IxDyn>(&self.recorded(), "y").unwrap();
-        let model = conversion.file.model();
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
         let mut sqnr = Sqnr::default();
-        for (index, y) in outputs.axis_iter(Axis(0)).enumerate() {
-            for (slot, x) in data.sample(index).iter().enumerate() {
-                runner::fill(&mut session, 0, slot, x.iter()).unwrap();
+        with_session(conversion.file.model(), |session| {
+            for (index, y) in self.array("y").axis_iter(Axis(0)).enumerate() {
+                for (slot, x) in data.sample(index).iter().enumerate() {
+                    runner::fill(session, 0, slot, x.iter()).unwrap();
+                }
+                session.run(0).unwrap();
+                let exact: Vec<f32> = y.iter().copied().collect();
+                assert!(exact.iter().all(|x| x.is_finite()), "{}", self.name);
+                let got = runner::output(session, 0, 0).unwrap();
+                let tensor = session.output_record(0, 0).unwrap();
+                sqnr.add(&exact, &runner::onnx_order(tensor, &got));
             }
-            session.run(0).unwrap();
-            let exact: Vec<f32> = y.iter().copied().collect();
-            assert!(exact.iter().all(|x| x.is_finite()), "{}", self.name);
-            let got = runner::output(&session, 0, 0).unwrap();
-            let tensor = session.output_record(0, 0).unwrap();
-            sqnr.add(&exact, &runner::onnx_order(tensor, &got));
-        }
+        });
         sqnr.db()
     }
 
@@ -234,25 +298,22 @@ impl System {
     /// one run, a stream one frame of it.
     pub fn input_bytes(&self, conversion: &Conversion, samples: usize) -> Vec<u8> {
         let data = self.inputs();
-        let model = conversion.file.model();
-        let mut arena = AlignedBytes::zeroed(model.arena_len());
-        let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
         let mut bytes = Vec::new();
-        for sample in 0..samples {
-            let sample = data.sample(sample);
-            let inputs = sample.iter().map(|x| x.iter().copied().collect());
-            let inputs: Vec<Vec<f32>> = inputs.collect();
-            let runs = inputs[0].len() / session.input_record(0, 0).unwrap().len();
-            for run in 0..runs {
-                for (index, elements) in inputs.iter().enumerate() {
-                    let len = elements.len() / runs;
-                    let part = &elements[run * len..(run + 1) * len];
-                    runner::fill(&mut session, 0, index, part.iter()).unwrap();
-                    let id = model.entries()[0].inputs().nth(index).unwrap();
-                    bytes.extend_from_slice(session.tensor_bytes(id).unwrap());
+        with_session(conversion.file.model(), |session| {
+            let ids: Vec<usize> = session.model().entries()[0].inputs().collect();
+            for sample in 0..samples {
+                let inputs = data.sample(sample);
+                let runs = inputs[0].len() / session.input_record(0, 0).unwrap().len();
+                for run in 0..runs {
+                    for (index, elements) in inputs.iter().enumerate() {
+                        let len = elements.len() / runs;
+                        let part = elements.iter().skip(run * len).take(len);
+                        runner::fill(session, 0, index, part).unwrap();
+                        bytes.extend_from_slice(session.tensor_bytes(ids[index]).unwrap());
+                    }
                 }
             }
-        }
+        });
         bytes
     }
 

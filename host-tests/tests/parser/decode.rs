@@ -2,7 +2,7 @@
 
 use super::{parse_and_run, section};
 use attn_runtime::ModelError;
-use attn_runtime::format::{MetaKey, MetaRecord, NONE};
+use attn_runtime::format::{Encoding, MetaKey, MetaRecord, NONE};
 use attn_test_support::tiny_model::{C, sealed, tiny_model};
 use zerocopy::FromBytes;
 
@@ -18,7 +18,7 @@ fn place(file: &[u8], field: usize) -> usize {
 }
 
 fn with(field: usize, value: u32) -> Vec<u8> {
-    let mut file = tiny_model();
+    let mut file = tiny_model(Encoding::Int8);
     let at = place(&file, field);
     file[at..at + 4].copy_from_slice(&value.to_le_bytes());
     sealed(file)
@@ -26,7 +26,7 @@ fn with(field: usize, value: u32) -> Vec<u8> {
 
 #[test]
 fn each_field_that_does_not_fit_is_named() {
-    let (entries, step) = (8, 5);
+    let (entries, step) = (9, 5);
     let cases = [
         (0, entries, "encode"),
         (0, step, "encode"),

@@ -6,6 +6,7 @@
 #![no_main]
 
 use attn_emulated::bench::region;
+use attn_images::Random;
 use attn_runtime::f16;
 use attn_runtime::kernels::arch::half::{Clamp, LANES};
 use attn_runtime::kernels::arch::{portable::half as portable, vfp};
@@ -22,26 +23,10 @@ use static_cell::ConstStaticCell;
 const ROW: usize = 70;
 const CASES: usize = 4000;
 
-/// xorshift32 (Marsaglia 2003).
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-
-    /// Any half but NaN.
-    fn half(&mut self) -> f16 {
-        let x = f16::from_bits(self.next() as u16);
-        if x.is_nan() { f16::INFINITY } else { x }
-    }
+/// Any half but NaN.
+fn half(random: &mut Random) -> f16 {
+    let x = f16::from_bits(random.bits() as u16);
+    if x.is_nan() { f16::INFINITY } else { x }
 }
 
 fn require(same: bool, what: &str, case: u32) {
@@ -81,8 +66,8 @@ fn check_narrowing(random: &mut Random) {
         let mut row = [0.0; ROW];
         for x in &mut row {
             let near =
-                random.half().to_f32().to_bits() | [0, 0x1000, 0x1001, 0xfff][random.below(4)];
-            *x = f32::from_bits([random.next(), near][random.below(2)]);
+                half(random).to_f32().to_bits() | [0, 0x1000, 0x1001, 0xfff][random.below(4)];
+            *x = f32::from_bits([random.bits(), near][random.below(2)]);
         }
         let clamp = [all, Clamp::NONE, relu][case % 3];
         let (mut expected, mut found) = ([f16::ONE; ROW], [f16::ONE; ROW]);
@@ -97,7 +82,7 @@ fn check_narrowing(random: &mut Random) {
 fn check_products(random: &mut Random) {
     for case in 0..CASES {
         let finite = case % 4 != 0;
-        let mut value = || match random.half() {
+        let mut value = || match half(random) {
             x if finite && !x.is_finite() => f16::ONE,
             x => x,
         };
@@ -115,7 +100,7 @@ fn check_products(random: &mut Random) {
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let mut random = Random(0x2545_f491);
+    let mut random = Random::default();
     check_widening(&mut random);
     check_narrowing(&mut random);
     check_products(&mut random);
@@ -152,7 +137,7 @@ const BIAS: [f32; 64] = [0.5; 64];
 /// The shapes that `host-tests/tests/half.rs` names.
 fn measure(random: &mut Random) {
     let memory = MEMORY.take();
-    let mut small = || f16::from_bits(0x3400 ^ (random.next() as u16 & 0x83ff));
+    let mut small = || f16::from_bits(0x3400 ^ (random.bits() as u16 & 0x83ff));
     memory.weights.as_flattened_mut().fill_with(&mut small);
     memory.window.as_flattened_mut().fill_with(&mut small);
     memory.x.fill_with(&mut small);
@@ -160,16 +145,10 @@ fn measure(random: &mut Random) {
         weights: &memory.weights,
         bias: &BIAS,
     };
+    let (wide, y) = (&mut memory.wide, &mut memory.y);
     region("linear 98x64->64", || {
-        let y = black_box(&mut memory.y);
-        linear(
-            black_box(&memory.x),
-            64,
-            &matrix,
-            Clamp::NONE,
-            &mut memory.wide,
-            y,
-        );
+        let (x, y) = (black_box(&memory.x), black_box(&mut *y));
+        linear(x, 64, &matrix, Clamp::NONE, wide, y);
     });
     let shape = Shape {
         heads: 1,
@@ -180,12 +159,9 @@ fn measure(random: &mut Random) {
     let keys = &memory.window[..shape.keys_len(packed_len)];
     let values = &memory.window[..shape.values_len(packed_len)];
     region("attention 98x64, one head", || {
-        let mut contexts = black_box(&mut memory.y).chunks_exact_mut(64);
-        for query in black_box(&memory.x).chunks_exact(64) {
-            let Some(context) = contexts.next() else {
-                break;
-            };
-            let (filled, wide) = (Filled::first(98), &mut memory.wide);
+        let contexts = black_box(&mut *y).chunks_exact_mut(64);
+        for (query, context) in black_box(&memory.x).chunks_exact(64).zip(contexts) {
+            let filled = Filled::first(98);
             attend(
                 query, keys, values, &filled, None, &shape, 0.2, wide, context,
             );

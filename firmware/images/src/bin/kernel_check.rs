@@ -6,6 +6,7 @@
 #![no_main]
 
 use attn_emulated::bench::region;
+use attn_images::Random;
 use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
 use attn_runtime::kernels::arch::{dsp, portable::int as portable};
 use attn_runtime::kernels::geometry::{Shape, Window1d};
@@ -15,6 +16,7 @@ use attn_runtime::kernels::int::dot::{LANES, packed_len, pairs_len};
 use attn_runtime::kernels::int::linear::{Matrix, linear};
 use attn_runtime::kernels::int::requantize::Output;
 use attn_runtime::kernels::int::softmax::score_multiplier;
+use core::fmt::Debug;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use semihosting::{println, process};
@@ -27,28 +29,12 @@ const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
 const OUTPUTS: usize = MAX_BLOCKS * LANES;
 
-/// xorshift32 (Marsaglia 2003): small, and the same cases in every run.
-struct Random(u32);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-
-    /// A value of any size, or one of two `extremes`.
-    fn value(&mut self, extremes: Option<[i32; 2]>) -> i32 {
-        let size = self.next() & 31;
-        match extremes {
-            Some([low, high]) => [low, high, 0, -1][self.below(4)],
-            None => self.next() as i32 >> size,
-        }
+/// A value of any size, or one of two `extremes`.
+fn value(random: &mut Random, extremes: Option<[i32; 2]>) -> i32 {
+    let size = random.bits() & 31;
+    match extremes {
+        Some([low, high]) => [low, high, 0, -1][random.below(4)],
+        None => random.bits() as i32 >> size,
     }
 }
 
@@ -74,27 +60,16 @@ impl Data {
 
     /// New data; each operand is random or consists of its type's extremes.
     fn fill(&mut self, random: &mut Random) {
-        let kind = random.next();
-        let extremes = |bit: u32, low, high| (kind >> bit & 1 == 1).then_some([low, high]);
-        let (i8s, i16s) = (
-            [i8::MIN, i8::MAX].map(i32::from),
-            [i16::MIN, i16::MAX].map(i32::from),
-        );
-        for x in &mut self.pairs {
-            *x = random.value(extremes(0, i16s[0], i16s[1])) as i16;
-        }
-        for w in &mut self.weights {
-            *w = random.value(extremes(1, i8s[0], i8s[1])) as i8;
-        }
-        for w in &mut self.wide {
-            *w = random.value(extremes(4, i16s[0], i16s[1])) as i16;
-        }
-        for b in &mut self.bias {
-            *b = random.value(extremes(2, i32::MIN, i32::MAX));
-        }
-        for m in &mut self.multipliers {
-            *m = random.value(extremes(3, i32::MIN, i32::MAX));
-        }
+        let kind = random.bits();
+        let mut next = |bit: u32, low: i32, high: i32| {
+            value(random, (kind >> bit & 1 == 1).then_some([low, high]))
+        };
+        let [low, high] = [i16::MIN, i16::MAX].map(i32::from);
+        self.pairs.fill_with(|| next(0, low, high) as i16);
+        self.weights.fill_with(|| next(1, -128, 127) as i8);
+        self.wide.fill_with(|| next(4, low, high) as i16);
+        self.bias.fill_with(|| next(2, i32::MIN, i32::MAX));
+        self.multipliers.fill_with(|| next(3, i32::MIN, i32::MAX));
     }
 
     /// A case. Most rows are whole groups that start at a word, as the inner loop wants them, some are neither.
@@ -105,14 +80,14 @@ impl Data {
             (row, x_skew, w_skew) = (random.below(MAX_ROW + 1), random.below(2), random.below(4));
         }
         let weights = row * LANES * random.below(MAX_BLOCKS + 1);
-        let (a, b) = (random.value(None), random.value(None));
+        let (a, b) = (value(random, None), value(random, None));
         Blocks {
             pairs: &self.pairs[x_skew..x_skew + row],
             weights: &self.weights[w_skew..w_skew + weights],
             bias: constants(&self.bias, random),
             multipliers: constants(&self.multipliers, random),
-            left_shift: random.next() % 32,
-            zero_point: random.value(None),
+            left_shift: random.bits() % 32,
+            zero_point: value(random, None),
             min: a.min(b),
             max: a.max(b),
         }
@@ -152,9 +127,17 @@ fn bodies_agree<Y: Copy + PartialEq>(
     expected == found
 }
 
+/// Ends the program at a case in which the bodies differ.
+fn require(agree: bool, case: usize, blocks: impl Debug) {
+    if !agree {
+        println!("case {case}: the DSP body differs from the portable one: {blocks:?}");
+        process::exit(1);
+    }
+}
+
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let mut random = Random(0x2545_f491);
+    let mut random = Random::default();
     let mut data = Data::EMPTY;
     let starts = [
         data.pairs.as_ptr() as usize,
@@ -162,9 +145,18 @@ fn main() -> ! {
         data.wide.as_ptr() as usize,
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
-    for case in 0..CASES {
+    for case in 0..CASES + WIDE_CASES {
         if case % 8 == 0 {
             data.fill(&mut random);
+        }
+        if case >= CASES {
+            let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
+            let mut expected = [[0x55; LANES]; MAX_BLOCKS];
+            let mut found = expected;
+            portable::run_wide(&blocks, &mut expected[..room]);
+            dsp::run_wide(&blocks, &mut found[..room]);
+            require(expected == found, case, blocks);
+            continue;
         }
         let (blocks, room) = (data.case(&mut random), random.below(MAX_BLOCKS + 1));
         let agree = match case % 4 {
@@ -173,34 +165,10 @@ fn main() -> ! {
             2 => bodies_agree(&blocks, 0x55i32, room, |y| Store::I32(y)),
             _ => bodies_agree(&blocks, 0x55i32, room, |y| Store::Sums(y)),
         };
-        if !agree {
-            println!(
-                "case {}: the DSP body differs from the portable one: {:?}",
-                case, blocks
-            );
-            process::exit(1);
-        }
+        require(agree, case, blocks);
     }
-    for case in 0..WIDE_CASES {
-        if case % 8 == 0 {
-            data.fill(&mut random);
-        }
-        let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
-        let (mut expected, mut found) = ([[0x55; LANES]; MAX_BLOCKS], [[0x55; LANES]; MAX_BLOCKS]);
-        portable::run_wide(&blocks, &mut expected[..room]);
-        dsp::run_wide(&blocks, &mut found[..room]);
-        if expected != found {
-            println!(
-                "wide case {}: the DSP body differs from the portable one: {:?}",
-                case, blocks
-            );
-            process::exit(1);
-        }
-    }
-    println!(
-        "{} cases: the DSP body equals the portable one",
-        CASES + WIDE_CASES
-    );
+    let cases = CASES + WIDE_CASES;
+    println!("{cases} cases: the DSP body equals the portable one");
     measure(&mut random);
     process::exit(0)
 }
@@ -246,25 +214,18 @@ fn output(channels: usize) -> Output<'static> {
 /// The shapes that `PEERS` in `host-tests/tests/kernels.rs` names.
 fn measure(random: &mut Random) {
     let memory = MEMORY.take();
-    memory.weights.fill_with(|| random.next() as i8);
-    memory.x.fill_with(|| random.next() as i8);
-    for (rows, k, out) in [
-        (98, 64, 64),
-        (98, 64, 192),
-        (98, 64, 256),
-        (98, 256, 64),
-        (1, 256, 768),
-    ] {
+    memory.weights.fill_with(|| random.bits() as i8);
+    memory.x.fill_with(|| random.bits() as i8);
+    let linears = [[98, 64, 64], [98, 64, 192], [98, 64, 256], [98, 256, 64]];
+    for [rows, k, out] in linears.into_iter().chain([[1, 256, 768]]) {
         let matrix = Matrix {
             weights: &memory.weights[..packed_len(out, k)],
             bias: &BIAS[..out],
         };
-        let (x, y) = (
-            black_box(&memory.x[..rows * k]),
-            &mut memory.y[..rows * out],
-        );
+        let x = black_box(&memory.x[..rows * k]);
+        let (y, pairs) = (&mut memory.y[..rows * out], &mut memory.pairs);
         region(format_args!("linear {rows}x{k}->{out}"), || {
-            linear(x, k, &matrix, &output(out), &mut memory.pairs, black_box(y));
+            linear(x, k, &matrix, &output(out), pairs, black_box(y));
         });
     }
     let matrix = |len: usize| Matrix {
@@ -278,29 +239,15 @@ fn measure(random: &mut Random) {
         pad_before: kernel / 2,
         pad_value: -3,
     };
+    let (output, y) = (output(64), &mut memory.y[..98 * 64]);
     region("convolution 3, 40->64, 98 rows", || {
-        let (x, y) = (black_box(&memory.x[..98 * 40]), &mut memory.y[..98 * 64]);
-        let matrix = matrix(packed_len(64, 3 * 40));
-        conv1d(
-            x,
-            40,
-            &window(3),
-            &matrix,
-            &output(64),
-            &mut memory.pairs,
-            black_box(y),
-        );
+        let x = black_box(&memory.x[..98 * 40]);
+        let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
+        conv1d(x, 40, &window(3), &matrix, &output, pairs, black_box(y));
     });
     region("depthwise 9, 64 channels, 98 rows", || {
-        let (x, y) = (black_box(&memory.x[..98 * 64]), &mut memory.y[..98 * 64]);
-        depthwise_conv1d(
-            x,
-            64,
-            &window(9),
-            &matrix(9 * 64),
-            &output(64),
-            black_box(y),
-        );
+        let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));
+        depthwise_conv1d(x, 64, &window(9), &matrix, &output, black_box(y));
     });
     let shape = Shape {
         heads: 1,
@@ -317,22 +264,16 @@ fn measure(random: &mut Random) {
     let (keys, values) = memory.weights.split_at(shape.keys_len(packed_len));
     let values = &values[..shape.values_len(packed_len)];
     let pairs = &mut memory.pairs[..pairs_len(64) + pairs_len(98)];
+    let seen = || Seen {
+        first: 98,
+        bits: None,
+    };
+    let scores = &mut memory.scores;
     region("attention 98x64, one head", || {
         for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {
-            let context = black_box(&mut memory.context);
+            let (seen, context) = (seen(), black_box(&mut memory.context));
             attend(
-                query,
-                keys,
-                values,
-                Seen {
-                    first: 98,
-                    bits: None,
-                },
-                &shape,
-                &scaling,
-                &mut memory.scores,
-                pairs,
-                context,
+                query, keys, values, seen, &shape, &scaling, scores, pairs, context,
             );
         }
     });

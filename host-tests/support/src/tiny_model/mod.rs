@@ -1,355 +1,309 @@
-//! A small file with every operator, a stream and a whole window as entry points, written record by record.
+//! A small file with every operator, a stream and a whole window as entry points, written record by record: in integers, or in half
+//! precision.
 
-mod tiny_image;
-mod wide;
+mod builder;
+mod image;
+mod params;
 
+pub use Param::{Bytes, Int, Real, Words};
 use attn_runtime::format::{
-    AudioMeta, DType, DecodeMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC,
-    MetaKey, MetaRecord, NO_TENSOR, NONE, OpKind, OpRecord, RowRule, Section, SpotterMeta, Storage,
-    TensorRecord, VERSION, checksum,
+    AudioMeta, DType, DecodeMeta, Encoding, MetaKey, NONE, OpKind, SpotterMeta, Storage,
 };
 use attn_runtime::kernels::geometry::Shape;
-use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
-use attn_runtime::ops::{
-    AddConstantParams, AddParams, AdditiveAttentionParams, AttentionGeometry, AttentionParams,
-    CellScale, ConstantParams, Conv1dParams, EmbeddingParams, GruParams, LayerNormParams,
-    LinearParams, LstmParams, LutParams, RecurrentGeometry, RecurrentSide, RequantizeParams,
-    RotaryGeometry, RotaryParams, SoftmaxParams, Start, TopKParams, Window1dParams,
-};
+use attn_runtime::kernels::int::dot::pairs_len;
+use attn_runtime::ops::{AttentionGeometry, Start};
+pub use builder::{Builder, Param, sealed};
+pub use params::RESCALE;
 use zerocopy::IntoBytes;
 
 /// Channels of every row.
 pub const C: usize = 4;
-pub const WINDOW: Shape = Shape {
+const ROWS: usize = 3;
+/// Channels of keys and values in [`WINDOW`].
+const KEYS: usize = 2;
+/// Two heads of queries over one of keys.
+const WINDOW: Shape = Shape {
     heads: 2,
-    key_heads: 2,
+    key_heads: 1,
     head_dim: 2,
-    slots: 3,
+    slots: ROWS,
+};
+/// A head of queries for each of keys.
+const PAIRS: Shape = Shape {
+    key_heads: 2,
+    ..WINDOW
+};
+const ONE_HEAD: Shape = Shape {
+    heads: 1,
+    head_dim: C,
+    ..WINDOW
 };
 
-#[derive(Default)]
-pub struct Builder {
-    pub tensors: Vec<TensorRecord>,
-    pub ops: Vec<OpRecord>,
-    pub entries: Vec<EntryRecord>,
-    meta: Vec<MetaRecord>,
-    params: Vec<u8>,
-    pub weights: Vec<u8>,
-    strings: Vec<u8>,
-    state_len: u32,
-    arena_len: u32,
-}
+/// Enough for each of them, in either encoding.
+const ATTENTION_SCRATCH: usize = 8;
+
+/// Type, rows and channels; half precision has no other type for activations.
+type Size = (DType, usize, usize);
+/// One row, in int8 and in int16.
+const ROW: Size = (DType::I8, 1, C);
+const WIDE: Size = (DType::I16, 1, C);
 
 impl Builder {
-    pub fn new() -> Self {
-        Self {
-            strings: vec![0, 0],
-            ..Self::default()
+    /// The type in which activations of `dtype` are held.
+    fn held(&self, dtype: DType) -> DType {
+        match dtype {
+            DType::I8 | DType::I16 if self.half => DType::F16,
+            dtype => dtype,
         }
     }
 
-    pub fn name(&mut self, name: &str) -> u32 {
-        let at = self.strings.len() as u32;
-        self.strings
-            .extend_from_slice(&(name.len() as u16).to_le_bytes());
-        self.strings.extend_from_slice(name.as_bytes());
-        at
+    /// A tensor in the arena.
+    fn new_tensor(&mut self, (dtype, rows, channels): Size) -> u16 {
+        self.tensor(Storage::Arena, self.held(dtype), rows, channels)
     }
 
-    /// A tensor behind the last one. State comes before all others.
-    pub fn tensor(&mut self, storage: Storage, dtype: DType, rows: usize, channels: usize) -> u16 {
-        let bytes = ((rows * channels * dtype.size()) as u32).next_multiple_of(4);
-        let offset = self.arena_len;
-        self.arena_len += bytes;
-        if storage == Storage::State {
-            self.state_len = self.arena_len;
-        }
-        let name = self.name("t");
-        self.tensors.push(TensorRecord {
-            dtype: dtype as u8,
-            storage: storage as u8,
-            rank: 2,
-            rows_rule: 0,
-            dims: [rows as u32, channels as u32, 1, 1, 1, 1],
-            offset,
-            scale: if dtype == DType::F16 { 1.0 } else { 0.125 },
-            zero_point: if dtype == DType::I8 { -3 } else { 0 },
-            name,
-        });
-        self.tensors.len() as u16 - 1
+    fn state(&mut self, (dtype, rows, channels): Size) -> u16 {
+        self.tensor(Storage::State, self.held(dtype), rows, channels)
     }
 
-    pub fn op<P: IntoBytes + zerocopy::Immutable + ?Sized>(
+    /// Keys and values of a window.
+    fn window(&self, dtype: DType, shape: &Shape) -> [Size; 2] {
+        let packed = |out, k| self.packed(out, k);
+        let lens = [shape.keys_len(packed), shape.values_len(packed)];
+        lens.map(|len| (dtype, 1, len))
+    }
+
+    /// An operator with a new tensor as its result.
+    fn add(
         &mut self,
         kind: OpKind,
         inputs: &[u16],
-        outputs: &[u16],
-        scratch: Option<u16>,
-        params: &P,
-    ) {
-        let (at, len) = self.params(params.as_bytes());
-        let name = self.name(kind.name());
-        let touched = inputs.iter().chain(outputs);
-        let half = touched
-            .filter_map(|&id| self.tensors.get(usize::from(id)))
-            .any(|t| t.dtype() == DType::F16);
-        self.ops.push(OpRecord {
-            kind: kind as u16,
-            inputs: padded(inputs),
-            outputs: padded(outputs),
-            scratch: scratch.unwrap_or(NO_TENSOR),
-            encoding: half.into(),
-            name,
-            params: at,
-            params_len: len,
-        });
-    }
-
-    pub fn entry(&mut self, name: &str, first_op: usize, inputs: &[u16], outputs: &[u16]) {
-        let name = self.name(name);
-        self.entries.push(EntryRecord {
-            name,
-            first_op: first_op as u32,
-            op_count: (self.ops.len() - first_op) as u32,
-            inputs: padded(inputs),
-            outputs: padded(outputs),
-            input_names: [0; 8],
-            output_names: [0; 8],
-        });
-    }
-
-    pub fn params(&mut self, bytes: &[u8]) -> (u32, u32) {
-        let at = self.params.len() as u32;
-        self.params.extend_from_slice(bytes);
-        self.params.resize(self.params.len().next_multiple_of(4), 0);
-        (at, bytes.len() as u32)
-    }
-
-    pub fn meta(&mut self, key: MetaKey, count: usize, payload: &[u8]) {
-        let (offset, len) = self.params(payload);
-        self.meta.push(MetaRecord {
-            key: key as u16,
-            count: count as u16,
-            offset,
-            len,
-        });
-    }
-
-    /// Pseudo-random weights: `bytes` of int8, or words of that many bytes of `value`.
-    pub fn weights(&mut self, bytes: usize) -> u32 {
-        let at = self.weights.len();
-        self.weights
-            .extend((0..bytes).map(|i| (i * 89 % 251) as u8));
-        self.weights
-            .resize(self.weights.len().next_multiple_of(4), 0);
-        at as u32
-    }
-
-    pub fn words(&mut self, count: usize, value: i32) -> u32 {
-        let at = self.weights.len() as u32;
-        for _ in 0..count {
-            self.weights.extend_from_slice(&value.to_le_bytes());
-        }
-        at
-    }
-
-    pub fn linear_params(&mut self, packed: usize, out: usize) -> LinearParams {
-        LinearParams {
-            weights: self.weights(packed),
-            bias: self.words(out, 77),
-            multipliers: self.words(out, 1 << 26),
-            left_shift: 2,
-            min: -128,
-            max: 127,
-        }
-    }
-
-    fn side(&mut self, gates: usize, k: usize) -> RecurrentSide {
-        let units = gates * pairs_len(C);
-        RecurrentSide {
-            weights: self.weights(units * pairs_len(k)),
-            bias: self.words(units, -500),
-            multipliers: self.words(units, 1 << 27),
-            left_shift: 4,
-        }
+        y: Size,
+        scratch: usize,
+        params: &[Param],
+    ) -> u16 {
+        let y = self.new_tensor(y);
+        self.op(kind, inputs, &[y], scratch, params);
+        y
     }
 
     pub fn linear(&mut self, x: u16, y: u16, k: usize) {
-        let scratch = self.tensor(Storage::Arena, DType::I16, 1, pairs_len(k));
-        let params = self.linear_params(packed_len(C, k), C);
-        self.op(OpKind::Linear, &[x], &[y], Some(scratch), &params);
+        let params = self.matrix(C, k);
+        self.op(OpKind::Linear, &[x], &[y], pairs_len(k), &params);
     }
 
-    /// The file.
-    pub fn file(self) -> Vec<u8> {
-        let mut file = vec![0; HEADER_LEN];
-        let mut append = |bytes: &[u8], count: usize| {
-            file.resize(file.len().next_multiple_of(FILE_ALIGN), 0);
-            let offset = file.len() as u32;
-            file.extend_from_slice(bytes);
-            Section {
-                offset,
-                count: count as u32,
+    /// Pushes keys and values, then attends to them.
+    fn attend(&mut self, kv: &[u16], window: &[u16], x: &[u16], y: &[u16], params: [&[Param]; 2]) {
+        let [push, attend] = params;
+        match window {
+            // A ring is state, and so are its keys and values.
+            [_, _, _ring] => {
+                self.op(OpKind::PushKeyValue, &[kv, window].concat(), &[], 0, push);
             }
-        };
-        let header = Header {
-            magic: MAGIC,
-            version: VERSION,
-            flags: 0,
-            file_len: 0,
-            checksum: 0,
-            arena_len: self.arena_len,
-            state_len: self.state_len,
-            tensors: append(self.tensors.as_bytes(), self.tensors.len()),
-            ops: append(self.ops.as_bytes(), self.ops.len()),
-            entries: append(self.entries.as_bytes(), self.entries.len()),
-            meta: append(self.meta.as_bytes(), self.meta.len()),
-            params: append(&self.params, self.params.len()),
-            weights: append(&self.weights, self.weights.len()),
-            strings: append(&self.strings, self.strings.len()),
-        };
-        file[..HEADER_LEN].copy_from_slice(header.as_bytes());
-        sealed(file)
-    }
-}
-
-fn padded<const N: usize>(ids: &[u16]) -> [u16; N] {
-    core::array::from_fn(|i| ids.get(i).copied().unwrap_or(NO_TENSOR))
-}
-
-/// `file` with length and checksum as they should be.
-pub fn sealed(mut file: Vec<u8>) -> Vec<u8> {
-    let len = file.len() as u32;
-    file[8..12].copy_from_slice(&len.to_le_bytes());
-    let sum = checksum(&file);
-    file[12..16].copy_from_slice(&sum.to_le_bytes());
-    file
-}
-
-pub const RESCALE: RequantizeParams = RequantizeParams {
-    multiplier: 1 << 28,
-    left_shift: 1,
-    min: -128,
-    max: 127,
-};
-
-pub fn attention_params(score_multiplier: u32) -> AttentionParams {
-    AttentionParams {
-        score_multiplier,
-        value_zero_point: -3,
-        score_shift: 0,
-        window: geometry(&WINDOW, AttentionGeometry::ALL),
-    }
-}
-
-/// A window as parameters hold it, without a mask.
-pub fn geometry(shape: &Shape, seen: u32) -> AttentionGeometry {
-    AttentionGeometry {
-        heads: shape.heads as u32,
-        key_heads: shape.key_heads as u32,
-        head_dim: shape.head_dim as u32,
-        slots: shape.slots as u32,
-        seen,
-        mask: 0,
-        rows_rule: 0,
-    }
-}
-
-/// How a recurrent layer runs.
-pub fn run(start: Start, reverse: bool) -> RecurrentGeometry {
-    RecurrentGeometry {
-        start: start as u32,
-        reverse: reverse.into(),
+            _ => self.op(OpKind::PushKeyValue, kv, window, 0, push),
+        }
+        let seen = [x, window].concat();
+        self.op(OpKind::Attention, &seen, y, ATTENTION_SCRATCH, attend);
     }
 }
 
 /// The file with every operator.
-pub fn tiny_model() -> Vec<u8> {
-    use DType::{I8, I16, I32};
-    use Storage::{Arena, State};
+pub fn tiny_model(encoding: Encoding) -> Vec<u8> {
     let mut b = Builder::new();
-    let history = b.tensor(State, I8, 3, C);
-    let h = b.tensor(State, I16, 1, C);
-    let keys = b.tensor(State, I8, 1, WINDOW.keys_len(packed_len));
-    let values = b.tensor(State, I8, 1, WINDOW.values_len(packed_len));
-    let ring = b.tensor(State, I32, 1, 2);
-    let position = b.tensor(State, I32, 1, 1);
-    step(&mut b, [history, h, keys, values, ring]);
+    b.half = encoding == Encoding::Half;
+    let counter = step(&mut b);
+    window(&mut b);
     let first = b.ops.len();
-    window(&mut b, first);
-
-    let x = b.tensor(Arena, I8, 1, C);
-    let y = b.tensor(Arena, I8, 1, 2 * C);
-    let first = b.ops.len();
-    b.op(OpKind::Concat, &[x, x], &[y], None, &[RESCALE; 2]);
+    let x = b.new_tensor(ROW);
+    let twice = b.rescale().repeat(2);
+    let y = b.add(OpKind::Concat, &[x, x], (DType::I8, 1, 2 * C), 0, &twice);
     b.entry("twice", first, &[x], &[y]);
-    let first = b.ops.len();
-    tiny_image::image(&mut b, first);
-
-    let embedding = words(&mut b);
-    next(&mut b, &embedding);
-    decode_meta(&mut b);
-    let first = b.ops.len();
-    turned(&mut b, position, first);
-    wide::wide(&mut b);
-    let labels = ["yes", "no", "noise", "unknown"].map(|label| b.name(label));
-    b.meta(MetaKey::Labels, labels.len(), labels.as_bytes());
-    let audio = AudioMeta {
-        sample_rate: 16_000,
-        frame_len: 512,
-        hop: 320,
-        mel_bands: 40,
-    };
-    b.meta(MetaKey::Audio, 1, audio.as_bytes());
-    let spotter = SpotterMeta {
-        smoothing_hops: 5,
-        refractory_hops: 50,
-    };
-    let thresholds = [20_000u16; 4];
-    b.meta(
-        MetaKey::Spotter,
-        4,
-        &[spotter.as_bytes(), thresholds.as_bytes()].concat(),
-    );
-    let length = LengthMeta { max: 4 };
-    let rule = RowRule { add: 0, divisor: 1 };
-    b.meta(
-        MetaKey::Length,
-        1,
-        &[length.as_bytes(), rule.as_bytes()].concat(),
-    );
-
+    image::image(&mut b);
+    words(&mut b);
+    next(&mut b);
+    turned(&mut b, counter);
+    wide(&mut b);
+    masked(&mut b);
+    metadata(&mut b);
     b.file()
 }
 
-/// One token in, what the next may be out.
-fn next(b: &mut Builder, embedding: &EmbeddingParams) {
-    use DType::{I8, I16, I32};
-    let [token, x, logits] = [(I32, 1), (I16, C), (I8, C)]
-        .map(|(dtype, channels)| b.tensor(Storage::Arena, dtype, 1, channels));
+/// One frame of a stream: convolutions on a history, recurrent layers, attention over a ring, an output layer. Gives the state that counts
+/// positions in [`turned`].
+fn step(b: &mut Builder) -> u16 {
+    use DType::{I8, I32};
+    use OpKind::*;
+    let history = b.state((I8, 3, C));
+    let [h, h2, cell] = [WIDE; 3].map(|size| b.state(size));
+    let [keys, values] = b.window(I8, &WINDOW).map(|size| b.state(size));
+    let ring = b.state((I32, 1, 2));
+    let counter = b.state((I32, 1, 1));
+
+    let x = b.new_tensor(ROW);
+    b.op(ShiftRows, &[x, history], &[], 0, &[]);
+    let over_history = [3, 1, 0, 0, 0].map(Int);
+    let params = [&b.matrix(C, 3 * C)[..], &over_history].concat();
+    let conv = b.add(Conv1d, &[history], ROW, 3 * C, &params);
+    let params = [&b.layer(3 * C, C)[..], &over_history].concat();
+    let depthwise = b.add(DepthwiseConv1d, &[history], ROW, 0, &params);
+    let params = b.recurrent(3, C, Start::Last);
+    let gru = b.add(Gru, &[conv, h], WIDE, 2 * C, &params);
+    let params = b.recurrent(4, C, Start::Last);
+    let lstm = b.add(Lstm, &[depthwise, h2, cell], WIDE, 3 * C, &params);
+
+    let [q, k, v] = [(gru, C), (lstm, KEYS), (gru, KEYS)]
+        .map(|(x, out)| b.add(Linear, &[x], (I8, 1, out), C, &b.matrix(out, C)));
+    let context = b.new_tensor(WIDE);
+    let params = b.attention(&WINDOW, AttentionGeometry::ALL, Int(0), 0);
+    let window = [keys, values, ring];
+    b.attend(&[k, v], &window, &[q], &[context], [&params; 2]);
+    let rescale = b.rescale();
+    let narrow = b.add(Requantize, &[context], ROW, 0, &rescale);
+    b.op(Lut, &[narrow], &[narrow], 0, &b.lut());
+    let factors = [1 << 16, 1 << 15, -128, 127].map(Int);
+    let params = b.by(&factors, &[Real(0.0), Real(6.0)]);
+    let sum = b.add(Add, &[narrow, conv], ROW, 0, &params);
+    let params = b.by(&RESCALE, &[Real(-0.5)]);
+    let product = b.add(Mul, &[sum, depthwise], ROW, 0, &params);
+    let joined = b.add(
+        Concat,
+        &[sum, product],
+        (I8, 1, 2 * C),
+        0,
+        &rescale.repeat(2),
+    );
+    let logits = b.new_tensor(ROW);
+    b.linear(joined, logits, 2 * C);
+    let params = b.by(&[Int(1 << 28)], &[]);
+    let probabilities = b.add(Softmax, &[logits], WIDE, 0, &params);
+    b.entry("step", 0, &[x], &[probabilities, sum]);
+    counter
+}
+
+/// A whole window of three frames: the Gru starts from zero, keys and values are outputs; then what a transformer's encoder has besides:
+/// a constant added, rows normalised, a product, their mean.
+fn window(b: &mut Builder) {
+    use DType::{I8, I16};
+    use OpKind::*;
+    let (first, rows) = (b.ops.len(), (I8, ROWS, C));
+    let x = b.new_tensor(rows);
+    let (states, h) = (b.new_tensor((I16, ROWS, C)), b.new_tensor(WIDE));
+    let params = b.recurrent(3, C, Start::Zero);
+    b.op(Gru, &[x], &[states, h], 2 * C, &params);
+    let rescale = b.rescale();
+    let narrow = b.add(Requantize, &[states], rows, 0, &rescale);
+    let [k, v] =
+        [states, narrow].map(|x| b.add(Linear, &[x], (I8, ROWS, KEYS), C, &b.matrix(KEYS, C)));
+    let packed = b.window(I8, &WINDOW).map(|size| b.new_tensor(size));
+    let context = b.new_tensor((I16, ROWS, C));
+    let push = b.attention(&WINDOW, AttentionGeometry::ALL, Int(0), 0);
+    let causal = b.attention(&WINDOW, AttentionGeometry::CAUSAL, Int(0), 0);
+    b.attend(&[k, v], &packed, &[narrow], &[context], [&push, &causal]);
+
+    let sum = b.add(AddConstant, &[context], rows, 0, &b.add_constant(ROWS, C));
+    let normal = b.add(LayerNorm, &[sum], rows, 0, &b.layer_norm(C));
+    let params = b.by(&RESCALE, &[Real(0.5)]);
+    let product = b.add(Mul, &[normal, sum], rows, 0, &params);
+    let mean = b.add(MeanRows, &[product], ROW, 0, &rescale);
+    b.entry("run", first, &[x], &[context, mean]);
+}
+
+/// A sequence of up to four tokens: looked up, run over backwards and forwards by an Lstm, its last row, which attends to the others.
+fn words(b: &mut Builder) {
+    use DType::{I16, I32};
+    use OpKind::*;
     let first = b.ops.len();
-    b.op(OpKind::Embedding, &[token], &[x], None, embedding);
+    let tokens = b.new_tensor((I32, 4, 1));
+    let [words, states, again, cleared] = [(); 4].map(|_| b.new_tensor((I16, 4, C)));
+    let [cell, last_cell, context] = [(); 3].map(|_| b.new_tensor(WIDE));
+    let weights = b.new_tensor((I16, 4, 1));
+    b.vary(&[tokens, words, states, again, weights]);
+    b.op(Embedding, &[tokens], &[words], 0, &b.embedding(3, C));
+    let params = b.recurrent(4, C, Start::Zero);
+    b.op(Lstm, &[words], &[states, cell], 3 * C, &params);
+    let last = b.add(LastRow, &[states], WIDE, 0, &[]);
+    let (seen, outputs) = ([last, states, states], [context, weights]);
+    b.op(
+        AdditiveAttention,
+        &seen,
+        &outputs,
+        C + 4 + 2,
+        &b.additive(C),
+    );
+    let params = b.recurrent(4, C, Start::Given);
+    let given = [words, last, cell];
+    b.op(Lstm, &given, &[again, last_cell], 3 * C, &params);
+    b.op(ClearRows, &[words], &[cleared], 0, &[]);
+    let outputs = [words, again, last_cell, cleared];
+    b.entry("words", first, &[tokens], &outputs);
+}
+
+/// One token in, what the next may be out.
+fn next(b: &mut Builder) {
+    use DType::I32;
+    use OpKind::*;
+    let first = b.ops.len();
+    let token = b.new_tensor((I32, 1, 1));
+    let x = b.add(Embedding, &[token], WIDE, 0, &b.embedding(3, C));
+    let logits = b.new_tensor(ROW);
     b.linear(x, logits, C);
-    let [best, scores] = [(); 2].map(|_| b.tensor(Storage::Arena, I32, 1, 2));
-    let scratch = b.tensor(Storage::Arena, I16, 1, pairs_len(C));
-    let params = TopKParams {
-        matrix: b.linear_params(packed_len(C, C), C),
-        tokens: C as u32,
-        score_multiplier: 1 << 28,
-    };
-    b.op(OpKind::TopK, &[x], &[best, scores], Some(scratch), &params);
+    let [best, scores] = [(); 2].map(|_| b.new_tensor((I32, 1, 2)));
+    b.op(TopK, &[x], &[best, scores], C, &b.top_k(C, C));
     b.entry("next", first, &[token], &[logits, best, scores]);
 }
 
-/// Reading with entry point "words" and writing with "next".
-fn decode_meta(b: &mut Builder) {
-    for (key, prefix) in [(MetaKey::Symbols, 's'), (MetaKey::Tokens, 't')] {
-        let names: Vec<u32> = (0..C).map(|i| b.name(&format!("{prefix}{i}"))).collect();
-        b.meta(key, names.len(), names.as_bytes());
-    }
+/// Rows turned by their positions, some counted from run to run, and weighted sums of them.
+fn turned(b: &mut Builder, counter: u16) {
+    use DType::{I8, I16};
+    use OpKind::*;
+    let (first, rows) = (b.ops.len(), (I8, ROWS, C));
+    let x = b.new_tensor(rows);
+    let y = b.add(Rotary, &[x, counter], rows, 0, &b.rotary(C, 1));
+    let y = b.add(Rotary, &[y], rows, 0, &b.rotary(C, 0));
+    let weights = [Bytes(2 * 2 * ROWS)];
+    let weights = b.add(Constant, &[], (I16, 2, ROWS), 0, &weights);
+    let sums = (I8, 2, C);
+    let sums = b.add(WeightedRows, &[weights, y], sums, C, &b.rescale());
+    b.entry("turned", first, &[x], &[sums]);
+}
+
+/// Attention over int16 keys and values, of which a mask hides some and one query sees none, and a function of the result.
+fn wide(b: &mut Builder) {
+    let (first, rows) = (b.ops.len(), (DType::I16, ROWS, C));
+    let [x, context] = [rows; 2].map(|size| b.new_tensor(size));
+    let packed = b.window(DType::I16, &PAIRS).map(|size| b.new_tensor(size));
+    let masks = [0b011, 0, 0b111].map(|mask| b.weights(i32::to_le_bytes(mask)));
+    let mask = Int(masks[0] as i32);
+    let push = b.attention(&PAIRS, AttentionGeometry::ALL, Int(0), 9);
+    let attend = b.attention(&PAIRS, AttentionGeometry::MASK, mask, 9);
+    b.attend(&[x, x], &packed, &[x], &[context], [&push, &attend]);
+    b.op(OpKind::Lut, &[context], &[context], 0, &b.wide_lut());
+    b.entry("wide", first, &[x], &[context]);
+}
+
+/// One query over a memory, with its weights.
+fn masked(b: &mut Builder) {
+    let first = b.ops.len();
+    let [query, context] = [ROW, WIDE].map(|size| b.new_tensor(size));
+    let memory = b.new_tensor((DType::I8, ROWS, C));
+    let weights = b.new_tensor((DType::I16, ROWS, 1));
+    let packed = b
+        .window(DType::I8, &ONE_HEAD)
+        .map(|size| b.new_tensor(size));
+    let push = b.attention(&ONE_HEAD, AttentionGeometry::ALL, Int(0), 0);
+    let attend = b.attention(&ONE_HEAD, AttentionGeometry::MASK, Words(1, 5), 0);
+    let (kv, outputs) = ([memory, memory], [context, weights]);
+    b.attend(&kv, &packed, &[query], &outputs, [&push, &attend]);
+    b.entry("masked", first, &[query, memory], &outputs);
+}
+
+/// Labels, sound, lengths; reading with entry point "words" and writing with "next".
+fn metadata(b: &mut Builder) {
+    b.names(MetaKey::Symbols, &["s0", "s1", "s2", "s3"]);
+    b.names(MetaKey::Tokens, &["t0", "t1", "t2", "t3"]);
     let decode = DecodeMeta {
-        encode: b.entries.len() as u32 - 2,
-        step: b.entries.len() as u32 - 1,
+        encode: 4,
+        step: 5,
         input: 0,
         token: 0,
         logits: 0,
@@ -365,287 +319,20 @@ fn decode_meta(b: &mut Builder) {
         pad: 2,
     };
     b.meta(MetaKey::Decode, 1, decode.as_bytes());
-}
-
-/// Additive attention of one row over others, with its weights.
-fn additive(b: &mut Builder, query: u16, rows: u16) {
-    let context = b.tensor(Storage::Arena, DType::I16, 1, C);
-    let weights = b.tensor(Storage::Arena, DType::I16, 4, 1);
-    b.tensors[usize::from(weights)].rows_rule = 1;
-    let scratch = b.tensor(Storage::Arena, DType::I32, 1, C + 4 + 2);
-    let params = AdditiveAttentionParams {
-        v: b.weights(2 * C),
-        score_multiplier: 100_000,
-        query_multiplier: 1 << 30,
-        query_shift: 3,
-        key_multiplier: 1 << 30,
-        key_shift: 3,
-        tanh: 1,
+    b.names(MetaKey::Labels, &["yes", "no", "noise", "unknown"]);
+    let audio = AudioMeta {
+        sample_rate: 16_000,
+        frame_len: 512,
+        hop: 320,
+        mel_bands: 40,
     };
-    b.op(
-        OpKind::AdditiveAttention,
-        &[query, rows, rows],
-        &[context, weights],
-        Some(scratch),
-        &params,
-    );
-}
-
-/// A sequence of up to four tokens: looked up, run over backwards and forwards by an Lstm, and its last row.
-fn words(b: &mut Builder) -> EmbeddingParams {
-    use DType::{I16, I32};
-    use Storage::Arena;
-    let tokens = b.tensor(Arena, I32, 4, 1);
-    let [words, states, again] = [0; 3].map(|_| b.tensor(Arena, I16, 4, C));
-    for id in [tokens, words, states, again] {
-        b.tensors[usize::from(id)].rows_rule = 1;
-    }
-    let first = b.ops.len();
-    let embedding = EmbeddingParams {
-        table: b.weights(3 * C),
-        multipliers: b.words(3, 1 << 28),
-        tokens: 3,
-        left_shift: 1,
-        min: -100,
-        max: 100,
+    b.meta(MetaKey::Audio, 1, audio.as_bytes());
+    let spotter = SpotterMeta {
+        smoothing_hops: 5,
+        refractory_hops: 50,
     };
-    b.op(OpKind::Embedding, &[tokens], &[words], None, &embedding);
-    let [cell, last_cell, last] = [0; 3].map(|_| b.tensor(Arena, I16, 1, C));
-    let scratch = b.tensor(Arena, I32, 1, C + pairs_len(C));
-    let scale = CellScale {
-        multiplier: 1 << 28,
-        left_shift: 4,
-    };
-    let mut lstm = LstmParams {
-        input: b.side(4, C),
-        recurrent: b.side(4, C),
-        run: run(Start::Zero, true),
-        cell_in: scale,
-        cell_out: scale,
-    };
-    b.op(
-        OpKind::Lstm,
-        &[words],
-        &[states, cell],
-        Some(scratch),
-        &lstm,
-    );
-    b.op(OpKind::LastRow, &[states], &[last], None, &[0u8; 0]);
-    additive(b, last, states);
-    lstm.run = run(Start::Given, false);
-    b.op(
-        OpKind::Lstm,
-        &[words, last, cell],
-        &[again, last_cell],
-        Some(scratch),
-        &lstm,
-    );
-    let cleared = b.tensor(Arena, I16, 4, C);
-    b.op(OpKind::ClearRows, &[words], &[cleared], None, &[0u8; 0]);
-    let outputs = [words, again, last_cell, cleared];
-    b.entry("words", first, &[tokens], &outputs);
-    embedding
-}
-
-/// One frame of a stream: convolutions on a history, a Gru, attention over a ring, an output layer.
-fn step(b: &mut Builder, [history, h, keys, values, ring]: [u16; 5]) {
-    use DType::{I8, I16, I32};
-    use Storage::Arena;
-    let x = b.tensor(Arena, I8, 1, C);
-    let conv = b.tensor(Arena, I8, 1, C);
-    let depthwise = b.tensor(Arena, I8, 1, C);
-    b.op(OpKind::ShiftRows, &[x, history], &[], None, &[0u8; 0]);
-    let scratch = b.tensor(Arena, I16, 1, 3 * C);
-    let mut params = Conv1dParams {
-        matrix: b.linear_params(packed_len(C, 3 * C), C),
-        window: Window1dParams {
-            kernel: 3,
-            stride: 1,
-            pad_before: 0,
-            pad_after: 0,
-            gap: 0,
-        },
-    };
-    b.op(OpKind::Conv1d, &[history], &[conv], Some(scratch), &params);
-    params.matrix = b.linear_params(3 * C, C);
-    b.op(
-        OpKind::DepthwiseConv1d,
-        &[history],
-        &[depthwise],
-        None,
-        &params,
-    );
-
-    let state = b.tensor(Arena, I16, 1, C);
-    let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
-    let gru = GruParams {
-        input: b.side(3, C),
-        recurrent: b.side(3, C),
-        run: run(Start::Last, false),
-    };
-    b.op(OpKind::Gru, &[conv, h], &[state], Some(scratch), &gru);
-
-    let [q, k, v] = [(); 3].map(|_| b.tensor(Arena, I8, 1, C));
-    for y in [q, k, v] {
-        b.linear(state, y, C);
-    }
-    b.op(
-        OpKind::PushKeyValue,
-        &[k, v, keys, values, ring],
-        &[],
-        None,
-        &attention_params(0),
-    );
-    let context = b.tensor(Arena, I16, 1, C);
-    let scratch = b.tensor(
-        Arena,
-        I32,
-        1,
-        WINDOW.scores_len() + WINDOW.pairs_len().div_ceil(2),
-    );
-    b.op(
-        OpKind::Attention,
-        &[q, keys, values, ring],
-        &[context],
-        Some(scratch),
-        &attention_params(1 << 20),
-    );
-
-    let narrow = b.tensor(Arena, I8, 1, C);
-    b.op(OpKind::Requantize, &[context], &[narrow], None, &RESCALE);
-    let lut = LutParams {
-        table: b.weights(256),
-    };
-    b.op(OpKind::Lut, &[narrow], &[narrow], None, &lut);
-    let sum = b.tensor(Arena, I8, 1, C);
-    let add = AddParams {
-        factors: [1 << 16, 1 << 15],
-        min: -128,
-        max: 127,
-    };
-    b.op(OpKind::Add, &[narrow, conv], &[sum], None, &add);
-    let joined = b.tensor(Arena, I8, 1, 2 * C);
-    b.op(
-        OpKind::Concat,
-        &[sum, depthwise],
-        &[joined],
-        None,
-        &[RESCALE; 2],
-    );
-    let logits = b.tensor(Arena, I8, 1, C);
-    b.linear(joined, logits, 2 * C);
-    let probabilities = b.tensor(Arena, I16, 1, C);
-    let softmax = SoftmaxParams {
-        score_multiplier: 1 << 28,
-    };
-    b.op(OpKind::Softmax, &[logits], &[probabilities], None, &softmax);
-    b.entry("step", 0, &[x], &[probabilities, sum]);
-}
-
-/// A whole window of three frames: the Gru starts from zero, keys and values are outputs.
-fn window(b: &mut Builder, first: usize) {
-    use DType::{I8, I16, I32};
-    use Storage::Arena;
-    let rows = WINDOW.slots;
-    let x = b.tensor(Arena, I8, rows, C);
-    let (states, h) = (b.tensor(Arena, I16, rows, C), b.tensor(Arena, I16, 1, C));
-    let scratch = b.tensor(Arena, I16, 1, 2 * pairs_len(C));
-    let gru = GruParams {
-        input: b.side(3, C),
-        recurrent: b.side(3, C),
-        run: run(Start::Zero, false),
-    };
-    b.op(OpKind::Gru, &[x], &[states, h], Some(scratch), &gru);
-    let narrow = b.tensor(Arena, I8, rows, C);
-    b.op(OpKind::Requantize, &[states], &[narrow], None, &RESCALE);
-    let keys = b.tensor(Arena, I8, 1, WINDOW.keys_len(packed_len));
-    let values = b.tensor(Arena, I8, 1, WINDOW.values_len(packed_len));
-    b.op(
-        OpKind::PushKeyValue,
-        &[narrow, narrow],
-        &[keys, values],
-        None,
-        &attention_params(0),
-    );
-    let context = b.tensor(Arena, I16, rows, C);
-    let scratch = b.tensor(
-        Arena,
-        I32,
-        1,
-        WINDOW.scores_len() + WINDOW.pairs_len().div_ceil(2),
-    );
-    b.op(
-        OpKind::Attention,
-        &[narrow, keys, values],
-        &[context],
-        Some(scratch),
-        &AttentionParams {
-            window: geometry(&WINDOW, AttentionGeometry::CAUSAL),
-            ..attention_params(1 << 20)
-        },
-    );
-    let mean = encoder_tail(b, context, rows);
-    b.entry("run", first, &[x], &[context, mean]);
-}
-
-/// What a transformer's encoder has besides: a constant added, rows normalised, a product, their mean.
-fn encoder_tail(b: &mut Builder, x: u16, rows: usize) -> u16 {
-    let [sum, normal] = [(); 2].map(|_| b.tensor(Storage::Arena, DType::I8, rows, C));
-    let constant = AddConstantParams {
-        constant: b.words(rows * C, 5 << 16),
-        positions: rows as u32,
-        factor: 1 << 12,
-        min: -128,
-        max: 127,
-    };
-    b.op(OpKind::AddConstant, &[x], &[sum], None, &constant);
-    let norm = LayerNormParams {
-        multipliers: b.words(C, 1 << 20),
-        multiplier_bits: 12,
-        bias: b.words(C, -(3 << 16)),
-        epsilon: [100, 0],
-        centre: 1,
-        min: -128,
-        max: 127,
-    };
-    b.op(OpKind::LayerNorm, &[sum], &[normal], None, &norm);
-    let mean = b.tensor(Storage::Arena, DType::I8, 1, C);
-    let product = b.tensor(Storage::Arena, DType::I8, rows, C);
-    b.op(OpKind::Mul, &[normal, sum], &[product], None, &RESCALE);
-    b.op(OpKind::MeanRows, &[product], &[mean], None, &RESCALE);
-    mean
-}
-
-/// Rows turned by their positions, counted from run to run, and weighted sums of them.
-fn turned(b: &mut Builder, counter: u16, first: usize) {
-    use DType::{I8, I16, I32};
-    use Storage::Arena;
-    let rows = WINDOW.slots;
-    let [x, y] = [(); 2].map(|_| b.tensor(Arena, I8, rows, C));
-    let rotary = RotaryParams {
-        table: b.weights(4 * 5 * 2),
-        by: RESCALE,
-        turns: RotaryGeometry {
-            positions: 5,
-            head_dim: C as u32,
-            pairs: 2,
-            interleaved: 1,
-        },
-    };
-    b.op(OpKind::Rotary, &[x, counter], &[y], None, &rotary);
-    let weights = b.tensor(Arena, I16, 2, rows);
-    let constant = ConstantParams {
-        data: b.weights(2 * 2 * rows),
-    };
-    b.op(OpKind::Constant, &[], &[weights], None, &constant);
-    let sums = b.tensor(Arena, I8, 2, C);
-    let scratch = b.tensor(Arena, I32, 1, C);
-    b.op(
-        OpKind::WeightedRows,
-        &[weights, y],
-        &[sums],
-        Some(scratch),
-        &RESCALE,
-    );
-    b.entry("turned", first, &[x], &[sums]);
+    let thresholds = [20_000u16; 4];
+    let payload = [spotter.as_bytes(), thresholds.as_bytes()].concat();
+    b.meta(MetaKey::Spotter, 4, &payload);
+    b.length(4);
 }
