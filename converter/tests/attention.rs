@@ -101,7 +101,7 @@ fn a_row_whose_mask_hides_every_key_gives_zero() {
     let hide = |mask: &mut [f32]| mask[16 * 3..16 * 4].fill(f32::NEG_INFINITY);
     for precision in [Precision::Int8, Precision::Int16x8] {
         let (conversion, [float, integers]) = masked(precision, &hide).unwrap();
-        let Some(Op::Linear(op::Linear { bias, .. })) =
+        let Some(Op::Linear(op::Linear(op::Affine { bias, .. }))) =
             conversion.graphs[0].nodes.last().map(|node| &node.op)
         else {
             panic!("the output projection is last");

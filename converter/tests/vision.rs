@@ -3,8 +3,7 @@
 
 use attn_converter::compare::compare;
 use attn_converter::lower::Form;
-use attn_converter::pipeline::Conversion;
-use attn_converter::pipeline::Source;
+use attn_converter::pipeline::{Conversion, Source};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
 use attn_test_support::folder::Folder;
