@@ -11,11 +11,11 @@ fn replaced(system: &'static str, from: &str, to: &str, parts: &[&str]) {
 }
 
 #[test]
-fn an_input_that_nobody_gives_is_named() {
+fn an_input_without_a_source_is_named() {
     // Before any data is read.
     let bundle = Changed::new("additive").without("memory = ");
     let bundle = bundle.replaced("additive.npz", "none.npz");
-    bundle.refused(&["`memory` of entry `step`", "given by nobody"]);
+    bundle.refused(&["`memory` of entry `step`", "has no source"]);
     let [symbols, letters] = ["input = \"symbols\"", "input = \"letters\""];
     let known = ["no input `letters`", "symbols"];
     replaced("additive", symbols, letters, &known);
