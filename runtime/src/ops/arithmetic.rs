@@ -173,7 +173,7 @@ pub(super) mod half {
     pub struct AddConstantHalfParams {
         /// float16 in the weights section, `[positions, channels]`.
         pub constant: u32,
-        /// Rows of the constant, as in [`AddConstantParams`](crate::ops::AddConstantParams).
+        /// Rows of the constant, as in [`AddConstantParams`].
         pub positions: u32,
         /// Smallest result, at least -65504.
         pub min: f32,
