@@ -18,7 +18,7 @@ pub struct Run {
     /// The .attn file.
     model: PathBuf,
     /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
-    /// streamed model one array [samples, frames, channels]. Where the length of an input varies, an array INPUT_len [samples] says it.
+    /// streamed model one array [samples, frames, channels]. Where the length of an input varies, an array INPUT_len says it.
     inputs: PathBuf,
     /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels]. Rows behind the
     /// end of a shorter sequence are 0.
