@@ -6,6 +6,7 @@
 //! in `docs/reference/numerics.md`.
 
 pub mod arch;
+pub mod base;
 pub mod geometry;
 #[cfg(attn_half)]
 pub mod half;

@@ -12,6 +12,7 @@ mod arithmetic;
 mod attention;
 mod conv1d;
 mod conv2d;
+mod copy;
 mod embedding;
 mod gate;
 mod gru;
@@ -20,8 +21,10 @@ mod layer_norm;
 mod linear;
 mod lstm;
 mod lut;
+mod matmul;
 mod pool;
 mod recurrent;
+mod reduce;
 mod rescale;
 mod rotary;
 mod rows;
@@ -36,6 +39,7 @@ pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
+pub use copy::CopyParams;
 pub use embedding::EmbeddingParams;
 pub use gate::{GateParams, MeanChannelsParams};
 pub use gru::GruParams;
@@ -43,8 +47,10 @@ pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
 pub use lstm::{CellScale, LstmParams};
 pub use lut::{LutParams, WideLutParams};
+pub use matmul::{MatMulGeometry, MatMulParams};
 pub use pool::{AveragePool2dParams, MaxPool2dParams};
 pub use recurrent::{RecurrentGeometry, RecurrentSide, Start};
+pub use reduce::{ReduceGeometry, ReduceParams};
 pub use rescale::{MeanRowsParams, RequantizeParams};
 pub use rotary::{RotaryGeometry, RotaryParams};
 pub use rows::{ConstantParams, WeightedRowsParams};
@@ -69,6 +75,7 @@ pub use {
     lstm::half::LstmHalfParams,
     lut::half::LutHalfParams,
     recurrent::half::RecurrentHalfSide,
+    reduce::half::ReduceHalfParams,
     rotary::half::RotaryHalfParams,
     top_k::half::TopKHalfParams,
 };
@@ -227,6 +234,14 @@ operators! {
     WeightedRows = 50 in all: rows::{check_weighted, run_weighted};
     /// The rows of a sequence, and zeros in place of its padding.
     ClearRows = 51 in all: rows::{check_clear, run_clear};
+    /// Elements in another order.
+    Copy = 64 in all: copy::{check, run};
+    /// Matrix product of two activations.
+    MatMul = 65 in all: matmul::{check, run};
+    /// Sum, mean, largest or smallest along an axis.
+    Reduce = 66 in all: reduce::{check, run};
+    /// Place of the largest element along an axis.
+    ArgMax = 67 in all: reduce::{check_arg_max, run_arg_max};
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! MatMul: a product of two activations, matrix by matrix: `a: [batch, m, k]` and `b: [batch, k, n]` give `[batch, m, n]`, each tensor of any
+//! shape with as many elements. Integer: no scratch. Half: scratch f32 `[k]`.
+
+use super::arena::{Values, by_width};
+use super::rescale::RequantizeParams;
+use super::{OpError, OpView, require};
+use crate::format::DType;
+use crate::kernels::int::elementwise::Rescale;
+use crate::kernels::int::matmul::matmul;
+use crate::kernels::int::requantize::Activation;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Sizes of the product, for any encoding.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MatMulGeometry {
+    /// Number of products.
+    pub batch: u32,
+    /// Rows of `a` and of the result.
+    pub m: u32,
+    /// Columns of `a`, rows of `b`.
+    pub k: u32,
+    /// Columns of `b` and of the result.
+    pub n: u32,
+}
+
+/// Parameters of MatMul. The multiplier is the product of both input scales / output scale * 2^(32 + shift - left_shift).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct MatMulParams {
+    /// Change of scale.
+    pub by: RequantizeParams,
+    /// Right shift of the sums, 0 to 32.
+    pub shift: u32,
+    /// Sizes.
+    pub sizes: MatMulGeometry,
+}
+
+impl MatMulGeometry {
+    fn check(&self, op: &OpView) -> Result<(), OpError> {
+        let len = |a: u32, b: u32| {
+            let rows = self
+                .batch
+                .checked_mul(a)
+                .and_then(|rows| rows.checked_mul(b));
+            rows.map(|len| len as usize)
+        };
+        let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+        let fits = len(self.m, self.k) == Some(a.len())
+            && len(self.k, self.n) == Some(b.len())
+            && len(self.m, self.n) == Some(y.len());
+        let fixed = [a, b, y].iter().all(|tensor| tensor.rows_rule == 0);
+        require(
+            fits && fixed && self.k > 0 && self.n > 0,
+            OpError::WrongShape,
+        )?;
+        require(op.input_count() == 2, OpError::MissingTensor)?;
+        op.require_disjoint(&[a, b, y])
+    }
+
+    /// Elements of one matrix of `a`, of `b` and of the result.
+    fn lens(&self) -> [usize; 3] {
+        let [m, k, n] = [self.m, self.k, self.n].map(|size| size as usize);
+        [m * k, k * n, m * n].map(|len| len.max(1))
+    }
+}
+
+pub(super) fn check(op: &OpView) -> Result<(), OpError> {
+    let params = op.params::<MatMulParams>()?;
+    params.sizes.check(op)?;
+    for tensor in [op.input(0)?, op.input(1)?, op.output()?] {
+        require(tensor.dtype() != DType::I32, OpError::WrongType)?;
+    }
+    require(params.shift <= 32, OpError::BadParams)?;
+    params.by.check(op.output()?)
+}
+
+pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+    let params = op.params::<MatMulParams>()?;
+    let (by, zero_point) = (params.by.rescale(b, y), a.zero_point);
+    let [a, b, y] = op.values(arena, [a, b, y])?;
+    by_width!(a, b, y => products(a, zero_point, b, &params, &by, y));
+    Ok(())
+}
+
+fn products<A: Activation, B: Activation, Y: Activation>(
+    a: &[A],
+    zero_point: i32,
+    b: &[B],
+    params: &MatMulParams,
+    by: &Rescale,
+    y: &mut [Y],
+) {
+    let [a_len, b_len, y_len] = params.sizes.lens();
+    let k = params.sizes.k as usize;
+    let matrices = a.chunks_exact(a_len).zip(b.chunks_exact(b_len));
+    for ((a, b), y) in matrices.zip(y.chunks_exact_mut(y_len)) {
+        matmul(a, zero_point, b, k, params.shift, by, y);
+    }
+}
+
+#[cfg(attn_half)]
+pub(super) mod half {
+    use super::super::activations::half::{check_tensors, scratch};
+    use super::super::arena;
+    use super::*;
+    use crate::f16;
+    use crate::kernels::half::additive::mean;
+    use crate::kernels::half::widen;
+
+    pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
+        check_tensors(op, 2)?;
+        let sizes = op.params::<MatMulGeometry>()?;
+        sizes.check(op)?;
+        scratch(op, sizes.k as usize).map(drop)
+    }
+
+    pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+        let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
+        let sizes = op.params::<MatMulGeometry>()?;
+        let (k, n) = ((sizes.k as usize).max(1), (sizes.n as usize).max(1));
+        let [a, b, y, wide] = op.tensors(arena, [a, b, y, scratch(op, k)?])?;
+        let wide = arena::first::<f32>(wide, k)?;
+        let [a_len, b_len, y_len] = sizes.lens();
+        let (a, b) = (arena::typed::<f16>(a)?, arena::typed::<f16>(b)?);
+        let matrices = a.chunks_exact(a_len).zip(b.chunks_exact(b_len));
+        for ((a, b), y) in matrices.zip(arena::typed::<f16>(y)?.chunks_exact_mut(y_len)) {
+            for (a, y) in a.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
+                widen(a, wide);
+                mean(wide, b, y);
+            }
+        }
+        Ok(())
+    }
+}
