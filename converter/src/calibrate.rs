@@ -2,7 +2,7 @@
 //!
 //! [`crate::quantize`] turns ranges into scales.
 
-use crate::graph::{Graph, Op, Value, op};
+use crate::graph::{Graph, Value, float};
 use crate::reference::{Values, to_f32};
 use ndarray::ArrayD;
 use std::sync::OnceLock;
@@ -126,31 +126,15 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
         .map(|value| as_they_are(value, values).unwrap_or_default())
         .collect();
     for node in &graph.nodes {
-        if let Op::Linear(op::Linear(op::Affine { weight, bias, .. })) = &node.op
-            && graph.values[node.output.0].source.is_none()
-        {
-            let k = weight.shape()[1].max(1);
-            let output = |row: &[f32]| -> Vec<f32> {
-                let dot = |w: ndarray::ArrayView1<f32>| w.iter().zip(row).map(|(w, x)| w * x).sum();
-                let dots: Vec<f32> = weight
-                    .outer_iter()
-                    .map(|w| {
-                        let w = w.into_dimensionality().expect("a matrix has rows");
-                        dot(w)
-                    })
-                    .collect();
-                dots.iter().zip(bias).map(|(d, b)| d + b).collect()
-            };
-            let input = &all[node.inputs[0].0];
-            all[node.output.0] = Elements {
-                values: input.values.chunks_exact(k).flat_map(output).collect(),
-                in_order: input.in_order,
-            };
+        if graph.values[node.output.0].source.is_some() {
+            continue;
         }
-        if let Op::Sequence(op::Sequence) = node.op
-            && graph.values[node.output.0].source.is_none()
-        {
-            all[node.output.0] = all[node.inputs[0].0].clone();
+        let inputs: Vec<&[f32]> = node.inputs.iter().map(|id| &all[id.0].values[..]).collect();
+        if let Some(values) = float::evaluate(graph, node, &inputs) {
+            all[node.output.0] = Elements {
+                values,
+                in_order: node.inputs.iter().all(|id| all[id.0].in_order),
+            };
         }
     }
     all

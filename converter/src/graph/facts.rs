@@ -162,6 +162,8 @@ pub enum Held {
     Window,
     /// A mean of values (the last input), which keep their type.
     Mean,
+    /// Whole numbers of 32 bits.
+    Index,
 }
 
 /// A second result.

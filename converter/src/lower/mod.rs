@@ -5,6 +5,7 @@
 //! memory yet: that is for [`crate::plan`].
 
 mod attention;
+mod base;
 mod bundle;
 mod elementwise;
 mod image;

@@ -54,7 +54,8 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
             | Held::AsInput
             | Held::State
             | Held::Probability
-            | Held::Mean => continue,
+            | Held::Mean
+            | Held::Index => continue,
         };
         // Groups that share a value are one group.
         let (shared, others): (Vec<_>, _) =
@@ -97,7 +98,8 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
             | Held::AsInput
             | Held::State
             | Held::Probability
-            | Held::Mean => {}
+            | Held::Mean
+            | Held::Index => {}
         }
     }
     values

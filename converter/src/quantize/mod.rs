@@ -214,6 +214,7 @@ impl Scheme {
             Held::Window if self.all_int16(&node.inputs[1..]) => Some(self.of(node.inputs[2])),
             Held::Window => Some(mean_of(self.int8_of(node.inputs[2]))),
             Held::Mean => Some(mean_of(self.of(node.inputs[2]))),
+            Held::Index => Some(Quant::COUNTER),
         };
         if let Some(fixed) = fixed {
             self.held[node.output.0] = fixed;
@@ -234,6 +235,11 @@ impl Scheme {
         let mut all = vec![Quant::HALF; distributions.len()];
         for token in &graph.tokens {
             all[token.0] = Quant::COUNTER;
+        }
+        for node in &graph.nodes {
+            if graph.facts(node).held == Held::Index {
+                all[node.output.0] = Quant::COUNTER;
+            }
         }
         let ranges = distributions.iter().map(|d| (d.min, d.max)).collect();
         Self {

@@ -308,6 +308,23 @@ pub fn weighted(node: &str, held: [Quant; 3], largest: i64) -> Result<(i32, u32)
     Ok((found.values[0], found.left_shift))
 }
 
+/// One multiplier, and the right shift of the sums before it, for products of matrices whose sums have `k` terms; `held` are the
+/// quantizations of both and of the result. See [`attn_runtime::ops::MatMulParams`].
+///
+/// # Errors
+/// [`ConvertError::Limit`] when the scales are too far apart.
+pub fn multiplied(node: &str, held: [Quant; 3], k: usize) -> Result<((i32, u32), u32)> {
+    let [a, b, y] = held;
+    let largest = |x: Quant| (x.magnitude() + i64::from(x.zero_point.abs())) as f64;
+    let bound = largest(a) * largest(b) * k.max(1) as f64;
+    let shift = (bound / f64::from(1 << 30)).log2().ceil().max(0.0) as u32;
+    let factor = f64::from(a.scale) * f64::from(b.scale) / f64::from(y.scale);
+    let factor = factor * f64::from(shift).exp2();
+    let bound = (bound * (-f64::from(shift)).exp2()).ceil() as i64;
+    let found = multipliers(node, &[factor], &[bound])?;
+    Ok(((found.values[0], found.left_shift), shift))
+}
+
 /// One multiplier for a rotation of a value held as `x`; see [`attn_runtime::ops::RotaryParams`].
 ///
 /// # Errors

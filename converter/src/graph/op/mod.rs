@@ -1,6 +1,7 @@
 //! The operators of the graph: one type each, one file per family, and the table that lists them.
 
 mod attention;
+mod base;
 mod elementwise;
 mod image;
 mod matrix;
@@ -8,6 +9,7 @@ mod recurrent;
 mod rows;
 
 pub use attention::{AdditiveAttention, Attention, Rotary};
+pub use base::{ArgMax, Copy, MatMul, Reduce, Reduction};
 pub use elementwise::{
     Activation, Add, AddConstant, Gate, LayerNorm, MaxChannels, MeanChannels, Mul, Softmax,
 };
@@ -57,6 +59,10 @@ macro_rules! with_operators {
             MaxChannels,
             MeanChannels,
             Gate,
+            Copy,
+            MatMul,
+            Reduce,
+            ArgMax,
         }
     };
 }

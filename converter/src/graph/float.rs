@@ -1,0 +1,122 @@
+//! Values in float of nodes whose result no ONNX tensor holds: parts of what one ONNX node became.
+
+use super::{Clamp, Graph, Node, Op, op};
+use op::Reduction;
+
+/// The elements of a node's result, from those of its inputs; `None` for operators that always have an ONNX tensor.
+pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32>> {
+    let x = inputs.first().copied().unwrap_or_default();
+    let channels = graph.values[node.output.0].channels().max(1);
+    Some(match &node.op {
+        Op::Linear(op::Linear(op::Affine {
+            weight,
+            bias,
+            clamp,
+        })) => {
+            let weight = weight.as_slice()?;
+            let k = weight.len() / bias.len().max(1);
+            let output = |row: &[f32]| -> Vec<f32> {
+                let dot = |w: &[f32]| w.iter().zip(row).map(|(w, x)| w * x).sum::<f32>();
+                let sums = weight.chunks(k.max(1)).map(dot).zip(bias);
+                sums.map(|(sum, b)| clamped(sum + b, *clamp)).collect()
+            };
+            x.chunks_exact(k.max(1)).flat_map(output).collect()
+        }
+        Op::Sequence(_) | Op::Reshape(_) => x.to_vec(),
+        Op::Constant(op::Constant { values }) => values.clone(),
+        Op::Activation(op::Activation(f)) => x.iter().map(|&x| f.eval(x.into()) as f32).collect(),
+        Op::Add(op::Add { clamp }) => {
+            let sums = x.iter().zip(*inputs.get(1)?);
+            sums.map(|(a, b)| clamped(a + b, *clamp)).collect()
+        }
+        Op::AddConstant(op::AddConstant { constant, clamp }) => {
+            let sums = x.iter().zip(constant);
+            sums.map(|(a, b)| clamped(a + b, *clamp)).collect()
+        }
+        Op::Mul(op::Mul { factor }) => {
+            let products = x.iter().zip(*inputs.get(1)?);
+            products.map(|(a, b)| a * b * factor).collect()
+        }
+        Op::Concat(_) => {
+            let rows = graph.values[node.output.0].rows();
+            let part = |row: usize, part: &&[f32]| {
+                let width = part.len() / rows.max(1);
+                part.iter()
+                    .skip(row * width)
+                    .take(width)
+                    .copied()
+                    .collect::<Vec<_>>()
+            };
+            let row = |row| inputs.iter().flat_map(move |input| part(row, input));
+            (0..rows).flat_map(row).collect()
+        }
+        Op::Softmax(_) => x.chunks(channels).flat_map(softmax).collect(),
+        Op::LayerNorm(norm) => x
+            .chunks(channels)
+            .flat_map(|row| normalised(norm, row))
+            .collect(),
+        Op::Copy(op::Copy { index }) => {
+            let at = |&at: &u32| x.get(at as usize).copied().unwrap_or(0.0);
+            index.iter().map(at).collect()
+        }
+        Op::MatMul(op::MatMul { batch, m, k, n }) => {
+            let b = *inputs.get(1)?;
+            let one = |i: usize| {
+                let (matrix, row, column) = (i / (m * n), i / n % m, i % n);
+                let term =
+                    |at: usize| x[(matrix * m + row) * k + at] * b[(matrix * k + at) * n + column];
+                (0..*k).map(term).sum()
+            };
+            let known = x.len() == batch * m * k && b.len() == batch * k * n;
+            (0..batch * m * n).map(one).take_while(|_| known).collect()
+        }
+        Op::Reduce(op::Reduce { n, by }) => {
+            let reduced = |row: &[f32]| match by {
+                Reduction::Sum => row.iter().sum(),
+                Reduction::Mean => row.iter().sum::<f32>() / *n as f32,
+                Reduction::Max => row.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                Reduction::Min => row.iter().copied().fold(f32::INFINITY, f32::min),
+            };
+            x.chunks((*n).max(1)).map(reduced).collect()
+        }
+        Op::ArgMax(op::ArgMax { n, last }) => {
+            let place = |row: &[f32]| {
+                let mut best = 0;
+                for (at, x) in row.iter().enumerate() {
+                    if *x > row[best] || (*last && *x == row[best]) {
+                        best = at;
+                    }
+                }
+                best as f32
+            };
+            x.chunks((*n).max(1)).map(place).collect()
+        }
+        _ => return None,
+    })
+}
+
+fn clamped(x: f32, clamp: Clamp) -> f32 {
+    x.max(clamp.min).min(clamp.max)
+}
+
+fn softmax(row: &[f32]) -> Vec<f32> {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = row.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+fn normalised(norm: &op::LayerNorm, row: &[f32]) -> Vec<f32> {
+    let n = row.len() as f32;
+    let mean = match norm.centre {
+        true => row.iter().sum::<f32>() / n,
+        false => 0.0,
+    };
+    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / n;
+    let scale = 1.0 / (variance + norm.epsilon).sqrt();
+    let affine = norm.gamma.iter().zip(&norm.beta);
+    row.iter()
+        .zip(affine)
+        .map(|(x, (g, b))| (x - mean) * scale * g + b)
+        .collect()
+}
