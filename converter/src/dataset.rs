@@ -229,6 +229,20 @@ fn sample_shape(path: &Path, input: &Input, array: ArrayD<f32>) -> Result<ArrayD
     if without_batch.is_some() && fits(inside, onnx, varies.map(|axis| axis + 1)) {
         return Ok(array.index_axis_move(Axis(1), 0));
     }
+    // Unit axes do not count, nor does how many axes the rows are on.
+    let long = |shape: &[usize]| -> Vec<usize> {
+        shape.iter().copied().filter(|&size| size != 1).collect()
+    };
+    let (a, b) = (long(inside), long(expected));
+    let product = |shape: &[usize]| shape.iter().product::<usize>();
+    let rows = b.len() <= 1 || (b.len() == 2 && a.last() == b.last());
+    let rows = rows && product(&a) == product(&b);
+    if varies.is_none() && (a == b || rows) {
+        let shape = [&found[..1], expected].concat();
+        return Ok(array
+            .into_shape_with_order(shape)
+            .expect("as many elements"));
+    }
     let size = |(axis, size): (usize, &usize)| match Some(axis) == varies {
         true => format!("1 to {size}"),
         false => size.to_string(),

@@ -58,14 +58,6 @@ pub enum ConvertError {
         /// The model's name for its size.
         dim: String,
     },
-    /// More than one example at a time.
-    #[error("input `{input}`: batch size {batch}; export the model with a batch of 1")]
-    Batch {
-        /// The input.
-        input: String,
-        /// Size of the first axis.
-        batch: usize,
-    },
     /// A weight is not finite.
     #[error(
         "weight `{tensor}` of node `{node}` holds NaN or infinity: the training has diverged or the file is damaged"

@@ -36,6 +36,12 @@ pub enum Unary {
     Abs,
     /// `log(1 + e^x)`
     Softplus,
+    /// Natural logarithm; of the smallest positive number below that.
+    Log,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
 }
 
 /// Operations on two functions.
@@ -68,6 +74,9 @@ impl Unary {
             Self::Sqrt => x.max(0.0).sqrt(),
             Self::Abs => x.abs(),
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Self::Log => x.max(f64::from(f32::MIN_POSITIVE)).ln(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
         }
     }
 }
@@ -124,6 +133,41 @@ impl Function {
             Self::Unary(unary, inner) => unary.eval(inner.eval(x)),
             Self::Binary(binary, a, b) => binary.eval(a.eval(x), b.eval(x)),
         }
+    }
+
+    /// `gamma * (max(x, 0) + min(alpha * (e^x - 1), 0))`
+    pub fn selu(alpha: f64, gamma: f64) -> Self {
+        Self::elu(alpha).with(Binary::Mul, Self::Constant(gamma))
+    }
+
+    /// `max(x, 0) + min(alpha * (e^(x / alpha) - 1), 0)`
+    pub fn celu(alpha: f64) -> Self {
+        let power = Self::scaled(1.0 / alpha).then(Unary::Exp);
+        let below = power
+            .with(Binary::Sub, Self::Constant(1.0))
+            .with(Binary::Mul, Self::Constant(alpha));
+        let below = below.with(Binary::Min, Self::Constant(0.0));
+        Self::Input.then(Unary::Relu).with(Binary::Add, below)
+    }
+
+    /// `x / (1 + |x|)`
+    pub fn softsign() -> Self {
+        let magnitude = Self::Input.then(Unary::Abs);
+        Self::Input.with(
+            Binary::Div,
+            magnitude.with(Binary::Add, Self::Constant(1.0)),
+        )
+    }
+
+    /// `x * tanh(log(1 + e^x))`
+    pub fn mish() -> Self {
+        let tanh = Self::Input.then(Unary::Softplus).then(Unary::Tanh);
+        Self::Input.with(Binary::Mul, tanh)
+    }
+
+    /// `x / (1 + e^(-alpha * x))`
+    pub fn swish(alpha: f64) -> Self {
+        Self::Input.with(Binary::Mul, Self::scaled(alpha).then(Unary::Sigmoid))
     }
 
     /// `x * Phi(x)`, the exact form.

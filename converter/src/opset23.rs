@@ -13,7 +13,7 @@ const HIDDEN: f32 = f32::MIN;
 /// The graph with every `Attention` node decomposed.
 ///
 /// # Errors
-/// [`ConvertError::UnsupportedForm`] for a node without shapes in the file, or with unsupported attributes.
+/// [`ConvertError::UnsupportedForm`] for a node without shapes in the file, or with attributes that are not understood.
 pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto> {
     let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
     let mut result = graph.clone();
@@ -116,18 +116,28 @@ impl<'g> Spelling<'g> {
         self.attribute(name).map_or(0, |a| a.i)
     }
 
+    /// Name of an input that is given.
+    fn given(&self, at: usize) -> Option<&'g String> {
+        self.node.input.get(at).filter(|name| !name.is_empty())
+    }
+
+    /// Name of an output that is asked for.
+    fn asked(&self, at: usize) -> Option<&'g String> {
+        self.node.output.get(at).filter(|name| !name.is_empty())
+    }
+
     fn write(&mut self) -> Result<()> {
         self.check()?;
         let counts = ["q_num_heads", "kv_num_heads", "kv_num_heads"].map(|name| self.int(name));
-        let [
-            (q, heads, queries, d),
-            (k, k_heads, keys, _),
-            (v, v_heads, ..),
-        ] = [
-            self.split(0, counts[0])?,
-            self.split(1, counts[1])?,
-            self.split(2, counts[2])?,
-        ];
+        let (q, heads, queries, d) = self.split(0, counts[0])?;
+        let (k, k_heads, keys, _) = self.split(1, counts[1])?;
+        let (v, v_heads, ..) = self.split(2, counts[2])?;
+        let past = self
+            .given(4)
+            .and_then(|name| self.shapes.get(name.as_str()));
+        let past = past.and_then(|shape| shape.get(2)).copied().unwrap_or(0);
+        let (k, v) = (self.cached(k, 4, 1), self.cached(v, 5, 2));
+        let keys = keys + past;
         let (k, v) = (
             self.shared(k, k_heads, heads)?,
             self.shared(v, v_heads, heads)?,
@@ -140,21 +150,23 @@ impl<'g> Spelling<'g> {
         let scores = self.add("MatMul", &[&q, &k], vec![]);
         let scale = self.constant(&[], &[scale]);
         let mut scores = self.add("Mul", &[&scores, &scale], vec![]);
-        if let Some(mask) = self.node.input.get(3).filter(|name| !name.is_empty()) {
-            scores = if self.booleans.contains(&mask.as_str()) {
-                let hidden = self.constant(&[], &[HIDDEN]);
-                self.add("Where", &[mask, &scores, &hidden], vec![])
-            } else {
-                self.add("Add", &[&scores, mask], vec![])
-            };
+        let mode = self.int("qk_matmul_output_mode");
+        self.copied(&scores, 3, mode == 0);
+        let softcap = self.attribute("softcap").map_or(0.0, |a| a.f);
+        if softcap > 0.0 {
+            let (down, up) = (
+                self.constant(&[], &[1.0 / softcap]),
+                self.constant(&[], &[softcap]),
+            );
+            scores = self.add("Mul", &[&scores, &down], vec![]);
+            scores = self.add("Tanh", &[&scores], vec![]);
+            scores = self.add("Mul", &[&scores, &up], vec![]);
         }
-        if self.int("is_causal") != 0 {
-            let at = |i: usize| if i % keys > i / keys { HIDDEN } else { 0.0 };
-            let mask: Vec<f32> = (0..queries * keys).map(at).collect();
-            let mask = self.constant(&[queries, keys], &mask);
-            scores = self.add("Add", &[&scores, &mask], vec![]);
-        }
+        self.copied(&scores, 3, mode == 1);
+        scores = self.masked(scores, queries, keys, past)?;
+        self.copied(&scores, 3, mode == 2);
         let weights = self.add("Softmax", &[&scores], vec![int("axis", -1)]);
+        self.copied(&weights, 3, mode == 3);
         let mut context = self.add("MatMul", &[&weights, &v], vec![]);
         if counts[0] > 0 {
             context = self.add("Transpose", &[&context], vec![ints("perm", &[0, 2, 1, 3])]);
@@ -167,32 +179,121 @@ impl<'g> Spelling<'g> {
         Ok(())
     }
 
-    fn check(&self) -> Result<()> {
-        let given = |at: usize| self.node.input.get(at).is_some_and(|name| !name.is_empty());
-        let asked = |at: usize| {
-            self.node
-                .output
-                .get(at)
-                .is_some_and(|name| !name.is_empty())
+    /// Keys or values behind those of an earlier run, and the output that hands out both.
+    fn cached(&mut self, own: String, past: usize, present: usize) -> String {
+        let all = match self.given(past) {
+            Some(past) => self.add("Concat", &[past, &own], vec![int("axis", 2)]),
+            None => own,
         };
-        if self.attribute("softcap").is_some_and(|a| a.f != 0.0) {
-            return Err(self.form("softcap: scores must go into the softmax as they are"));
+        self.copied(&all, present, true);
+        all
+    }
+
+    /// Gives an output that is asked for the value `name`.
+    fn copied(&mut self, name: &String, output: usize, wanted: bool) {
+        if let Some(output) = self.asked(output).filter(|_| wanted) {
+            self.add("Identity", &[name], vec![]);
+            let last = self.result.node.last_mut().expect("just added");
+            last.output[0] = output.clone();
         }
-        if (4..7).any(given) || (1..4).any(asked) {
-            return Err(self.form(
-                "past or present keys and values, or scores as a result: attn keeps keys and values itself, export without them",
-            ));
+    }
+
+    /// Scores with everything that hides keys.
+    fn masked(
+        &mut self,
+        mut scores: String,
+        queries: usize,
+        keys: usize,
+        past: usize,
+    ) -> Result<String> {
+        if let Some(mask) = self.given(3) {
+            let shape = self.shapes.get(mask.as_str()).cloned().unwrap_or_default();
+            let missing = keys.saturating_sub(shape.last().copied().unwrap_or(keys));
+            let boolean = self.booleans.contains(&mask.as_str());
+            let hidden = self.constant(&[], &[HIDDEN]);
+            if missing > 0 {
+                let zero = self.constant(&[], &[0.0]);
+                let added = match boolean {
+                    true => self.add("Where", &[mask, &zero, &hidden], vec![]),
+                    false => mask.clone(),
+                };
+                let mut block = shape;
+                *block.last_mut().expect("masks have axes") = missing;
+                let values = vec![HIDDEN; block.iter().product()];
+                let block = self.constant(&block, &values);
+                let mask = self.add("Concat", &[&added, &block], vec![int("axis", -1)]);
+                scores = self.add("Add", &[&scores, &mask], vec![]);
+            } else if boolean {
+                scores = self.add("Where", &[mask, &scores, &hidden], vec![]);
+            } else {
+                scores = self.add("Add", &[&scores, mask], vec![]);
+            }
         }
-        let mask = self
-            .node
-            .input
-            .get(3)
-            .and_then(|name| self.shapes.get(name.as_str()));
-        if let Some(mask) = mask.filter(|mask| !(2..=4).contains(&mask.len())) {
-            return Err(self.form(format!(
-                "a mask of rank {}: it must be [queries, keys], with axes for heads and batch in front or not",
-                mask.len()
-            )));
+        let window = |name: &str| match self.attribute(name).map(|a| a.i) {
+            Some(size) if size >= 0 => size,
+            _ => i64::MAX / 4,
+        };
+        let (left, right) = (window("left_window_size"), window("right_window_size"));
+        let right = if self.int("is_causal") != 0 {
+            right.min(0)
+        } else {
+            right
+        };
+        let lengths = match self.given(6) {
+            Some(name) => {
+                let lengths = integers_of(self.result, name);
+                Some(
+                    lengths
+                        .ok_or_else(|| self.form("lengths of the keys that the model computes"))?,
+                )
+            }
+            None => None,
+        };
+        let near = i64::MAX / 8;
+        if left >= near && right >= near && lengths.is_none() {
+            return Ok(scores);
+        }
+        let batches = lengths.as_ref().map_or(1, Vec::len);
+        let mut mask = Vec::new();
+        for batch in 0..batches {
+            let length = lengths.as_ref().map(|lengths| lengths[batch]);
+            let offset = length.map_or(past as i64, |length| length - queries as i64);
+            for (query, key) in
+                (0..queries as i64).flat_map(|q| (0..keys as i64).map(move |k| (q, k)))
+            {
+                let at = query + offset;
+                let seen = (at - left..=at.saturating_add(right)).contains(&key);
+                let seen = seen && length.is_none_or(|length| key < length);
+                mask.push(if seen { 0.0 } else { HIDDEN });
+            }
+        }
+        let shape = match lengths {
+            Some(_) => vec![batches, 1, queries, keys],
+            None => vec![queries, keys],
+        };
+        let mask = self.constant(&shape, &mask);
+        Ok(self.add("Add", &[&scores, &mask], vec![]))
+    }
+
+    fn check(&self) -> Result<()> {
+        const UNDERSTOOD: [&str; 8] = [
+            "is_causal",
+            "kv_num_heads",
+            "left_window_size",
+            "q_num_heads",
+            "qk_matmul_output_mode",
+            "right_window_size",
+            "scale",
+            "softcap",
+        ];
+        let unknown = |a: &&pb::AttributeProto| {
+            !UNDERSTOOD.contains(&&*a.name) && a.name != "softmax_precision"
+        };
+        if let Some(attribute) = self.node.attribute.iter().find(unknown) {
+            return Err(self.form(format!("attribute `{}` is not understood", attribute.name)));
+        }
+        if self.given(4).is_some() != self.given(5).is_some() {
+            return Err(self.form("past keys and values come together"));
         }
         Ok(())
     }
@@ -284,6 +385,27 @@ impl<'g> Spelling<'g> {
             ..Default::default()
         });
         name
+    }
+}
+
+/// The numbers of an int64 initializer.
+fn integers_of(graph: &pb::GraphProto, name: &str) -> Option<Vec<i64>> {
+    let tensor = graph
+        .initializer
+        .iter()
+        .find(|tensor| tensor.name == name)?;
+    if tensor.data_type != pb::tensor_proto::DataType::Int64 as i32 {
+        return None;
+    }
+    let numbers = tensor
+        .raw_data
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|bytes| i64::from_le_bytes(*bytes));
+    match tensor.int64_data.is_empty() {
+        true => Some(numbers.collect()),
+        false => Some(tensor.int64_data.clone()),
     }
 }
 

@@ -35,7 +35,7 @@ impl Reference {
     /// Loads an ONNX file with fixed shapes, with external data beside it. A symbolic batch axis is taken as 1.
     ///
     /// # Errors
-    /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`], [`ConvertError::Batch`],
+    /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`],
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self> {
         Self::load_with(path, None)

@@ -36,7 +36,7 @@ pub type LengthOf<'l> = &'l dyn Fn(&str) -> Option<usize>;
 /// The inputs of a model, without constants.
 ///
 /// # Errors
-/// [`ConvertError::DynamicShape`], [`ConvertError::Batch`].
+/// [`ConvertError::DynamicShape`].
 pub fn fixed_inputs(graph: &pb::GraphProto, length_of: Option<LengthOf>) -> Result<Vec<Input>> {
     let constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     graph
@@ -75,27 +75,15 @@ fn fixed_input(input: &pb::ValueInfoProto, length_of: Option<LengthOf>) -> Resul
             _ => return Err(dynamic(axis, "no size given".into())),
         }
     }
-    match shape.first() {
-        None => Err(dynamic(0, "its shape is unknown".into())),
-        // States of several layers in a bundle are [layers, 1, hidden].
-        Some(&batch)
-            if shape.len() > 1
-                && batch != 1
-                && varies != Some(0)
-                && (length_of.is_none() || shape.get(1) != Some(&1)) =>
-        {
-            Err(ConvertError::Batch {
-                input: input.name.clone(),
-                batch,
-            })
-        }
-        Some(_) => Ok(Input {
-            name: input.name.clone(),
-            shape,
-            integer: is_integer(tensor.elem_type),
-            dynamic: varies,
-        }),
+    if tensor.shape.is_none() {
+        return Err(dynamic(0, "its shape is unknown".into()));
     }
+    Ok(Input {
+        name: input.name.clone(),
+        shape,
+        integer: is_integer(tensor.elem_type),
+        dynamic: varies,
+    })
 }
 
 /// Writes the lengths of dynamic axes into the model, and removes its shapes that depend on them.

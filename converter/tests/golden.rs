@@ -31,6 +31,7 @@ fn tiny() -> Graph {
         second: None,
     };
     Graph {
+        fallbacks: Vec::new(),
         values: vec![value("x", 4), value("h", 3), value("y", 3)],
         nodes: vec![
             node("fc", linear, 0, 1),

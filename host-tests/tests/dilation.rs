@@ -5,29 +5,9 @@ use attn_converter::lower::Form;
 use attn_converter::pipeline::{Mixed, Options};
 use attn_lab::emulator::Core;
 use attn_lab::identity;
-use attn_runtime::format::DType;
-use attn_runtime::{Model, f16};
 use attn_test_support::folder::Folder;
+use attn_test_support::running::noise;
 use attn_test_support::systems::{PRECISIONS, convert_model, dilated};
-
-/// Noise for `runs` runs of entry point 0.
-fn noise(model: Model, runs: usize) -> Vec<u8> {
-    let input = model.entries()[0].inputs().next().unwrap();
-    let record = model.tensor(input).unwrap();
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 16) as i16
-    };
-    let elements = 0..runs * record.len();
-    match record.dtype() {
-        DType::I8 => elements.map(|_| next() as u8).collect(),
-        DType::F16 => elements
-            .flat_map(|_| f16::from_f32(f32::from(next()) / 16_384.0).to_le_bytes())
-            .collect(),
-        DType::I16 | DType::I32 => elements.flat_map(|_| next().to_le_bytes()).collect(),
-    }
-}
 
 #[test]
 fn every_core_computes_the_same_bytes() {

@@ -183,6 +183,8 @@ impl Convert {
             let name = |wide: &Widened| (&graph.values[wide.value.0].name, wide.gain_db);
             widened.iter().map(name)
         });
+        let graphs = conversion.graphs.iter();
+        let fallbacks: Vec<_> = graphs.flat_map(|graph| &graph.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
             let widened: Vec<_> = widened
@@ -192,6 +194,7 @@ impl Convert {
                 "file": self.output, "bytes": bytes, "weights": model.weights_len(),
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
                 "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
+                "base_operators": fallbacks.iter().map(|(name, op)| json!({"node": name, "operator": op})).collect::<Vec<_>>(),
             });
             println!("{result:#}");
             return;
@@ -201,6 +204,11 @@ impl Convert {
         }
         for (name, gain) in widened {
             println!("int16: {name} (+{gain:.1} dB at the outputs)");
+        }
+        if !fallbacks.is_empty() {
+            let names = fallbacks.iter().map(|(name, op)| format!("{name} ({op})"));
+            let names = names.collect::<Vec<_>>().join(", ");
+            println!("computed by base operators, which are slower: {names}");
         }
         println!(
             "{}: {bytes} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators in {} entry point(s)",

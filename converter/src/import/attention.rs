@@ -254,6 +254,10 @@ impl Importer<'_> {
         }
         let values = by_head(&v).ok_or_else(not_values)?;
         let (heads, count, d) = values.dim();
+        let width = self.graph.values[scores.keys.0].channels() / scores.key_heads.max(1);
+        if scores.additive.is_none() && d != width {
+            return Err(node.form(format!("keys of {width} channels, values of {d}")));
+        }
         if heads != scores.heads || count != scores.key_count {
             return Err(node.form(format!(
                 "{} heads with {} keys against {heads} heads with {count} values",

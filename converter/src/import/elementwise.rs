@@ -122,6 +122,17 @@ impl Importer<'_> {
             "Sqrt" => unary(Unary::Sqrt),
             "Abs" => unary(Unary::Abs),
             "Softplus" => unary(Unary::Softplus),
+            "Log" => unary(Unary::Log),
+            "Sin" => unary(Unary::Sin),
+            "Cos" => unary(Unary::Cos),
+            "Selu" => Function::selu(
+                alpha(1.673_263_2),
+                f64::from(node.float("gamma", 1.050_701)),
+            ),
+            "Celu" => Function::celu(alpha(1.0)),
+            "Softsign" => Function::softsign(),
+            "Mish" => Function::mish(),
+            "Swish" => Function::swish(alpha(1.0)),
             "Neg" => Function::scaled(-1.0),
             "Reciprocal" => Function::Constant(1.0).with(Binary::Div, Function::Input),
             "Gelu" if node.string("approximate").as_deref() == Some("tanh") => {
@@ -302,6 +313,9 @@ impl Importer<'_> {
         let view = self
             .own_part(view)
             .ok_or_else(|| node.form("a constant added to a part of a tensor"))?;
+        if constant.iter().any(|&c| c <= super::attention::HIDDEN) {
+            return Err(node.form("a mask on what is no score of attention"));
+        }
         let value = &self.graph.values[view.base.0];
         let mut physical = vec![0.0; value.len()];
         for (&position, &c) in view.position.iter().zip(broadcast) {
@@ -510,8 +524,15 @@ impl Importer<'_> {
         let bound = |bound: Option<ArrayD<f32>>, default: f32| {
             bound.and_then(|b| b.first().copied()).unwrap_or(default)
         };
-        let min = bound(self.weight(node, 1)?, f32::NEG_INFINITY);
-        let max = bound(self.weight(node, 2)?, f32::INFINITY);
+        // Attributes before opset 11, inputs since.
+        let min = bound(
+            self.optional_weight(node, 1)?,
+            node.float("min", f32::NEG_INFINITY),
+        );
+        let max = bound(
+            self.optional_weight(node, 2)?,
+            node.float("max", f32::INFINITY),
+        );
         self.clamp(node, Clamp { min, max })
     }
 

@@ -273,7 +273,7 @@ impl Importer<'_> {
     /// The bias of a convolution with `out` outputs; zeros without one.
     pub(super) fn bias(&self, node: &OnnxNode, out: usize) -> Result<Vec<f32>> {
         Ok(self
-            .weight(node, 2)?
+            .optional_weight(node, 2)?
             .map_or(vec![0.0; out], |bias| bias.iter().copied().collect()))
     }
 
@@ -508,7 +508,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    fn is_used(&self, name: &str) -> bool {
+    pub(super) fn is_used(&self, name: &str) -> bool {
         self.uses.get(name).is_some_and(|&uses| uses > 0)
     }
 

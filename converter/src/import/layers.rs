@@ -144,6 +144,9 @@ impl Importer<'_> {
             self.renamed(x, node);
             return Ok(());
         }
+        if self.graph.values[x.base.0].channels() != factor.len() {
+            return Err(node.form("channels that are not those of the rows before it"));
+        }
         self.scale_channels(node, x, &factor, summand)
     }
 

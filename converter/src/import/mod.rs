@@ -6,6 +6,8 @@
 
 mod additive;
 mod attention;
+mod attributes;
+mod base;
 mod elementwise;
 mod image;
 mod layers;
@@ -245,6 +247,16 @@ impl<'r> Importer<'r> {
         Ok(array)
     }
 
+    /// As [`Self::weight`], for an input that may be left out but must not be computed by the model.
+    fn optional_weight(&self, node: &OnnxNode, input: usize) -> Result<Option<ArrayD<f32>>> {
+        let weight = self.weight(node, input)?;
+        let given = node.inputs.get(input).is_some_and(|name| !name.is_empty());
+        match weight.is_none() && given {
+            true => Err(node.form(format!("input {input} must be constant"))),
+            false => Ok(weight),
+        }
+    }
+
     fn finish(mut self) -> Result<Graph> {
         for output in &self.reference.graph().output {
             self.graph.output_names.push(output.name.clone());
@@ -264,14 +276,16 @@ impl<'r> Importer<'r> {
                 Some(Item::Curve(view, function)) => self.materialise(&output.name, view, function),
                 _ => None,
             };
-            let whole = view.and_then(|view| self.output(&view));
-            let id = whole.ok_or_else(|| ConvertError::UnsupportedForm {
-                node: output.name.clone(),
-                op: "output".into(),
-                shapes: String::new(),
-                reason: "an output must be the result of an operator, not a rearrangement of one"
-                    .into(),
-            })?;
+            let whole = view.as_ref().and_then(|view| self.output(view));
+            let whole = whole.filter(|&id| !self.is_moved_input(id));
+            let id = match (whole, view) {
+                (Some(id), _) => id,
+                (None, Some(view)) => self.computed(&output.name, &view),
+                (None, None) => {
+                    let view = self.tensor_named(&output.name)?;
+                    self.computed(&output.name, &view)
+                }
+            };
             self.graph.outputs.push(id);
         }
         let Graph { nodes, outputs, .. } = &mut self.graph;

@@ -262,7 +262,7 @@ impl Importer<'_> {
             .integers(node, 1)
             .ok_or_else(|| node.form("the amount of padding must be constant"))?;
         let value = self
-            .weight(node, 2)?
+            .optional_weight(node, 2)?
             .and_then(|value| value.first().copied())
             .unwrap_or(0.0);
         let zeros = node.string("mode").is_none_or(|mode| mode == "constant") && value == 0.0;
@@ -386,7 +386,7 @@ impl Importer<'_> {
         } else {
             weight.t().as_standard_layout().into_owned()
         };
-        let bias = match self.weight(node, 2)? {
+        let bias = match self.optional_weight(node, 2)? {
             Some(bias) if bias.len() == weight.nrows() => {
                 bias.iter().map(|b| b * node.float("beta", 1.0)).collect()
             }

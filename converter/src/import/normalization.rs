@@ -29,6 +29,9 @@ enum Power {
 
 impl Importer<'_> {
     pub(super) fn layer_norm(&mut self, node: &OnnxNode) -> Result<()> {
+        if node.outputs.iter().skip(1).any(|name| self.is_used(name)) {
+            return Err(node.form("statistics as results"));
+        }
         let x = self.view(node, 0)?;
         let rank = x.shape().len();
         if normalize(node.int("axis", -1), rank) != Some(rank - 1) || x.factor != 1.0 {
@@ -43,8 +46,8 @@ impl Importer<'_> {
             })
         };
         let (gamma, beta) = (
-            vector(self.weight(node, 1)?, 1.0),
-            vector(self.weight(node, 2)?, 0.0),
+            vector(self.optional_weight(node, 1)?, 1.0),
+            vector(self.optional_weight(node, 2)?, 0.0),
         );
         if gamma.len() != channels || beta.len() != channels {
             return Err(node.form("gamma and beta must be constants with one number per channel"));

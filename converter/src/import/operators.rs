@@ -2,8 +2,8 @@
 //! `docs/reference/operators.md` from it, and the error for an unknown operator searches it. The text on forms is for readers; the code of
 //! each operator decides.
 
-use super::Importer;
 use super::node::OnnxNode;
+use super::{Importer, attributes};
 use crate::error::Result;
 use crate::graph::Clamp;
 use std::fmt::Write;
@@ -78,6 +78,7 @@ operators! {
         "a constant table indexed by an integer input of the model; constant indices";
     Relu => relu, "a clamp of the layer before it, or Lut", "";
     Clip => clip, "a clamp of the layer before it, or Lut", "constant bounds";
+    Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
     Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
     Elu, Pow => function, "Lut",
         "a chain of these, sums, products and clamps on one tensor becomes one table";
@@ -86,6 +87,16 @@ operators! {
     Slice, Split => slice_or_split, "SelectRows, part of a layer, positions", "constant ranges, no negative steps";
     Expand, Tile => repeat, POSITIONS, "heads of keys and values that queries share; constants";
     Pad => pad, "padding of the next convolution", "constant zeros";
+    LogSoftmax, ArgMax => base_node, "base operators", "along any axis";
+    ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node, "base operators",
+        "over any axes";
+    Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
+    InstanceNormalization, GroupNormalization => base_node, "base operators", "";
+    LpPool => base_node, "base operators", "any number of axes, any padding";
+    Einsum => base_node, "base operators", "products of two tensors, such as bij,bjk->bik";
+    Resize, Upsample => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
+    DepthToSpace, SpaceToDepth => base_node, POSITIONS, "";
+    RNN => base_node, "base operators", "tanh; at most 128 steps";
     Identity, Dropout => identity, POSITIONS, "";
     Cast => cast, POSITIONS, "from one floating-point type to another, or from one integer type to another";
     IsNaN => is_undefined, "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
@@ -97,14 +108,8 @@ operators! {
 alternatives! {
     Conv, ConvTranspose =>
         "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
-    RNN => "nn.GRU or nn.LSTM";
-    InstanceNormalization, GroupNormalization =>
-        "nn.LayerNorm, or nn.BatchNorm1d and nn.BatchNorm2d after a convolution";
-    ReduceMin, LpPool => "mean or maximum over time, pixels or channels, or nn.MaxPool2d and nn.AvgPool2d";
-    Resize, Upsample => "nn.ConvTranspose2d";
-    Einsum => "torch.matmul with transposes, or nn.functional.scaled_dot_product_attention";
     ScatterND, ScatterElements => "torch.cat of the parts instead of an assignment to a slice";
-    TopK, ArgMax => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
+    TopK => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
     If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";
 }
 
@@ -127,9 +132,16 @@ impl Importer<'_> {
         if self.masked_node(node)? {
             return Ok(());
         }
+        attributes::check(node)?;
+        // What was tried says better what is wrong than that there is no base operator for it.
+        self.recognised(node)
+            .or_else(|error| self.base_node(node).map_err(|_| error))
+    }
+
+    /// Imports a node as a pattern, or a part of one.
+    pub(super) fn recognised(&mut self, node: &OnnxNode) -> Result<()> {
         let row = ROWS.iter().find(|row| row.onnx.contains(&node.op));
-        let row = row.ok_or_else(|| node.unsupported())?;
-        (row.import)(self, node)
+        (row.ok_or_else(|| node.unsupported())?.import)(self, node)
     }
 }
 
@@ -145,8 +157,9 @@ pub fn markdown() -> String {
         "# ONNX operators\n\n\
          `attn operators` prints this page; a test of the converter fails when it is stale.\n\
          A *constant* is any value that does not depend on the model's inputs: weights, shapes, positions, masks. *Positions* means that\n\
-         the operator becomes an index map. Tensors have a batch of 1 and fixed shapes, except one axis of variable length in bundles. Any\n\
-         operator may be constant.\n\n\
+         the operator becomes an index map. Shapes are fixed, except one axis of variable length. The limits are those of the fast operators; what\n\
+         goes beyond them, and what has a row with *base operators*, is computed by those, on tensors of any shape. Any operator may be\n\
+         constant.\n\n\
          | ONNX | becomes | supported forms |\n|---|---|---|\n",
     );
     let mut line = |onnx: &[&str], becomes: &str, limits: &str| {
@@ -156,7 +169,7 @@ pub fn markdown() -> String {
     line(
         &["Attention"],
         "Attention",
-        "opset 23: constant mask, is_causal, fewer heads of keys and values; no softcap, no past keys and values",
+        "opset 23 and 24: masks, windows, is_causal, softcap, past and present keys and values, fewer heads of keys and values",
     );
     for row in ROWS {
         line(row.onnx, row.becomes, row.limits);

@@ -21,8 +21,9 @@ struct Direction {
 }
 
 /// Checks that attributes which change the computation have their default values.
-fn defaults_only(node: &OnnxNode, directions: usize) -> Result<()> {
+pub(super) fn defaults_only(node: &OnnxNode, directions: usize) -> Result<()> {
     let own: &[&str] = match node.op {
+        "RNN" => &["tanh"],
         "GRU" => &["sigmoid", "tanh"],
         _ => &["sigmoid", "tanh", "tanh"],
     };
@@ -102,6 +103,9 @@ impl Importer<'_> {
         let x = self.view(node, 0)?;
         let mut inputs = vec![self.row_operand(node, &x)?];
         let (steps, k) = (x.shape()[0], x.shape().last().copied().unwrap_or(0));
+        if x.shape().get(1) != Some(&1) {
+            return Err(node.form("several sequences at once; one sequence is a sample"));
+        }
         let gates = if node.op == "GRU" { 3 } else { 4 };
         let part = |array: Option<ArrayD<f32>>, what: &str| {
             let array = array.ok_or_else(|| node.form(format!("{what} must be constant")))?;
@@ -113,7 +117,7 @@ impl Importer<'_> {
         if w.shape() != [gates * hidden, k] {
             return Err(node.form(format!("W must be [{}, {k}]", gates * hidden)));
         }
-        let bias: Vec<f32> = match self.weight(node, 3)? {
+        let bias: Vec<f32> = match self.optional_weight(node, 3)? {
             Some(bias) => bias.index_axis(Axis(0), number).iter().copied().collect(),
             None => vec![0.0; 2 * gates * hidden],
         };

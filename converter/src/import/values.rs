@@ -120,7 +120,18 @@ impl Importer<'_> {
         inputs: Vec<ValueId>,
         dims: &[usize],
     ) -> ValueId {
-        let output = self.push_value(name, without_unit_axes(dims), None);
+        self.add_inner_as(name, op, inputs, &without_unit_axes(dims))
+    }
+
+    /// As [`Self::add_inner`], with these physical dimensions.
+    pub(super) fn add_inner_as(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<ValueId>,
+        dims: &[usize],
+    ) -> ValueId {
+        let output = self.push_value(name, dims.to_vec(), None);
         self.graph.nodes.push(Node {
             name: name.into(),
             op,

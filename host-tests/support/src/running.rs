@@ -1,7 +1,8 @@
 //! Running converted files on this computer.
 
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
-use attn_runtime::{Model, Session};
+use attn_runtime::format::DType;
+use attn_runtime::{Model, Session, f16};
 use ndarray::{ArrayD, ArrayViewD, Axis};
 
 /// Calls `f` with a fresh session of a model.
@@ -45,4 +46,30 @@ pub fn assert_stream_equals_window(window: Model, stream: Model, samples: &Array
             }
         });
     });
+}
+
+/// Noise for the inputs of `runs` runs of entry point 0.
+pub fn noise(model: Model, runs: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) as i16
+    };
+    let mut bytes = Vec::new();
+    for _ in 0..runs {
+        for id in model.entries()[0].inputs() {
+            let record = model.tensor(id).unwrap();
+            for _ in 0..record.len() {
+                match record.dtype() {
+                    DType::I8 => bytes.push(next() as u8),
+                    DType::F16 => {
+                        let x = f16::from_f32(f32::from(next()) / 16_384.0);
+                        bytes.extend(x.to_le_bytes());
+                    }
+                    DType::I16 | DType::I32 => bytes.extend(next().to_le_bytes()),
+                }
+            }
+        }
+    }
+    bytes
 }
