@@ -2,7 +2,8 @@
 //!
 //! The float side is run by tract on the original ONNX files, the integer side by the runtime on the `.attn` file.
 
-use crate::bundle::float::{Bundle, Run};
+use crate::bundle::float::Bundle;
+use crate::bundle::run::Run;
 use crate::bundle::samples::{Sample, Samples};
 use crate::calibrate::Elements;
 use crate::error::{ConvertError, Result};

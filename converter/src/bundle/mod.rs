@@ -6,6 +6,7 @@
 pub(crate) mod candidates;
 pub mod float;
 mod masks;
+pub mod run;
 pub mod samples;
 mod wiring;
 

@@ -2,6 +2,7 @@
 //!
 //! Every operator states all of its facts, in its own file under `op/`; a missing fact does not compile.
 
+use super::op::Affine;
 use super::{Window, Window1d};
 use attn_runtime::format::OpKind;
 
@@ -9,6 +10,11 @@ use attn_runtime::format::OpKind;
 pub trait Operator {
     /// Its facts, for a result with this many channels.
     fn facts(&self, channels: usize) -> Facts;
+
+    /// Its weights, bias and clamp, if it has all three, and the axis of the weights that its outputs are on.
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        None
+    }
 }
 
 /// The facts of one operator in a graph.

@@ -91,7 +91,28 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             };
             x.chunks((*n).max(1)).map(place).collect()
         }
-        _ => return None,
+        // They always are an ONNX tensor.
+        Op::Conv1d(_)
+        | Op::DepthwiseConv1d(_)
+        | Op::Gru(_)
+        | Op::Lstm(_)
+        | Op::Attention(_)
+        | Op::AdditiveAttention(_)
+        | Op::SelectRows(_)
+        | Op::ClearRows(_)
+        | Op::MeanRows(_)
+        | Op::Embedding(_)
+        | Op::ConcatRows(_)
+        | Op::Rotary(_)
+        | Op::WeightedRows(_)
+        | Op::Conv2d(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::ConvTranspose2d(_)
+        | Op::MaxPool2d(_)
+        | Op::AveragePool2d(_)
+        | Op::MaxChannels(_)
+        | Op::MeanChannels(_)
+        | Op::Gate(_) => return None,
     })
 }
 

@@ -4,25 +4,23 @@
 //! image one pixel wide.
 
 use super::node::OnnxNode;
-use super::nodes::normalize;
 use super::view::{PADDING, View, is_run};
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::op::Affine;
 use crate::graph::{Node, Op, Value, ValueId, Window, Window1d, op};
 use ndarray::{Array3, ArrayD, IxDyn, Slice};
-use std::collections::BTreeSet;
 
 /// A value that a view reads as an image, and the zeros around it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Image {
     /// `[height, width, channels]`
-    value: ValueId,
-    size: [usize; 3],
+    pub value: ValueId,
+    pub size: [usize; 3],
     /// Rows above, columns to the left.
-    before: [usize; 2],
+    pub before: [usize; 2],
     /// Rows below, columns to the right.
-    after: [usize; 2],
+    pub after: [usize; 2],
 }
 
 /// Positions of a view `[1, c, h, w]` or `[1, c, t]` as `[h, w, c]`.
@@ -48,7 +46,7 @@ fn margins(pixels: &Array3<u32>, axis: usize) -> (usize, usize) {
 }
 
 /// One number for each of the two axes of an image; a sequence has only the first.
-fn pair(list: &[i64], missing: usize) -> [usize; 2] {
+pub(super) fn pair(list: &[i64], missing: usize) -> [usize; 2] {
     [0, 1].map(|i| list.get(i).map_or(missing, |&n| n.max(0) as usize))
 }
 
@@ -104,7 +102,7 @@ impl Importer<'_> {
         })
     }
 
-    fn image_operand(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
+    pub(super) fn image_operand(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
         let image = self.image(view);
         image.ok_or_else(|| {
             node.form("its input must be a whole image [1, channels, height, width], or a sequence [1, channels, time], with zeros around it at most")
@@ -112,7 +110,7 @@ impl Importer<'_> {
     }
 
     /// As [`Self::image_operand`], for an image without padding and without a factor.
-    fn bare_image(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
+    pub(super) fn bare_image(&mut self, node: &OnnxNode, view: &View) -> Result<Image> {
         let image = self.image_operand(node, view)?;
         if (image.before, image.after) != ([0; 2], [0; 2]) {
             return Err(node.form(
@@ -126,7 +124,13 @@ impl Importer<'_> {
     }
 
     /// Adds a node whose result is an image.
-    fn add_image(&mut self, node: &OnnxNode, op: Op, inputs: Vec<ValueId>, [h, w, c]: [usize; 3]) {
+    pub(super) fn add_image(
+        &mut self,
+        node: &OnnxNode,
+        op: Op,
+        inputs: Vec<ValueId>,
+        [h, w, c]: [usize; 3],
+    ) {
         let shape = self.shape_of(&node.output);
         let position = (0..c)
             .flat_map(|channel| (0..h * w).map(move |pixel| (pixel * c + channel) as u32))
@@ -136,13 +140,13 @@ impl Importer<'_> {
     }
 
     /// Height and width of a node's result in ONNX.
-    fn result_size(&self, node: &OnnxNode) -> [usize; 2] {
+    pub(super) fn result_size(&self, node: &OnnxNode) -> [usize; 2] {
         let shape = self.shape_of(&node.output);
         [2, 3].map(|axis| shape.get(axis).copied().unwrap_or(1))
     }
 
     /// Pooling and transposed convolutions are not dilated.
-    fn check_dense(&self, node: &OnnxNode) -> Result<()> {
+    pub(super) fn check_dense(&self, node: &OnnxNode) -> Result<()> {
         let dilations = node.ints("dilations").unwrap_or(&[]);
         match dilations.iter().any(|&n| n != 1) {
             true => Err(node.form("dilation; use a larger kernel or a stride")),
@@ -150,7 +154,7 @@ impl Importer<'_> {
         }
     }
 
-    fn check_window(&self, node: &OnnxNode) -> Result<()> {
+    pub(super) fn check_window(&self, node: &OnnxNode) -> Result<()> {
         let positive = |name| {
             node.ints(name)
                 .is_none_or(|list| list.iter().all(|&n| n > 0))
@@ -175,7 +179,12 @@ impl Importer<'_> {
     }
 
     /// The window of a node over `image`, whose own zeros become padding.
-    fn window(&self, node: &OnnxNode, image: &Image, kernel: [usize; 2]) -> Result<Window> {
+    pub(super) fn window(
+        &self,
+        node: &OnnxNode,
+        image: &Image,
+        kernel: [usize; 2],
+    ) -> Result<Window> {
         self.check_window(node)?;
         let pads = node.ints("pads").unwrap_or(&[]);
         let (before, after) = pads.split_at(pads.len() / 2);
@@ -275,151 +284,6 @@ impl Importer<'_> {
         Ok(self
             .optional_weight(node, 2)?
             .map_or(vec![0.0; out], |bias| bias.iter().copied().collect()))
-    }
-
-    /// MaxPool and AveragePool.
-    pub(super) fn pool(&mut self, node: &OnnxNode) -> Result<()> {
-        let max = node.op == "MaxPool";
-        if node.outputs.get(1).is_some_and(|name| self.is_used(name)) {
-            return Err(
-                node.form("places of the maxima (return_indices); only the maxima are there")
-            );
-        }
-        let x = self.view(node, 0)?;
-        let image = if max {
-            self.bare_image(node, &x)?
-        } else {
-            self.image_operand(node, &x)?
-        };
-        let kernel = pair(node.ints("kernel_shape").unwrap_or(&[]), 1);
-        self.check_dense(node)?;
-        let window = self.window(node, &image, kernel)?;
-        let pads = || window.pad_before.iter().chain(&window.pad_after);
-        let counts_padding = node.int("count_include_pad", 0) != 0;
-        if !max && !counts_padding && node.ints("pads").is_some_and(|p| p.iter().any(|&n| n > 0)) {
-            return Err(
-                node.form("an average that leaves padding out; export with count_include_pad=True")
-            );
-        }
-        if pads()
-            .zip(window.kernel.iter().cycle())
-            .any(|(pad, kernel)| pad >= kernel)
-        {
-            return Err(node.form("padding as large as the window; pad less"));
-        }
-        let [h, w] = self.result_size(node);
-        let op = if max {
-            Op::MaxPool2d(op::MaxPool2d { window })
-        } else if x.factor == 1.0 {
-            Op::AveragePool2d(op::AveragePool2d { window })
-        } else {
-            return Err(node.form("a scaled tensor; put the factor into the layer before it"));
-        };
-        self.add_image(node, op, vec![image.value], [h, w, image.size[2]]);
-        Ok(())
-    }
-
-    /// GlobalAveragePool and GlobalMaxPool.
-    pub(super) fn global_pool(&mut self, node: &OnnxNode) -> Result<()> {
-        let x = self.view(node, 0)?;
-        let image = self.bare_image(node, &x)?;
-        self.pool_pixels(node, &image, node.op == "GlobalMaxPool");
-        Ok(())
-    }
-
-    /// One value for each channel of an image.
-    fn pool_pixels(&mut self, node: &OnnxNode, image: &Image, max: bool) {
-        let [h, w, c] = image.size;
-        let op = if max {
-            Op::MaxPool2d(op::MaxPool2d {
-                window: Window::over([h, w]),
-            })
-        } else {
-            Op::MeanRows(op::MeanRows)
-        };
-        self.add_image(node, op, vec![image.value], [1, 1, c]);
-    }
-
-    /// ReduceMean and ReduceMax: over pixels or time, or over channels.
-    pub(super) fn reduce(&mut self, node: &OnnxNode, axes: &[i64], max: bool) -> Result<()> {
-        let x = self.view(node, 0)?;
-        let rank = x.shape().len();
-        let axes: Vec<usize> = match axes {
-            [] => (0..rank).collect(),
-            // In any order, and counted from either end.
-            axes => {
-                let axes = axes.iter().filter_map(|&axis| normalize(axis, rank));
-                axes.collect::<BTreeSet<_>>().into_iter().collect()
-            }
-        };
-        let form = || {
-            node.form("a mean or maximum must run over time (all axes but the last), over an image's pixels, or over channels, or be the mean of an RMSNorm")
-        };
-        if x.factor != 1.0 {
-            return Err(node.form("a scaled tensor; put the factor into the layer before it"));
-        }
-        let long = |axis: &usize| x.shape()[*axis] > 1;
-        let among: Vec<usize> = axes.iter().copied().filter(long).collect();
-        let is = |wanted: std::ops::Range<usize>| wanted.filter(long).eq(among.iter().copied());
-        let channels = x.shape().last().copied().unwrap_or(1);
-        // Rows of adjacent channels first: that is also what an image of one channel looks like.
-        if let Some(rows) = self.rows_of(x.base, &x.positions(), channels) {
-            if is(0..rank - 1) && !axes.contains(&(rank - 1)) {
-                self.pool_rows(node, rows, max);
-                return Ok(());
-            }
-            if axes == [rank - 1] {
-                self.pool_channels(node, rows, max);
-                return Ok(());
-            }
-        }
-        if rank > 2 && is(2..rank) && !axes.contains(&1) {
-            let image = self.bare_image(node, &x)?;
-            self.pool_pixels(node, &image, max);
-            return Ok(());
-        }
-        if axes == [1] {
-            let image = self.bare_image(node, &x)?;
-            self.pool_channels(node, image.value, max);
-            return Ok(());
-        }
-        Err(form())
-    }
-
-    /// One value for each channel of rows `[rows, channels]`.
-    fn pool_rows(&mut self, node: &OnnxNode, rows: ValueId, max: bool) {
-        let shape = self.shape_of(&node.output);
-        let view = View::whole(self.next_value(), &shape);
-        if !max {
-            self.add_node(node, Op::MeanRows(op::MeanRows), vec![rows], &shape, view);
-            return;
-        }
-        let value = &self.graph.values[rows.0];
-        let (count, channels) = (value.rows(), value.channels());
-        let image = self.shaped(rows, &[count, 1, channels]);
-        let op = Op::MaxPool2d(op::MaxPool2d {
-            window: Window::over([count, 1]),
-        });
-        let view = View {
-            base: self.next_value(),
-            ..view
-        };
-        self.add_node_as(node, op, vec![image], &[1, 1, channels], view);
-    }
-
-    /// One value for each row or pixel.
-    fn pool_channels(&mut self, node: &OnnxNode, rows: ValueId, max: bool) {
-        let mut dims = self.graph.values[rows.0].dims.clone();
-        if let Some(last) = dims.last_mut() {
-            *last = 1;
-        }
-        let op = if max {
-            Op::MaxChannels(op::MaxChannels)
-        } else {
-            Op::MeanChannels(op::MeanChannels)
-        };
-        let view = View::whole(self.next_value(), &self.shape_of(&node.output));
-        self.add_node_as(node, op, vec![rows], &dims, view);
     }
 
     /// Concatenation along the channels of images or sequences.
@@ -575,7 +439,7 @@ impl Importer<'_> {
 }
 
 /// Pads at the start of each axis.
-fn crop(pads: &[i64]) -> &[i64] {
+pub(super) fn crop(pads: &[i64]) -> &[i64] {
     pads.split_at(pads.len() / 2).0
 }
 

@@ -5,7 +5,8 @@
 //! the cost of any choice without more runs. Starting from int8, it then widens the worst groups while the gain is worth it.
 
 use super::choices::{Choices, Group, adjustable, schemes};
-use crate::bundle::float::{Bundle, Run};
+use crate::bundle::float::Bundle;
+use crate::bundle::run::Run;
 use crate::bundle::samples::Samples;
 use crate::calibrate::Distribution;
 use crate::emit::{Metadata, emit};

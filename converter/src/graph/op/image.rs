@@ -17,6 +17,10 @@ pub struct Conv2d {
 }
 
 impl Operator for Conv2d {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.affine, 0))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         Facts::whole(
             Kind::Runtime(OpKind::Conv2d),
@@ -37,6 +41,10 @@ pub struct DepthwiseConv2d {
 }
 
 impl Operator for DepthwiseConv2d {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.affine, 2))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         Facts::whole(
             Kind::Runtime(OpKind::DepthwiseConv2d),
@@ -59,6 +67,10 @@ pub struct ConvTranspose2d {
 }
 
 impl Operator for ConvTranspose2d {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.affine, 0))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         // All phases read the same pixels.
         let part =

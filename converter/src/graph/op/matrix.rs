@@ -32,6 +32,10 @@ impl Affine {
 pub struct Linear(pub Affine);
 
 impl Operator for Linear {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.0, 0))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         Facts {
             kind: Kind::Runtime(OpKind::Linear),
@@ -55,6 +59,10 @@ pub struct Conv1d {
 }
 
 impl Operator for Conv1d {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.affine, 0))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::Conv1d, self.window, Weighted::Window(self.window))
     }
@@ -70,6 +78,10 @@ pub struct DepthwiseConv1d {
 }
 
 impl Operator for DepthwiseConv1d {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        Some((&mut self.affine, 1))
+    }
+
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::DepthwiseConv1d, self.window, Weighted::None)
     }

@@ -87,6 +87,13 @@ macro_rules! define {
             /// Names of all operators, as the types are called.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
 
+            /// Weights, bias and clamp of a layer, and the axis of the weights that its outputs are on.
+            pub fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+                match self {
+                    $(Self::$name(op) => op.affine_mut(),)*
+                }
+            }
+
             /// The facts of the operator; `channels` is the number of channels of its result.
             pub fn facts(&self, channels: usize) -> Facts {
                 match self {
@@ -100,19 +107,6 @@ macro_rules! define {
 with_operators!(define);
 
 impl Op {
-    /// Weights, bias and clamp of a layer, and the axis of the weights that its outputs are on.
-    pub fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
-        Some(match self {
-            Self::Linear(Linear(affine)) => (affine, 0),
-            Self::Conv1d(op) => (&mut op.affine, 0),
-            Self::Conv2d(op) => (&mut op.affine, 0),
-            Self::ConvTranspose2d(op) => (&mut op.affine, 0),
-            Self::DepthwiseConv1d(op) => (&mut op.affine, 1),
-            Self::DepthwiseConv2d(op) => (&mut op.affine, 2),
-            _ => return None,
-        })
-    }
-
     /// The operator's name in reports: the runtime's name, or a more specific one if it has several uses.
     pub fn name(&self) -> &'static str {
         match self {
