@@ -24,7 +24,7 @@ impl Bundle<'_> {
     /// The runs over one sample, in order.
     ///
     /// # Errors
-    /// [`ConvertError::Manifest`] for a mask without a symbol of padding.
+    /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for a mask without a symbol of padding.
     pub fn runs(&self, sample: &Sample) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         if let Some(part) = self.first() {
@@ -74,7 +74,7 @@ impl Bundle<'_> {
     /// sequence, and left out.
     ///
     /// # Errors
-    /// [`ConvertError::Reference`]; those of `seen`.
+    /// [`ConvertError::Reference`](crate::error::ConvertError::Reference); those of `seen`.
     pub fn run(
         &mut self,
         sample: &Sample,

@@ -74,7 +74,7 @@ macro_rules! define {
         /// The operator of a node. Shapes are [`super::Value::dims`].
         #[derive(Clone, Debug)]
         pub enum Op {
-            $(#[doc = concat!("See [`", stringify!($name), "`].")] $name($name),)*
+            $(#[doc = concat!("See [`", stringify!($name), "`](struct@", stringify!($name), ").")] $name($name),)*
         }
 
         $(impl From<$name> for Op {
