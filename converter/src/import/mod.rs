@@ -145,6 +145,8 @@ struct Importer<'r> {
     handed_out: HashMap<String, ValueId>,
     /// Rows of the padding mask, if there is one.
     mask_rows: Option<usize>,
+    /// Values with other elements than their ONNX tensor, where a mask hides them.
+    altered: HashSet<ValueId>,
 }
 
 impl<'r> Importer<'r> {
@@ -193,6 +195,7 @@ impl<'r> Importer<'r> {
             shapes: HashMap::new(),
             handed_out: HashMap::new(),
             mask_rows: None,
+            altered: HashSet::new(),
         }
     }
 

@@ -68,6 +68,7 @@ impl Importer<'_> {
                     );
                 }
                 // What a mask hides is not computed with: a half or an integer could not hold its sum.
+                let masked = constant.iter().any(|&c| c <= MASKED);
                 for (position, c) in x.position.iter_mut().zip(&mut constant) {
                     if *c <= MASKED {
                         (*position, *c) = (PADDING, HIDDEN);
@@ -78,7 +79,11 @@ impl Importer<'_> {
                     constant,
                     clamp: Clamp::NONE,
                 };
-                self.part(node, "add", op, vec![input], &shape)
+                let sum = self.part(node, "add", op, vec![input], &shape);
+                if masked {
+                    self.altered.insert(sum.base);
+                }
+                sum
             }
             (Operand::Live(a), Operand::Live(b)) => {
                 let shape = broadcast(a.shape(), b.shape());

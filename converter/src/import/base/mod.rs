@@ -227,7 +227,8 @@ impl Importer<'_> {
         let position = view.positions();
         let value = &mut self.graph.values[view.base.0];
         let all: HashSet<u32> = position.iter().copied().filter(|&p| p != PADDING).collect();
-        if value.source.is_none() && position.len() == value.len() && all.len() == value.len() {
+        let same = position.len() == value.len() && all.len() == value.len();
+        if value.source.is_none() && same && !self.altered.contains(&view.base) {
             value.name = node.output.clone();
             let onnx = node.output.clone();
             value.source = Some(Source { onnx, position });
