@@ -321,8 +321,10 @@ impl Bundle<'_> {
 
 /// Rows of the embedding table of the symbols.
 fn table(graph: &Graph) -> Option<usize> {
-    graph.nodes.iter().find_map(|node| match &node.op {
-        Op::Embedding(op::Embedding { table }) => table.shape().first().copied(),
-        _ => None,
+    graph.nodes.iter().find_map(|node| {
+        let Op::Embedding(op::Embedding { table }) = &node.op else {
+            return None;
+        };
+        table.shape().first().copied()
     })
 }

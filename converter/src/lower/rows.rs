@@ -3,7 +3,8 @@
 
 use super::matrix::halves;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
-use crate::graph::{Node, Op, ValueId, op};
+use crate::graph::facts::Held;
+use crate::graph::{Node, ValueId, op};
 use crate::program::{Place, Program, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, weighted};
@@ -45,17 +46,21 @@ impl Lowering<'_> {
     /// Bound of the sum of the magnitudes of one row of weights.
     fn largest_sum(&self, weights: ValueId, quant: Quant) -> i64 {
         let channels = self.channels(weights);
-        match self.graph.producer(weights).map(|producer| &producer.op) {
+        if let Some(values) = self.graph.constant(weights) {
+            let steps = |&w: &f32| i64::from(quant.quantize(w)).abs();
+            let sums = values
+                .chunks(channels)
+                .map(|row| row.iter().map(steps).sum());
+            return sums.max().unwrap_or(0);
+        }
+        let held = self
+            .graph
+            .producer(weights)
+            .map(|producer| self.graph.facts(producer).held);
+        match held == Some(Held::Probability) {
             // Each is rounded to the nearest of 32767 parts of 1.
-            Some(Op::Softmax(op::Softmax)) => 32767 + channels as i64,
-            Some(Op::Constant(op::Constant { values })) => {
-                let steps = |&w: &f32| i64::from(quant.quantize(w)).abs();
-                let sums = values
-                    .chunks(channels)
-                    .map(|row| row.iter().map(steps).sum());
-                sums.max().unwrap_or(0)
-            }
-            _ => quant.magnitude() * channels as i64,
+            true => 32767 + channels as i64,
+            false => quant.magnitude() * channels as i64,
         }
     }
 }
