@@ -58,10 +58,22 @@ impl MatMulGeometry {
         op.require_disjoint(&[a, b, y])
     }
 
-    /// Elements of one matrix of `a`, of `b` and of the result.
-    fn lens(&self) -> [usize; 3] {
+    /// Calls `product` with the matrices of each product: `a: [m, k]`, `b: [k, n]` and `y: [m, n]`.
+    fn each<A, B, Y>(
+        &self,
+        (a, b): (&[A], &[B]),
+        y: &mut [Y],
+        mut product: impl FnMut(&[A], &[B], &mut [Y]),
+    ) {
         let [m, k, n] = [self.m, self.k, self.n].map(|size| size as usize);
-        [m * k, k * n, m * n].map(|len| len.max(1))
+        let mut a = a.chunks_exact((m * k).max(1));
+        let mut b = b.chunks_exact((k * n).max(1));
+        for y in y.chunks_exact_mut((m * n).max(1)) {
+            // A zip would divide by both lengths, where the compiler no longer knows that they are not 0.
+            if let (Some(a), Some(b)) = (a.next(), b.next()) {
+                product(a, b, y);
+            }
+        }
     }
 }
 
@@ -92,12 +104,10 @@ fn products<A: Activation, B: Activation, Y: Activation>(
     by: &Rescale,
     y: &mut [Y],
 ) {
-    let [a_len, b_len, y_len] = params.sizes.lens();
     let k = params.sizes.k as usize;
-    let matrices = a.chunks_exact(a_len).zip(b.chunks_exact(b_len));
-    for ((a, b), y) in matrices.zip(y.chunks_exact_mut(y_len)) {
+    params.sizes.each((a, b), y, |a, b, y| {
         matmul(a, zero_point, b, k, params.shift, by, y);
-    }
+    });
 }
 
 #[cfg(attn_half)]
@@ -119,18 +129,17 @@ pub(super) mod half {
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
         let sizes = op.params::<MatMulGeometry>()?;
-        let (k, n) = ((sizes.k as usize).max(1), (sizes.n as usize).max(1));
+        let k = sizes.k as usize;
         let [a, b, y, wide] = op.tensors(arena, [a, b, y, scratch(op, k)?])?;
         let wide = arena::first::<f32>(wide, k)?;
-        let [a_len, b_len, y_len] = sizes.lens();
-        let (a, b) = (arena::typed::<f16>(a)?, arena::typed::<f16>(b)?);
-        let matrices = a.chunks_exact(a_len).zip(b.chunks_exact(b_len));
-        for ((a, b), y) in matrices.zip(arena::typed::<f16>(y)?.chunks_exact_mut(y_len)) {
+        let (a, b): (&[f16], &[f16]) = (arena::typed(a)?, arena::typed(b)?);
+        sizes.each((a, b), arena::typed(y)?, |a, b, y: &mut [f16]| {
+            let (k, n) = (k.max(1), (sizes.n as usize).max(1));
             for (a, y) in a.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
                 widen(a, wide);
                 mean(wide, b, y);
             }
-        }
+        });
         Ok(())
     }
 }

@@ -124,6 +124,7 @@ pub fn tiny_model(encoding: Encoding) -> Vec<u8> {
     turned(&mut b, counter);
     wide(&mut b);
     masked(&mut b);
+    base(&mut b);
     metadata(&mut b);
     b.file()
 }
@@ -295,6 +296,48 @@ fn masked(b: &mut Builder) {
     let (kv, outputs) = ([memory, memory], [context, weights]);
     b.attend(&kv, &packed, &[query], &outputs, [&push, &attend]);
     b.entry("masked", first, &[query, memory], &outputs);
+}
+
+fn ints(words: &[&[i32]]) -> Vec<Param> {
+    words.concat().into_iter().map(Int).collect()
+}
+
+/// What computes any model: rows and channels exchanged by strides and by a table, a product of both, its sums, their largest.
+fn base(b: &mut Builder) {
+    use DType::{I8, I32};
+    use OpKind::*;
+    let first = b.ops.len();
+    let x = b.new_tensor((I8, ROWS, C));
+    let (rows, channels) = (ROWS as i32, C as i32);
+    let by_strides = [
+        &[0, 0, 1, 1, 1, 1, channels, rows][..],
+        &[0, 0, 0, 0, 1, channels],
+    ];
+    let turned = b.add(Copy, &[x], (I8, C, ROWS), 0, &ints(&by_strides));
+    let table = (0..ROWS * C).map(|i| {
+        if i == 2 {
+            u32::MAX
+        } else {
+            (i * 5 % (ROWS * C)) as u32
+        }
+    });
+    let table = b.weights(table.flat_map(u32::to_le_bytes));
+    let mixed = b.add(
+        Copy,
+        &[x],
+        (I8, ROWS, C),
+        0,
+        &ints(&[&[1, table as i32], &[0; 12]]),
+    );
+    let sizes = [1, channels, rows, channels].map(Int);
+    let params = [b.rescale(), b.by(&[Int(2)], &[]), sizes.to_vec()].concat();
+    let scratch = if b.half { ROWS } else { 0 };
+    let product = b.add(MatMul, &[turned, mixed], (I8, C, C), scratch, &params);
+    let over = [0, channels, channels].map(Int);
+    let params = [b.by(&RESCALE, &[Real(0.25)]), over.to_vec()].concat();
+    let sums = b.add(Reduce, &[product], ROW, 0, &params);
+    let largest = b.add(ArgMax, &[sums], (I32, 1, 1), 0, &[1, channels, 1].map(Int));
+    b.entry("base", first, &[x], &[sums, largest]);
 }
 
 /// Labels, sound, lengths; reading with entry point "words" and writing with "next".
