@@ -4,8 +4,11 @@ use super::{Lower, Lowered, Lowering, limit};
 use crate::graph::op::Reduction;
 use crate::graph::{Node, op};
 use crate::quantize::weights::{mean, multiplied};
-use attn_runtime::format::OpKind;
+use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::base::{MAX_AXES, NO_ELEMENT};
+use attn_runtime::kernels::half::LANES;
+use attn_runtime::kernels::half::matmul::strip_len;
+use attn_runtime::kernels::int::matmul::scratch_len;
 use attn_runtime::ops::{
     CopyParams, MatMulGeometry, MatMulParams, ReduceGeometry, ReduceHalfParams, ReduceParams,
 };
@@ -80,14 +83,24 @@ impl Lower for op::MatMul {
             n: size(self.n),
         };
         if to.scheme.is_half() {
-            let scratch = to.f32_scratch(node, self.k);
+            let strip = strip_len(self.k, self.n) * LANES / 2;
+            let scratch = to.f32_scratch(node, self.k + strip);
             return to.op(&node.name, OpKind::MatMul, inputs, vec![y], scratch, &sizes);
         }
         let held = [inputs[0], inputs[1], y].map(|tensor| to.quant(tensor));
         let (factor, shift) = multiplied(&node.name, held, self.k)?;
         let by = to.by(y, factor);
         let params = MatMulParams { by, shift, sizes };
-        to.op(&node.name, OpKind::MatMul, inputs, vec![y], None, &params)
+        let len = scratch_len(self.k, self.n);
+        let scratch = Some(to.program.scratch(&node.name, DType::I16, len));
+        to.op(
+            &node.name,
+            OpKind::MatMul,
+            inputs,
+            vec![y],
+            scratch,
+            &params,
+        )
     }
 }
 

@@ -1,12 +1,12 @@
 //! MatMul: a product of two activations, matrix by matrix: `a: [batch, m, k]` and `b: [batch, k, n]` give `[batch, m, n]`, each tensor of any
-//! shape with as many elements. Integer: no scratch. Half: scratch f32 `[k]`.
+//! shape with as many elements. Scratch holds a row of `a` and a strip of `b`: int16, or f32 for half precision.
 
-use super::arena::{Values, by_width};
+use super::arena::{self, Values, by_width};
 use super::rescale::RequantizeParams;
 use super::{OpError, OpView, require};
 use crate::format::DType;
 use crate::kernels::int::elementwise::Rescale;
-use crate::kernels::int::matmul::matmul;
+use crate::kernels::int::matmul::{matmul, scratch_len};
 use crate::kernels::int::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -30,7 +30,7 @@ pub struct MatMulGeometry {
 pub struct MatMulParams {
     /// Change of scale.
     pub by: RequantizeParams,
-    /// Right shift of the sums, 0 to 32.
+    /// Right shift of the sums, 0 to 31.
     pub shift: u32,
     /// Sizes.
     pub sizes: MatMulGeometry,
@@ -58,6 +58,11 @@ impl MatMulGeometry {
         op.require_disjoint(&[a, b, y])
     }
 
+    /// int16 scratch of the integer arm.
+    fn scratch_len(&self) -> usize {
+        scratch_len(self.k as usize, self.n as usize)
+    }
+
     /// Calls `product` with the matrices of each product: `a: [m, k]`, `b: [k, n]` and `y: [m, n]`.
     fn each<A, B, Y>(
         &self,
@@ -83,7 +88,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     for tensor in [op.input(0)?, op.input(1)?, op.output()?] {
         require(tensor.dtype() != DType::I32, OpError::WrongType)?;
     }
-    require(params.shift <= 32, OpError::BadParams)?;
+    require(params.shift <= 31, OpError::BadParams)?;
+    op.scratch(DType::I16, params.sizes.scratch_len())?;
     params.by.check(op.output()?)
 }
 
@@ -91,54 +97,64 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let params = op.params::<MatMulParams>()?;
     let (by, zero_point) = (params.by.rescale(b, y), a.zero_point);
-    let [a, b, y] = op.values(arena, [a, b, y])?;
-    by_width!(a, b, y => products(a, zero_point, b, &params, &by, y));
+    let len = params.sizes.scratch_len();
+    let scratch = op.scratch(DType::I16, len)?;
+    let [a_bytes, b_bytes, y_bytes, scratch] = op.tensors(arena, [a, b, y, scratch])?;
+    let scratch = arena::first(scratch, len)?;
+    let (a, b) = (arena::values(a_bytes, a)?, arena::values(b_bytes, b)?);
+    let y = arena::values(y_bytes, y)?;
+    by_width!(a, b, y => products((a, zero_point), b, &params, &by, scratch, y));
     Ok(())
 }
 
 fn products<A: Activation, B: Activation, Y: Activation>(
-    a: &[A],
-    zero_point: i32,
+    (a, zero_point): (&[A], i32),
     b: &[B],
     params: &MatMulParams,
     by: &Rescale,
+    scratch: &mut [i16],
     y: &mut [Y],
 ) {
-    let k = params.sizes.k as usize;
+    let sizes = [params.sizes.k as usize, params.sizes.n as usize];
     params.sizes.each((a, b), y, |a, b, y| {
-        matmul(a, zero_point, b, k, params.shift, by, y);
+        matmul((a, zero_point), b, sizes, params.shift, by, scratch, y);
     });
 }
 
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::{check_tensors, scratch};
-    use super::super::arena;
     use super::*;
     use crate::f16;
-    use crate::kernels::half::additive::mean;
-    use crate::kernels::half::widen;
+    use crate::kernels::half::LANES;
+    use crate::kernels::half::matmul::{matmul, strip_len};
+
+    /// f32 scratch: a row of `a`, then a strip of `b` as halves.
+    fn scratch_len(sizes: &MatMulGeometry) -> usize {
+        let (k, n) = (sizes.k as usize, sizes.n as usize);
+        strip_len(k, n).saturating_mul(LANES / 2).saturating_add(k)
+    }
 
     pub(in crate::ops) fn check(op: &OpView) -> Result<(), OpError> {
         check_tensors(op, 2)?;
         let sizes = op.params::<MatMulGeometry>()?;
         sizes.check(op)?;
-        scratch(op, sizes.k as usize).map(drop)
+        scratch(op, scratch_len(&sizes)).map(drop)
     }
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
         let sizes = op.params::<MatMulGeometry>()?;
-        let k = sizes.k as usize;
-        let [a, b, y, wide] = op.tensors(arena, [a, b, y, scratch(op, k)?])?;
-        let wide = arena::first::<f32>(wide, k)?;
+        let (k, len) = (sizes.k as usize, scratch_len(&sizes));
+        let [a, b, y, scratch] = op.tensors(arena, [a, b, y, scratch(op, len)?])?;
+        let wide = arena::first::<f32>(scratch, len)?;
+        let Some((wide, strip)) = wide.split_at_mut_checked(k) else {
+            return Err(OpError::ScratchTooSmall);
+        };
+        let packed = arena::typed::<f16>(strip.as_mut_bytes())?.as_chunks_mut().0;
         let (a, b): (&[f16], &[f16]) = (arena::typed(a)?, arena::typed(b)?);
-        sizes.each((a, b), arena::typed(y)?, |a, b, y: &mut [f16]| {
-            let (k, n) = (k.max(1), (sizes.n as usize).max(1));
-            for (a, y) in a.chunks_exact(k).zip(y.chunks_exact_mut(n)) {
-                widen(a, wide);
-                mean(wide, b, y);
-            }
+        sizes.each((a, b), arena::typed(y)?, |a, b, y| {
+            matmul(a, b, sizes.n as usize, wide, packed, y);
         });
         Ok(())
     }

@@ -331,7 +331,11 @@ fn base(b: &mut Builder) {
     );
     let sizes = [1, channels, rows, channels].map(Int);
     let params = [b.rescale(), b.by(&[Int(2)], &[]), sizes.to_vec()].concat();
-    let scratch = if b.half { ROWS } else { 0 };
+    let scratch = if b.half {
+        ROWS * (1 + C / 2)
+    } else {
+        (1 + C) * C
+    };
     let product = b.add(MatMul, &[turned, mixed], (I8, C, C), scratch, &params);
     let over = [0, channels, channels].map(Int);
     let params = [b.by(&RESCALE, &[Real(0.25)]), over.to_vec()].concat();

@@ -17,6 +17,7 @@ pub mod image;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
+pub mod matmul;
 pub mod reduce;
 pub mod rotary;
 pub mod softmax;
