@@ -116,24 +116,23 @@ fn is_integer(elem_type: i32) -> bool {
 
 /// Sets symbolic batch axes to 1 everywhere in the graph, and returns their names.
 ///
-/// The batch is the first axis of an input with several. In a model `by_itself` it may be the only symbolic axis; in a bundle that could
-/// as well be the length of a sequence, so another axis of the input must be symbolic, too.
+/// A batch axis is one that is called so, wherever it stands; besides, the first axis of an input with several. In a model `by_itself`
+/// that may be the only symbolic axis; in a bundle it could as well be the length of a sequence, so another axis of the input must be
+/// symbolic, too.
 pub fn fix_batch(graph: &mut pb::GraphProto, by_itself: bool) -> Vec<String> {
     let mut names = Vec::new();
+    let mut add = |name: Option<String>| names.extend(name.filter(|name| !names.contains(name)));
     for input in &mut graph.input {
         let several = dims(input).filter(|dim| symbol(dim).is_some()).count() > 1;
         let rank = dims(input).count();
-        let Some(batch) = dims(input)
-            .next()
-            .filter(|_| rank > 1 && (by_itself || several))
-        else {
-            continue;
-        };
-        if let Some(name) = symbol(batch).filter(|name| !names.contains(name)) {
-            names.push(name);
-        }
-        if batch.value.is_none() {
-            batch.value = Some(Dim::DimValue(1));
+        for (axis, dim) in dims(input).enumerate() {
+            let name = symbol(dim);
+            let called = name.as_ref().is_some_and(|name| is_batch(name));
+            let first = axis == 0 && rank > 1 && (by_itself || several);
+            if called || first {
+                add(name);
+                dim.value.get_or_insert(Dim::DimValue(1));
+            }
         }
     }
     let named = graph.value_info.iter_mut().chain(&mut graph.output);
@@ -142,6 +141,12 @@ pub fn fix_batch(graph: &mut pb::GraphProto, by_itself: bool) -> Vec<String> {
         batch.for_each(|dim| dim.value = Some(Dim::DimValue(1)));
     }
     names
+}
+
+/// True for what exporters and tutorials call a batch axis.
+fn is_batch(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("batch") || ["n", "b", "bs", "bsz"].contains(&name.as_str())
 }
 
 /// The name of an axis without a size.

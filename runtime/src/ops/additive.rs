@@ -73,16 +73,17 @@ fn check_shapes(op: &OpView) -> Result<(), OpError> {
     let Ok(weights) = op.output_at(1) else {
         return Ok(());
     };
-    check_weights(op, keys.rows())?;
+    check_weights(op, keys.rows(), keys.rows_rule != 0)?;
     op.require_disjoint(&[query, keys, weights])?;
     op.require_disjoint(&[values, weights])
 }
 
-/// The weights of attention, a second output: `[rows, 1]` of the type of the context.
-pub(super) fn check_weights(op: &OpView, rows: usize) -> Result<(), OpError> {
+/// The weights of attention, a second output of the type of the context: `[rows, 1]`, or one row of them where no length `varies`.
+pub(super) fn check_weights(op: &OpView, rows: usize, varies: bool) -> Result<(), OpError> {
     let (context, weights) = (op.output()?, op.output_at(1)?);
     require(weights.dtype() == context.dtype(), OpError::WrongType)?;
-    let fits = weights.rows() == rows && weights.channels() == 1;
+    let fixed = weights.rows_rule == 0 && !varies;
+    let fits = weights.len() == rows && (weights.channels() == 1 || fixed);
     require(fits, OpError::WrongShape)?;
     require(weights.storage() == Storage::Arena, OpError::WrongStorage)
 }

@@ -142,7 +142,7 @@ impl AttentionGeometry {
         // The weights are those of one query of one head over a whole window.
         let single = shape.heads == 1 && query.rows() == 1 && op.input_count() == 3;
         require(ALL && single, OpError::WrongShape)?;
-        check_weights(op, shape.slots)?;
+        check_weights(op, shape.slots, self.rows_rule != 0)?;
         op.require_disjoint(&[query, keys, values, weights])
     }
 }
