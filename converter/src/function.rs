@@ -15,6 +15,8 @@ pub enum Function {
     Unary(Unary, Box<Function>),
     /// Two functions, combined.
     Binary(Binary, Box<Function>, Box<Function>),
+    /// The second where the first is not 0, else the third.
+    Choice(Box<[Function; 3]>),
 }
 
 /// Elementary functions.
@@ -61,6 +63,10 @@ pub enum Binary {
     Min,
     /// Power.
     Pow,
+    /// 1 where the first is less, else 0.
+    Less,
+    /// 1 where both are equal, else 0.
+    Equal,
 }
 
 impl Unary {
@@ -91,6 +97,8 @@ impl Binary {
             Self::Max => a.max(b),
             Self::Min => a.min(b),
             Self::Pow => a.powf(b),
+            Self::Less => f64::from(u8::from(a < b)),
+            Self::Equal => f64::from(u8::from(a == b)),
         }
     }
 }
@@ -122,6 +130,11 @@ impl Function {
             Self::Constant(value) => Self::Constant(*value),
             Self::Unary(unary, f) => f.of(inner).then(*unary),
             Self::Binary(binary, f, g) => f.of(inner).with(*binary, g.of(inner)),
+            Self::Choice(parts) => {
+                let [condition, then, other] = parts.as_ref();
+                let parts = [condition, then, other].map(|part| part.of(inner));
+                Self::Choice(Box::new(parts))
+            }
         }
     }
 
@@ -132,6 +145,13 @@ impl Function {
             Self::Constant(value) => *value,
             Self::Unary(unary, inner) => unary.eval(inner.eval(x)),
             Self::Binary(binary, a, b) => binary.eval(a.eval(x), b.eval(x)),
+            Self::Choice(parts) => {
+                let [condition, then, other] = parts.as_ref();
+                match condition.eval(x) != 0.0 {
+                    true => then.eval(x),
+                    false => other.eval(x),
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub struct Input {
     pub name: String,
     /// Its ONNX shape; a dynamic axis has the length that the model was loaded for.
     pub shape: Vec<usize>,
-    /// Holds numbers of tokens, not quantities.
+    /// Holds numbers of tokens, which rows of a table are looked up by.
     pub integer: bool,
     /// Number of the axis that was dynamic.
     pub dynamic: Option<usize>,
@@ -43,8 +43,52 @@ pub fn fixed_inputs(graph: &pb::GraphProto, length_of: Option<LengthOf>) -> Resu
         .input
         .iter()
         .filter(|input| !constant(&input.name))
-        .map(|input| fixed_input(input, length_of))
+        .map(|input| {
+            let mut fixed = fixed_input(input, length_of)?;
+            fixed.integer &= looks_up(graph, &fixed.name);
+            Ok(fixed)
+        })
         .collect()
+}
+
+/// Operators behind which tokens are still tokens.
+const MOVES: [&str; 10] = [
+    "Cast",
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+];
+
+/// True if an input tells which rows of a table are taken: it holds numbers of tokens. Other whole numbers are quantities, such as masks.
+fn looks_up(graph: &pb::GraphProto, input: &str) -> bool {
+    let tokens = moved(graph, input);
+    graph.node.iter().any(|node| looks_up_by(node, &tokens))
+}
+
+/// True for a node that takes from its first input what one of these tensors says.
+pub fn looks_up_by(node: &pb::NodeProto, tokens: &[&str]) -> bool {
+    let gathers = ["Gather", "GatherND", "GatherElements"].contains(&node.op_type.as_str());
+    let indices = node.input.get(1);
+    gathers && indices.is_some_and(|name| tokens.contains(&name.as_str()))
+}
+
+/// The names of an input and of the tensors that hold its elements in another order or type.
+pub fn moved<'g>(graph: &'g pb::GraphProto, input: &'g str) -> Vec<&'g str> {
+    let mut names = vec![input];
+    for node in &graph.node {
+        let reads = node.input.first();
+        let reads = reads.is_some_and(|name| names.contains(&name.as_str()));
+        if reads && MOVES.contains(&node.op_type.as_str()) {
+            names.extend(node.output.iter().map(String::as_str));
+        }
+    }
+    names
 }
 
 fn fixed_input(input: &pb::ValueInfoProto, length_of: Option<LengthOf>) -> Result<Input> {

@@ -11,10 +11,37 @@ pub trait Operator {
     /// Its facts, for a result with this many channels.
     fn facts(&self, channels: usize) -> Facts;
 
+    /// The smallest scale that an integer result can have, beside inputs that are held so; `n` elements of the first input go into one
+    /// of the result. A result that hardly varies in calibration needs this.
+    fn finest(&self, _inputs: &[Step], _n: usize) -> f64 {
+        0.0
+    }
+
     /// Its weights, bias and clamp, if it has all three, and the axis of the weights that its outputs are on.
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         None
     }
+}
+
+/// How integers hold an input of an operator.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Its scale.
+    pub scale: f64,
+    /// Largest magnitude in steps, above its zero point.
+    pub largest: f64,
+}
+
+/// The smallest scale of a result that is `unit` times a sum of at most `bound`: a left shift in 32 bits, by
+/// at most 15, and a multiplier below 1 make it.
+pub fn rescaled(unit: f64, bound: f64) -> f64 {
+    let shift = (30.0 - bound.max(1.0).log2().ceil()).clamp(0.0, 15.0);
+    1.001 * unit * (1.0 - shift).exp2()
+}
+
+/// The smallest scale of a result that these amounts are added to, with 16 bits below its step.
+pub fn summed(amounts: impl Iterator<Item = f64>) -> f64 {
+    amounts.fold(0.0, f64::max) / f64::from(i16::MAX)
 }
 
 /// The facts of one operator in a graph.

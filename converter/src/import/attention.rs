@@ -92,7 +92,7 @@ impl Scores {
     }
 
     /// True for `[.., queries, keys]` in order.
-    fn in_order(&self) -> bool {
+    pub fn in_order(&self) -> bool {
         let whole = self.index.len() == self.heads * self.queries * self.key_count;
         whole
             && self.index.shape().last() == Some(&self.key_count)

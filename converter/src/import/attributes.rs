@@ -130,6 +130,7 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
         ],
     ),
     (&["Einsum"], &["equation"]),
+    (&["CumSum"], &["exclusive", "reverse"]),
     (&["ArgMax"], &["axis", "keepdims", "select_last_index"]),
 ];
 

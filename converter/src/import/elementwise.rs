@@ -228,9 +228,8 @@ impl Importer<'_> {
         }
         let (a, b) = (self.unscaled(node, 0)?, self.unscaled(node, 1)?);
         let dims = self.graph.values[a.base.0].dims.clone();
-        let positions = |view: &View| view.positions();
         let fits = binary == Binary::Add
-            && positions(&a) == positions(&b)
+            && a.is_like(&b)
             && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == self.graph.values[a.base.0].len();
         if !fits && binary == Binary::Add && self.add_row(node, &a, &b)? {

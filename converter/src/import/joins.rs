@@ -7,6 +7,7 @@ use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::{Op, op};
+use attn_runtime::format::MAX_OP_INPUTS;
 
 impl Importer<'_> {
     pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<()> {
@@ -26,6 +27,9 @@ impl Importer<'_> {
         }
         if axis + 1 == shape.len() && self.join_repeated(node, &views) {
             return Ok(());
+        }
+        if views.len() > MAX_OP_INPUTS {
+            return Err(node.form(format!("{} inputs; at most {MAX_OP_INPUTS}", views.len())));
         }
         let in_rows = |view: &View| {
             let positions = view.positions();

@@ -352,6 +352,10 @@ impl Importer<'_> {
         }
         match (self.item(node, 0)?, self.item(node, 1)?) {
             (Item::Weights(scores), Item::View(_) | Item::Curve(..) | Item::Terms(_)) => {
+                if !scores.in_order() {
+                    let reason = "weights that were rearranged: weigh with [.., queries, keys]";
+                    return Err(node.form(reason));
+                }
                 let values = self.view(node, 1)?;
                 self.attention(node, scores, values)
             }

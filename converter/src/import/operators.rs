@@ -92,6 +92,7 @@ operators! {
         "over any axes";
     Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
     InstanceNormalization, GroupNormalization => base_node, "base operators", "";
+    CumSum => base_node, "base operators", "along any axis";
     LpPool => base_node, "base operators", "any number of axes, any padding";
     Einsum => base_node, "base operators", "products of two tensors, such as bij,bjk->bik";
     Resize, Upsample => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
@@ -100,8 +101,8 @@ operators! {
     Identity, Dropout => identity, POSITIONS, "";
     Cast => cast, POSITIONS, "from one floating-point type to another, or from one integer type to another";
     IsNaN => is_undefined, "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
-    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => compared, "nothing: part of a padding mask",
-        "of the mask input of a bundle and constants";
+    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => base_node,
+        "nothing where it is part of a padding mask, else base operators", "numbers that differ by a thousandth are told apart";
 }
 
 // Operators that are unsupported, or not supported for all shapes, and their alternatives.
@@ -120,12 +121,6 @@ const ANY: &str = "Linear (MatMul, Gemm), convolution, GRU, LSTM, softmax attent
 impl Importer<'_> {
     fn relu(&mut self, node: &OnnxNode) -> Result<()> {
         self.clamp(node, Clamp::RELU)
-    }
-
-    fn compared(&mut self, node: &OnnxNode) -> Result<()> {
-        Err(node.form(
-            "only a padding mask can be compared or negated: name the input that is one as mask in the bundle's [decode]",
-        ))
     }
 
     pub(super) fn node(&mut self, node: &OnnxNode) -> Result<()> {

@@ -29,6 +29,9 @@ impl Importer<'_> {
             return self.times_v(node, sum, &constant);
         }
         let first = constant.first().copied().unwrap_or(1.0);
+        if self.masking_factor(node, first).is_some() {
+            return Err(node.form("a factor that only hides"));
+        }
         if constant.iter().any(|&c| c != first) {
             return self.factor_per_channel(node, &constant, input, binary);
         }
@@ -101,7 +104,7 @@ impl Importer<'_> {
         let (a, b) = (self.view(node, 0)?, self.view(node, 1)?);
         let value = &self.graph.values[a.base.0];
         let fits = binary == Binary::Mul
-            && a.positions() == b.positions()
+            && a.is_like(&b)
             && b.position.len() == self.graph.values[b.base.0].len()
             && a.position.len() == value.len();
         if !fits && binary == Binary::Mul && self.gate(node, &a, &b)? {

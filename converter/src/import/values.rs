@@ -76,7 +76,12 @@ impl Importer<'_> {
         dims: &[usize],
         result: View,
     ) -> ValueId {
+        let altered = self.stays_altered(&op, &inputs);
         let output = self.add_value_at(&node.output, dims, result.positions());
+        if altered {
+            self.graph.values[output.0].source = None;
+            self.altered.insert(output);
+        }
         self.graph.nodes.push(Node {
             name: node.name.clone(),
             op,

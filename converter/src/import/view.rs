@@ -43,6 +43,15 @@ impl View {
         self.position.shape()
     }
 
+    /// True if both have the same shape, but for axes of 1 in front, and take the same positions: nothing is broadcast.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let trimmed = |view: &Self| {
+            let shape = view.shape().iter().copied();
+            shape.skip_while(|&size| size == 1).collect::<Vec<_>>()
+        };
+        trimmed(self) == trimmed(other) && self.positions() == other.positions()
+    }
+
     /// Positions in the order of the ONNX tensor.
     pub fn positions(&self) -> Vec<u32> {
         self.position.iter().copied().collect()

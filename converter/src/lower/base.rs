@@ -3,6 +3,7 @@
 use super::{Lower, Lowered, Lowering, limit};
 use crate::graph::op::Reduction;
 use crate::graph::{Node, op};
+use crate::program::TensorId;
 use crate::quantize::weights::{mean, multiplied};
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::base::{MAX_AXES, NO_ELEMENT};
@@ -74,7 +75,7 @@ impl Lower for op::Copy {
 
 impl Lower for op::MatMul {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
-        let (inputs, y) = (to.inputs(node), to.add_value(node.output));
+        let (inputs, y) = (to.pair(node)?, to.add_value(node.output));
         let size = |size: usize| size as u32;
         let sizes = MatMulGeometry {
             batch: size(self.batch),
@@ -87,13 +88,29 @@ impl Lower for op::MatMul {
             let scratch = to.f32_scratch(node, self.k + strip);
             return to.op(&node.name, OpKind::MatMul, inputs, vec![y], scratch, &sizes);
         }
-        let held = [inputs[0], inputs[1], y].map(|tensor| to.quant(tensor));
-        let (factor, shift) = multiplied(&node.name, held, self.k)?;
-        let by = to.by(y, factor);
+        to.live_product(node, inputs, y, sizes)
+    }
+}
+
+impl Lowering<'_> {
+    /// A product of two activations in integers, with sums of 64 bits.
+    pub(super) fn live_product(
+        &mut self,
+        node: &Node,
+        inputs: Vec<TensorId>,
+        y: TensorId,
+        sizes: MatMulGeometry,
+    ) -> Lowered {
+        let held = [inputs[0], inputs[1], y].map(|tensor| self.quant(tensor));
+        let (k, n) = (sizes.k as usize, sizes.n as usize);
+        let (factor, shift) = multiplied(&node.name, held, k)?;
+        let by = self.by(y, factor);
         let params = MatMulParams { by, shift, sizes };
-        let len = scratch_len(self.k, self.n);
-        let scratch = Some(to.program.scratch(&node.name, DType::I16, len));
-        to.op(
+        let scratch = Some(
+            self.program
+                .scratch(&node.name, DType::I16, scratch_len(k, n)),
+        );
+        self.op(
             &node.name,
             OpKind::MatMul,
             inputs,

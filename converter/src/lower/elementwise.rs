@@ -7,7 +7,7 @@ use super::table::interpolated;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
 use crate::graph::{Node, ValueId, op};
-use crate::program::{Place, TensorId};
+use crate::program::{Place, Tensor, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
 use attn_runtime::format::{DType, OpKind};
@@ -86,13 +86,28 @@ impl Lowering<'_> {
         readers == 1 && !given && self.program.base(self.tensor(value)).0 == self.tensor(value)
     }
 
-    /// Both inputs, which must not be the same tensor.
-    fn pair(&self, node: &Node) -> Result<Vec<TensorId>> {
-        let inputs = self.inputs(node);
-        if inputs[0] == inputs[1] {
-            let reason = "it takes one tensor twice: write it as a function of one input";
+    /// Both inputs; the second copied where it shares bytes with the first, which operators do not take.
+    pub(super) fn pair(&mut self, node: &Node) -> Result<Vec<TensorId>> {
+        let mut inputs = self.inputs(node);
+        let span = |id: TensorId| {
+            let (base, offset) = self.program.base(id);
+            (base, offset..offset + self.program.tensors[id].byte_len())
+        };
+        let [(a, first), (b, second)] = [span(inputs[0]), span(inputs[1])];
+        if a != b || first.end <= second.start || second.end <= first.start {
+            return Ok(inputs);
+        }
+        if self.program.max_length > 0 {
+            let reason =
+                "it takes one tensor of variable length twice: write it as a function of one input";
             return Err(limit(node, reason));
         }
+        let Tensor {
+            name, dims, quant, ..
+        } = self.program.tensors[inputs[1]].clone();
+        let copy = (self.program).tensor(&format!("{name}.again"), &dims, quant, Place::Arena);
+        self.requantize(inputs[1], copy, None)?;
+        inputs[1] = copy;
         Ok(inputs)
     }
 

@@ -9,7 +9,7 @@ use crate::program::{Place, Program, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, weighted};
 use attn_runtime::format::{DType, MAX_OP_INPUTS, OpKind};
-use attn_runtime::ops::{ConstantParams, RequantizeParams};
+use attn_runtime::ops::{ConstantParams, MatMulGeometry, RequantizeParams};
 
 impl Lowering<'_> {
     /// The result is the same bytes as the input, from `offset` on.
@@ -171,8 +171,23 @@ impl Lower for op::WeightedRows {
         }
         let held = [inputs[0], inputs[1], y].map(|tensor| to.quant(tensor));
         let largest = to.largest_sum(node.inputs[0], held[0]);
-        let params = to.by(y, weighted(&node.name, held, largest)?);
         let channels = to.channels(node.output);
+        // The weights are int16, and the sums have 32 bits. Others are a product of two activations.
+        let factor = match weighted(&node.name, held, largest) {
+            Ok(factor) if held[0].dtype == DType::I16 => factor,
+            Ok(_) | Err(_) if to.program.max_length == 0 => {
+                let sizes = MatMulGeometry {
+                    batch: 1,
+                    m: to.graph.values[node.output.0].rows() as u32,
+                    k: to.channels(node.inputs[0]) as u32,
+                    n: channels as u32,
+                };
+                return to.live_product(node, inputs, y, sizes);
+            }
+            Ok(factor) => factor,
+            Err(error) => return Err(error),
+        };
+        let params = to.by(y, factor);
         let scratch = to.program.scratch(&node.name, DType::I32, channels);
         to.op(&node.name, kind, inputs, vec![y], Some(scratch), &params)
     }

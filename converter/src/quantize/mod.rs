@@ -13,7 +13,7 @@ pub mod steps;
 pub mod weights;
 
 use crate::calibrate::Distribution;
-use crate::graph::facts::{Held, Second};
+use crate::graph::facts::{Held, Second, Step};
 use crate::graph::{Graph, Node, ValueId};
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
@@ -193,7 +193,11 @@ impl Scheme {
     fn hold(&mut self, graph: &Graph, node: &Node, distributions: &[Distribution]) {
         let facts = graph.facts(node);
         let fixed = match facts.held {
-            Held::Free | Held::Plain => None,
+            Held::Free => {
+                self.coarsen(graph, node);
+                None
+            }
+            Held::Plain => None,
             Held::FreeBySums => {
                 let weights = node.inputs[0];
                 if let Some(values) = graph.constant(weights) {
@@ -227,6 +231,26 @@ impl Scheme {
                     self.held[second.0] = Quant::scaled_int16(PROBABILITY_SCALE);
                 }
             }
+        }
+    }
+
+    /// A result that hardly varied in calibration gets a scale that its operator can make of its inputs.
+    fn coarsen(&mut self, graph: &Graph, node: &Node) {
+        let held = |id: &ValueId| self.of(*id);
+        let step = |quant: Quant| Step {
+            scale: quant.scale.into(),
+            largest: (quant.magnitude() + i64::from(quant.zero_point.abs())) as f64,
+        };
+        let inputs: Vec<Step> = node.inputs.iter().map(held).map(step).collect();
+        let len = |id: ValueId| graph.values[id.0].len().max(1);
+        let n = node
+            .inputs
+            .first()
+            .map_or(1, |&x| len(x) / len(node.output));
+        let finest = node.op.finest(&inputs, n.max(1)) as f32;
+        for quants in [&mut self.held, &mut self.narrow] {
+            let quant = &mut quants[node.output.0];
+            quant.scale = quant.scale.max(finest);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Operators that work element by element, or row by row.
 
 use crate::function::Function;
-use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::facts::{
+    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, rescaled, summed,
+};
 use crate::graph::op::Clamp;
 use attn_runtime::format::OpKind;
 
@@ -26,6 +28,10 @@ impl Operator for Add {
     fn facts(&self, _channels: usize) -> Facts {
         Facts::row_by_row(Kind::Runtime(OpKind::Add), true, Held::Free)
     }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        summed(inputs.iter().map(|input| input.scale))
+    }
 }
 
 /// Elementwise product of two inputs of the same shape, times a constant.
@@ -38,6 +44,12 @@ pub struct Mul {
 impl Operator for Mul {
     fn facts(&self, _channels: usize) -> Facts {
         Facts::row_by_row(Kind::Runtime(OpKind::Mul), true, Held::Free)
+    }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        let unit = inputs.iter().map(|input| input.scale).product::<f64>();
+        let bound = inputs.iter().map(|input| input.largest).product();
+        rescaled(unit * f64::from(self.factor), bound)
     }
 }
 
@@ -67,6 +79,11 @@ impl Operator for AddConstant {
             second: Second::None,
             weighted: Weighted::None,
         }
+    }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        let constants = self.constant.iter().map(|c| f64::from(c.abs()));
+        summed(constants.chain(inputs.iter().map(|input| input.scale)))
     }
 }
 
@@ -112,6 +129,12 @@ impl Operator for Gate {
     fn facts(&self, _channels: usize) -> Facts {
         Facts::row_by_row(Kind::Runtime(OpKind::Gate), false, Held::Free)
     }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        let unit = inputs.iter().map(|input| input.scale).product::<f64>();
+        let bound = inputs.iter().map(|input| input.largest).product();
+        rescaled(unit * f64::from(self.factor), bound)
+    }
 }
 
 /// Largest channel of every row: `x: [rows, c]`, result `[rows, 1]`.
@@ -131,5 +154,10 @@ pub struct MeanChannels;
 impl Operator for MeanChannels {
     fn facts(&self, _channels: usize) -> Facts {
         Facts::row_by_row(Kind::Runtime(OpKind::MeanChannels), false, Held::Free)
+    }
+
+    fn finest(&self, inputs: &[Step], n: usize) -> f64 {
+        let sum = |input: &Step| rescaled(input.scale / n as f64, 2.0 * input.largest * n as f64);
+        inputs.first().map_or(0.0, sum)
     }
 }

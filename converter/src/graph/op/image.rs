@@ -1,6 +1,6 @@
 //! Operators over images.
 
-use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted};
 use crate::graph::op::{Affine, Window};
 use attn_runtime::format::OpKind;
 
@@ -29,6 +29,10 @@ impl Operator for Conv2d {
             Weighted::Image(self.window),
         )
     }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.affine.finest(inputs)
+    }
 }
 
 /// Depthwise convolution over an image; `x: [h, w, c]`, result `[h_out, w_out, c]`.
@@ -52,6 +56,10 @@ impl Operator for DepthwiseConv2d {
             Held::Free,
             Weighted::None,
         )
+    }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.affine.finest(inputs)
     }
 }
 
@@ -91,6 +99,10 @@ impl Operator for ConvTranspose2d {
                 pad_after: around,
             }),
         }
+    }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.affine.finest(inputs)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Layers of weights over rows: linear, and convolutions over time.
 
-use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::facts::{
+    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, rescaled,
+};
 use crate::graph::op::{Clamp, Window1d};
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
@@ -25,6 +27,18 @@ impl Affine {
             clamp: Clamp::NONE,
         }
     }
+
+    /// See [`Operator::finest`].
+    pub fn finest(&self, inputs: &[Step]) -> f64 {
+        const STEPS: f64 = 127.0;
+        let largest = self.weight.iter().fold(0.0f32, |max, w| max.max(w.abs()));
+        let terms = self.weight.len() / self.bias.len().max(1);
+        let sum = |input: &Step| {
+            let unit = input.scale * f64::from(largest) / STEPS;
+            rescaled(unit, input.largest * STEPS * terms as f64)
+        };
+        inputs.first().map_or(0.0, sum)
+    }
 }
 
 /// `y[r, o] = clamp(sum_i x[r, i] * weight[o, i] + bias[o])`; input `x: [rows, in]`, weights `[out, in]`.
@@ -47,6 +61,10 @@ impl Operator for Linear {
             weighted: Weighted::Rows,
         }
     }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.0.finest(inputs)
+    }
 }
 
 /// Convolution over time, channels last; input `x: [t, in]`, weights `[out, kernel, in]`, result `[t_out, out]`.
@@ -66,6 +84,10 @@ impl Operator for Conv1d {
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::Conv1d, self.window, Weighted::Window(self.window))
     }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.affine.finest(inputs)
+    }
 }
 
 /// Depthwise convolution over time; input `x: [t, c]`, weights `[kernel, c]`, result `[t_out, c]`.
@@ -84,6 +106,10 @@ impl Operator for DepthwiseConv1d {
 
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::DepthwiseConv1d, self.window, Weighted::None)
+    }
+
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        self.affine.finest(inputs)
     }
 }
 

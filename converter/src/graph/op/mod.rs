@@ -21,7 +21,7 @@ pub use rows::{
     WeightedRows,
 };
 
-use super::facts::{Facts, Operator};
+use super::facts::{Facts, Operator, Step};
 
 /// The one list of operators, handed to a macro: whoever has something to say of each of them takes it from here.
 macro_rules! with_operators {
@@ -98,6 +98,13 @@ macro_rules! define {
             pub fn facts(&self, channels: usize) -> Facts {
                 match self {
                     $(Self::$name(op) => op.facts(channels),)*
+                }
+            }
+
+            /// See [`Operator::finest`].
+            pub fn finest(&self, inputs: &[Step], n: usize) -> f64 {
+                match self {
+                    $(Self::$name(op) => op.finest(inputs, n),)*
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Operators that select, join, look up and weight rows.
 
-use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::facts::{
+    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, rescaled,
+};
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
 
@@ -76,6 +78,11 @@ impl Operator for MeanRows {
             Held::Free,
             Weighted::None,
         )
+    }
+
+    fn finest(&self, inputs: &[Step], n: usize) -> f64 {
+        let sum = |input: &Step| rescaled(input.scale / n as f64, 2.0 * input.largest * n as f64);
+        inputs.first().map_or(0.0, sum)
     }
 }
 

@@ -12,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 /// A summand from here down hides what it is added to.
 const MASKED: f32 = -1e9;
 /// What stands for hidden elements: the exponential of it is 0 in half precision.
-const HIDDEN: f32 = -200.0;
+pub(super) const HIDDEN: f32 = -200.0;
 
 impl Importer<'_> {
     pub(super) fn base_arithmetic(&mut self, node: &OnnxNode) -> Result<()> {
@@ -21,12 +21,12 @@ impl Importer<'_> {
             "Pow" => return self.base_pow(node),
             _ => {}
         }
-        let mut result = self.operand(node, 0)?;
+        let mut result = self.summand(node, 0)?;
         for input in 1..node.inputs.len() {
             if node.inputs[input].is_empty() {
                 continue;
             }
-            let next = self.operand(node, input)?;
+            let next = self.summand(node, input)?;
             result = match node.op {
                 "Add" | "Sum" | "Mean" => self.sum_of(node, result, next)?,
                 "Sub" => {
@@ -53,6 +53,15 @@ impl Importer<'_> {
         }
     }
 
+    /// An operand that may be a mask: a constant with elements of -inf, where that is added or chosen.
+    fn summand(&mut self, node: &OnnxNode, input: usize) -> Result<Operand> {
+        let mask = ["Add", "Where"].contains(&node.op);
+        match self.constant(node, input).filter(|_| mask) {
+            Some(c) if c.iter().all(|&c| c < f32::INFINITY) => Ok(Operand::Constant(c)),
+            _ => self.operand(node, input),
+        }
+    }
+
     /// `a + b`.
     pub(super) fn sum_of(&mut self, node: &OnnxNode, a: Operand, b: Operand) -> Result<Operand> {
         Ok(Operand::Live(match (a, b) {
@@ -61,12 +70,6 @@ impl Importer<'_> {
                 let shape = broadcast(x.shape(), c.shape());
                 let mut constant = spread(node, &c, &shape)?;
                 let mut x = x.repeated(&shape);
-                let rows = constant.chunks(shape.last().copied().unwrap_or(1).max(1));
-                if rows.into_iter().any(|row| row.iter().all(|&c| c <= MASKED)) {
-                    return Err(
-                        node.form("a mask that hides a whole row: nothing would be left to weigh")
-                    );
-                }
                 // What a mask hides is not computed with: a half or an integer could not hold its sum.
                 let masked = constant.iter().any(|&c| c <= MASKED);
                 for (position, c) in x.position.iter_mut().zip(&mut constant) {
@@ -114,8 +117,13 @@ impl Importer<'_> {
             (Operand::Live(x), Operand::Constant(c)) | (Operand::Constant(c), Operand::Live(x)) => {
                 let first = c.first().copied().unwrap_or(1.0);
                 if c.iter().all(|&c| c == first) && broadcast(x.shape(), c.shape()) == x.shape() {
-                    let function = Function::scaled(first.into());
-                    return Ok(Operand::Live(self.mapped(node, &x, function)));
+                    let masking = self.masking_factor(node, first);
+                    let function = Function::scaled(masking.unwrap_or(first).into());
+                    let product = self.mapped(node, &x, function);
+                    if masking.is_some() {
+                        self.altered.insert(product.base);
+                    }
+                    return Ok(Operand::Live(product));
                 }
                 let shape = broadcast(x.shape(), c.shape());
                 let values = spread(node, &c, &shape)?;
@@ -142,7 +150,7 @@ impl Importer<'_> {
         )))
     }
 
-    fn scaled_operand(&mut self, node: &OnnxNode, x: Operand, factor: f32) -> Operand {
+    pub(super) fn scaled_operand(&mut self, node: &OnnxNode, x: Operand, factor: f32) -> Operand {
         match x {
             Operand::Constant(c) => Operand::Constant(c * factor),
             Operand::Live(x) => {
@@ -251,15 +259,15 @@ impl Importer<'_> {
 
     /// A constant condition: each side with zeros where the other is chosen, added up.
     fn base_where(&mut self, node: &OnnxNode) -> Result<()> {
-        let condition = self.constant(node, 0).ok_or_else(|| {
-            node.form("a condition that the model computes; only a constant one can choose")
-        })?;
+        let Some(condition) = self.constant(node, 0) else {
+            return self.choice(node);
+        };
         let shape = self.shape_of(&node.output);
         let condition = spread(node, &condition, &shape)?;
         let mut sides = Vec::new();
         for (input, chosen) in [(1, true), (2, false)] {
             let kept = |at: usize| (condition[at] != 0.0) == chosen;
-            sides.push(match self.operand(node, input)? {
+            sides.push(match self.summand(node, input)? {
                 Operand::Constant(c) => {
                     let values = spread(node, &c, &shape)?.into_iter().enumerate();
                     let values = values.map(|(at, c)| if kept(at) { c } else { 0.0 });

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::function::Function;
 use crate::graph::op;
 use crate::graph::op::Affine;
-use ndarray::{ArrayD, Axis, Slice};
+use ndarray::{Array2, ArrayD, Axis, Slice};
 
 impl Importer<'_> {
     pub(super) fn base_product(&mut self, node: &OnnxNode) -> Result<()> {
@@ -84,6 +84,33 @@ impl Importer<'_> {
             if b_column { &[] } else { &[n][..] },
         ];
         Ok(y.reshaped(&kept.concat()))
+    }
+
+    /// Sums of the elements up to each along an axis: a layer with weights of 0 and 1.
+    pub(super) fn base_cumulative_sum(&mut self, node: &OnnxNode) -> Result<()> {
+        let x = self.live(node, 0)?;
+        let shape = x.shape().to_vec();
+        let axis = self.scalar(node, 1)? as i64;
+        let axis = self.axis(node, axis, shape.len())?;
+        let (exclusive, reverse) = (node.int("exclusive", 0) != 0, node.int("reverse", 0) != 0);
+        let n = shape[axis];
+        let counts = |(out, at): (usize, usize)| {
+            let (first, last) = if reverse { (out, at) } else { (at, out) };
+            f32::from(u8::from(if exclusive {
+                first < last
+            } else {
+                first <= last
+            }))
+        };
+        let weight = Array2::from_shape_fn((n, n), counts).into_dyn();
+        let mut order: Vec<usize> = (0..shape.len()).collect();
+        order.swap(axis, shape.len() - 1);
+        let along = x.transposed(&order);
+        let rows = [x.position.len() / n.max(1), n];
+        let input = self.plain(&along.reshaped(&rows));
+        let op = op::Linear(op::Affine::new(weight, vec![0.0; n]));
+        let sums = self.part(node, "sums", op, vec![input], &rows);
+        self.give(node, sums.reshaped(along.shape()).transposed(&order))
     }
 
     /// A sum of products of two tensors: what both have and the result too is a batch, what both have alone is summed over.

@@ -9,6 +9,7 @@ mod moves;
 mod normalize;
 mod recurrent;
 mod reduce;
+mod select;
 mod window;
 
 use super::node::OnnxNode;
@@ -21,6 +22,38 @@ use crate::graph::facts::Kind;
 use crate::graph::{Op, Source, ValueId, op};
 use ndarray::ArrayD;
 use std::collections::HashSet;
+use tract_onnx::prelude::Tensor;
+
+/// Operators whose results may be whole numbers or booleans: nothing is rounded off.
+const EXACT: [&str; 22] = [
+    "Add",
+    "And",
+    "ArgMax",
+    "Cast",
+    "Concat",
+    "CumSum",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "IsNaN",
+    "Less",
+    "LessOrEqual",
+    "Max",
+    "Min",
+    "Mul",
+    "Not",
+    "Or",
+    "ReduceMax",
+    "ReduceSum",
+    "Sub",
+    "Where",
+    "Xor",
+];
+
+/// True for a tensor of whole numbers or booleans.
+fn is_whole(tensor: &Tensor) -> bool {
+    !tensor.datum_type().is_float()
+}
 
 /// An input of a node.
 enum Operand {
@@ -48,8 +81,8 @@ impl Importer<'_> {
         let integer = self
             .values
             .get(&node.output)
-            .is_some_and(|tensor| !tensor.datum_type().is_float());
-        if integer && node.op != "ArgMax" {
+            .is_some_and(|tensor| is_whole(tensor));
+        if integer && !EXACT.contains(&node.op) {
             return Err(
                 node.form("a result of integers or booleans, computed from the model's inputs")
             );
@@ -57,8 +90,13 @@ impl Importer<'_> {
         match node.op {
             "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" | "Where"
             | "Pow" | "Clip" => self.base_arithmetic(node),
+            "Not" | "And" | "Or" | "Xor" | "Equal" | "Less" | "LessOrEqual" | "Greater"
+            | "GreaterOrEqual" => self.base_logic(node),
+            "Cast" => self.base_cast(node),
+            "IsNaN" => self.sees_nothing(node),
             "MatMul" | "Gemm" => self.base_product(node),
             "Einsum" => self.base_einsum(node),
+            "CumSum" => self.base_cumulative_sum(node),
             "Conv" | "ConvTranspose" => self.base_convolution(node),
             "MaxPool" | "AveragePool" | "LpPool" => self.base_pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.base_global_pool(node),
@@ -90,7 +128,10 @@ impl Importer<'_> {
                 changed = true;
             }
         }
-        match changed {
+        // What it was made of before may have been an item, too.
+        let open = self.items.get(&node.output);
+        let open = open.is_some_and(|item| !matches!(item, Item::View(_)));
+        match changed || open {
             true => self.recognised(node),
             false => Err(node.unsupported()),
         }
@@ -193,7 +234,13 @@ impl Importer<'_> {
         inputs: Vec<ValueId>,
         shape: &[usize],
     ) -> ValueId {
-        self.add_inner_as(name, op.into(), inputs, &dims_of(shape))
+        let op = op.into();
+        let altered = self.stays_altered(&op, &inputs);
+        let value = self.add_inner_as(name, op, inputs, &dims_of(shape));
+        if altered {
+            self.altered.insert(value);
+        }
+        value
     }
 
     /// A part of what `node` computes, as a view of that shape.

@@ -1,0 +1,406 @@
+//! Comparisons, logic and choices by what the model computes, and masks among its inputs. True is 1.0, false 0.0.
+
+use super::super::node::OnnxNode;
+use super::super::view::View;
+use super::super::{Importer, Item};
+use super::arithmetic::HIDDEN;
+use super::{Operand, is_whole};
+use crate::error::Result;
+use crate::function::{Binary, Function};
+use crate::graph::op::Reduction;
+use crate::graph::{Clamp, Op, ValueId, op};
+use crate::shapes::{looks_up_by, moved};
+use ndarray::{ArrayD, IxDyn};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+/// Numbers that differ by more than one of this are told apart.
+const STEEP: f64 = 1024.0;
+/// A constant from here down, on the way to a softmax only, hides what it is chosen for or added to.
+const HIDES: f32 = -1e4;
+/// Operators that scores and masks pass on their way to a softmax.
+const ON_THE_WAY: [&str; 15] = [
+    "Add",
+    "Sub",
+    "Mul",
+    "Where",
+    "Cast",
+    "Concat",
+    "Expand",
+    "Identity",
+    "Reshape",
+    "Slice",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+    "Max",
+];
+
+impl Importer<'_> {
+    /// Comparisons, and logic of their results.
+    pub(super) fn base_logic(&mut self, node: &OnnxNode) -> Result<()> {
+        if let Some(view) = self.told_by_table(node)? {
+            return self.give(node, view);
+        }
+        let a = self.operand(node, 0)?;
+        let y = match node.op {
+            "Not" => self.complement(node, a),
+            "And" => {
+                let b = self.operand(node, 1)?;
+                self.product_of(node, a, b)?
+            }
+            "Or" => {
+                let b = self.operand(node, 1)?;
+                let sum = self.sum_of(node, a, b)?;
+                self.positive(node, sum, true)
+            }
+            "Xor" => {
+                let b = self.operand(node, 1)?;
+                let equal = self.equal(node, a, b, true)?;
+                self.complement(node, equal)
+            }
+            _ => {
+                let b = self.operand(node, 1)?;
+                self.compare(node, a, b)?
+            }
+        };
+        self.give_operand(node, y)
+    }
+
+    /// A number cast to a boolean: 1 for all but 0.
+    pub(super) fn base_cast(&mut self, node: &OnnxNode) -> Result<()> {
+        if node.int("to", 0) != DataType::Bool as i64 {
+            return Err(node.unsupported());
+        }
+        let x = self.operand(node, 0)?;
+        let zero = Operand::Constant(ArrayD::zeros(IxDyn(&[])));
+        let equal = self.equal(node, x, zero, self.whole(node, 0))?;
+        let y = self.complement(node, equal);
+        self.give_operand(node, y)
+    }
+
+    fn give_operand(&mut self, node: &OnnxNode, y: Operand) -> Result<()> {
+        match y {
+            Operand::Live(view) => self.give(node, view),
+            Operand::Constant(_) => Err(node.unsupported()),
+        }
+    }
+
+    /// True if an input holds whole numbers.
+    fn whole(&self, node: &OnnxNode, input: usize) -> bool {
+        let tensor = node
+            .inputs
+            .get(input)
+            .and_then(|name| self.values.get(name));
+        tensor.is_some_and(|tensor| is_whole(tensor))
+    }
+
+    fn compare(&mut self, node: &OnnxNode, a: Operand, b: Operand) -> Result<Operand> {
+        let whole = self.whole(node, 0) && self.whole(node, 1);
+        let (low, high) = match node.op {
+            "Less" | "GreaterOrEqual" => (a, b),
+            "Greater" | "LessOrEqual" => (b, a),
+            "Equal" => return self.equal(node, a, b, whole),
+            _ => return Err(node.unsupported()),
+        };
+        let low = self.scaled_operand(node, low, -1.0);
+        let difference = self.sum_of(node, high, low)?;
+        let below = self.positive(node, difference, whole);
+        Ok(match node.op.ends_with("OrEqual") {
+            true => self.complement(node, below),
+            false => below,
+        })
+    }
+
+    /// `1 - (a > b) - (b > a)`.
+    fn equal(&mut self, node: &OnnxNode, a: Operand, b: Operand, whole: bool) -> Result<Operand> {
+        let negative = self.scaled_operand(node, b, -1.0);
+        let Operand::Live(x) = self.sum_of(node, a, negative)? else {
+            return Err(node.unsupported());
+        };
+        let other = self.scaled_operand(node, Operand::Live(x.clone()), -1.0);
+        let [above, below] = [Operand::Live(x), other].map(|side| self.positive(node, side, whole));
+        let differ = self.sum_of(node, above, below)?;
+        Ok(self.complement(node, differ))
+    }
+
+    /// 1 where `x > 0`, else 0: `min(max(x, 0), 1)`, of whole numbers or of numbers that are made large before.
+    fn positive(&mut self, node: &OnnxNode, x: Operand, whole: bool) -> Operand {
+        let x = match x {
+            Operand::Constant(c) => {
+                return Operand::Constant(c.mapv(|c| f32::from(u8::from(c > 0.0))));
+            }
+            Operand::Live(x) if whole => x,
+            Operand::Live(x) => self.mapped(node, &x, Function::scaled(STEEP)),
+        };
+        let input = self.plain(&x);
+        let op = op::AddConstant {
+            constant: vec![0.0; x.position.len()],
+            clamp: Clamp { min: 0.0, max: 1.0 },
+        };
+        Operand::Live(self.part(node, "positive", op, vec![input], x.shape()))
+    }
+
+    /// `1 - x`.
+    fn complement(&mut self, node: &OnnxNode, x: Operand) -> Operand {
+        match x {
+            Operand::Constant(c) => Operand::Constant(c.mapv(|c| 1.0 - c)),
+            Operand::Live(x) => {
+                let rest = Function::Constant(1.0).with(Binary::Sub, Function::Input);
+                Operand::Live(self.mapped(node, &x, rest))
+            }
+        }
+    }
+
+    /// A comparison of tokens with one number: a table over the vocabulary.
+    fn told_by_table(&mut self, node: &OnnxNode) -> Result<Option<View>> {
+        let is_token = |this: &Self, input: usize| {
+            let item = node.inputs.get(input).and_then(|name| this.items.get(name));
+            match item {
+                Some(Item::View(view)) if this.graph.tokens.contains(&view.base) => {
+                    Some(view.clone())
+                }
+                _ => None,
+            }
+        };
+        let Some((tokens, side)) = [0, 1]
+            .into_iter()
+            .find_map(|side| Some((is_token(self, side)?, side)))
+        else {
+            return Ok(None);
+        };
+        let form = || {
+            node.form("tokens compared with anything but one constant number, or without an embedding that tells how many there are")
+        };
+        let other = self.constant(node, 1 - side).filter(|c| c.len() == 1);
+        let other = other.and_then(|c| c.first().copied()).ok_or_else(form)?;
+        let count = self.vocabulary(&tokens).ok_or_else(form)?;
+        let holds = |token: usize| {
+            let [a, b] = match side {
+                0 => [token as f32, other],
+                _ => [other, token as f32],
+            };
+            Some(match node.op {
+                "Equal" => a == b,
+                "Less" => a < b,
+                "LessOrEqual" => a <= b,
+                "Greater" => a > b,
+                "GreaterOrEqual" => a >= b,
+                _ => return None,
+            })
+        };
+        let told: Option<Vec<f32>> = (0..count)
+            .map(|token| holds(token).map(|holds| f32::from(u8::from(holds))))
+            .collect();
+        let table = ArrayD::from_shape_vec(IxDyn(&[count, 1]), told.ok_or_else(form)?);
+        let table = table.map_err(|_| node.unsupported())?;
+        let base = tokens.base;
+        let rows = self.graph.values[base.0].len();
+        let all = self.part(
+            node,
+            "told",
+            op::Embedding { table },
+            vec![base],
+            &[rows, 1],
+        );
+        Ok(Some(View::of(all.base, tokens.shape(), tokens.positions())))
+    }
+
+    /// How many tokens there are, from a table that they are looked up in.
+    fn vocabulary(&self, tokens: &View) -> Option<usize> {
+        let graph = self.reference.graph();
+        let names = moved(graph, &self.graph.values[tokens.base.0].name);
+        let lookups = graph.node.iter().filter(|node| looks_up_by(node, &names));
+        let tables = lookups.filter_map(|lookup| self.values.get(lookup.input.first()?));
+        tables
+            .filter_map(|table| table.shape().first().copied())
+            .min()
+    }
+
+    /// `condition * a + (1 - condition) * b`.
+    pub(super) fn choice(&mut self, node: &OnnxNode) -> Result<()> {
+        if self.chosen_function(node)? {
+            return Ok(());
+        }
+        let condition = self.live(node, 0)?;
+        let mut masked = false;
+        let mut sides = Vec::new();
+        for input in [1, 2] {
+            let side = self.filled(node, input)?;
+            masked |= side.1;
+            sides.push(side.0);
+        }
+        let rest = self.complement(node, Operand::Live(condition.clone()));
+        let mut sum = Operand::Constant(ArrayD::zeros(IxDyn(&[])));
+        for (side, chosen) in sides.into_iter().zip([Operand::Live(condition), rest]) {
+            if !matches!(&side, Operand::Constant(c) if c.iter().all(|&c| c == 0.0)) {
+                let part = self.product_of(node, chosen, side)?;
+                sum = match &sum {
+                    Operand::Constant(_) => part,
+                    Operand::Live(_) => self.sum_of(node, sum, part)?,
+                };
+            }
+        }
+        let Operand::Live(sum) = sum else {
+            return Err(node.unsupported());
+        };
+        if masked {
+            self.altered.insert(sum.base);
+        }
+        self.give(node, sum)
+    }
+
+    /// A side of a choice; whether it hides what it is chosen for.
+    fn filled(&mut self, node: &OnnxNode, input: usize) -> Result<(Operand, bool)> {
+        if let Some(constant) = self.constant(node, input)
+            && self.hides(node, &constant)
+        {
+            let shown = constant.mapv(|c| if c <= HIDES { HIDDEN } else { c });
+            return Ok((Operand::Constant(shown), true));
+        }
+        Ok((self.operand(node, input)?, false))
+    }
+
+    /// True for a constant with elements that only hide.
+    fn hides(&self, node: &OnnxNode, constant: &ArrayD<f32>) -> bool {
+        constant.iter().any(|&c| c <= HIDES)
+            && constant.iter().all(|&c| c < f32::INFINITY)
+            && self.only_softmax(&node.output)
+    }
+
+    /// A factor that turns a mask of 0 and 1 into what is added to scores.
+    pub(in crate::import) fn masking_factor(&self, node: &OnnxNode, factor: f32) -> Option<f32> {
+        let large = factor.abs() >= -HIDES && self.only_softmax(&node.output);
+        large.then(|| -HIDDEN * factor.signum())
+    }
+
+    /// True if a tensor goes nowhere but to a softmax.
+    fn only_softmax(&self, name: &str) -> bool {
+        let graph = self.reference.graph();
+        let mut seen = vec![name.to_owned()];
+        let mut at = 0;
+        while let Some(name) = seen.get(at).cloned() {
+            if graph.output.iter().any(|output| output.name == name) {
+                return false;
+            }
+            for reader in graph.node.iter().filter(|node| node.input.contains(&name)) {
+                match reader.op_type.as_str() {
+                    "Softmax" | "LogSoftmax" => {}
+                    op if ON_THE_WAY.contains(&op) => {
+                        let new = reader.output.iter().filter(|name| !seen.contains(name));
+                        let new: Vec<String> = new.cloned().collect();
+                        seen.extend(new);
+                    }
+                    _ => return false,
+                }
+            }
+            at += 1;
+        }
+        true
+    }
+
+    /// A choice between functions of one tensor by a comparison of that: a function of it.
+    fn chosen_function(&mut self, node: &OnnxNode) -> Result<bool> {
+        let graph = self.reference.graph();
+        let producer = graph
+            .node
+            .iter()
+            .find(|producer| producer.output.contains(&node.inputs[0]));
+        let Some(producer) = producer else {
+            return Ok(false);
+        };
+        let compared = OnnxNode::new(producer, &self.values);
+        let (binary, swapped, negated) = match compared.op {
+            "Less" => (Binary::Less, false, false),
+            "Greater" => (Binary::Less, true, false),
+            "LessOrEqual" => (Binary::Less, true, true),
+            "GreaterOrEqual" => (Binary::Less, false, true),
+            "Equal" => (Binary::Equal, false, false),
+            _ => return Ok(false),
+        };
+        let mut base: Option<View> = None;
+        let mut functions = Vec::new();
+        for (of, input) in [(&compared, 0), (&compared, 1), (node, 1), (node, 2)] {
+            match self.function_of(of, input, &mut base)? {
+                Some(function) => functions.push(function),
+                None => return Ok(false),
+            }
+        }
+        let [a, b, then, other] =
+            <[Function; 4]>::try_from(functions).map_err(|_| node.unsupported())?;
+        let Some(base) = base.filter(|base| base.shape() == self.shape_of(&node.output)) else {
+            return Ok(false);
+        };
+        let (a, b) = if swapped { (b, a) } else { (a, b) };
+        let (then, other) = if negated {
+            (other, then)
+        } else {
+            (then, other)
+        };
+        let function = Function::Choice(Box::new([a.with(binary, b), then, other]));
+        self.insert_curve(node, base, function)?;
+        Ok(true)
+    }
+
+    /// An input as a function of `base`, which is set by the first that is no number; `None` if it is none.
+    fn function_of(
+        &mut self,
+        node: &OnnxNode,
+        input: usize,
+        base: &mut Option<View>,
+    ) -> Result<Option<Function>> {
+        if let Some(constant) = self.constant(node, input) {
+            let number = constant.first().filter(|_| constant.len() == 1);
+            let number = number.filter(|number| number.is_finite());
+            return Ok(number.map(|&number| Function::Constant(number.into())));
+        }
+        let known = node.inputs.get(input).and_then(|name| self.items.get(name));
+        if !matches!(known, Some(Item::View(_) | Item::Curve(..))) {
+            return Ok(None);
+        }
+        let (view, function) = self.curve(node, input)?;
+        let tokens = self.graph.tokens.contains(&view.base);
+        let same = match base {
+            Some(base) => base.base == view.base && base.positions() == view.positions(),
+            None => {
+                *base = Some(view);
+                true
+            }
+        };
+        Ok((same && !tokens).then_some(function))
+    }
+
+    /// Where a softmax is NaN: in rows whose scores are all hidden.
+    pub(super) fn sees_nothing(&mut self, node: &OnnxNode) -> Result<()> {
+        let form = || node.form("only a softmax is asked whether it is a number");
+        let graph = self.reference.graph();
+        let softmax =
+            |of: &&NodeProto| of.output.contains(&node.inputs[0]) && of.op_type == "Softmax";
+        let softmax = graph.node.iter().find(softmax).ok_or_else(form)?;
+        let softmax = OnnxNode::new(softmax, &self.values);
+        let scores = self.live(&softmax, 0)?;
+        let shape = scores.shape().to_vec();
+        let axis = self.axis(node, softmax.int("axis", -1), shape.len())?;
+        let mut order: Vec<usize> = (0..shape.len()).filter(|&at| at != axis).collect();
+        order.push(axis);
+        let mut kept = shape.clone();
+        kept[axis] = 1;
+        let along = scores.transposed(&order);
+        let largest = self.reduced(node, &along, shape[axis], Reduction::Max, &kept);
+        let middle = Operand::Constant(ArrayD::from_elem(IxDyn(&[]), -HIDDEN / 2.0));
+        let above = self.sum_of(node, Operand::Live(largest), middle)?;
+        let seen = self.positive(node, above, true);
+        let Operand::Live(nothing) = self.complement(node, seen) else {
+            return Err(form());
+        };
+        // What is left is 0 or 1 in every float run, too.
+        self.altered.remove(&nothing.base);
+        self.give(node, nothing.repeated(&shape))
+    }
+
+    /// True for an operator whose input only hides, so that its result is not the ONNX tensor's either.
+    pub(in crate::import) fn stays_altered(&self, op: &Op, inputs: &[ValueId]) -> bool {
+        !matches!(op, Op::Softmax(_)) && inputs.iter().any(|input| self.altered.contains(input))
+    }
+}
