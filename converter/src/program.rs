@@ -144,14 +144,7 @@ impl Program {
     pub fn weights<T: IntoBytes + Immutable>(&mut self, data: &[T]) -> u32 {
         const ALIGN: usize = 4;
         let bytes = data.as_bytes();
-        let found = (0..self
-            .weights
-            .len()
-            .saturating_sub(bytes.len())
-            .saturating_add(1))
-            .step_by(ALIGN)
-            .find(|&at| self.weights.get(at..at + bytes.len()) == Some(bytes));
-        if let Some(at) = found.filter(|_| !bytes.is_empty()) {
+        if let Some(at) = self.found::<ALIGN>(bytes) {
             return at as u32;
         }
         let at = self.weights.len();
@@ -159,6 +152,20 @@ impl Program {
         self.weights
             .resize(self.weights.len().next_multiple_of(ALIGN), 0);
         at as u32
+    }
+
+    /// Where the weights section has `bytes` already, at a multiple of `ALIGN`.
+    fn found<const ALIGN: usize>(&self, bytes: &[u8]) -> Option<usize> {
+        let equal = |at: &usize| self.weights.get(*at..at + bytes.len()) == Some(bytes);
+        let words = self.weights.as_chunks::<ALIGN>().0.iter().enumerate();
+        match bytes.first_chunk::<ALIGN>() {
+            // Few places begin alike, so few are compared in full.
+            Some(first) => (words.filter(|(_, word)| *word == first))
+                .map(|(at, _)| at * ALIGN)
+                .find(equal),
+            None if bytes.is_empty() => None,
+            None => words.map(|(at, _)| at * ALIGN).find(equal),
+        }
     }
 
     /// Bytes that all tensors would take without sharing.
