@@ -3,6 +3,7 @@
 //! [`crate::quantize`] turns ranges into scales.
 
 use crate::graph::{Graph, Value, float};
+use crate::quantize::steps::round;
 use crate::reference::{Values, to_f32};
 use ndarray::ArrayD;
 use std::sync::OnceLock;
@@ -87,7 +88,7 @@ impl Distribution {
             let one = |&x: &f32| {
                 let kept = f64::from(x.clamp(low, high));
                 let rounded = if step > 0.0 {
-                    (kept / step).round() * step
+                    round(kept / step) * step
                 } else {
                     kept
                 };
