@@ -3,6 +3,7 @@
 //! [`crate::quantize`] turns ranges into scales.
 
 use crate::graph::{Graph, Value, float};
+use crate::quantize::steps::round;
 use crate::reference::{Values, to_f32};
 use ndarray::ArrayD;
 use std::sync::OnceLock;
@@ -21,6 +22,9 @@ pub enum RangeMethod {
 
 /// Limit on the elements kept of a value over all samples.
 const KEPT: usize = 1 << 16;
+
+/// Elements between two looks at whether a range can still be the best.
+const SUMMED: usize = 256;
 
 /// Range and a sample of the distribution of one value.
 #[derive(Clone, Debug, Default)]
@@ -82,28 +86,39 @@ impl Distribution {
     }
 
     fn least_error(&self) -> (f32, f32) {
-        let error = |low: f32, high: f32| {
+        let error = |(low, high): (f32, f32), limit: f64| {
             let step = f64::from(high - low) / 255.0;
-            let one = |&x: &f32| {
+            let one = |x: &f32| {
                 let kept = f64::from(x.clamp(low, high));
                 let rounded = if step > 0.0 {
-                    (kept / step).round() * step
+                    round(kept / step) * step
                 } else {
                     kept
                 };
-                (rounded - f64::from(x)).powi(2)
+                (rounded - f64::from(*x)).powi(2)
             };
-            self.elements.iter().map(one).sum::<f64>()
+            let mut sum = 0.0;
+            for some in self.elements.chunks(SUMMED) {
+                sum = some.iter().map(one).fold(sum, |sum, square| sum + square);
+                // Squares only add to it.
+                if sum > limit {
+                    break;
+                }
+            }
+            sum
         };
-        let shares = || (0..=20).map(|i| 1.0 - 0.03 * i as f32);
-        let best = |error: &dyn Fn(f32) -> f64| {
-            let scored = shares().map(|share| (error(share), share));
-            scored
-                .min_by(|a, b| a.0.total_cmp(&b.0))
-                .map_or(1.0, |(_, share)| share)
+        let best = |range: &dyn Fn(f32) -> (f32, f32)| {
+            let (mut least, mut best) = (f64::INFINITY, 1.0);
+            for share in (0..=20).map(|i| 1.0 - 0.03 * i as f32) {
+                let error = error(range(share), least);
+                if error < least {
+                    (least, best) = (error, share);
+                }
+            }
+            best
         };
-        let high = self.max * best(&|share| error(self.min, self.max * share));
-        let low = self.min * best(&|share| error(self.min * share, high));
+        let high = self.max * best(&|share| (self.min, self.max * share));
+        let low = self.min * best(&|share| (self.min * share, high));
         (low, high)
     }
 }

@@ -229,7 +229,7 @@ fn quantize(
         samples,
         links,
     } = loaded;
-    let (inputs, distributions): (Vec<_>, Vec<_>) = (seen
+    let (inputs, distributions): (Vec<Inputs>, Vec<_>) = (seen
         .into_iter()
         .map(|seen| (seen.inputs, seen.distributions)))
     .unzip();
@@ -267,9 +267,11 @@ fn quantize(
             bundle,
             links,
             distributions: &distributions,
+            tables: Rc::default(),
         };
         widened = widen(measure, samples, &mut chosen, progress)?;
     }
+    Inputs::compare_roundings(&inputs, progress);
     let schemes = choices::schemes(&bundle.graphs, links, &distributions, &chosen);
     let schemes = schemes.into_iter().zip(inputs);
     let schemes = schemes.map(|(scheme, inputs)| scheme.compensated(Rc::new(inputs)));

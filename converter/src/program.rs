@@ -100,9 +100,46 @@ pub struct Program {
     pub max_length: usize,
     /// Row rules: the number of rows of tensors for the length of a sequence.
     pub row_rules: Vec<RowRule>,
+    /// Words of the weights section.
+    words: Words,
+}
+
+/// Bytes at whose multiples weights start.
+const ALIGN: usize = 4;
+
+/// Words that may be in the weights section, by bits of their hashes: for a new one, the section need not be searched.
+#[derive(Clone, Debug, Default)]
+struct Words(Vec<u64>);
+
+impl Words {
+    const BITS: u32 = 23;
+
+    fn place(word: [u8; ALIGN]) -> (usize, u64) {
+        let hash = u32::from_le_bytes(word).wrapping_mul(0x9e37_79b1) >> (32 - Self::BITS);
+        (hash as usize / 64, 1 << (hash % 64))
+    }
+
+    fn insert(&mut self, word: [u8; ALIGN]) {
+        self.0.resize((1 << Self::BITS) / 64, 0);
+        let (at, bit) = Self::place(word);
+        self.0[at] |= bit;
+    }
+
+    fn may_have(&self, word: [u8; ALIGN]) -> bool {
+        let (at, bit) = Self::place(word);
+        self.0.get(at).is_some_and(|bits| bits & bit != 0)
+    }
 }
 
 impl Program {
+    /// An empty program for sequences of at most this length.
+    pub fn new(max_length: usize) -> Self {
+        Self {
+            max_length,
+            ..Self::default()
+        }
+    }
+
     /// Adds a tensor.
     pub fn tensor(
         &mut self,
@@ -142,23 +179,32 @@ impl Program {
 
     /// Adds data to the weights section and returns its offset; equal data are stored once.
     pub fn weights<T: IntoBytes + Immutable>(&mut self, data: &[T]) -> u32 {
-        const ALIGN: usize = 4;
         let bytes = data.as_bytes();
-        let found = (0..self
-            .weights
-            .len()
-            .saturating_sub(bytes.len())
-            .saturating_add(1))
-            .step_by(ALIGN)
-            .find(|&at| self.weights.get(at..at + bytes.len()) == Some(bytes));
-        if let Some(at) = found.filter(|_| !bytes.is_empty()) {
+        if let Some(at) = self.found(bytes) {
             return at as u32;
         }
         let at = self.weights.len();
         self.weights.extend_from_slice(bytes);
         self.weights
             .resize(self.weights.len().next_multiple_of(ALIGN), 0);
+        let added = self.weights[at..].as_chunks().0;
+        added.iter().for_each(|&word| self.words.insert(word));
         at as u32
+    }
+
+    /// Where the weights section has `bytes` already, at a multiple of [`ALIGN`].
+    fn found(&self, bytes: &[u8]) -> Option<usize> {
+        let equal = |at: &usize| self.weights.get(*at..at + bytes.len()) == Some(bytes);
+        let words = self.weights.as_chunks::<ALIGN>().0.iter().enumerate();
+        match bytes.first_chunk::<ALIGN>() {
+            Some(first) if !self.words.may_have(*first) => None,
+            // Few places begin alike, so few are compared in full.
+            Some(first) => (words.filter(|(_, word)| *word == first))
+                .map(|(at, _)| at * ALIGN)
+                .find(equal),
+            None if bytes.is_empty() => None,
+            None => words.map(|(at, _)| at * ALIGN).find(equal),
+        }
     }
 
     /// Bytes that all tensors would take without sharing.

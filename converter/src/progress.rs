@@ -7,6 +7,8 @@ pub enum Phase {
     Calibrate,
     /// Values are tried in int8, one group after the other.
     Sensitivity,
+    /// Ways to round the weights of each layer are compared.
+    Round,
     /// Float and integers run on the same data.
     Compare,
 }
@@ -17,6 +19,7 @@ impl Phase {
         match self {
             Self::Calibrate => "calibrate",
             Self::Sensitivity => "sensitivity",
+            Self::Round => "round",
             Self::Compare => "compare",
         }
     }

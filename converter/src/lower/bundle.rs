@@ -67,10 +67,7 @@ struct Known {
 /// # Errors
 /// [`ConvertError::Limit`](crate::error::ConvertError::Limit) where the runtime's limits are exceeded.
 pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Program> {
-    let mut program = Program {
-        max_length,
-        ..Program::default()
-    };
+    let mut program = Program::new(max_length);
     let states = add_states(&mut program, parts, links);
     let mut known = vec![Known::default(); parts.len()];
     for (number, part) in parts.iter().enumerate() {

@@ -3,7 +3,6 @@
 
 use super::matrix::{half_limits, halves};
 use super::parabolas::fit;
-use super::table::interpolated;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
 use crate::graph::{Node, ValueId, op};
@@ -168,9 +167,12 @@ impl Lower for op::Activation {
         }
         let [from, out] = ends.map(|tensor| to.quant(tensor));
         if wide {
-            let (table, step_bits) = interpolated(function, from, out);
-            let table = to.program.weights(&table);
-            let params = WideLutParams { table, step_bits };
+            let made = to.scheme.tables().interpolated(function, from, out);
+            let (table, step_bits) = &*made;
+            let params = WideLutParams {
+                table: to.program.weights(table),
+                step_bits: *step_bits,
+            };
             return to.unary(node, kind, ends, None, &params);
         }
         let entry = |q: i32| out.quantize(function.eval(from.dequantize(q).into()) as f32) as i8;

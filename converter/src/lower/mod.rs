@@ -17,6 +17,7 @@ mod rows;
 mod table;
 
 pub use bundle::{Link, Part, lower};
+pub use table::Tables;
 
 use crate::error::{ConvertError, Result};
 use crate::graph::op::with_operators;

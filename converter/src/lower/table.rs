@@ -2,15 +2,40 @@
 
 use crate::function::Function;
 use crate::quantize::Quant;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// An interpolated table is made so dense that no result is further off than this, in steps of the result …
 const TABLE_ERROR: f64 = 4.0;
 /// … and no denser than 4096 intervals.
 const STEP_BITS: core::ops::RangeInclusive<u32> = 4..=9;
 
+/// An interpolated table, and the bits of its step.
+type Table = Rc<(Vec<i16>, u32)>;
+
+/// Tables made so far, each with its function and how that is held: making one takes milliseconds.
+#[derive(Debug, Default)]
+pub struct Tables(RefCell<Vec<(Function, [Quant; 2], Table)>>);
+
+impl Tables {
+    /// [`interpolated`], made once.
+    pub(super) fn interpolated(&self, function: &Function, from: Quant, to: Quant) -> Table {
+        let same = |(known, held, _): &&(Function, [Quant; 2], Table)| {
+            *held == [from, to] && known == function
+        };
+        if let Some((_, _, table)) = self.0.borrow().iter().find(same) {
+            return table.clone();
+        }
+        let table = Rc::new(interpolated(function, from, to));
+        let made = (function.clone(), [from, to], table.clone());
+        self.0.borrow_mut().push(made);
+        table
+    }
+}
+
 /// The sparsest table of `function` from int16 to int16 that is as exact as asked for, or the densest; see
 /// [`attn_runtime::kernels::int::elementwise::interpolate`].
-pub fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u32) {
+fn interpolated(function: &Function, from: Quant, to: Quant) -> (Vec<i16>, u32) {
     let real = |q: i32| function.eval(f64::from(from.scale) * f64::from(q));
     let steps = |q: i32| {
         let (min, max) = to.limits();

@@ -7,6 +7,7 @@ use super::moments::{MOST_INPUTS, Moments};
 use crate::calibrate::Elements;
 use crate::graph::facts::Weighted;
 use crate::graph::{Graph, Node, ValueId, Window, Window1d};
+use crate::progress::{Phase, Progress, Step};
 use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -197,6 +198,18 @@ impl Inputs {
             .map(|key| (key, Moments::new(len(&key))))
             .collect();
         Self { moments }
+    }
+
+    /// Finds how all weights are rounded, which takes long for rows of many inputs; [`Inputs::of`] then has it.
+    pub fn compare_roundings(parts: &[Self], progress: Progress) {
+        let all: Vec<&Moments> = parts
+            .iter()
+            .flat_map(|part| part.moments.values())
+            .collect();
+        for (at, moments) in all.iter().enumerate() {
+            moments.compensation();
+            progress(Step::of(Phase::Round, at + 1, all.len()));
+        }
     }
 
     /// Adds the elements of all values in one of about `runs` runs, as [`crate::calibrate::elements`] gives them, for sample number

@@ -5,6 +5,7 @@
 //! that need 16 bits. The arithmetic is written down in `docs/reference/numerics.md`.
 
 pub mod choices;
+pub mod cholesky;
 pub mod inputs;
 pub mod moments;
 pub mod rounding;
@@ -15,6 +16,7 @@ pub mod weights;
 use crate::calibrate::Distribution;
 use crate::graph::facts::{Held, Second, Step};
 use crate::graph::{Graph, Node, ValueId};
+use crate::lower::Tables;
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
 use choices::Choices;
@@ -144,6 +146,7 @@ pub struct Scheme {
     half: Option<Vec<(f32, f32)>>,
     fine: bool,
     inputs: Rc<Inputs>,
+    tables: Rc<Tables>,
 }
 
 impl Scheme {
@@ -160,6 +163,7 @@ impl Scheme {
             half: None,
             fine: false,
             inputs: Rc::default(),
+            tables: Rc::default(),
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
@@ -273,6 +277,7 @@ impl Scheme {
             half: Some(ranges),
             fine: false,
             inputs: Rc::default(),
+            tables: Rc::default(),
         }
     }
 
@@ -300,6 +305,16 @@ impl Scheme {
             inputs,
             ..self
         }
+    }
+
+    /// The same, with these tables of functions at hand: schemes of one search share most of them.
+    pub fn with_tables(self, tables: Rc<Tables>) -> Self {
+        Self { tables, ..self }
+    }
+
+    /// The tables of functions that lowering has made.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// How the matrix on one side of a node is rounded.

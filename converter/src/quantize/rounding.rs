@@ -7,8 +7,8 @@
 //! mean of the remaining error. [`super::weights`] has scales and limits, [`super::inputs`] collects inputs, [`super::moments`] chooses the
 //! damping.
 
-use super::steps::WEIGHT_MAX;
-use nalgebra::{Cholesky, DMatrix};
+use super::cholesky::Factor;
+use super::steps::to_nearest;
 
 /// The triangular factor `H = L D L^T` of the inputs' damped covariance.
 #[derive(Clone, Debug)]
@@ -44,19 +44,18 @@ impl Compensation {
         // The last in this order is rounded first, so all others can compensate it.
         let mut order: Vec<usize> = (0..k).collect();
         order.sort_by(|&a, &b| covariance(a, a).total_cmp(&covariance(b, b)));
-        let damped = DMatrix::from_fn(k, k, |i, j| {
+        let factor = Factor::new(k, |i, j| {
             let damping = if i == j { damping } else { 0.0 };
             covariance(order[i], order[j]) + damping
-        });
-        let factor = Cholesky::new(damped)?.unpack();
-        let spread: Vec<f64> = factor.diagonal().iter().map(|d| d.powi(2)).collect();
+        })?;
+        let spread: Vec<f64> = (0..k).map(|i| factor.at(i, i).powi(2)).collect();
         if !spread.iter().all(|&spread| spread > 0.0) {
             return None;
         }
         let mut shares = vec![0.0; k * k];
         for (j, row) in shares.chunks_exact_mut(k.max(1)).enumerate() {
             for (i, share) in row.iter_mut().enumerate().take(j) {
-                *share = (factor[(j, i)] / factor[(i, i)]) as f32;
+                *share = (factor.at(j, i) / factor.at(i, i)) as f32;
             }
         }
         Some(Self {
@@ -109,8 +108,7 @@ impl Compensation {
         self.one_by_one(|j, asked| {
             let at = self.order[j];
             let weight = f64::from(row[at]);
-            let steps = (aim(weight, asked) / scale).round();
-            let steps = steps.clamp(-WEIGHT_MAX, WEIGHT_MAX);
+            let steps = to_nearest(aim(weight, asked), scale);
             weights[at] = steps as i8;
             let off = weight - steps * scale;
             mean += off * self.mean[at];

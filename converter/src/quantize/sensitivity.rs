@@ -12,11 +12,12 @@ use crate::calibrate::Distribution;
 use crate::emit::{Metadata, emit};
 use crate::error::{ConvertError, Result};
 use crate::graph::ValueId;
-use crate::lower::{Form, Link, Part, lower};
+use crate::lower::{Form, Link, Part, Tables, lower};
 use crate::plan::plan;
 use crate::progress::{Phase, Progress, Step};
 use crate::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::Session;
+use std::rc::Rc;
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
 pub const WORTH_DB: f64 = 0.5;
@@ -43,6 +44,8 @@ pub struct Measure<'m, 'b> {
     pub links: &'m [Link],
     /// Of all values of each model.
     pub distributions: &'m [Vec<Distribution>],
+    /// Tables of functions, made once for all choices.
+    pub tables: Rc<Tables>,
 }
 
 /// Samples as the models run over them, with all outputs that the caller sees.
@@ -76,6 +79,9 @@ impl Measure<'_, '_> {
     fn outputs(&self, recorded: &Recorded, choices: &[Choices]) -> Result<Vec<f32>> {
         let graphs = self.bundle.graphs_for_caller(self.links);
         let schemes = schemes(&graphs, self.links, self.distributions, choices);
+        let schemes = schemes.into_iter();
+        let schemes: Vec<_> =
+            (schemes.map(|scheme| scheme.with_tables(self.tables.clone()))).collect();
         let part = |part: usize| Part {
             name: &self.bundle.names[part],
             graph: &graphs[part],

@@ -8,6 +8,20 @@ use super::rounding::{Compensation, Rounded};
 /// Largest weight; -128 is not used, so that a weight and its negative both exist.
 pub const WEIGHT_MAX: f64 = 127.0;
 
+/// `x` to the nearest whole number, halves away from 0, as `f64::round` has it, for `x` within the range of `i32`: without a call for each
+/// element.
+pub fn round(x: f64) -> f64 {
+    let whole = f64::from(x as i32);
+    let rest = x - whole;
+    whole + f64::from(i8::from(rest >= 0.5) - i8::from(rest <= -0.5))
+}
+
+/// `weight` in steps of `scale`, to nearest, at most [`WEIGHT_MAX`] in magnitude.
+pub fn to_nearest(weight: f64, scale: f64) -> f64 {
+    const BEYOND: f64 = WEIGHT_MAX + 1.0;
+    round((weight / scale).clamp(-BEYOND, BEYOND)).clamp(-WEIGHT_MAX, WEIGHT_MAX)
+}
+
 /// Limits on the scales tried for a row: in total, and times its length. A short row gains most from many candidates.
 const MOST_SCALES: usize = 400;
 const SCALED_WEIGHTS: usize = 1 << 18;
@@ -81,11 +95,7 @@ pub struct Steps {
 
 impl Steps {
     fn nearest(row: &[f32], scale: f64) -> Self {
-        let round = |&w: &f32| {
-            (f64::from(w) / scale)
-                .round()
-                .clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
-        };
+        let round = |&w: &f32| to_nearest(w.into(), scale) as i8;
         Self {
             weights: row.iter().map(round).collect(),
             scale,
@@ -151,6 +161,18 @@ mod tests {
         };
         let share = error(Rounding::BestScale) / error(Rounding::Nearest);
         assert!(share < 0.85, "{share} of the error");
+    }
+
+    #[test]
+    fn the_nearest_step_is_that_of_round() {
+        let halves = (-600..600).map(|i| f64::from(i) / 2.0);
+        let around = halves.flat_map(|x| [x.next_down(), x, x.next_up()]);
+        for x in around.chain([f64::INFINITY, f64::NEG_INFINITY, 1e300]) {
+            let plain = x.round().clamp(-WEIGHT_MAX, WEIGHT_MAX);
+            assert_eq!(to_nearest(x, 1.0), plain, "{x}");
+            assert!(x.abs() > 1e9 || round(x) == x.round(), "{x}");
+        }
+        assert_eq!(to_nearest(f64::NAN, 1.0) as i8, 0);
     }
 
     /// On correlated inputs, no row has more error than with rounding to nearest in its best scale.

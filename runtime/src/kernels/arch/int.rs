@@ -93,7 +93,9 @@ impl Blocks<'_> {
     pub fn run(&self, store: Store) {
         #[cfg(attn_dsp)]
         super::dsp::run(self, store);
-        #[cfg(not(attn_dsp))]
+        #[cfg(target_arch = "x86_64")]
+        super::sse2::run(self, store);
+        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
         super::portable::int::run(self, store);
     }
 
@@ -136,7 +138,9 @@ impl WideBlocks<'_> {
     pub fn run(&self, y: &mut [[i32; LANES]]) {
         #[cfg(attn_dsp)]
         super::dsp::run_wide(self, y);
-        #[cfg(not(attn_dsp))]
+        #[cfg(target_arch = "x86_64")]
+        super::sse2::run_wide(self, y);
+        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
         super::portable::int::run_wide(self, y);
     }
 }

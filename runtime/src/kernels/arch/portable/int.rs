@@ -6,19 +6,38 @@ use crate::kernels::int::requantize::requantize;
 
 /// See [`Blocks::run`].
 pub fn run(blocks: &Blocks, store: Store) {
+    run_with(blocks, store, dot4);
+}
+
+/// [`run`] with another body for [`dot4`].
+#[inline(always)]
+pub(in crate::kernels::arch) fn run_with(blocks: &Blocks, store: Store, dot4: impl Dot4) {
     match store {
-        Store::Sums(y) => each(blocks, y, |sums, _| sums),
-        Store::I8(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i8)),
-        Store::I16(y) => each(blocks, y, |sums, m| blocks.scale(sums, m).map(|v| v as i16)),
-        Store::I32(y) => each(blocks, y, |sums, m| {
+        Store::Sums(y) => each(blocks, y, dot4, |sums, _| sums),
+        Store::I8(y) => each(blocks, y, dot4, |sums, m| {
+            blocks.scale(sums, m).map(|v| v as i8)
+        }),
+        Store::I16(y) => each(blocks, y, dot4, |sums, m| {
+            blocks.scale(sums, m).map(|v| v as i16)
+        }),
+        Store::I32(y) => each(blocks, y, dot4, |sums, m| {
             core::array::from_fn(|i| requantize(sums[i], m[i], blocks.left_shift))
         }),
     }
 }
 
+/// A function like [`dot4`].
+pub(in crate::kernels::arch) trait Dot4:
+    Fn(&[i16], &[i8], [i32; LANES]) -> [i32; LANES]
+{
+}
+
+impl<F: Fn(&[i16], &[i8], [i32; LANES]) -> [i32; LANES]> Dot4 for F {}
+
 fn each<Y>(
     blocks: &Blocks,
     y: &mut [[Y; LANES]],
+    dot4: impl Dot4,
     finish: impl Fn([i32; LANES], [i32; LANES]) -> [Y; LANES],
 ) {
     let packed = blocks.weights.chunks_exact(blocks.block_len().max(1));
@@ -33,7 +52,11 @@ fn each<Y>(
 
 /// Adds to four accumulators the dot products of `pairs` with one block of packed weights. Of each group of inputs every
 /// one has a sum of its own until the end, which is what compilers turn into vectors.
-fn dot4(pairs: &[i16], block: &[i8], accumulators: [i32; LANES]) -> [i32; LANES] {
+pub(in crate::kernels::arch) fn dot4(
+    pairs: &[i16],
+    block: &[i8],
+    accumulators: [i32; LANES],
+) -> [i32; LANES] {
     let mut sums = [[0i32; LANES]; LANES];
     let groups = block.as_chunks::<{ LANES * LANES }>().0;
     for (&[x0, x2, x1, x3], weights) in pairs.as_chunks::<LANES>().0.iter().zip(groups) {
