@@ -9,6 +9,8 @@ pub enum Phase {
     Sensitivity,
     /// Float and integers run on the same data.
     Compare,
+    /// The finished file runs on calibration data, and what could be better is tried.
+    Quality,
 }
 
 impl Phase {
@@ -18,6 +20,7 @@ impl Phase {
             Self::Calibrate => "calibrate",
             Self::Sensitivity => "sensitivity",
             Self::Compare => "compare",
+            Self::Quality => "quality",
         }
     }
 }
