@@ -159,7 +159,10 @@ impl Loaded<'_> {
 
 /// Loads and imports the models, and sees that the options fit them.
 fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
-    let bundle = Bundle::load(manifest)?;
+    let mut bundle = Bundle::load(manifest)?;
+    if options.precision != Precision::Fp16 {
+        bundle.equalize();
+    }
     let setting = |setting, reason: String| Err(ConvertError::Setting { setting, reason });
     let metadata = &options.metadata;
     let audio = manifest.audio.as_ref().map(|audio| audio.hop);

@@ -10,6 +10,12 @@ use serde_json::Value;
 const GIVEN_STATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/given_state.onnx");
 const STATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/given_state.npz");
 
+/// A transformer in which one channel of each LayerNorm is 300 times larger than the others, and the weights that read it smaller.
+const OUTLIER: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/outlier.onnx"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/outlier.npz"),
+];
+
 /// What a command that succeeds prints, and its warnings.
 fn said(arguments: &[&str]) -> [String; 2] {
     let output = attn(arguments);
@@ -108,4 +114,24 @@ fn compare_names_values_beyond_what_calibration_has_seen() {
     let result: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(result["clipped"][0]["value"], "x0");
     assert_eq!(result["clipped"][0]["samples"], 16);
+}
+
+#[test]
+fn a_channel_much_larger_than_the_others_costs_nothing() {
+    let (folder, [model, data]) = (Folder::new(), OUTLIER);
+    let file = folder.path("model.attn");
+    for (dtype, floor) in [("int8", 38.0), ("int16x8", 50.0)] {
+        let options = ["--calibrate", data, "--dtype", dtype, "-o", &file];
+        let [_, warnings] = said(&[&["convert", model], &options[..]].concat());
+        assert_eq!(warnings, "", "{dtype}");
+        let compared = done(&["compare", model, &file, "--data", data, "--json"]);
+        let result: Value = serde_json::from_str(&compared).unwrap();
+        let db = result["outputs_sqnr_db"].as_f64().unwrap();
+        assert!(db > floor, "{dtype}: {db} dB");
+        // What is moved is compared as it is held.
+        for layer in result["layers"].as_array().unwrap() {
+            let db = layer["sqnr_db"].as_f64().unwrap();
+            assert!(db > 20.0, "{dtype}: {layer}");
+        }
+    }
 }

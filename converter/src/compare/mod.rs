@@ -109,6 +109,13 @@ pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Compar
     };
     let manifest = source.manifest(form);
     let mut bundle = Bundle::load(&manifest)?;
+    if model
+        .tensors()
+        .iter()
+        .all(|tensor| tensor.dtype() != DType::F16)
+    {
+        bundle.equalize();
+    }
     let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
     let graphs = bundle.graphs_for_caller(&bundle.links()?);
     let forms = |part: usize| rows(&bundle, part, form);
