@@ -2,6 +2,7 @@
 
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::{ConvertError, Setting};
+use attn_converter::quality::Remedy;
 use attn_converter::quantize::Precision;
 use attn_runtime::kws::SpotterError;
 use clap::ValueEnum;
@@ -64,6 +65,18 @@ fn flag(setting: Setting) -> &'static str {
         Setting::Stream => "--stream",
         Setting::Labels => "--labels",
         Setting::AudioHop => "--audio-hop",
+    }
+}
+
+/// The flag of `attn convert` that follows an advice.
+pub fn remedy(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Precision(Precision::Int8) => "--dtype int8",
+        Remedy::Precision(Precision::Int16x8) => "--dtype int16x8",
+        Remedy::Precision(Precision::Fp16) => "--dtype fp16",
+        Remedy::Range(RangeMethod::MinMax) => "--range min-max",
+        Remedy::Range(RangeMethod::Percentile) => "--range percentile",
+        Remedy::Range(RangeMethod::Mse) => "--range mse",
     }
 }
 

@@ -140,6 +140,12 @@ pub fn elements(graph: &Graph, values: &Values) -> Vec<Elements> {
         .iter()
         .map(|value| as_they_are(value, values).unwrap_or_default())
         .collect();
+    for (id, factors) in &graph.divided {
+        let elements = all[id.0].values.iter_mut();
+        elements
+            .zip(factors.iter().cycle())
+            .for_each(|(x, f)| *x /= f);
+    }
     for node in &graph.nodes {
         if graph.values[node.output.0].source.is_some() {
             continue;

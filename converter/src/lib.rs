@@ -2,7 +2,7 @@
 //!
 //! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
 //! makes a [`graph::Graph`] of it, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
-//! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes. [`runner`] and [`compare`] run files on the host,
+//! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come. [`runner`] and [`compare`] run files on the host,
 //! [`decode`] decodes sequences with them.
 #![deny(missing_docs)]
 
@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod program;
 pub mod progress;
+pub mod quality;
 pub mod quantize;
 pub mod reference;
 pub mod runner;

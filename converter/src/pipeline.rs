@@ -13,6 +13,7 @@ use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
 use crate::program::Program;
 use crate::progress::{Phase, Progress, Step};
+use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
 use crate::quantize::inputs::Inputs;
 use crate::quantize::sensitivity::{Measure, Widened, widen};
@@ -80,6 +81,8 @@ pub struct Conversion {
     pub widened: Vec<Vec<Widened>>,
     /// Names of symbolic batch axes, which were taken as 1.
     pub batch: Vec<String>,
+    /// How close the file comes to its models.
+    pub quality: Quality,
     /// Bytes of arena that the tensors would take without sharing.
     pub unshared_len: usize,
 }
@@ -92,20 +95,26 @@ pub fn convert(source: Source, options: &Options, progress: Progress) -> Result<
     let manifest = source.manifest(options.form);
     let mut loaded = load(&manifest, options)?;
     let seen = calibrate(&mut loaded, options.precision, progress)?;
-    let (schemes, widened) = quantize(&mut loaded, seen, options, progress)?;
+    let chosen = choose(&mut loaded, &seen, options, progress)?;
+    let schemes = schemes(&loaded, &seen, &chosen.choices, options.precision);
     let (mut program, mut metadata) = write(&loaded, &schemes, options)?;
-    fuse_candidates(&manifest, &mut program, &mut metadata)?;
-    let plan = plan(&program);
-    if let Some(decode) = &mut metadata.decode {
-        decode.hypothesis_len = plan.own_state_len as u32;
-    }
-    let bytes = emit(&program, &plan, &metadata)?;
-    let file = ModelFile::new(&bytes).map_err(|error| ConvertError::Model {
-        path: manifest.path().into(),
-        source: error,
-    })?;
+    let file = finish(&manifest, &program, &mut metadata)?;
+    let quality = quality::measure(
+        &mut loaded,
+        &seen,
+        &chosen.choices,
+        &file,
+        options,
+        progress,
+    )?;
+    let file = match fuse_candidates(&manifest, &mut program, &mut metadata)? {
+        true => finish(&manifest, &program, &mut metadata)?,
+        false => file,
+    };
+    let widened = chosen.widened;
     Ok(Conversion {
         file,
+        quality,
         batch: loaded.bundle.batch(),
         unshared_len: program.unshared_len(),
         graphs: loaded.bundle.graphs,
@@ -126,15 +135,34 @@ impl<'s> Source<'s> {
 }
 
 /// The models with their samples and the values that pass between them.
-struct Loaded<'m> {
-    bundle: Bundle<'m>,
-    samples: Samples,
+pub(crate) struct Loaded<'m> {
+    pub bundle: Bundle<'m>,
+    pub samples: Samples,
     links: Vec<Link>,
+}
+
+impl Loaded<'_> {
+    /// The graphs with the outputs that the caller sees.
+    pub fn graphs(&self) -> Vec<Graph> {
+        self.bundle.graphs_for_caller(&self.links)
+    }
+
+    /// How an entry point runs: over its whole window, or row by row.
+    pub fn form(&self, part: usize, options: &Options) -> Form {
+        match self.bundle.as_step(part) {
+            Some(decoding) if decoding.stream.is_some() && !options.forget_past => Form::Stream,
+            Some(_) => Form::Window,
+            None => options.form,
+        }
+    }
 }
 
 /// Loads and imports the models, and sees that the options fit them.
 fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
-    let bundle = Bundle::load(manifest)?;
+    let mut bundle = Bundle::load(manifest)?;
+    if options.precision != Precision::Fp16 {
+        bundle.equalize();
+    }
     let setting = |setting, reason: String| Err(ConvertError::Setting { setting, reason });
     let metadata = &options.metadata;
     let audio = manifest.audio.as_ref().map(|audio| audio.hop);
@@ -179,71 +207,70 @@ fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
     })
 }
 
-/// What calibration has seen of one part.
-struct Seen {
-    distributions: Vec<Distribution>,
-    inputs: Inputs,
+/// What calibration has seen, by part.
+pub(crate) struct Seen {
+    distributions: Vec<Vec<Distribution>>,
+    inputs: Vec<Rc<Inputs>>,
 }
 
 /// Runs the float models over all samples.
-fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Vec<Seen>> {
+fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Seen> {
     let Loaded {
         bundle, samples, ..
     } = loaded;
     let graphs = bundle.graphs.clone();
-    let of = |graph: &Graph| Seen {
-        distributions: vec![Distribution::default(); graph.values.len()],
-        inputs: match precision {
-            Precision::Fp16 => Inputs::default(),
-            Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
-        },
+    let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
+    let mut distributions: Vec<_> = graphs.iter().map(none).collect();
+    let inputs = |graph: &Graph| match precision {
+        Precision::Fp16 => Inputs::default(),
+        Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
     };
-    let mut seen: Vec<Seen> = graphs.iter().map(of).collect();
+    let mut inputs: Vec<Inputs> = graphs.iter().map(inputs).collect();
     let parts = 0..graphs.len();
     let runs: Vec<usize> = parts.map(|part| samples.runs(bundle, part)).collect();
     let total = samples.samples.len();
     for (number, sample) in samples.samples.iter().enumerate() {
         bundle.run(sample, |run, elements| {
-            let (part, seen) = (run.part, &mut seen[run.part]);
-            for (elements, distribution) in elements.iter().zip(&mut seen.distributions) {
+            let part = run.part;
+            for (elements, distribution) in elements.iter().zip(&mut distributions[part]) {
                 distribution.extend(&elements.values, total);
             }
-            let inputs = &mut seen.inputs;
-            inputs.add(&graphs[part], elements, number, runs[part]);
+            inputs[part].add(&graphs[part], elements, number, runs[part]);
             Ok(())
         })?;
         progress(Step::of(Phase::Calibrate, number + 1, total));
     }
-    Ok(seen)
+    let inputs = inputs.into_iter().map(Rc::new).collect();
+    Ok(Seen {
+        distributions,
+        inputs,
+    })
 }
 
-/// Decides how every value is held.
-fn quantize(
+/// What is chosen for every part, and what measurement has given 16 bits.
+pub(crate) struct Chosen {
+    pub choices: Vec<Choices>,
+    widened: Vec<Vec<Widened>>,
+}
+
+/// Decides the width and range of every value.
+fn choose(
     loaded: &mut Loaded,
-    seen: Vec<Seen>,
+    seen: &Seen,
     options: &Options,
     progress: Progress,
-) -> Result<(Vec<Scheme>, Vec<Vec<Widened>>)> {
+) -> Result<Chosen> {
     let Loaded {
         bundle,
         samples,
         links,
     } = loaded;
-    let (inputs, distributions): (Vec<Inputs>, Vec<_>) = (seen
-        .into_iter()
-        .map(|seen| (seen.inputs, seen.distributions)))
-    .unzip();
-    if options.precision == Precision::Fp16 {
-        let parts = bundle.graphs.iter().zip(&distributions);
-        let schemes = parts.map(|(graph, seen)| Scheme::half(graph, seen));
-        return Ok((schemes.collect(), Vec::new()));
-    }
     let searched = match options.mixed {
         Mixed::Usual => bundle.decoding.is_none(),
         Mixed::Searched => true,
         Mixed::None => false,
     };
-    let mut chosen = Vec::new();
+    let mut choices = Vec::new();
     for (part, graph) in bundle.graphs.iter().enumerate() {
         let mut choice = Choices {
             range: options.range,
@@ -259,39 +286,57 @@ fn quantize(
             }
             (Precision::Int8, _) => choice.wide,
         };
-        chosen.push(choice);
+        choices.push(choice);
     }
     let mut widened = Vec::new();
     if searched && options.precision == Precision::Int8 {
         let measure = Measure {
             bundle,
             links,
-            distributions: &distributions,
+            distributions: &seen.distributions,
             tables: Rc::default(),
         };
-        widened = widen(measure, samples, &mut chosen, progress)?;
+        widened = widen(measure, samples, &mut choices, progress)?;
     }
-    Inputs::compare_roundings(&inputs, progress);
-    let schemes = choices::schemes(&bundle.graphs, links, &distributions, &chosen);
-    let schemes = schemes.into_iter().zip(inputs);
-    let schemes = schemes.map(|(scheme, inputs)| scheme.compensated(Rc::new(inputs)));
-    Ok((schemes.collect(), widened))
+    if options.precision != Precision::Fp16 {
+        Inputs::compare_roundings(&seen.inputs, progress);
+    }
+    Ok(Chosen { choices, widened })
+}
+
+/// How every value is held.
+pub(crate) fn schemes(
+    loaded: &Loaded,
+    seen: &Seen,
+    chosen: &[Choices],
+    precision: Precision,
+) -> Vec<Scheme> {
+    let graphs = &loaded.bundle.graphs;
+    if precision == Precision::Fp16 {
+        let parts = graphs.iter().zip(&seen.distributions);
+        return parts
+            .map(|(graph, seen)| Scheme::half(graph, seen))
+            .collect();
+    }
+    let schemes = choices::schemes(graphs, &loaded.links, &seen.distributions, chosen);
+    let schemes = schemes.into_iter().zip(&seen.inputs);
+    let compensated = schemes.map(|(scheme, inputs)| scheme.compensated(inputs.clone()));
+    compensated.collect()
 }
 
 /// Operators of the runtime, and what an application has to know.
-fn write(loaded: &Loaded, schemes: &[Scheme], options: &Options) -> Result<(Program, Metadata)> {
+pub(crate) fn write(
+    loaded: &Loaded,
+    schemes: &[Scheme],
+    options: &Options,
+) -> Result<(Program, Metadata)> {
     let (bundle, links) = (&loaded.bundle, &loaded.links);
-    let graphs = bundle.graphs_for_caller(links);
-    let form = |part: usize| match bundle.as_step(part) {
-        Some(decoding) if decoding.stream.is_some() && !options.forget_past => Form::Stream,
-        Some(_) => Form::Window,
-        None => options.form,
-    };
+    let graphs = loaded.graphs();
     let part = |part: usize| Part {
         name: &bundle.names[part],
         graph: &graphs[part],
         scheme: &schemes[part],
-        form: form(part),
+        form: loaded.form(part, options),
     };
     let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
     let program = lower(&parts, links, bundle.max_length)?;
@@ -300,17 +345,35 @@ fn write(loaded: &Loaded, schemes: &[Scheme], options: &Options) -> Result<(Prog
     Ok((program, metadata))
 }
 
-/// Has the step of a bundle give the best tokens in place of logits, where its manifest asks for that.
+/// Places tensors and makes the bytes.
+pub(crate) fn finish(
+    manifest: &Manifest,
+    program: &Program,
+    metadata: &mut Metadata,
+) -> Result<ModelFile> {
+    let plan = plan(program);
+    if let Some(decode) = &mut metadata.decode {
+        decode.hypothesis_len = plan.own_state_len as u32;
+    }
+    let bytes = emit(program, &plan, metadata)?;
+    ModelFile::new(&bytes).map_err(|source| ConvertError::Model {
+        path: manifest.path().into(),
+        source,
+    })
+}
+
+/// Has the step of a bundle give the best tokens in place of logits, where its manifest asks for that; true if so.
 fn fuse_candidates(
     manifest: &Manifest,
     program: &mut Program,
     metadata: &mut Metadata,
-) -> Result<()> {
+) -> Result<bool> {
     let count = manifest.decode.as_ref().and_then(|keys| keys.candidates);
     if let (Some(count), Some(decode)) = (count, &mut metadata.decode) {
         let (step, logits) = (decode.step as usize, decode.logits as usize);
         let scores = candidates::fuse(program, step, logits, count);
         decode.scores = scores.map_err(|reason| manifest.wrong(reason))? as u32;
+        return Ok(true);
     }
-    Ok(())
+    Ok(false)
 }

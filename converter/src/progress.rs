@@ -11,6 +11,8 @@ pub enum Phase {
     Round,
     /// Float and integers run on the same data.
     Compare,
+    /// The finished file runs on calibration data, and what could be better is tried.
+    Quality,
 }
 
 impl Phase {
@@ -21,6 +23,7 @@ impl Phase {
             Self::Sensitivity => "sensitivity",
             Self::Round => "round",
             Self::Compare => "compare",
+            Self::Quality => "quality",
         }
     }
 }

@@ -47,6 +47,7 @@ fn tiny() -> Graph {
         output_names: vec!["result".into()],
         tokens: Default::default(),
         varying: Default::default(),
+        divided: Default::default(),
     }
 }
 

@@ -177,7 +177,7 @@ fn integers_stay_close_to_the_float_model_in_both_forms() {
             let (name, db) = (&layer.name, layer.sqnr.db());
             assert!(db > 15.0, "{form:?}: {name} has {db:.1} dB");
         }
-        assert_eq!(result.layers.len(), 10);
+        assert_eq!(result.layers.len(), 11);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `attn compare`: what quantization cost.
 
 use super::bundle::Sequence;
-use super::{CommandResult, table};
+use super::{CommandResult, quality, table};
 use crate::bars::Bars;
 use crate::flags::FlagError;
 use attn_converter::bundle::Manifest;
@@ -38,6 +38,7 @@ impl Compare {
         } else {
             print(&result);
         }
+        quality::warn_of_clipped(&result.clipped(), result.samples);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
 use super::bundle::Bundle;
-use super::{CommandResult, check_output};
+use super::{CommandResult, check_output, quality};
 use crate::bars::Bars;
 use crate::flags::{Dtype, FlagError, Range};
 use attn_converter::bundle::Manifest;
@@ -108,6 +108,7 @@ impl Convert {
         let conversion = convert(source, &options, &|step| bars.show(step))?;
         files::write_bytes(&self.output, conversion.file.bytes())?;
         self.print(&conversion);
+        quality::warn(&conversion.quality);
         Ok(())
     }
 
@@ -193,6 +194,7 @@ impl Convert {
             let result = json!({
                 "file": self.output, "bytes": bytes, "weights": model.weights_len(),
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
+                "quality": quality::as_json(&conversion.quality),
                 "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
                 "base_operators": fallbacks.iter().map(|(name, op)| json!({"node": name, "operator": op})).collect::<Vec<_>>(),
             });
@@ -220,5 +222,6 @@ impl Convert {
             model.ops().len(),
             entries.count()
         );
+        quality::print(&conversion.quality);
     }
 }

@@ -7,6 +7,7 @@ mod decode;
 mod features;
 mod inspect;
 mod operators;
+mod quality;
 mod run;
 mod spot;
 

@@ -6,6 +6,7 @@ mod decode;
 mod mistakes;
 mod others;
 mod outputs;
+mod quality;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 use std::process::{Command, Output};

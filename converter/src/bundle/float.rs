@@ -2,6 +2,7 @@
 
 use super::{Decode, Manifest};
 use crate::error::{ConvertError, Result};
+use crate::graph::equalize;
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
 use crate::graph::{Graph, ValueId};
@@ -192,6 +193,11 @@ impl<'m> Bundle<'m> {
         self.states.iter().try_for_each(|state| self.check(state))?;
         (0..self.names.len()).try_for_each(|part| self.check_given(part))?;
         self.follow_tokens()
+    }
+
+    /// Equalises the channels of all models, for files in integers.
+    pub fn equalize(&mut self) {
+        self.graphs.iter_mut().for_each(equalize::equalize);
     }
 
     /// The part that runs once for each sample: the encoder, or a model that is alone.

@@ -7,6 +7,7 @@
 //! Operators are in [`op`], each with its [`Facts`](facts::Facts). [`stream`] (frame by frame), [`variable_length`] and
 //! [`padding`] work on facts; none of them names an operator.
 
+pub mod equalize;
 pub mod facts;
 pub mod float;
 pub mod op;
@@ -43,6 +44,8 @@ pub struct Graph {
     pub fallbacks: Vec<(String, String)>,
     /// Values whose first axis varies with the length of the sequence, with their row rules. The others have all their rows.
     pub varying: BTreeMap<ValueId, RowRule>,
+    /// By what each channel of a value is divided, in comparison with its ONNX tensor; see [`equalize`].
+    pub divided: BTreeMap<ValueId, Vec<f32>>,
 }
 
 impl Graph {

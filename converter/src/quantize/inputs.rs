@@ -11,6 +11,7 @@ use crate::progress::{Phase, Progress, Step};
 use attn_runtime::kernels::int::dot::pairs_len;
 use ndarray::Array2;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Approximate limit on the rows kept of each value: more rows cost time and add little information.
 const MOST_ROWS: usize = 1 << 14;
@@ -201,7 +202,7 @@ impl Inputs {
     }
 
     /// Finds how all weights are rounded, which takes long for rows of many inputs; [`Inputs::of`] then has it.
-    pub fn compare_roundings(parts: &[Self], progress: Progress) {
+    pub fn compare_roundings(parts: &[Rc<Self>], progress: Progress) {
         let all: Vec<&Moments> = parts
             .iter()
             .flat_map(|part| part.moments.values())

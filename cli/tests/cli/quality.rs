@@ -1,0 +1,137 @@
+//! What is said about the quality of a conversion: a line for each output, and warnings.
+
+use crate::{attn, converting, done};
+use attn_converter::files::{read_array, write_npz};
+use attn_test_support::folder::Folder;
+use ndarray::ArrayD;
+use serde_json::Value;
+
+/// Two GRU layers whose states the caller gives, with states beyond 1.
+const GIVEN_STATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/given_state.onnx");
+const STATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/given_state.npz");
+
+/// A transformer in which one channel of each LayerNorm is 300 times larger than the others, and the weights that read it smaller.
+const OUTLIER: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/outlier.onnx"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/outlier.npz"),
+];
+
+/// What a command that succeeds prints, and its warnings.
+fn said(arguments: &[&str]) -> [String; 2] {
+    let output = attn(arguments);
+    assert!(output.status.success(), "{arguments:?}");
+    [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+}
+
+/// The first `samples` of the states, times `factor`, as calibration data.
+fn states(folder: &Folder, name: &str, samples: usize, factor: f32) -> String {
+    let path = folder.path(name);
+    let some = |name: &str| {
+        let array: ArrayD<f32> = read_array(STATES.as_ref(), name).unwrap();
+        let some = array.slice_axis(ndarray::Axis(0), (0..samples).into());
+        some.to_owned() * factor
+    };
+    write_npz(path.as_ref(), |npz| {
+        npz.add_array("x0", &some("x0"))?;
+        npz.add_array("x1", &some("x1"))
+    })
+    .unwrap();
+    path
+}
+
+fn convert<'a>(data: &'a str, file: &'a str, dtype: &'a str) -> [&'a str; 8] {
+    let model = GIVEN_STATE;
+    [
+        "convert",
+        model,
+        "--calibrate",
+        data,
+        "--dtype",
+        dtype,
+        "-o",
+        file,
+    ]
+}
+
+#[test]
+fn a_good_conversion_is_one_line_for_each_output_and_no_warning() {
+    let folder = Folder::new();
+    let file = folder.path("model.attn");
+    let [out, warnings] = said(&converting(&file));
+    assert!(out.contains("logits: SQNR "), "{out}");
+    assert!(out.contains("of 8 times (on 8 samples of the"), "{out}");
+    assert_eq!(warnings, "");
+    let few = states(&folder, "few.npz", 3, 0.3);
+    let [out, warnings] = said(&convert(&few, &file, "int8"));
+    assert!(out.contains("(on 3 samples of the"), "{out}");
+    assert_eq!(warnings, "");
+}
+
+#[test]
+fn a_given_state_beyond_one_is_named_with_what_helps() {
+    let folder = Folder::new();
+    let file = folder.path("model.attn");
+    for dtype in ["int8", "int16x8"] {
+        let [_, warnings] = said(&convert(STATES, &file, dtype));
+        for part in [
+            "warning: 144 has an SQNR of ",
+            "/g/GRU_output_0 (Gru, node /g/GRU)",
+            "values beyond the range held cost most",
+            "try --dtype fp16 (+",
+            "/g/GRU_1_output_0 is -1.",
+            "a recurrent state in integers is within ±1",
+        ] {
+            assert!(warnings.contains(part), "`{part}` is not in: {warnings}");
+        }
+    }
+    let json = done(&[&convert(STATES, &file, "int8")[..], &["--json"]].concat());
+    let quality = &serde_json::from_str::<Value>(&json).unwrap()["quality"];
+    assert_eq!(quality["warning"]["cause"], "range");
+    assert_eq!(quality["warning"]["remedies"][0]["flags"], "--dtype fp16");
+    assert_eq!(quality["clipped"][0]["as_state"], true);
+    let [out, warnings] = said(&convert(STATES, &file, "fp16"));
+    assert!(out.contains("145: SQNR "), "{out}");
+    assert_eq!(warnings, "");
+}
+
+#[test]
+fn compare_names_values_beyond_what_calibration_has_seen() {
+    let folder = Folder::new();
+    let file = folder.path("model.attn");
+    let small = states(&folder, "small.npz", 16, 0.03);
+    let usual = states(&folder, "usual.npz", 16, 0.3);
+    done(&convert(&small, &file, "int8"));
+    let compare = |data| said(&["compare", GIVEN_STATE, &file, "--data", data]);
+    assert_eq!(compare(&small)[1], "");
+    let warnings = &compare(&usual)[1];
+    for part in [
+        "warning: x0 is -0.9235 to 0.6123 in float, the file holds -0.",
+        "in 16 of 16 samples (calibrate with data like these)",
+    ] {
+        assert!(warnings.contains(part), "`{part}` is not in: {warnings}");
+    }
+    let json = done(&["compare", GIVEN_STATE, &file, "--data", &usual, "--json"]);
+    let result: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(result["clipped"][0]["value"], "x0");
+    assert_eq!(result["clipped"][0]["samples"], 16);
+}
+
+#[test]
+fn a_channel_much_larger_than_the_others_costs_nothing() {
+    let (folder, [model, data]) = (Folder::new(), OUTLIER);
+    let file = folder.path("model.attn");
+    for (dtype, floor) in [("int8", 38.0), ("int16x8", 50.0)] {
+        let options = ["--calibrate", data, "--dtype", dtype, "-o", &file];
+        let [_, warnings] = said(&[&["convert", model], &options[..]].concat());
+        assert_eq!(warnings, "", "{dtype}");
+        let compared = done(&["compare", model, &file, "--data", data, "--json"]);
+        let result: Value = serde_json::from_str(&compared).unwrap();
+        let db = result["outputs_sqnr_db"].as_f64().unwrap();
+        assert!(db > floor, "{dtype}: {db} dB");
+        // What is moved is compared as it is held.
+        for layer in result["layers"].as_array().unwrap() {
+            let db = layer["sqnr_db"].as_f64().unwrap();
+            assert!(db > 20.0, "{dtype}: {layer}");
+        }
+    }
+}
