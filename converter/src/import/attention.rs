@@ -441,6 +441,9 @@ impl Importer<'_> {
         if let Ok(Item::Undefined(weights)) = self.item(node, 0) {
             return self.defined(node, &weights);
         }
+        if self.chosen_curve(node)? {
+            return Ok(());
+        }
         let form = || {
             node.form("only scores can be masked, by a constant condition and a constant of -inf")
         };

@@ -7,6 +7,7 @@ use super::view::{View, is_run};
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::{Op, op};
+use attn_runtime::format::MAX_OP_INPUTS;
 
 impl Importer<'_> {
     pub(super) fn concat(&mut self, node: &OnnxNode) -> Result<()> {
@@ -23,6 +24,9 @@ impl Importer<'_> {
         if let Some(view) = self.join_views(&views, axis) {
             self.items.insert(node.output.clone(), Item::View(view));
             return Ok(());
+        }
+        if views.len() > MAX_OP_INPUTS {
+            return Err(node.form(format!("more than {MAX_OP_INPUTS} tensors at once")));
         }
         if axis + 1 == shape.len() && self.join_repeated(node, &views) {
             return Ok(());

@@ -249,11 +249,68 @@ impl Importer<'_> {
         }
     }
 
+    /// Comparisons of tensors, as functions of their difference or sum.
+    pub(super) fn base_comparison(&mut self, node: &OnnxNode) -> Result<()> {
+        let (a, b) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let minus = |this: &mut Self, a, b| {
+            let negative = this.scaled_operand(node, b, -1.0);
+            this.sum_of(node, a, negative)
+        };
+        // What is compared with 0 is arranged so that 0 itself goes with the positive numbers: a table in half precision has one side for
+        // both.
+        let (number, positive) = match node.op {
+            "Greater" => (minus(self, b, a)?, false),
+            "Less" => (minus(self, a, b)?, false),
+            "GreaterOrEqual" => (minus(self, a, b)?, true),
+            "LessOrEqual" => (minus(self, b, a)?, true),
+            "Xor" => (minus(self, a, b)?, true),
+            _ => (self.sum_of(node, a, b)?, true),
+        };
+        let Operand::Live(number) = number else {
+            return Err(node.unsupported());
+        };
+        let below = |bound: f64| Function::Constant(bound).with(Binary::Greater, Function::Input);
+        let not = |truth| Function::Constant(1.0).with(Binary::Sub, truth);
+        let function = match node.op {
+            "Xor" => Function::Input.then(Unary::Abs),
+            "And" => not(below(1.5)),
+            "Or" => not(below(0.5)),
+            _ if positive => not(below(0.0)),
+            _ => below(0.0),
+        };
+        let truth = self.mapped(node, &number, function);
+        self.give(node, truth)
+    }
+
+    /// A condition that the model computes: `other + condition * (chosen - other)`.
+    fn where_live(&mut self, node: &OnnxNode) -> Result<()> {
+        let condition = self.operand(node, 0)?;
+        let (chosen, other) = (self.operand(node, 1)?, self.operand(node, 2)?);
+        let hides = |side: &Operand| match side {
+            Operand::Constant(c) => c.iter().any(|&c| c.abs() >= -MASKED),
+            Operand::Live(_) => false,
+        };
+        if hides(&chosen) || hides(&other) {
+            return Err(node.form("a mask that the model computes: attn takes constant ones, and padding masks that are inputs"));
+        }
+        let kept = match &other {
+            Operand::Constant(c) => Operand::Constant(c.clone()),
+            Operand::Live(x) => Operand::Live(x.clone()),
+        };
+        let negative = self.scaled_operand(node, kept, -1.0);
+        let difference = self.sum_of(node, chosen, negative)?;
+        let part = self.product_of(node, condition, difference)?;
+        match self.sum_of(node, other, part)? {
+            Operand::Live(view) => self.give(node, view),
+            Operand::Constant(_) => Err(node.unsupported()),
+        }
+    }
+
     /// A constant condition: each side with zeros where the other is chosen, added up.
     fn base_where(&mut self, node: &OnnxNode) -> Result<()> {
-        let condition = self.constant(node, 0).ok_or_else(|| {
-            node.form("a condition that the model computes; only a constant one can choose")
-        })?;
+        let Some(condition) = self.constant(node, 0) else {
+            return self.where_live(node);
+        };
         let shape = self.shape_of(&node.output);
         let condition = spread(node, &condition, &shape)?;
         let mut sides = Vec::new();

@@ -7,7 +7,6 @@ mod arithmetic;
 mod matrix;
 mod moves;
 mod normalize;
-mod recurrent;
 mod reduce;
 mod window;
 
@@ -45,22 +44,23 @@ impl Importer<'_> {
     }
 
     fn base_op(&mut self, node: &OnnxNode) -> Result<()> {
-        let integer = self
-            .values
-            .get(&node.output)
-            .is_some_and(|tensor| !tensor.datum_type().is_float());
-        if integer && node.op != "ArgMax" {
+        if self.is_integer(&node.output)
+            && ["Reduce", "Pow"].iter().any(|op| node.op.starts_with(op))
+        {
             return Err(
                 node.form("a result of integers or booleans, computed from the model's inputs")
             );
         }
         match node.op {
+            "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" | "Xor" => {
+                self.base_comparison(node)
+            }
             "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum" | "Mean" | "PRelu" | "Where"
             | "Pow" | "Clip" => self.base_arithmetic(node),
             "MatMul" | "Gemm" => self.base_product(node),
             "Einsum" => self.base_einsum(node),
             "Conv" | "ConvTranspose" => self.base_convolution(node),
-            "MaxPool" | "AveragePool" | "LpPool" => self.base_pool(node),
+            "MaxPool" | "AveragePool" => self.base_pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.base_global_pool(node),
             "Softmax" | "LogSoftmax" => self.base_softmax(node),
             "BatchNormalization"
@@ -69,10 +69,8 @@ impl Importer<'_> {
             | "LayerNormalization"
             | "RMSNormalization" => self.base_normalization(node),
             "Concat" => self.base_concat(node),
-            "Pad" | "Resize" | "Upsample" | "DepthToSpace" | "SpaceToDepth" | "Slice"
-            | "GatherND" => self.base_move(node),
+            "Pad" | "Resize" | "DepthToSpace" | "SpaceToDepth" | "Slice" => self.base_move(node),
             "ArgMax" => self.base_arg_max(node),
-            "GRU" | "LSTM" | "RNN" => self.base_recurrent(node),
             op if op.starts_with("Reduce") => self.base_reduce(node),
             _ => self.settled(node),
         }
