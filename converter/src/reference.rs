@@ -8,7 +8,7 @@ use crate::guard::guarded;
 use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
 use crate::spelling;
 use ndarray::{ArrayD, IxDyn};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,8 +75,7 @@ impl Reference {
         let graph = proto.graph.clone().unwrap_or_default();
         if let Some(graph) = &mut proto.graph {
             spelling::reversed(graph);
-            // tract calls nodes and weights by one set of names; results have names that no weight has.
-            graph.node.iter_mut().for_each(|node| node.name.clear());
+            drop_shared_names(graph);
         }
         let (names, plan) =
             without_panic(|| runnable(&proto, folder, &inputs)).map_err(|error| {
@@ -149,6 +148,18 @@ impl Reference {
             .cloned()
             .zip(values.into_iter().map(TValue::into_arc_tensor))
             .collect())
+    }
+}
+
+/// tract calls nodes and weights by one set of names: a node whose name is taken is called as its result, whose name no weight has.
+fn drop_shared_names(graph: &mut pb::GraphProto) {
+    let weights = graph.initializer.iter().map(|weight| weight.name.clone());
+    let mut taken: HashSet<String> = weights.collect();
+    taken.extend(graph.input.iter().map(|input| input.name.clone()));
+    for node in &mut graph.node {
+        if !taken.insert(node.name.clone()) {
+            node.name.clear();
+        }
     }
 }
 

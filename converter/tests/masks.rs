@@ -218,7 +218,7 @@ fn a_mask_without_a_greatest_length_has_its_own() {
 #[test]
 fn a_mask_that_nobody_named_is_no_mask() {
     let bundle = Changed::new("masked_zero").without("mask").without("pad");
-    bundle.refused(&["node_eq", "as mask in the bundle's [decode]"]);
+    bundle.refused(&["node_masked_fill", "as mask in the bundle's [decode]"]);
 }
 
 #[test]

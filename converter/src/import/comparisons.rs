@@ -38,8 +38,11 @@ impl Importer<'_> {
 
     /// A choice between functions of one tensor, by a third; false for anything else.
     pub(super) fn chosen_curve(&mut self, node: &OnnxNode) -> Result<bool> {
-        let known = |item: Result<Item>| matches!(item, Ok(Item::View(_) | Item::Curve(..)));
-        if !known(self.item(node, 0)) {
+        let known = |input: usize| match self.item(node, input) {
+            Ok(item) => matches!(item, Item::View(_) | Item::Curve(..)),
+            Err(_) => input > 0,
+        };
+        if ![0, 1, 2].into_iter().all(known) {
             return Ok(false);
         }
         let Some((view, [condition, chosen, other])) = self.curves(node, [0, 1, 2])? else {
