@@ -42,7 +42,16 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", flags::explained(error));
+            // Names of a model may hold what drives a terminal.
+            let text = flags::explained(error).to_string();
+            let shown = |c: char| {
+                if c.is_control() && c != '\n' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            };
+            eprintln!("error: {}", text.chars().map(shown).collect::<String>());
             ExitCode::FAILURE
         }
     }

@@ -68,6 +68,22 @@ pub enum ConvertError {
         /// Name of the weight.
         tensor: String,
     },
+    /// A graph that makes no sense.
+    #[error("node `{node}`: {reason}; the file is damaged, or was written by a faulty program")]
+    BadGraph {
+        /// ONNX node, or the graph's name.
+        node: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A weight or constant cannot be read.
+    #[error("weight `{tensor}` cannot be read: {reason}")]
+    BadTensor {
+        /// Name of the weight.
+        tensor: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An operator that attn does not have.
     #[error(
         "node `{node}`: operator {op} of {shapes} is not supported; nearest supported form: {nearest}"

@@ -15,7 +15,7 @@ pub enum Function {
     Unary(Unary, Box<Function>),
     /// Two functions, combined.
     Binary(Binary, Box<Function>, Box<Function>),
-    /// The second where the first is not 0, else the third.
+    /// The second function where the first is not 0, the third elsewhere.
     Choice(Box<[Function; 3]>),
 }
 
@@ -44,6 +44,16 @@ pub enum Unary {
     Sin,
     /// Cosine.
     Cos,
+    /// The greatest whole number below.
+    Floor,
+    /// The smallest whole number above.
+    Ceil,
+    /// The nearest whole number; of two the even one.
+    Round,
+    /// The nearest whole number towards 0.
+    Trunc,
+    /// -1, 0 or 1.
+    Sign,
 }
 
 /// Operations on two functions.
@@ -63,9 +73,9 @@ pub enum Binary {
     Min,
     /// Power.
     Pow,
-    /// 1 where the first is less, else 0.
-    Less,
-    /// 1 where both are equal, else 0.
+    /// 1 where the first is greater, 0 elsewhere.
+    Greater,
+    /// 1 where both are the same, 0 elsewhere.
     Equal,
 }
 
@@ -83,6 +93,12 @@ impl Unary {
             Self::Log => x.max(f64::from(f32::MIN_POSITIVE)).ln(),
             Self::Sin => x.sin(),
             Self::Cos => x.cos(),
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
+            Self::Round => x.round_ties_even(),
+            Self::Trunc => x.trunc(),
+            Self::Sign if x == 0.0 => 0.0,
+            Self::Sign => x.signum(),
         }
     }
 }
@@ -97,7 +113,7 @@ impl Binary {
             Self::Max => a.max(b),
             Self::Min => a.min(b),
             Self::Pow => a.powf(b),
-            Self::Less => f64::from(u8::from(a < b)),
+            Self::Greater => f64::from(u8::from(a > b)),
             Self::Equal => f64::from(u8::from(a == b)),
         }
     }
@@ -123,6 +139,27 @@ impl Function {
         Self::Binary(binary, Box::new(self), Box::new(other))
     }
 
+    /// Of how many elementary functions it is made.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Input | Self::Constant(_) => 1,
+            Self::Unary(_, inner) => 1 + inner.size(),
+            Self::Binary(_, a, b) => 1 + a.size() + b.size(),
+            Self::Choice(parts) => 1 + parts.iter().map(Self::size).sum::<usize>(),
+        }
+    }
+
+    /// `chosen` where `condition` is not 0, `other` elsewhere.
+    pub fn choice(condition: Self, chosen: Self, other: Self) -> Self {
+        Self::Choice(Box::new([condition, chosen, other]))
+    }
+
+    /// `x` above `alpha`, 0 below.
+    pub fn thresholded_relu(alpha: f64) -> Self {
+        let above = Self::Input.with(Binary::Greater, Self::Constant(alpha));
+        Self::choice(above, Self::Input, Self::Constant(0.0))
+    }
+
     /// `self(inner(x))`
     pub fn of(&self, inner: &Self) -> Self {
         match self {
@@ -130,11 +167,7 @@ impl Function {
             Self::Constant(value) => Self::Constant(*value),
             Self::Unary(unary, f) => f.of(inner).then(*unary),
             Self::Binary(binary, f, g) => f.of(inner).with(*binary, g.of(inner)),
-            Self::Choice(parts) => {
-                let [condition, then, other] = parts.as_ref();
-                let parts = [condition, then, other].map(|part| part.of(inner));
-                Self::Choice(Box::new(parts))
-            }
+            Self::Choice(parts) => Self::Choice(Box::new(parts.each_ref().map(|f| f.of(inner)))),
         }
     }
 
@@ -146,9 +179,9 @@ impl Function {
             Self::Unary(unary, inner) => unary.eval(inner.eval(x)),
             Self::Binary(binary, a, b) => binary.eval(a.eval(x), b.eval(x)),
             Self::Choice(parts) => {
-                let [condition, then, other] = parts.as_ref();
+                let [condition, chosen, other] = &**parts;
                 match condition.eval(x) != 0.0 {
-                    true => then.eval(x),
+                    true => chosen.eval(x),
                     false => other.eval(x),
                 }
             }
@@ -301,5 +334,10 @@ mod tests {
         close(Function::leaky_relu(0.1).eval(-2.0), -0.2);
         close(Function::hard_swish().eval(1.0), 4.0 / 6.0);
         close(Function::Input.then(Unary::Softplus).eval(100.0), 100.0);
+        close(Function::thresholded_relu(0.5).eval(0.5), 0.0);
+        close(Function::thresholded_relu(0.5).eval(0.6), 0.6);
+        close(Function::Input.then(Unary::Round).eval(2.5), 2.0);
+        close(Function::Input.then(Unary::Trunc).eval(-1.7), -1.0);
+        close(Function::Input.then(Unary::Sign).eval(0.0), 0.0);
     }
 }

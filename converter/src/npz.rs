@@ -13,6 +13,8 @@ use thiserror::Error;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
+/// Bytes of an array, at most.
+const MOST_BYTES: u64 = 1 << 29;
 /// Most bytes that one byte of deflated data can unpack to.
 const MOST_INFLATED: u64 = 1032;
 
@@ -254,6 +256,10 @@ impl Npz {
             .try_fold(size.unwrap_or(1), |bytes, &axis| {
                 bytes.checked_mul(axis as u64)
             });
+        if let Some(bytes) = bytes.filter(|&bytes| bytes > MOST_BYTES && bytes <= most) {
+            let reason = format!("{bytes} bytes; at most {MOST_BYTES}: fewer samples do as well");
+            return Err(self.damaged(name, reason));
+        }
         if bytes.is_none_or(|bytes| bytes > most) {
             let reason = format!(
                 "its header says {dtype} of shape {:?}, but its data have {most} bytes at most",

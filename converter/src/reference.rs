@@ -5,20 +5,24 @@
 
 use crate::error::{ConvertError, Result};
 use crate::guard::guarded;
-use crate::opset23::spelled_out;
 use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
+use crate::spelling;
 use ndarray::{ArrayD, IxDyn};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::{TractErrorContext, format_err};
+use tract_onnx::tract_hir::internal::{DimLike, TractErrorContext, format_err};
 
 pub use crate::shapes::Input;
 
 /// Every value of one run, by ONNX name.
 pub type Values = HashMap<String, Arc<Tensor>>;
+
+/// Elements of all tensors of a model together, at most.
+const MOST_ELEMENTS: usize = 1 << 28;
 
 /// An ONNX model that runs in float.
 pub struct Reference {
@@ -56,19 +60,23 @@ impl Reference {
             reason,
         };
         let mut proto = guarded(|| read(path)).map_err(unexpected)??;
-        let mut graph = proto.graph.take().unwrap_or_default();
-        let batch = fix_batch(&mut graph, length_of.is_none());
-        let graph = guarded(|| spelled_out(&graph)).map_err(unexpected)??;
-        proto.graph = Some(graph.clone());
-        let inputs = fixed_inputs(&graph, length_of)?;
-        if !batch.is_empty() || inputs.iter().any(|input| input.dynamic.is_some()) {
-            fix_shapes(&mut proto, &inputs);
-        }
         let folder = path
             .parent()
             .and_then(Path::to_str)
             .filter(|folder| !folder.is_empty())
             .unwrap_or(".");
+        let graph = proto.graph.get_or_insert_default();
+        let batch = fix_batch(graph, length_of.is_none());
+        let inputs = fixed_inputs(graph, length_of)?;
+        if !batch.is_empty() || inputs.iter().any(|input| input.dynamic.is_some()) {
+            fix_shapes(&mut proto, &inputs);
+        }
+        guarded(|| spelling::spell_out(&mut proto, folder)).map_err(unexpected)??;
+        let graph = proto.graph.clone().unwrap_or_default();
+        if let Some(graph) = &mut proto.graph {
+            spelling::reversed(graph);
+            drop_shared_names(graph);
+        }
         let (names, plan) =
             without_panic(|| runnable(&proto, folder, &inputs)).map_err(|error| {
                 ConvertError::Reference {
@@ -77,14 +85,12 @@ impl Reference {
                     reason: format!("{error:#}"),
                 }
             })?;
-        let of_onnx = |opset: &&pb::OperatorSetIdProto| ["", "ai.onnx"].contains(&&*opset.domain);
-        let opset = proto.opset_import.iter().find(of_onnx);
         Ok(Self {
             path: path.into(),
             graph,
             inputs,
             batch,
-            opset: opset.map_or(1, |opset| opset.version),
+            opset: spelling::opset(&proto),
             names,
             plan,
         })
@@ -145,6 +151,18 @@ impl Reference {
     }
 }
 
+/// tract calls nodes and weights by one set of names: a node whose name is taken is called as its result, whose name no weight has.
+fn drop_shared_names(graph: &mut pb::GraphProto) {
+    let weights = graph.initializer.iter().map(|weight| weight.name.clone());
+    let mut taken: HashSet<String> = weights.collect();
+    taken.extend(graph.input.iter().map(|input| input.name.clone()));
+    for node in &mut graph.node {
+        if !taken.insert(node.name.clone()) {
+            node.name.clear();
+        }
+    }
+}
+
 /// The model ready to run, and the names of its outputs, which are all values in it.
 fn runnable(
     proto: &pb::ModelProto,
@@ -165,15 +183,41 @@ fn runnable(
     let mut model = parsed.model;
     model.set_input_outlets(&order)?;
     model.select_output_outlets(&outlets)?;
-    Ok((names, model.into_typed()?.into_runnable()?))
+    let typed = model.into_typed()?;
+    see_sizes(&typed)?;
+    Ok((names, typed.into_runnable()?))
+}
+
+/// Refuses tensors that would not fit into memory: a run keeps all of them.
+fn see_sizes(model: &TypedModel) -> TractResult<()> {
+    let mut total = 0usize;
+    let outputs = model.nodes().iter().flat_map(|node| &node.outputs);
+    for output in outputs {
+        let sizes = output
+            .fact
+            .shape
+            .iter()
+            .map(|dim| dim.to_usize().unwrap_or(1));
+        let elements = sizes.fold(1usize, usize::saturating_mul);
+        total = total.saturating_add(elements);
+        if total > MOST_ELEMENTS {
+            return Err(format_err!(
+                "its tensors have more than {MOST_ELEMENTS} elements in all"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A panic of tract as one of its errors.
 fn without_panic<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
     guarded(work).unwrap_or_else(|panic| {
-        Err(format_err!(
-            "the model is damaged, or uses an operator in a way that tract does not expect: {panic}"
-        ))
+        Err(
+            match panic.contains("allocate") || panic.contains("capacity overflow") {
+                true => format_err!("its tensors do not fit into memory"),
+                false => format_err!("the model is damaged, or uses an operator in an unusual way"),
+            },
+        )
     })
 }
 
@@ -192,6 +236,12 @@ fn read(path: &Path) -> Result<pb::ModelProto> {
         path: path.into(),
         reason,
     };
+    if let Some(format) = first_bytes(path)
+        .as_deref()
+        .and_then(spelling::other_format)
+    {
+        return Err(not_onnx(format!("it is {format}")));
+    }
     let proto = tract_onnx::onnx()
         .proto_model_for_path(path)
         .map_err(|error| not_onnx(error.root_cause().to_string()))?;
@@ -203,6 +253,14 @@ fn read(path: &Path) -> Result<pb::ModelProto> {
         return Err(not_onnx("its graph has no nodes or no outputs".into()));
     }
     Ok(proto)
+}
+
+/// The start of a file, enough to tell what it is.
+fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let mut start = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(8).read_to_end(&mut start).ok()?;
+    Some(start)
 }
 
 /// A tensor of any type as f32.

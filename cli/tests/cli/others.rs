@@ -3,7 +3,7 @@
 use crate::{attn, done};
 use attn_converter::files::read_array;
 use attn_converter::npz::Npz;
-use attn_converter::reference::Reference;
+use attn_converter::reference::{Reference, to_f32};
 use attn_converter::sqnr::Sqnr;
 use attn_test_support::folder::{Folder, fixture, set_dim};
 use attn_test_support::pb;
@@ -31,6 +31,18 @@ fn refusal(onnx: &str, calibration: &str) -> String {
     message
 }
 
+/// The least SQNR in dB in each precision. Weights have 8 bits in int16x8, too; a table of int16 joins its entries by lines, so a jump is
+/// as wide as the distance of two entries.
+fn floors(name: &str) -> [(&'static str, f64); 3] {
+    let [int8, int16] = match name {
+        "p01_pad_negative" => [28.0, 43.0],
+        "w02_lstm_hardsigmoid" => [28.0, 44.0],
+        "w08_cast_to_int_and_back" => [23.0, 23.0],
+        _ => [28.0, 45.0],
+    };
+    [("int8", int8), ("int16x8", int16), ("fp16", 55.0)]
+}
+
 /// Converts a case in every precision, runs it, and holds all outputs against what onnxruntime recorded.
 fn holds(name: &str) {
     let [onnx, data] = ["onnx", "npz"].map(|end| case(&format!("{name}.{end}")));
@@ -38,7 +50,7 @@ fn holds(name: &str) {
     let reference = Reference::load(onnx.as_ref()).unwrap();
     let folder = Folder::new();
     let [file, results] = ["out.attn", "out.npz"].map(|name| folder.path(name));
-    for (precision, floor) in [("int8", 28.0), ("int16x8", 45.0), ("fp16", 55.0)] {
+    for (precision, floor) in floors(name) {
         done(&[
             "convert",
             &onnx,
@@ -77,7 +89,7 @@ fn every_case_is_what_onnxruntime_makes_of_it() {
     let recorded = names.filter_map(|name| Some(name.strip_suffix(".expected.npz")?.to_owned()));
     let mut recorded: Vec<String> = recorded.collect();
     recorded.sort();
-    assert!(recorded.len() >= 46, "{}", recorded.len());
+    assert!(recorded.len() >= 54, "{}", recorded.len());
     recorded.iter().for_each(|name| holds(name));
 }
 
@@ -148,21 +160,39 @@ fn an_output_that_is_rearranged_keeps_its_name() {
     assert!(shown.contains(&format!("gives {name} ")), "{shown}");
 }
 
+/// What import and reference took from tract alone, or refused: activations, clipping, a reverse layer, cropping, indices that count from
+/// the end. Recorded from onnxruntime, and `compare` must agree with that.
 #[test]
-fn attributes_of_recurrent_layers_are_refused_by_name() {
-    for (name, expected) in [
-        ("w01_lstm_relu", "activations sigmoid, relu, relu"),
-        (
-            "w02_lstm_hardsigmoid",
-            "activations hardsigmoid, tanh, tanh",
-        ),
-        ("w04_gru_clip", "clip is not supported"),
+fn the_reference_computes_what_onnxruntime_computes() {
+    for name in [
+        "w01_lstm_relu",
+        "w02_lstm_hardsigmoid",
+        "w04_gru_clip",
+        "w06_gru_reverse_compare",
+        "w07_softmax_opset11_default_axis",
+        "w08_cast_to_int_and_back",
+        "p01_pad_negative",
+        "r05_panic_last_row_by_list_index_dynamo",
     ] {
-        let message = refusal(
-            &case(&format!("{name}.onnx")),
-            &case(&format!("{name}.npz")),
-        );
-        assert!(message.contains(expected), "{message}");
+        let reference = Reference::load(case(&format!("{name}.onnx")).as_ref()).unwrap();
+        let mut data = Npz::open(case(&format!("{name}.npz")).as_ref()).unwrap();
+        let recorded = case(&format!("{name}.expected.npz"));
+        let mut recorded = Npz::open(recorded.as_ref()).unwrap();
+        let input = &reference.inputs()[0];
+        let samples = data.read_real(&input.name).unwrap();
+        let output = &reference.graph().output[0].name;
+        let exact = recorded.read_real(output).unwrap();
+        let mut sqnr = Sqnr::default();
+        for (x, exact) in samples.outer_iter().zip(exact.outer_iter()) {
+            let x = x.to_owned().into_shape_with_order(input.shape.clone());
+            let values = reference.run(&[x.unwrap()]).unwrap();
+            let found = to_f32(&values[output]).unwrap();
+            let exact: Vec<f32> = exact.iter().copied().collect();
+            let found: Vec<f32> = found.iter().copied().collect();
+            sqnr.add(&exact, &found);
+        }
+        let db = sqnr.db();
+        assert!(db > 90.0, "{name}: {db:.1} dB");
     }
 }
 
@@ -191,18 +221,18 @@ fn what_a_recurrent_layer_has_by_default_may_be_written_out() {
     let attributes = [
         (strings(&default), None),
         (
-            strings(&["Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Relu"]),
-            Some("activations"),
+            strings(&["Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Sine"]),
+            Some("`sine`"),
         ),
-        (float("clip", 3.0), Some("clip")),
-        (integer("input_forget", 1), Some("input_forget")),
+        (float("clip", -3.0), Some("clip")),
         (integer("input_forget", 0), None),
-        (float("activation_alpha", 0.1), Some("activation_alpha")),
+        (integer("new_attribute", 0), Some("new_attribute")),
     ];
     for (attribute, refused) in attributes {
         let model = with_attribute(&folder, attribute);
-        let reference = Reference::load_part(model.as_ref(), |_| Some(9)).unwrap();
-        let error = import(&reference).err().map(|error| error.to_string());
+        let reference = Reference::load_part(model.as_ref(), |_| Some(9));
+        let imported = reference.and_then(|reference| import(&reference));
+        let error = imported.err().map(|error| error.to_string());
         match refused {
             None => assert_eq!(error, None),
             Some(name) => assert!(
@@ -232,11 +262,59 @@ fn integer(name: &str, i: i64) -> pb::AttributeProto {
 }
 
 #[test]
-fn a_lossy_cast_is_refused() {
-    let name = "w08_cast_to_int_and_back";
-    let [onnx, data] = ["onnx", "npz"].map(|end| case(&format!("{name}.{end}")));
-    let message = refusal(&onnx, &data);
-    assert!(message.contains("cast to int64"), "{message}");
+fn files_of_other_formats_are_named() {
+    let folder = Folder::new();
+    let kinds: [(&[u8], &str); 4] = [
+        (b"\x1c\0\0\0TFL3rest", "TensorFlow Lite"),
+        (b"PK\x03\x04rest of it", "PyTorch checkpoint"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"\x80\x02\x8a\x0arest", "pickle"),
+    ];
+    for (bytes, expected) in kinds {
+        let file = folder.write("model.onnx", bytes);
+        let message = refusal(&file, &case("ok.npz"));
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn graphs_that_make_no_sense_are_refused_by_node() {
+    let folder = Folder::new();
+    type Change = fn(&mut pb::GraphProto);
+    let changes: [(Change, &str); 6] = [
+        (
+            |graph| graph.node.push(graph.node[0].clone()),
+            "computed twice",
+        ),
+        (
+            |graph| graph.node[0].input[0] = "nothing".into(),
+            "it reads `nothing`",
+        ),
+        (
+            |graph| graph.node[0].output[0].clear(),
+            "no result that has a name",
+        ),
+        (
+            |graph| graph.output[0].name = "nowhere".into(),
+            "output `nowhere`",
+        ),
+        (
+            |graph| graph.node[0].attribute.push(float("epsilon", f32::NAN)),
+            "`epsilon` is not a number",
+        ),
+        (
+            |graph| {
+                let node = &mut graph.node[0];
+                (node.op_type, node.domain) = ("Mine".into(), "my.domain".into());
+            },
+            "operator my.domain.Mine",
+        ),
+    ];
+    for (change, expected) in changes {
+        let model = folder.onnx_of(case("ok.onnx"), "bad.onnx", change);
+        let message = refusal(&model, &case("ok.npz"));
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]
@@ -262,15 +340,6 @@ fn an_attribute_that_nothing_reads_is_refused_by_name() {
 
 #[test]
 fn a_panic_of_a_library_is_an_error() {
-    for name in [
-        "p01_pad_negative",
-        "r05_panic_last_row_by_list_index_dynamo",
-    ] {
-        refusal(
-            &case(&format!("{name}.onnx")),
-            &case(&format!("{name}.npz")),
-        );
-    }
     for name in [
         "gather_oob",
         "conv_stride0",

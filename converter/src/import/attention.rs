@@ -441,10 +441,18 @@ impl Importer<'_> {
         if let Ok(Item::Undefined(weights)) = self.item(node, 0) {
             return self.defined(node, &weights);
         }
+        if self.chosen_curve(node)? {
+            return Ok(());
+        }
         let form = || {
             node.form("only scores can be masked, by a constant condition and a constant of -inf")
         };
-        let condition = self.weight(node, 0)?.ok_or_else(form)?;
+        let condition = self.weight(node, 0)?.ok_or_else(|| {
+            node.form(
+                "only a constant condition or a padding mask can hide scores: name the input that is a padding mask as mask in the \
+                 bundle's [decode]",
+            )
+        })?;
         // Where the condition holds, the first input is taken.
         let (input, other) = if self.infinite(node, 1) {
             (2, 1)

@@ -12,6 +12,7 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
     ),
     (&["Squeeze", "Unsqueeze"], &["axes"]),
     (&["Split"], &["axis", "num_outputs", "split"]),
+    (&["Slice"], &["axes", "ends", "starts"]),
     (&["Reshape"], &["allowzero", "shape"]),
     (&["Transpose"], &["perm"]),
     (&["Cast"], &["to", "saturate", "round_mode"]),
@@ -19,7 +20,10 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
     (&["Clip"], &["min", "max"]),
     (&["Pad"], &["mode", "pads", "value"]),
     (&["Gelu"], &["approximate"]),
-    (&["Celu", "Elu", "LeakyRelu", "Swish"], &["alpha"]),
+    (
+        &["Celu", "Elu", "LeakyRelu", "Swish", "ThresholdedRelu"],
+        &["alpha"],
+    ),
     (&["HardSigmoid"], &["alpha", "beta"]),
     (&["Selu"], &["alpha", "gamma"]),
     (&["Gemm"], &["alpha", "beta", "transA", "transB"]),
@@ -60,14 +64,13 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
         ],
     ),
     (
-        &["AveragePool", "LpPool"],
+        &["AveragePool"],
         &[
             "auto_pad",
             "ceil_mode",
             "count_include_pad",
             "dilations",
             "kernel_shape",
-            "p",
             "pads",
             "strides",
         ],
@@ -100,7 +103,7 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
         &["axes", "keepdims", "noop_with_empty_axes"],
     ),
     (
-        &["Resize", "Upsample"],
+        &["Resize"],
         &[
             "antialias",
             "axes",
@@ -129,6 +132,20 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
             "linear_before_reset",
         ],
     ),
+    (
+        &["Attention"],
+        &[
+            "is_causal",
+            "kv_num_heads",
+            "left_window_size",
+            "q_num_heads",
+            "qk_matmul_output_mode",
+            "right_window_size",
+            "scale",
+            "softcap",
+            "softmax_precision",
+        ],
+    ),
     (&["Einsum"], &["equation"]),
     (&["CumSum"], &["exclusive", "reverse"]),
     (&["ArgMax"], &["axis", "keepdims", "select_last_index"]),
@@ -137,17 +154,19 @@ const UNDERSTOOD: &[(&[&str], &[&str])] = &[
 /// Hints of old versions, which change no result.
 const HARMLESS: &[&str] = &["consumed_inputs"];
 
+/// The first of these attributes of an operator that is not understood.
+pub(crate) fn unknown<'n>(op: &str, mut names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let known = UNDERSTOOD.iter().find(|(ops, _)| ops.contains(&op));
+    let known = known.map_or(&[][..], |(_, attributes)| attributes);
+    names.find(|name| !known.contains(name) && !HARMLESS.contains(name))
+}
+
 /// Refuses an attribute that is not understood.
 ///
 /// # Errors
 /// [`crate::error::ConvertError::UnsupportedForm`].
 pub(super) fn check(node: &OnnxNode) -> Result<()> {
-    let known = UNDERSTOOD.iter().find(|(ops, _)| ops.contains(&node.op));
-    let known = known.map_or(&[][..], |(_, attributes)| attributes);
-    let unknown = node
-        .attributes()
-        .find(|name| !known.contains(name) && !HARMLESS.contains(name));
-    match unknown {
+    match unknown(node.op, node.attributes()) {
         Some(name) => Err(node.form(format!("attribute `{name}` is not understood"))),
         None => Ok(()),
     }

@@ -12,6 +12,9 @@ use crate::graph::op::Affine;
 use crate::graph::{Clamp, Node, Op, op};
 use ndarray::{ArrayD, IxDyn};
 
+/// Elementary functions in one table, at most: the time that import takes grows with the square of it.
+const MOST_FUNCTION: usize = 256;
+
 impl Importer<'_> {
     /// Adds the node for a function that was an item so far, under the ONNX name of its result. `None` if the tensor is read only in
     /// part.
@@ -104,8 +107,13 @@ impl Importer<'_> {
         view: View,
         function: Function,
     ) -> Result<()> {
-        self.items
-            .insert(node.output.clone(), Item::Curve(view, function));
+        let long = function.size() > MOST_FUNCTION;
+        let item = Item::Curve(view.clone(), function.clone());
+        self.items.insert(node.output.clone(), item);
+        if long {
+            // Nothing is lost where it stays a function.
+            self.materialise(&node.output, view, function);
+        }
         Ok(())
     }
 
@@ -127,6 +135,11 @@ impl Importer<'_> {
             "Log" => unary(Unary::Log),
             "Sin" => unary(Unary::Sin),
             "Cos" => unary(Unary::Cos),
+            "Floor" => unary(Unary::Floor),
+            "Ceil" => unary(Unary::Ceil),
+            "Round" => unary(Unary::Round),
+            "Sign" => unary(Unary::Sign),
+            "ThresholdedRelu" => Function::thresholded_relu(alpha(1.0)),
             "Selu" => Function::selu(
                 alpha(1.673_263_2),
                 f64::from(node.float("gamma", 1.050_701)),

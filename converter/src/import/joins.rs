@@ -25,6 +25,9 @@ impl Importer<'_> {
             self.items.insert(node.output.clone(), Item::View(view));
             return Ok(());
         }
+        if views.len() > MAX_OP_INPUTS {
+            return Err(node.form(format!("more than {MAX_OP_INPUTS} tensors at once")));
+        }
         if axis + 1 == shape.len() && self.join_repeated(node, &views) {
             return Ok(());
         }

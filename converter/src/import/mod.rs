@@ -8,6 +8,7 @@ mod additive;
 mod attention;
 mod attributes;
 mod base;
+mod comparisons;
 mod elementwise;
 mod image;
 mod joins;
@@ -36,8 +37,10 @@ use node::OnnxNode;
 use std::collections::{HashMap, HashSet};
 use view::View;
 
+pub(crate) use attributes::unknown as unknown_attribute;
 pub use mask::PaddingMask;
 pub use operators::markdown;
+pub(crate) use operators::nearest;
 
 /// The meaning of an ONNX name while the graph is built.
 #[derive(Clone, Debug)]

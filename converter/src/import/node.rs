@@ -108,13 +108,6 @@ impl<'n> OnnxNode<'n> {
             .map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 
-    /// A list of strings.
-    pub fn strings(&self, name: &str) -> Option<Vec<String>> {
-        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
-        let attribute = self.attribute(name)?;
-        Some(attribute.strings.iter().map(text).collect())
-    }
-
     /// True when the attribute is given, whatever its value.
     pub fn has(&self, name: &str) -> bool {
         self.attribute(name).is_some()

@@ -14,7 +14,7 @@ impl Importer<'_> {
         self.alias(node, |view| view)
     }
 
-    /// Cast to a floating-point type, or between integer types, is the identity. Any other cast is refused.
+    /// Cast to a floating-point type, or between integer types, is the identity. Others round towards 0, or tell 0 from other numbers.
     pub(super) fn cast(&mut self, node: &OnnxNode) -> Result<()> {
         use tract_onnx::pb::tensor_proto::DataType;
         let to = DataType::try_from(node.int("to", 0) as i32).unwrap_or_default();
@@ -36,15 +36,17 @@ impl Importer<'_> {
             .values
             .get(&node.inputs[0])
             .map(|tensor| tensor.datum_type());
-        let from_integer = from.is_some_and(|from| from.is_integer());
-        if floats.contains(&to) || (from_integer && integers.contains(&to)) {
-            return self.identity(node);
+        let whole = from.is_some_and(|from| !from.is_float());
+        match to {
+            _ if floats.contains(&to) => self.identity(node),
+            DataType::Bool => self.rounded(node, true),
+            _ if integers.contains(&to) && whole => self.identity(node),
+            _ if integers.contains(&to) => self.rounded(node, false),
+            _ => Err(node.form(format!(
+                "a computed number cast to {}: leave the cast out, or do it before or after the model",
+                to.as_str_name().to_lowercase()
+            ))),
         }
-        Err(node.form(format!(
-            "a computed number cast to {}: what that rounds off or tells apart is not supported; leave the cast out, or do it \
-             before or after the model",
-            to.as_str_name().to_lowercase()
-        )))
     }
 
     pub(super) fn reshape(&mut self, node: &OnnxNode) -> Result<()> {
@@ -162,19 +164,30 @@ impl Importer<'_> {
         self.alias(node, |view| view.transposed(&order))
     }
 
+    /// Starts, ends, axes and steps of a slice: attributes before opset 10, inputs since.
+    pub(super) fn ranges(&self, node: &OnnxNode) -> Option<[Vec<i64>; 4]> {
+        let list = |input: usize, name: &str| match node.ints(name) {
+            Some(listed) => Some(listed.to_vec()),
+            None => self.integers(node, input),
+        };
+        let given = |input: usize| node.inputs.get(input).is_some_and(|name| !name.is_empty());
+        let (starts, ends) = (list(1, "starts")?, list(2, "ends")?);
+        let count = starts.len();
+        let axes = match list(3, "axes") {
+            None if given(3) => return None,
+            axes => axes.unwrap_or_else(|| (0..count as i64).collect()),
+        };
+        let steps = match self.integers(node, 4) {
+            None if given(4) => return None,
+            steps => steps.unwrap_or_else(|| vec![1; count]),
+        };
+        Some([starts, ends, axes, steps])
+    }
+
     fn slice(&mut self, node: &OnnxNode) -> Result<()> {
         let unknown = || node.form("the range of a slice must be constant");
         let shape = self.shape_of(&node.inputs[0]);
-        let (starts, ends) = (
-            self.integers(node, 1).ok_or_else(unknown)?,
-            self.integers(node, 2).ok_or_else(unknown)?,
-        );
-        let axes = self
-            .integers(node, 3)
-            .unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = self
-            .integers(node, 4)
-            .unwrap_or_else(|| vec![1; starts.len()]);
+        let [starts, ends, axes, steps] = self.ranges(node).ok_or_else(unknown)?;
         let mut slices = Vec::new();
         for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
             let axis = normalize(axis, shape.len()).ok_or_else(unknown)?;
@@ -268,9 +281,18 @@ impl Importer<'_> {
         if !zeros || pads.iter().any(|&n| n < 0) {
             return Err(node.form("padding must add constant zeros"));
         }
-        let pads: Vec<usize> = pads.iter().map(|&n| n as usize).collect();
-        let (before, after) = pads.split_at(pads.len() / 2);
-        self.alias(node, |view| view.padded(before, after))
+        let rank = self.shape_of(&node.output).len();
+        let axes = self
+            .integers(node, 3)
+            .unwrap_or_else(|| (0..rank as i64).collect());
+        let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
+        for (place, &axis) in axes.iter().enumerate() {
+            let axis = normalize(axis, rank).filter(|_| pads.len() == 2 * axes.len());
+            let axis = axis.ok_or_else(|| node.form("padding of axes that it does not have"))?;
+            before[axis] = pads[place] as usize;
+            after[axis] = pads[place + axes.len()] as usize;
+        }
+        self.alias(node, |view| view.padded(&before, &after))
     }
 
     /// The rows that the last axis of a view runs over, as a value.

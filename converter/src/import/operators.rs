@@ -6,6 +6,7 @@ use super::node::OnnxNode;
 use super::{Importer, attributes};
 use crate::error::Result;
 use crate::graph::Clamp;
+use crate::spelling::SPELLED_OUT;
 use std::fmt::Write;
 
 /// A row of the table.
@@ -51,15 +52,14 @@ operators! {
         "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel";
     Where => choose, "a mask of scores, ClearRows",
         "on scores: the condition is a constant or a padding mask, the hidden side a constant below -10000; on rows: 0 in \
-         the padding";
+         the padding; of functions of one tensor, by one: Lut; of other tensors: base operators";
     Conv => conv, "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
         "over time or over an image; any dilation; one group or depthwise; explicit padding (no auto_pad)";
     ConvTranspose => conv_transpose, "ConvTranspose2d", "over an image, one group, no dilation";
     MaxPool, AveragePool => pool, "Pool2d", "over an image, no dilation; averages count padding";
     GlobalMaxPool, GlobalAveragePool => global_pool, "the mean or maximum of an image", "";
     GRU, LSTM => recurrent, "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh); forward, backward or both; no peepholes, clipping or \
-         sequence lengths";
+        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh, one sequence); forward, backward or both";
     LayerNormalization, RMSNormalization => layer_norm, "LayerNorm, RmsNorm",
         "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
     BatchNormalization => batch_norm, "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
@@ -78,7 +78,7 @@ operators! {
         "a constant table indexed by an integer input of the model; constant indices";
     Relu => relu, "a clamp of the layer before it, or Lut", "";
     Clip => clip, "a clamp of the layer before it, or Lut", "constant bounds";
-    Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
+    Floor, Ceil, Round, Sign, ThresholdedRelu, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
     Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
     Elu, Pow => function, "Lut",
         "a chain of these, sums, products and clamps on one tensor becomes one table";
@@ -93,16 +93,15 @@ operators! {
     Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
     InstanceNormalization, GroupNormalization => base_node, "base operators", "";
     CumSum => base_node, "base operators", "along any axis";
-    LpPool => base_node, "base operators", "any number of axes, any padding";
     Einsum => base_node, "base operators", "products of two tensors, such as bij,bjk->bik";
-    Resize, Upsample => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
+    Resize => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
     DepthToSpace, SpaceToDepth => base_node, POSITIONS, "";
-    RNN => base_node, "base operators", "tanh; at most 128 steps";
     Identity, Dropout => identity, POSITIONS, "";
-    Cast => cast, POSITIONS, "from one floating-point type to another, or from one integer type to another";
+    Cast => cast, "Lut, or positions: no data moves", "from float to integers, rounded towards 0, and back; to bool; other casts change nothing";
     IsNaN => is_undefined, "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
-    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => base_node,
-        "nothing where it is part of a padding mask, else base operators", "numbers that differ by a thousandth are told apart";
+    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => compared,
+        "Lut; base operators; nothing as part of a padding mask",
+        "of one tensor and numbers; of several tensors, where numbers that differ by a thousandth are told apart";
 }
 
 // Operators that are unsupported, or not supported for all shapes, and their alternatives.
@@ -110,8 +109,16 @@ alternatives! {
     Conv, ConvTranspose =>
         "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
     ScatterND, ScatterElements => "torch.cat of the parts instead of an assignment to a slice";
+    LpPool, GlobalLpPool => "nn.AvgPool of a power, and the root of it";
     TopK => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
     If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";
+    QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, QLinearAdd, QLinearMul, QLinearSigmoid,
+    QLinearLeakyRelu, QLinearSoftmax, QLinearConcat, QLinearAveragePool, QLinearGlobalAveragePool, QGemm, QAttention,
+    ConvInteger, MatMulInteger, DynamicQuantizeMatMul, DynamicQuantizeLSTM =>
+        "the float ONNX model that this one was quantized from: attn quantizes it";
+    SequenceAt, SequenceConstruct, SequenceEmpty, SequenceErase, SequenceInsert, SequenceLength, SequenceMap, SplitToSequence,
+    ConcatFromSequence, Optional, OptionalGetElement, OptionalHasElement =>
+        "tensors instead of lists of tensors and optional values: torch.split and torch.cat with constant sizes";
 }
 
 /// For any other operator.
@@ -127,7 +134,17 @@ impl Importer<'_> {
         if self.masked_node(node)? {
             return Ok(());
         }
+        if !ROWS.iter().any(|row| row.onnx.contains(&node.op)) {
+            return Err(node.unsupported());
+        }
         attributes::check(node)?;
+        let by = (node.op == "Div").then(|| self.constant(node, 1)).flatten();
+        if by.is_some_and(|by| by.iter().any(|&x| x == 0.0)) {
+            return Err(node.form("it divides by a constant that is 0"));
+        }
+        if node.op == "Div" && self.is_integer(&node.output) {
+            return self.integer_quotient(node);
+        }
         // What was tried says better what is wrong than that there is no base operator for it.
         self.recognised(node)
             .or_else(|error| self.base_node(node).map_err(|_| error))
@@ -141,7 +158,7 @@ impl Importer<'_> {
 }
 
 /// The alternative to an unsupported operator.
-pub(super) fn nearest(op: &str) -> &'static str {
+pub(crate) fn nearest(op: &str) -> &'static str {
     let known = NEAREST.iter().find(|(ops, _)| ops.contains(&op));
     known.map_or(ANY, |(_, nearest)| nearest)
 }
@@ -161,11 +178,9 @@ pub fn markdown() -> String {
         let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "| {} | {becomes} | {limits} |", names.join(", "));
     };
-    line(
-        &["Attention"],
-        "Attention",
-        "opset 23 and 24: masks, windows, is_causal, softcap, past and present keys and values, fewer heads of keys and values",
-    );
+    for (onnx, becomes, limits) in SPELLED_OUT {
+        line(onnx, becomes, limits);
+    }
     for row in ROWS {
         line(row.onnx, row.becomes, row.limits);
     }

@@ -1,4 +1,5 @@
-//! Recurrent layers: GRU and LSTM, one node of the graph for each direction.
+//! Recurrent layers that the runtime has: GRU and LSTM, one node of the graph for each direction. Other forms come here written out by
+//! [`crate::spelling`].
 
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
@@ -8,54 +9,14 @@ use crate::graph::{Node, Op, ValueId, op};
 use ndarray::{ArrayD, Axis};
 
 /// ONNX inputs of a recurrent node.
-const LENGTHS: usize = 4;
 const FIRST_STATE: usize = 5;
 const FIRST_CELL: usize = 6;
-const PEEPHOLES: usize = 7;
 
 /// One direction of a recurrent layer.
 struct Direction {
     reverse: bool,
     output: ValueId,
     cell: Option<ValueId>,
-}
-
-/// Checks that attributes which change the computation have their default values.
-pub(super) fn defaults_only(node: &OnnxNode, directions: usize) -> Result<()> {
-    let own: &[&str] = match node.op {
-        "RNN" => &["tanh"],
-        "GRU" => &["sigmoid", "tanh"],
-        _ => &["sigmoid", "tanh", "tanh"],
-    };
-    if let Some(found) = node.strings("activations") {
-        let expected = own.iter().cycle().take(own.len() * directions);
-        let found: Vec<String> = found.iter().map(|name| name.to_lowercase()).collect();
-        if !expected.eq(found.iter()) {
-            return Err(node.form(format!(
-                "activations {}: only those of PyTorch's layers are supported, {}",
-                found.join(", "),
-                own.join(", ")
-            )));
-        }
-    }
-    for name in ["activation_alpha", "activation_beta"] {
-        // The remaining functions, Sigmoid and Tanh, have neither.
-        if node.has(name) {
-            return Err(node.form(format!(
-                "{name} is not supported: export the layer without it"
-            )));
-        }
-    }
-    if node.has("clip") {
-        let reason = "clip is not supported: export the layer without clipping of its cells";
-        return Err(node.form(reason));
-    }
-    if node.int("input_forget", 0) != 0 {
-        let reason =
-            "input_forget = 1 is not supported: input and forget gate must be apart, as in PyTorch";
-        return Err(node.form(reason));
-    }
-    Ok(())
 }
 
 impl Importer<'_> {
@@ -66,24 +27,6 @@ impl Importer<'_> {
             Some("bidirectional") => &[false, true],
             Some(other) => return Err(node.form(format!("unknown direction `{other}`"))),
         };
-        if node.op == "GRU" && node.int("linear_before_reset", 0) != 1 {
-            return Err(node.form("linear_before_reset must be 1, as PyTorch exports it"));
-        }
-        if node.int("layout", 0) != 0 {
-            return Err(node.form("layout must be 0, as PyTorch exports it"));
-        }
-        for (input, what) in [
-            (
-                LENGTHS,
-                "sequence lengths; export an axis of dynamic length, the runtime then processes no more than there is",
-            ),
-            (PEEPHOLES, "peepholes"),
-        ] {
-            if node.inputs.get(input).is_some_and(|name| !name.is_empty()) {
-                return Err(node.form(what));
-            }
-        }
-        defaults_only(node, directions.len())?;
         let mut parts = Vec::new();
         for (number, &reverse) in directions.iter().enumerate() {
             parts.push(self.direction(node, number, reverse, directions.len())?);
@@ -101,11 +44,9 @@ impl Importer<'_> {
         count: usize,
     ) -> Result<Direction> {
         let x = self.view(node, 0)?;
-        let mut inputs = vec![self.row_operand(node, &x)?];
+        let rows = self.row_operand(node, &x);
+        let mut inputs = vec![rows.unwrap_or_else(|_| self.plain(&x))];
         let (steps, k) = (x.shape()[0], x.shape().last().copied().unwrap_or(0));
-        if x.shape().get(1) != Some(&1) {
-            return Err(node.form("several sequences at once; one sequence is a sample"));
-        }
         let gates = if node.op == "GRU" { 3 } else { 4 };
         let part = |array: Option<ArrayD<f32>>, what: &str| {
             let array = array.ok_or_else(|| node.form(format!("{what} must be constant")))?;

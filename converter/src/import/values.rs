@@ -6,6 +6,12 @@ use super::{Importer, Item};
 use crate::graph::{Node, Op, Source, Value, ValueId, op};
 
 impl Importer<'_> {
+    /// True for a tensor of integers or truth values.
+    pub(super) fn is_integer(&self, name: &str) -> bool {
+        let tensor = self.values.get(name);
+        tensor.is_some_and(|tensor| !tensor.datum_type().is_float())
+    }
+
     /// A value whose physical order is the ONNX order, unit axes dropped.
     pub(super) fn add_value(
         &mut self,

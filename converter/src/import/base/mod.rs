@@ -7,7 +7,6 @@ mod arithmetic;
 mod matrix;
 mod moves;
 mod normalize;
-mod recurrent;
 mod reduce;
 mod select;
 mod window;
@@ -22,38 +21,18 @@ use crate::graph::facts::Kind;
 use crate::graph::{Op, Source, ValueId, op};
 use ndarray::ArrayD;
 use std::collections::HashSet;
-use tract_onnx::prelude::Tensor;
 
-/// Operators whose results may be whole numbers or booleans: nothing is rounded off.
-const EXACT: [&str; 22] = [
-    "Add",
-    "And",
-    "ArgMax",
-    "Cast",
-    "Concat",
-    "CumSum",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "IsNaN",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Min",
-    "Mul",
-    "Not",
-    "Or",
-    "ReduceMax",
-    "ReduceSum",
-    "Sub",
-    "Where",
-    "Xor",
+/// Operators that would have to round off a result of whole numbers.
+const ROUNDED: [&str; 8] = [
+    "Div",
+    "Einsum",
+    "Mean",
+    "Pow",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMean",
 ];
-
-/// True for a tensor of whole numbers or booleans.
-fn is_whole(tensor: &Tensor) -> bool {
-    !tensor.datum_type().is_float()
-}
 
 /// An input of a node.
 enum Operand {
@@ -78,11 +57,7 @@ impl Importer<'_> {
     }
 
     fn base_op(&mut self, node: &OnnxNode) -> Result<()> {
-        let integer = self
-            .values
-            .get(&node.output)
-            .is_some_and(|tensor| is_whole(tensor));
-        if integer && !EXACT.contains(&node.op) {
+        if self.is_integer(&node.output) && ROUNDED.contains(&node.op) {
             return Err(
                 node.form("a result of integers or booleans, computed from the model's inputs")
             );
@@ -98,7 +73,7 @@ impl Importer<'_> {
             "Einsum" => self.base_einsum(node),
             "CumSum" => self.base_cumulative_sum(node),
             "Conv" | "ConvTranspose" => self.base_convolution(node),
-            "MaxPool" | "AveragePool" | "LpPool" => self.base_pool(node),
+            "MaxPool" | "AveragePool" => self.base_pool(node),
             "GlobalAveragePool" | "GlobalMaxPool" => self.base_global_pool(node),
             "Softmax" | "LogSoftmax" => self.base_softmax(node),
             "BatchNormalization"
@@ -107,10 +82,8 @@ impl Importer<'_> {
             | "LayerNormalization"
             | "RMSNormalization" => self.base_normalization(node),
             "Concat" => self.base_concat(node),
-            "Pad" | "Resize" | "Upsample" | "DepthToSpace" | "SpaceToDepth" | "Slice"
-            | "GatherND" => self.base_move(node),
+            "Pad" | "Resize" | "DepthToSpace" | "SpaceToDepth" | "Slice" => self.base_move(node),
             "ArgMax" => self.base_arg_max(node),
-            "GRU" | "LSTM" | "RNN" => self.base_recurrent(node),
             op if op.starts_with("Reduce") => self.base_reduce(node),
             _ => self.settled(node),
         }

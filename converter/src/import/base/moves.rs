@@ -68,7 +68,7 @@ impl Importer<'_> {
         match node.op {
             "Pad" => self.base_pad(node, x),
             "Slice" => self.base_slice(node, x),
-            "Resize" | "Upsample" => self.base_resize(node, x),
+            "Resize" => self.base_resize(node, x),
             "DepthToSpace" | "SpaceToDepth" => {
                 let block = node.int("blocksize", 1).max(1) as usize;
                 let &[n, c, h, w] = x.shape() else {
@@ -154,12 +154,8 @@ impl Importer<'_> {
     /// Slices backwards; the others are views already.
     fn base_slice(&mut self, node: &OnnxNode, x: View) -> Result<()> {
         let shape = x.shape().to_vec();
-        let list = |this: &Self, input| this.integers(node, input);
         let unknown = || node.form("a range that the model computes");
-        let starts = list(self, 1).ok_or_else(unknown)?;
-        let ends = list(self, 2).ok_or_else(unknown)?;
-        let axes = list(self, 3).unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = list(self, 4).unwrap_or_else(|| vec![1; starts.len()]);
+        let [starts, ends, axes, steps] = self.ranges(node).ok_or_else(unknown)?;
         let mut y = x;
         for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
             let axis = self.axis(node, axis, shape.len())?;
@@ -185,16 +181,9 @@ impl Importer<'_> {
         let out = self.shape_of(&node.output);
         let mode = node.string("mode").unwrap_or_else(|| "nearest".into());
         let transform = node.string("coordinate_transformation_mode");
-        let transform = transform.unwrap_or_else(|| match node.op {
-            "Upsample" => "asymmetric".into(),
-            _ => "half_pixel".into(),
-        });
-        let nearest = node
-            .string("nearest_mode")
-            .unwrap_or_else(|| match node.op {
-                "Upsample" => "floor".into(),
-                _ => "round_prefer_floor".into(),
-            });
+        let transform = transform.unwrap_or_else(|| "half_pixel".into());
+        let nearest = node.string("nearest_mode");
+        let nearest = nearest.unwrap_or_else(|| "round_prefer_floor".into());
         let known = [
             "half_pixel",
             "pytorch_half_pixel",
@@ -208,7 +197,7 @@ impl Importer<'_> {
         {
             return Err(node.form(format!("mode {mode}, coordinates {transform}; nearest, linear and cubic can be had, without antialias")));
         }
-        let scales = self.constant(node, if node.op == "Upsample" { 1 } else { 2 });
+        let scales = self.constant(node, 2);
         let listed = node.ints("axes").map(<[i64]>::to_vec);
         let listed = listed.unwrap_or_else(|| (0..out.len() as i64).collect());
         let scales = scales.filter(|scales| scales.len() == listed.len());

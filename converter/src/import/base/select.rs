@@ -3,8 +3,8 @@
 use super::super::node::OnnxNode;
 use super::super::view::View;
 use super::super::{Importer, Item};
+use super::Operand;
 use super::arithmetic::HIDDEN;
-use super::{Operand, is_whole};
 use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::op::Reduction;
@@ -89,11 +89,9 @@ impl Importer<'_> {
 
     /// True if an input holds whole numbers.
     fn whole(&self, node: &OnnxNode, input: usize) -> bool {
-        let tensor = node
-            .inputs
+        node.inputs
             .get(input)
-            .and_then(|name| self.values.get(name));
-        tensor.is_some_and(|tensor| is_whole(tensor))
+            .is_some_and(|name| self.is_integer(name))
     }
 
     fn compare(&mut self, node: &OnnxNode, a: Operand, b: Operand) -> Result<Operand> {
@@ -220,9 +218,6 @@ impl Importer<'_> {
 
     /// `condition * a + (1 - condition) * b`.
     pub(super) fn choice(&mut self, node: &OnnxNode) -> Result<()> {
-        if self.chosen_function(node)? {
-            return Ok(());
-        }
         let condition = self.live(node, 0)?;
         let mut masked = false;
         let mut sides = Vec::new();
@@ -298,77 +293,6 @@ impl Importer<'_> {
             at += 1;
         }
         true
-    }
-
-    /// A choice between functions of one tensor by a comparison of that: a function of it.
-    fn chosen_function(&mut self, node: &OnnxNode) -> Result<bool> {
-        let graph = self.reference.graph();
-        let producer = graph
-            .node
-            .iter()
-            .find(|producer| producer.output.contains(&node.inputs[0]));
-        let Some(producer) = producer else {
-            return Ok(false);
-        };
-        let compared = OnnxNode::new(producer, &self.values);
-        let (binary, swapped, negated) = match compared.op {
-            "Less" => (Binary::Less, false, false),
-            "Greater" => (Binary::Less, true, false),
-            "LessOrEqual" => (Binary::Less, true, true),
-            "GreaterOrEqual" => (Binary::Less, false, true),
-            "Equal" => (Binary::Equal, false, false),
-            _ => return Ok(false),
-        };
-        let mut base: Option<View> = None;
-        let mut functions = Vec::new();
-        for (of, input) in [(&compared, 0), (&compared, 1), (node, 1), (node, 2)] {
-            match self.function_of(of, input, &mut base)? {
-                Some(function) => functions.push(function),
-                None => return Ok(false),
-            }
-        }
-        let [a, b, then, other] =
-            <[Function; 4]>::try_from(functions).map_err(|_| node.unsupported())?;
-        let Some(base) = base.filter(|base| base.shape() == self.shape_of(&node.output)) else {
-            return Ok(false);
-        };
-        let (a, b) = if swapped { (b, a) } else { (a, b) };
-        let (then, other) = if negated {
-            (other, then)
-        } else {
-            (then, other)
-        };
-        let function = Function::Choice(Box::new([a.with(binary, b), then, other]));
-        self.insert_curve(node, base, function)?;
-        Ok(true)
-    }
-
-    /// An input as a function of `base`, which is set by the first that is no number; `None` if it is none.
-    fn function_of(
-        &mut self,
-        node: &OnnxNode,
-        input: usize,
-        base: &mut Option<View>,
-    ) -> Result<Option<Function>> {
-        if let Some(constant) = self.constant(node, input) {
-            let number = constant.first().filter(|_| constant.len() == 1);
-            let number = number.filter(|number| number.is_finite());
-            return Ok(number.map(|&number| Function::Constant(number.into())));
-        }
-        let known = node.inputs.get(input).and_then(|name| self.items.get(name));
-        if !matches!(known, Some(Item::View(_) | Item::Curve(..))) {
-            return Ok(None);
-        }
-        let (view, function) = self.curve(node, input)?;
-        let tokens = self.graph.tokens.contains(&view.base);
-        let same = match base {
-            Some(base) => base.base == view.base && base.positions() == view.positions(),
-            None => {
-                *base = Some(view);
-                true
-            }
-        };
-        Ok((same && !tokens).then_some(function))
     }
 
     /// Where a softmax is NaN: in rows whose scores are all hidden.

@@ -5,7 +5,6 @@ use super::super::node::OnnxNode;
 use super::super::view::{PADDING, View};
 use super::Operand;
 use crate::error::Result;
-use crate::function::{Binary, Function, Unary};
 use crate::graph::op::{Reduce, Reduction};
 use ndarray::{ArrayD, IxDyn};
 
@@ -139,16 +138,6 @@ impl Importer<'_> {
         let rows = [batch, positions, channels];
         let y = match node.op {
             "MaxPool" => self.reduced(node, &with_real_taps(&under), taps, Reduction::Max, &rows),
-            "LpPool" => {
-                let p = node.int("p", 2) as f64;
-                let power = Function::Input.then(Unary::Abs);
-                let power = power.with(Binary::Pow, Function::Constant(p));
-                let powers = self.mapped(node, &under, power);
-                let sum = self.reduced(node, &powers, taps, Reduction::Sum, &rows);
-                let root = Function::Input.with(Binary::Max, Function::Constant(0.0));
-                let root = root.with(Binary::Pow, Function::Constant(1.0 / p));
-                self.mapped(node, &sum, root)
-            }
             _ => {
                 let sum = self.reduced(node, &under, taps, Reduction::Sum, &rows);
                 let counted = self.counted(node, &sliding, x.shape(), &under);

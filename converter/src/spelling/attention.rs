@@ -2,128 +2,45 @@
 //! graph: products, mask and softmax as the specification defines them. The float reference and import then see the operators of older
 //! opsets.
 
+use super::is_onnx;
+use super::writer::{Writer, attribute, given, int, int_of, ints, only_understood};
 use crate::error::{ConvertError, Result};
-use std::collections::HashMap;
 use tract_onnx::pb;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
 /// Added to the score of a hidden key.
 const HIDDEN: f32 = f32::MIN;
 
-/// The graph with every `Attention` node decomposed.
+/// Writes an `Attention` node as products, mask and softmax.
 ///
 /// # Errors
-/// [`ConvertError::UnsupportedForm`] for a node without shapes in the file, or with attributes that are not understood.
-pub fn spelled_out(graph: &pb::GraphProto) -> Result<pb::GraphProto> {
-    let is_attention = |node: &pb::NodeProto| node.op_type == "Attention";
-    let mut result = graph.clone();
-    if !graph.node.iter().any(is_attention) {
-        return Ok(result);
-    }
-    let (shapes, booleans) = types(graph);
-    result.node.clear();
-    for node in &graph.node {
-        if is_attention(node) {
-            Spelling::new(node, &shapes, &booleans, &mut result).write()?;
-        } else {
-            result.node.push(node.clone());
-        }
-    }
-    Ok(result)
-}
-
-/// Shapes by name, and the names of booleans.
-fn types(graph: &pb::GraphProto) -> (HashMap<&str, Vec<usize>>, Vec<&str>) {
-    let (mut shapes, mut booleans) = (HashMap::new(), Vec::new());
-    let boolean = pb::tensor_proto::DataType::Bool as i32;
-    for tensor in &graph.initializer {
-        let dims = tensor.dims.iter().map(|&d| d as usize).collect();
-        shapes.insert(tensor.name.as_str(), dims);
-        if tensor.data_type == boolean {
-            booleans.push(tensor.name.as_str());
-        }
-    }
-    for info in graph
-        .value_info
-        .iter()
-        .chain(&graph.input)
-        .chain(&graph.output)
-    {
-        let Some(pb::type_proto::Value::TensorType(tensor)) =
-            info.r#type.as_ref().and_then(|kind| kind.value.as_ref())
-        else {
-            continue;
-        };
-        if tensor.elem_type == boolean {
-            booleans.push(info.name.as_str());
-        }
-        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim);
-        let dims: Option<Vec<usize>> = dims
-            .map(|dim| match &dim.value {
-                Some(Dim::DimValue(size)) => Some(*size as usize),
-                _ => None,
-            })
-            .collect();
-        if let Some(dims) = dims {
-            shapes.insert(info.name.as_str(), dims);
-        }
-    }
-    (shapes, booleans)
+/// [`ConvertError::UnsupportedForm`] for a node of unknown shapes, or with attributes that are not understood.
+pub fn write(node: &pb::NodeProto, writer: &mut Writer) -> Result<()> {
+    writer.replace(node);
+    Spelling { node, writer }.write()
 }
 
 /// One node during its decomposition.
-struct Spelling<'g> {
-    node: &'g pb::NodeProto,
-    shapes: &'g HashMap<&'g str, Vec<usize>>,
-    booleans: &'g [&'g str],
-    result: &'g mut pb::GraphProto,
+struct Spelling<'n, 'w, 'm> {
+    node: &'n pb::NodeProto,
+    writer: &'w mut Writer<'m>,
 }
 
-impl<'g> Spelling<'g> {
-    fn new(
-        node: &'g pb::NodeProto,
-        shapes: &'g HashMap<&'g str, Vec<usize>>,
-        booleans: &'g [&'g str],
-        result: &'g mut pb::GraphProto,
-    ) -> Self {
-        Self {
-            node,
-            shapes,
-            booleans,
-            result,
-        }
+impl<'n> Spelling<'n, '_, '_> {
+    fn form(&mut self, reason: impl Into<String>) -> ConvertError {
+        self.writer.form(self.node, reason)
     }
 
-    fn form(&self, reason: impl Into<String>) -> ConvertError {
-        let shape = |name: &String| match self.shapes.get(name.as_str()) {
-            Some(shape) => format!("{shape:?}"),
-            None => "?".into(),
-        };
-        let inputs = self.node.input.iter().filter(|name| !name.is_empty());
-        ConvertError::UnsupportedForm {
-            node: self.node.name.clone(),
-            op: "Attention".into(),
-            shapes: inputs.map(shape).collect::<Vec<_>>().join(", "),
-            reason: reason.into(),
-        }
-    }
-
-    fn attribute(&self, name: &str) -> Option<&'g pb::AttributeProto> {
-        self.node.attribute.iter().find(|a| a.name == name)
+    fn attribute(&self, name: &str) -> Option<&'n pb::AttributeProto> {
+        attribute(self.node, name)
     }
 
     fn int(&self, name: &str) -> i64 {
-        self.attribute(name).map_or(0, |a| a.i)
+        int_of(self.node, name, 0)
     }
 
     /// Name of an input that is given.
-    fn given(&self, at: usize) -> Option<&'g String> {
-        self.node.input.get(at).filter(|name| !name.is_empty())
-    }
-
-    /// Name of an output that is asked for.
-    fn asked(&self, at: usize) -> Option<&'g String> {
-        self.node.output.get(at).filter(|name| !name.is_empty())
+    fn given(&self, at: usize) -> Option<&'n String> {
+        given(&self.node.input, at)
     }
 
     fn write(&mut self) -> Result<()> {
@@ -132,10 +49,8 @@ impl<'g> Spelling<'g> {
         let (q, heads, queries, d) = self.split(0, counts[0])?;
         let (k, k_heads, keys, _) = self.split(1, counts[1])?;
         let (v, v_heads, ..) = self.split(2, counts[2])?;
-        let past = self
-            .given(4)
-            .and_then(|name| self.shapes.get(name.as_str()));
-        let past = past.and_then(|shape| shape.get(2)).copied().unwrap_or(0);
+        let past = self.given(4).and_then(|name| self.writer.shape(name));
+        let past = past.map_or(0, |shape| shape.get(2).copied().unwrap_or(0));
         let (k, v) = (self.cached(k, 4, 1), self.cached(v, 5, 2));
         let keys = keys + past;
         let (k, v) = (
@@ -173,9 +88,7 @@ impl<'g> Spelling<'g> {
             let shape = self.integers(&[0, 0, -1]);
             context = self.add("Reshape", &[&context, &shape], vec![]);
         }
-        let last = self.result.node.last_mut().expect("just added");
-        debug_assert_eq!(last.output[0], context);
-        last.output[0] = self.node.output[0].clone();
+        self.writer.call(&context, &self.node.output[0]);
         Ok(())
     }
 
@@ -191,10 +104,8 @@ impl<'g> Spelling<'g> {
 
     /// Gives an output that is asked for the value `name`.
     fn copied(&mut self, name: &String, output: usize, wanted: bool) {
-        if let Some(output) = self.asked(output).filter(|_| wanted) {
-            self.add("Identity", &[name], vec![]);
-            let last = self.result.node.last_mut().expect("just added");
-            last.output[0] = output.clone();
+        if wanted {
+            self.writer.give(name, self.node.output.get(output));
         }
     }
 
@@ -207,9 +118,9 @@ impl<'g> Spelling<'g> {
         past: usize,
     ) -> Result<String> {
         if let Some(mask) = self.given(3) {
-            let shape = self.shapes.get(mask.as_str()).cloned().unwrap_or_default();
+            let shape = self.writer.shape(mask).unwrap_or_default();
             let missing = keys.saturating_sub(shape.last().copied().unwrap_or(keys));
-            let boolean = self.booleans.contains(&mask.as_str());
+            let boolean = self.writer.is_boolean(mask);
             let hidden = self.constant(&[], &[HIDDEN]);
             if missing > 0 {
                 let zero = self.constant(&[], &[0.0]);
@@ -241,7 +152,7 @@ impl<'g> Spelling<'g> {
         };
         let lengths = match self.given(6) {
             Some(name) => {
-                let lengths = integers_of(self.result, name);
+                let lengths = self.writer.known_integers(name);
                 Some(
                     lengths
                         .ok_or_else(|| self.form("lengths of the keys that the model computes"))?,
@@ -275,23 +186,15 @@ impl<'g> Spelling<'g> {
         Ok(self.add("Add", &[&scores, &mask], vec![]))
     }
 
-    fn check(&self) -> Result<()> {
-        const UNDERSTOOD: [&str; 8] = [
-            "is_causal",
-            "kv_num_heads",
-            "left_window_size",
-            "q_num_heads",
-            "qk_matmul_output_mode",
-            "right_window_size",
-            "scale",
-            "softcap",
-        ];
-        let unknown = |a: &&pb::AttributeProto| {
-            !UNDERSTOOD.contains(&&*a.name) && a.name != "softmax_precision"
-        };
-        if let Some(attribute) = self.node.attribute.iter().find(unknown) {
-            return Err(self.form(format!("attribute `{}` is not understood", attribute.name)));
+    fn check(&mut self) -> Result<()> {
+        if !is_onnx(&self.node.domain) {
+            let reason = format!(
+                "the Attention of `{}`: export with ONNX's own operators",
+                self.node.domain
+            );
+            return Err(self.form(reason));
         }
+        only_understood(self.node, self.writer)?;
         if self.given(4).is_some() != self.given(5).is_some() {
             return Err(self.form("past keys and values come together"));
         }
@@ -301,7 +204,7 @@ impl<'g> Spelling<'g> {
     /// Input `[1, heads, t, d]`, given so or split from `[1, t, heads * d]`: its name, heads, t and d.
     fn split(&mut self, input: usize, heads: i64) -> Result<(String, usize, usize, usize)> {
         let name = self.node.input.get(input).cloned().unwrap_or_default();
-        match self.shapes.get(name.as_str()).map(Vec::as_slice) {
+        match self.writer.shape(&name).as_deref() {
             Some(&[_, heads, t, d]) => Ok((name, heads, t, d)),
             Some(&[_, t, width]) if heads > 0 && width.is_multiple_of(heads as usize) => {
                 let d = width / heads as usize;
@@ -337,92 +240,15 @@ impl<'g> Spelling<'g> {
         Ok(self.add("Gather", &[&name, &places], vec![int("axis", 1)]))
     }
 
-    /// Adds a node and returns the name of its result.
     fn add(&mut self, op: &str, inputs: &[&String], attribute: Vec<pb::AttributeProto>) -> String {
-        let output = self.fresh(op);
-        self.result.node.push(pb::NodeProto {
-            name: format!(
-                "{}/{}",
-                self.node.name,
-                output.rsplit('.').next().unwrap_or(op)
-            ),
-            op_type: op.into(),
-            input: inputs.iter().map(|&name| name.clone()).collect(),
-            output: vec![output.clone()],
-            attribute,
-            ..Default::default()
-        });
-        output
-    }
-
-    fn fresh(&self, part: &str) -> String {
-        let number = self.result.node.len() + self.result.initializer.len();
-        format!("{}.{part}.{number}", self.node.output[0])
+        self.writer.add(op, inputs, attribute)
     }
 
     fn constant(&mut self, shape: &[usize], values: &[f32]) -> String {
-        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.initializer(pb::tensor_proto::DataType::Float, shape, bytes)
+        self.writer.constant(shape, values)
     }
 
     fn integers(&mut self, values: &[i64]) -> String {
-        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.initializer(pb::tensor_proto::DataType::Int64, &[values.len()], bytes)
-    }
-
-    fn initializer(
-        &mut self,
-        kind: pb::tensor_proto::DataType,
-        shape: &[usize],
-        raw_data: Vec<u8>,
-    ) -> String {
-        let name = self.fresh("constant");
-        self.result.initializer.push(pb::TensorProto {
-            name: name.clone(),
-            data_type: kind as i32,
-            dims: shape.iter().map(|&d| d as i64).collect(),
-            raw_data,
-            ..Default::default()
-        });
-        name
-    }
-}
-
-/// The numbers of an int64 initializer.
-fn integers_of(graph: &pb::GraphProto, name: &str) -> Option<Vec<i64>> {
-    let tensor = graph
-        .initializer
-        .iter()
-        .find(|tensor| tensor.name == name)?;
-    if tensor.data_type != pb::tensor_proto::DataType::Int64 as i32 {
-        return None;
-    }
-    let numbers = tensor
-        .raw_data
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .map(|bytes| i64::from_le_bytes(*bytes));
-    match tensor.int64_data.is_empty() {
-        true => Some(numbers.collect()),
-        false => Some(tensor.int64_data.clone()),
-    }
-}
-
-fn int(name: &str, i: i64) -> pb::AttributeProto {
-    pb::AttributeProto {
-        name: name.into(),
-        r#type: pb::attribute_proto::AttributeType::Int as i32,
-        i,
-        ..Default::default()
-    }
-}
-
-fn ints(name: &str, ints: &[i64]) -> pb::AttributeProto {
-    pb::AttributeProto {
-        name: name.into(),
-        r#type: pb::attribute_proto::AttributeType::Ints as i32,
-        ints: ints.to_vec(),
-        ..Default::default()
+        self.writer.integers(values)
     }
 }

@@ -1,0 +1,142 @@
+//! Kinds of models that attn does not take, told from the file: quantized ones, loops, lists of tensors, operators that are unknown.
+
+use super::is_onnx;
+use super::writer::{Writer, attribute, given, int_of, name_of};
+use crate::error::{ConvertError, Result};
+use std::collections::HashSet;
+use tract_onnx::model::Onnx;
+use tract_onnx::pb;
+
+/// Operators that are written in others before import, with their forms: rows of the page of operators.
+pub const SPELLED_OUT: &[(&[&str], &str, &str)] = &[
+    (
+        &["Attention"],
+        "Attention",
+        "opset 23 and 24: masks, windows, is_causal, softcap, past and present keys and values, fewer heads of keys and values",
+    ),
+    (
+        &["GRU", "LSTM", "RNN"],
+        "base operators, step by step",
+        "other forms: any activation, clip, peepholes, input_forget, layout, constant sequence lengths, several sequences; at most 128 steps",
+    ),
+    (
+        &["GatherElements", "GatherND"],
+        "positions",
+        "constant indices",
+    ),
+    (
+        &["If"],
+        "the branch that is taken",
+        "a condition that depends on no input",
+    ),
+];
+
+/// The values that depend on the model's inputs, and the operators that the float reference has.
+pub struct Live {
+    names: HashSet<String>,
+    known: Onnx,
+}
+
+impl Live {
+    /// The inputs of a graph.
+    pub fn new(graph: &pb::GraphProto) -> Self {
+        let weights: HashSet<&String> =
+            (graph.initializer.iter().map(|weight| &weight.name)).collect();
+        let inputs = graph.input.iter().map(|input| &input.name);
+        let names = inputs.filter(|name| !weights.contains(name)).cloned();
+        Self {
+            names: names.collect(),
+            known: tract_onnx::onnx(),
+        }
+    }
+
+    /// Takes the results of a node to the others, and refuses a node that nothing can run.
+    ///
+    /// # Errors
+    /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`].
+    pub fn check(&mut self, node: &pb::NodeProto, writer: &mut Writer) -> Result<()> {
+        let reads = node.input.iter().any(|name| self.names.contains(name));
+        if reads && node.op_type != "Shape" {
+            self.names.extend(node.output.iter().cloned());
+        }
+        let own = SPELLED_ONLY.contains(&&*node.op_type);
+        let known = own || self.known.op_register.0.contains_key(&node.op_type);
+        let refused = is_refused(&node.op_type) && (reads || node.input.is_empty());
+        if !known || refused || !is_domain(&node.domain) {
+            return Err(error(node, writer));
+        }
+        if reads && trains(node, writer) {
+            let reason = "it is in training mode: export the model after model.eval()";
+            return Err(writer.form(node, reason));
+        }
+        if attribute(node, "sparse_value").is_some() {
+            return Err(writer.form(node, "a sparse constant: store it as a dense one"));
+        }
+        Ok(())
+    }
+}
+
+/// Operators that tract does not have, and that are written in others.
+const SPELLED_ONLY: &[&str] = &["Attention", "Upsample"];
+
+/// True for ONNX's operators and for those of onnxruntime that have the same meaning.
+fn is_domain(domain: &str) -> bool {
+    is_onnx(domain) || domain.starts_with("ai.onnx.") || domain == "com.microsoft"
+}
+
+/// True for operators that the float reference cannot run, or not as a model of float.
+fn is_refused(op: &str) -> bool {
+    let quantized = op.starts_with("QLinear")
+        || op.starts_with("DynamicQuantize")
+        || [
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "ConvInteger",
+            "MatMulInteger",
+            "QGemm",
+            "QAttention",
+        ]
+        .contains(&op);
+    let lists = op.contains("Sequence") && op != "ReverseSequence" || op.starts_with("Optional");
+    quantized || lists || ["Loop", "Scan"].contains(&op)
+}
+
+/// True for a node that does something else in training, and is told to.
+fn trains(node: &pb::NodeProto, writer: &mut Writer) -> bool {
+    let mut is_true = |name: &String| {
+        let flag = writer.known(name);
+        flag.is_none_or(|flag| flag.iter().any(|&x| x != 0.0))
+    };
+    match node.op_type.as_str() {
+        "BatchNormalization" => int_of(node, "training_mode", 0) != 0,
+        "Dropout" => given(&node.input, 2).is_some_and(&mut is_true),
+        _ => false,
+    }
+}
+
+/// The error for a node that cannot be part of a model.
+pub fn error(node: &pb::NodeProto, writer: &mut Writer) -> ConvertError {
+    ConvertError::UnsupportedOp {
+        node: name_of(node).into(),
+        op: match is_onnx(&node.domain) {
+            true => node.op_type.clone(),
+            false => format!("{}.{}", node.domain, node.op_type),
+        },
+        shapes: writer.shapes(node),
+        nearest: crate::import::nearest(&node.op_type),
+    }
+}
+
+/// What a file is that is no ONNX model, by its first bytes.
+pub fn other_format(start: &[u8]) -> Option<&'static str> {
+    Some(match start {
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => {
+            "a TensorFlow Lite model; give the float ONNX model, attn quantizes it"
+        }
+        [b'P', b'K', 3, 4, ..] => "a zip archive, such as a PyTorch checkpoint",
+        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file, such as a Keras model",
+        [_, _, _, _, b'O', b'R', b'T', b'M', ..] => "a model in ONNX Runtime's own format",
+        [0x80, 2..=5, b'c' | 0x8a | 0x95, ..] => "a Python pickle, such as a PyTorch checkpoint",
+        _ => return None,
+    })
+}
