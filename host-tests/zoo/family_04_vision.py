@@ -273,7 +273,8 @@ class MobileNet(nn.Module):
     def __init__(self, act, excite):
         super().__init__()
         block = lambda a, b, s: InvertedResidual(a, b, s, 4, act, excite)
-        self.features = nn.Sequential(conv_bn(3, 8, 3, 2, act=act), block(8, 8, 1), block(8, 12, 2), block(12, 12, 1), conv_bn(12, 32, 1, act=act))
+        self.features = nn.Sequential(conv_bn(3, 8, 3, 2, act=act), block(8, 8, 1), block(8, 12, 2),
+                                      block(12, 12, 1), conv_bn(12, 32, 1, act=act))
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(32, 10))
 
     def forward(self, x):
@@ -315,8 +316,11 @@ class ShuffleUnit(nn.Module):
 
     def __init__(self, c=16):
         super().__init__()
-        self.branch = nn.Sequential(conv_bn(c // 2, c // 2, 1, act=nn.ReLU), conv_bn(c // 2, c // 2, 3, 1, c // 2, None),
-                                    conv_bn(c // 2, c // 2, 1, act=nn.ReLU))
+        self.branch = nn.Sequential(
+            conv_bn(c // 2, c // 2, 1, act=nn.ReLU),
+            conv_bn(c // 2, c // 2, 3, 1, c // 2, None),
+            conv_bn(c // 2, c // 2, 1, act=nn.ReLU),
+        )
 
     def forward(self, x):
         x1, x2 = x.chunk(2, dim=1)
@@ -334,8 +338,12 @@ class SELayer(nn.Module):
     def __init__(self, channel=16, reduction=4):
         super().__init__()
         self.avg_pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Sequential(nn.Linear(channel, channel // reduction, bias=False), nn.ReLU(inplace=True),
-                                nn.Linear(channel // reduction, channel, bias=False), nn.Sigmoid())
+        self.fc = nn.Sequential(
+            nn.Linear(channel, channel // reduction, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Linear(channel // reduction, channel, bias=False),
+            nn.Sigmoid(),
+        )
 
     def forward(self, x):
         b, c, _, _ = x.size()
@@ -365,7 +373,7 @@ class Cbam(nn.Module):
         self.spatial = nn.Sequential(nn.Conv2d(2, 1, 7, padding=3, bias=False), nn.BatchNorm2d(1))
 
     def forward(self, x):
-        size = (x.size(2), x.size(3))
+        size = (int(x.size(2)), int(x.size(3)))
         avg = self.mlp(F.avg_pool2d(x, size, stride=size))
         top = self.mlp(F.max_pool2d(x, size, stride=size))
         x = x * torch.sigmoid(avg + top).unsqueeze(2).unsqueeze(3).expand_as(x)
@@ -510,11 +518,19 @@ class Interpolated(nn.Module):
 class Autoencoder2d(nn.Module):
     def __init__(self):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(True), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(True),
-                                     nn.Flatten(), nn.Linear(16 * 16, 24))
-        self.decoder = nn.Sequential(nn.Linear(24, 256), nn.ReLU(True), nn.Unflatten(1, (16, 4, 4)),
-                                     nn.ConvTranspose2d(16, 8, 3, 2, 1, output_padding=1), nn.BatchNorm2d(8), nn.ReLU(True),
-                                     nn.ConvTranspose2d(8, 1, 3, 2, 1, output_padding=1), nn.Sigmoid())
+        self.encoder = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2, 1), nn.ReLU(True), nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(True), nn.Flatten(), nn.Linear(16 * 16, 24)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(24, 256),
+            nn.ReLU(True),
+            nn.Unflatten(1, (16, 4, 4)),
+            nn.ConvTranspose2d(16, 8, 3, 2, 1, output_padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(8, 1, 3, 2, 1, output_padding=1),
+            nn.Sigmoid(),
+        )
 
     def forward(self, x):
         return self.decoder(self.encoder(x))
@@ -526,9 +542,17 @@ class Autoencoder1d(nn.Module):
     def __init__(self):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv1d(3, 16, 7, 2, 3), nn.ReLU(), nn.Dropout(0.2), nn.Conv1d(16, 8, 7, 2, 3), nn.ReLU(),
-            nn.ConvTranspose1d(8, 8, 7, 2, 3, output_padding=1), nn.ReLU(), nn.ConvTranspose1d(8, 16, 4, 2, 1), nn.ReLU(),
-            nn.ConvTranspose1d(16, 3, 7, padding=3))
+            nn.Conv1d(3, 16, 7, 2, 3),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.Conv1d(16, 8, 7, 2, 3),
+            nn.ReLU(),
+            nn.ConvTranspose1d(8, 8, 7, 2, 3, output_padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose1d(8, 16, 4, 2, 1),
+            nn.ReLU(),
+            nn.ConvTranspose1d(16, 3, 7, padding=3),
+        )
 
     def forward(self, x):
         return self.net(x)
@@ -553,7 +577,9 @@ class SuperResolution(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(1, 16, 5, 1, 2), nn.ReLU(), nn.Conv2d(16, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1), nn.PixelShuffle(2))
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 16, 5, 1, 2), nn.ReLU(), nn.Conv2d(16, 8, 3, 1, 1), nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1), nn.PixelShuffle(2)
+        )
 
     def forward(self, x):
         return self.net(x)
@@ -658,8 +684,8 @@ SYSTEMS = {
     "timm_vit": System(TimmVit, {"x": picture()}),
     "timm_vit_fused": System(lambda: TimmVit("avg", fused=True, qk_norm=True), {"x": picture()}),
     "lucid_vit": System(LucidVit, {"img": picture()}),
-    "swin_block": System(lambda: SwinBlock(0), {"x": real(1, 64, D)}),
-    "swin_shifted": System(lambda: SwinBlock(2), {"x": real(1, 64, D)}),
+    "swin_block": System(lambda: SwinBlock(0), {"x": real(1, 64, D, batch=None)}),
+    "swin_shifted": System(lambda: SwinBlock(2), {"x": real(1, 64, D, batch=None)}),
     "swin_merging": System(PatchMerging, {"x": real(1, 64, 16)}, stack=False),
     "mlp_mixer": System(Mixer, {"x": picture()}),
     "gmlp": System(GMlp, {"x": real(1, 16, D)}, stack=False),
@@ -677,9 +703,11 @@ SYSTEMS = {
     "global_context": System(GlobalContext, {"x": feature_map()}, stack=False),
     "dual_attention": System(SaganAttention, {"x": feature_map()}, stack=False),
     "axial": System(Axial, {"x": real(1, D, 8, 6)}, stack=False),
-    "coordinate_attention": System(CoordinateAttention, {"x": feature_map()}, stack=False),
-    **{f"attention_unet_{mode}": System(lambda mode=mode: AttentionUnet(mode), {"x": picture()})
-       for mode in ("nearest", "bilinear", "aligned")},
+    "coordinate_attention": System(CoordinateAttention, {"x": feature_map()}, stack=False, dynamic=("dynamo",)),
+    **{
+        f"attention_unet_{mode}": System(lambda mode=mode: AttentionUnet(mode), {"x": picture()})
+        for mode in ("nearest", "bilinear", "aligned")
+    },
     "interpolated_pyramid": System(Interpolated, {"x": feature_map()}, stack=False),
     "autoencoder_2d": System(Autoencoder2d, {"x": real(1, 1, 16, 16)}),
     "autoencoder_1d": System(Autoencoder1d, {"x": real(1, 3, 32)}),
@@ -687,5 +715,5 @@ SYSTEMS = {
     "super_resolution": System(SuperResolution, {"x": real(1, 1, 12, 12)}),
     "detr_decoder": System(DetrDecoderLayer, {"h": real(1, D, 4, 5)}),
     "perceiver": System(Perceiver, {"data": real(1, 24, 20)}),
-    "set_transformer": System(SetTransformer, {"X": real(1, 10, 8)}),
+    "set_transformer": System(SetTransformer, {"X": real(1, 10, 8)}, dynamic=()),
 }

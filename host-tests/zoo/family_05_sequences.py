@@ -64,7 +64,7 @@ class Performer(Heads):
     def kernel(self, data, is_query, eps=1e-4):
         data_normalizer = data.shape[-1] ** -0.25
         ratio = self.projection_matrix.shape[0] ** -0.5
-        data_dash = torch.einsum("...id,...jd->...ij", data_normalizer * data, self.projection_matrix)
+        data_dash = torch.einsum("bhid,jd->bhij", data_normalizer * data, self.projection_matrix)
         diag_data = torch.sum(data**2, dim=-1)
         diag_data = (diag_data / 2.0 * data_normalizer**2).unsqueeze(dim=-1)
         if is_query:

@@ -211,7 +211,8 @@ class MaskFromTokens(nn.Module):
     def __init__(self, mean):
         super().__init__()
         self.mean = mean
-        self.emb, self.q, self.k, self.v, self.out = nn.Embedding(ITEMS, D), nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, 4)
+        self.emb, self.out = nn.Embedding(ITEMS, D), nn.Linear(D, 4)
+        self.q, self.k, self.v = (nn.Linear(D, D) for _ in range(3))
 
     def forward(self, x):
         mask = x != 0
@@ -271,7 +272,10 @@ class Gcn(nn.Module):
 class DeepSets(nn.Module):
     def __init__(self):
         super().__init__()
-        self.phi, self.rho = nn.Sequential(nn.Linear(8, D), nn.ELU(), nn.Linear(D, D)), nn.Sequential(nn.Linear(D, D), nn.ELU(), nn.Linear(D, 3))
+        self.phi, self.rho = (
+            nn.Sequential(nn.Linear(8, D), nn.ELU(), nn.Linear(D, D)),
+            nn.Sequential(nn.Linear(D, D), nn.ELU(), nn.Linear(D, 3)),
+        )
         self.Gamma, self.Lambda = nn.Linear(8, 8), nn.Linear(8, 8, bias=False)
 
     def forward(self, x):
@@ -303,7 +307,12 @@ class TabTransformer(nn.Module):
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.randn(n, D)), nn.Parameter(torch.randn(n, D))
         self.cls = nn.Parameter(torch.randn(1, 1, D))
-        self.attn, self.norm, self.ff1, self.ff2 = nn.MultiheadAttention(D, 2, batch_first=True), nn.LayerNorm(D), nn.Linear(D, 48), nn.Linear(24, D)
+        self.attn, self.norm, self.ff1, self.ff2 = (
+            nn.MultiheadAttention(D, 2, batch_first=True),
+            nn.LayerNorm(D),
+            nn.Linear(D, 48),
+            nn.Linear(24, D),
+        )
         self.head = nn.Sequential(nn.LayerNorm(D), nn.ReLU(), nn.Linear(D, 2))
 
     def forward(self, x):
@@ -421,13 +430,19 @@ neighbours = {"user": none(D), "neighbours": none(T, D), "ratings": none(T)}
 SYSTEMS = {
     "neural_cf": System(NeuralCf, {"user": tokens(USERS, 1), "item": tokens(ITEMS, 1)}),
     "matrix_factorization": System(MatrixFactorization, {"user": tokens(USERS, 1), "item": tokens(ITEMS, 1)}, stack=False),
-    **{f"neighbours_{kind}": System(lambda kind=kind: NeighbourAttention(kind), dict(neighbours), stack=False)
-       for kind in ("vectors", "cosine", "profile")},
-    "attentive_cf": System(Acf, {"user": none(D), "history": tokens(ITEMS, T, batch=None), "item": tokens(ITEMS, 3, batch=None)}, stack=False),
+    **{
+        f"neighbours_{kind}": System(lambda kind=kind: NeighbourAttention(kind), dict(neighbours), stack=False)
+        for kind in ("vectors", "cosine", "profile")
+    },
+    "attentive_cf": System(
+        Acf, {"user": none(D), "history": tokens(ITEMS, T, batch=None), "item": tokens(ITEMS, 3, batch=None)}, stack=False
+    ),
     "din_dice": System(lambda: Din("dice", False), {"history": tokens(ITEMS, 1, T), "target": tokens(ITEMS, 1)}),
     "din_prelu": System(lambda: Din("prelu", False), {"history": tokens(ITEMS, 1, T), "target": tokens(ITEMS, 1)}),
-    "din_masked": System(lambda: Din("sigmoid", True), {
-        "history": tokens(ITEMS, 1, T), "target": tokens(ITEMS, 1), "mask": lengths_mask(1, T, dtype="float32")}),
+    "din_masked": System(
+        lambda: Din("sigmoid", True),
+        {"history": tokens(ITEMS, 1, T), "target": tokens(ITEMS, 1), "mask": lengths_mask(1, T, dtype="float32")},
+    ),
     "deep_fm": System(DeepFm, {"x": tokens(8, 1, 3)}),
     "factorization": System(FixedFields, {"e": real(1, 4, D)}, stack=False),
     "dlrm": System(Dlrm, {"dense": real(1, 6), "sparse": tokens(8, 1, 4)}),

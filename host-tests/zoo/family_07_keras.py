@@ -78,7 +78,9 @@ def separable(b):
     x = b.add("Transpose", "x", perm=[0, 3, 1, 2])
     x = b.add("Relu", b.add("Conv", x, noise(8, 3, 3, 3) / np.float32(5), noise(8), auto_pad="SAME_UPPER", strides=[2, 2]))
     x = b.add("Conv", x, noise(8, 1, 3, 3) / np.float32(3), auto_pad="SAME_UPPER", group=8)
-    x = b.add("BatchNormalization", b.add("Conv", x, noise(12, 8, 1, 1) / np.float32(3)), noise(12), noise(12), noise(12), abs(noise(12)) + 1)
+    x = b.add(
+        "BatchNormalization", b.add("Conv", x, noise(12, 8, 1, 1) / np.float32(3)), noise(12), noise(12), noise(12), abs(noise(12)) + 1
+    )
     x = b.add("Clip", x, np.float32(0), np.float32(6))
     x = b.add("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
     x = b.add("Transpose", x, perm=[0, 2, 3, 1])
@@ -127,8 +129,20 @@ rows, image = (T, D), (12, 12, 3)
 SYSTEMS = {
     "keras_gru_before": keras(rows, gru_classifier),
     "keras_gru_sequence": keras(rows, lambda b: recurrent(b, "GRU", 3, 20, True, linear_before_reset=0)),
-    "keras_gru_hard_sigmoid": keras(rows, lambda b: recurrent(
-        b, "GRU", 3, 20, True, linear_before_reset=0, activations=["HardSigmoid", "Tanh"], activation_alpha=[0.2], activation_beta=[0.5])),
+    "keras_gru_hard_sigmoid": keras(
+        rows,
+        lambda b: recurrent(
+            b,
+            "GRU",
+            3,
+            20,
+            True,
+            linear_before_reset=0,
+            activations=["HardSigmoid", "Tanh"],
+            activation_alpha=[0.2],
+            activation_beta=[0.5],
+        ),
+    ),
     "keras_lstm_relu": keras(rows, lambda b: recurrent(b, "LSTM", 4, 20, True, activations=["Sigmoid", "Relu", "Relu"])),
     "keras_lstm_reverse": keras(rows, lambda b: recurrent(b, "LSTM", 4, 20, True, direction="reverse")),
     "keras_simple_rnn": keras(rows, lambda b: recurrent_rnn(b)),

@@ -50,19 +50,6 @@ class LastByLength(nn.Module):
         return self.fc(last)
 
 
-class Packed(nn.Module):
-    """pack_padded_sequence as the tutorials use it."""
-
-    def __init__(self):
-        super().__init__()
-        self.rnn, self.fc = nn.LSTM(D, 16, batch_first=True), nn.Linear(16, 4)
-
-    def forward(self, x, length):
-        packed = nn.utils.rnn.pack_padded_sequence(x, length, batch_first=True, enforce_sorted=False)
-        _, (h, _) = self.rnn(packed)
-        return self.fc(h[-1])
-
-
 class Mha(nn.Module):
     """nn.MultiheadAttention with options."""
 
@@ -251,7 +238,8 @@ class Nystrom(nn.Module):
 
     def __init__(self, landmarks=4):
         super().__init__()
-        self.m, self.qkv, self.conv = landmarks, nn.Linear(D, 3 * D), nn.Conv2d(HEADS, HEADS, (3, 1), padding=(1, 0), groups=HEADS, bias=False)
+        self.m, self.qkv = landmarks, nn.Linear(D, 3 * D)
+        self.conv = nn.Conv2d(HEADS, HEADS, (3, 1), padding=(1, 0), groups=HEADS, bias=False)
 
     def inverse(self, mat, n_iter=3):
         I = torch.eye(mat.size(-1))
@@ -292,7 +280,12 @@ class Softcap(nn.Module):
     def __init__(self):
         super().__init__()
         self.q, self.k, self.v, self.o = nn.Linear(D, D), nn.Linear(D, D // 2), nn.Linear(D, D // 2), nn.Linear(D, D)
-        self.weight, self.gate, self.up, self.down = nn.Parameter(0.2 * torch.randn(D)), nn.Linear(D, 48), nn.Linear(D, 48), nn.Linear(48, D)
+        self.weight, self.gate, self.up, self.down = (
+            nn.Parameter(0.2 * torch.randn(D)),
+            nn.Linear(D, 48),
+            nn.Linear(D, 48),
+            nn.Linear(48, D),
+        )
 
     def norm(self, x):
         y = x.float() * torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)
@@ -507,15 +500,19 @@ SYSTEMS = {
     "gru_zeros": System(lambda: Recurrent("GRU", True, batch_first=True, num_layers=2), {"x": x()}),
     "lstm_zeros_bidirectional": System(lambda: Recurrent("LSTM", True, batch_first=True, num_layers=2, bidirectional=True), {"x": x()}),
     "gru_no_bias": System(lambda: Recurrent("GRU", batch_first=True, bias=False), {"x": x()}),
-    "lstm_projected": System(lambda: Recurrent("LSTM", batch_first=True, proj_size=8), {"x": x()}),
     "rnn_tanh": System(lambda: Recurrent("RNN", batch_first=True, num_layers=2), {"x": x()}),
     "rnn_relu": System(lambda: Recurrent("RNN", batch_first=True, nonlinearity="relu"), {"x": x()}),
-    "gru_bidirectional_state": System(lambda: Recurrent("GRU", bidirectional=True), {
-        "x": real(T, 1, D, batch=1), "h": state(2, 1, 16, batch=1)}),
-    "lstm_bidirectional_state": System(lambda: Recurrent("LSTM", bidirectional=True), {
-        "x": real(T, 1, D, batch=1), "h": state(2, 1, 16, batch=1), "c": real(2, 1, 16, batch=1)}),
-    **{f"last_by_{kind}": System(lambda kind=kind: LastByLength(kind), {"x": x(), "length": lengths()}) for kind in ("gather", "index", "mean")},
-    "packed_sequence": System(Packed, {"x": x(), "length": lengths()}, exporters=("torchscript",)),
+    "gru_bidirectional_state": System(
+        lambda: Recurrent("GRU", bidirectional=True), {"x": real(T, 1, D, batch=1), "h": state(2, 1, 16, batch=1)}
+    ),
+    "lstm_bidirectional_state": System(
+        lambda: Recurrent("LSTM", bidirectional=True),
+        {"x": real(T, 1, D, batch=1), "h": state(2, 1, 16, batch=1), "c": real(2, 1, 16, batch=1)},
+    ),
+    **{
+        f"last_by_{kind}": System(lambda kind=kind: LastByLength(kind), {"x": x(), "length": lengths()})
+        for kind in ("gather", "index", "mean")
+    },
     "mha_weights_per_head": System(lambda: Mha(), {"x": x()}, stack=False),
     "mha_other_widths": System(lambda: Mha(16), {"x": x(), "memory": real(1, 8, 16), "values": real(1, 8, 18)}, stack=False),
     "mha_bias_kv": System(lambda: Mha(add_bias_kv=True), {"x": x()}, stack=False),
@@ -523,10 +520,15 @@ SYSTEMS = {
     "mha_padded_causal": System(MhaPadded, {"x": x(), "padding": padding_mask(1, T)}, stack=False),
     "unbatched": System(Unbatched, {"x": real(T, D, batch=None)}),
     "time_first_layer": System(TimeFirstLayer, {"x": real(T, 1, D, batch=1)}),
-    "bert": System(BertMask, {"input_ids": tokens(40, 1, T), "attention_mask": lengths_mask(1, T, dtype="int64"),
-                              "token_type_ids": tokens(2, 1, T)}),
-    "bert_flagged": System(BertMask, {"input_ids": tokens(40, 1, T), "attention_mask": lengths_mask(1, T, dtype="int64"),
-                                      "token_type_ids": tokens(2, 1, T)}, flags=("--mask", "attention_mask", "--pad", "0")),
+    "bert": System(
+        BertMask,
+        {"input_ids": tokens(40, 1, T), "attention_mask": lengths_mask(1, T, dtype="int64"), "token_type_ids": tokens(2, 1, T)},
+    ),
+    "bert_flagged": System(
+        BertMask,
+        {"input_ids": tokens(40, 1, T), "attention_mask": lengths_mask(1, T, dtype="int64"), "token_type_ids": tokens(2, 1, T)},
+        flags=("--mask", "attention_mask", "--pad", "0"),
+    ),
     "cosine_attention": System(CosineAttention, {"x": x()}, stack=False),
     "shaw_relative": System(ShawAttention, {"x": x()}, stack=False),
     "music_transformer": System(MusicTransformer, {"x": x()}, stack=False),

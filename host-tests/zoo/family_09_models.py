@@ -1,7 +1,5 @@
 """More models of speech, sensors, forecasting and images in their authors' code."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from inputs import System, lengths_mask, positive, real, state, tokens
@@ -20,7 +18,11 @@ class LocationAttention(nn.Module):
         super().__init__()
         self.prenet = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU())
         self.attention_rnn, self.decoder_rnn = nn.LSTMCell(16 + D, 20), nn.LSTMCell(20 + D, 20)
-        self.query_layer, self.memory_layer, self.v = nn.Linear(20, 16, bias=False), nn.Linear(D, 16, bias=False), nn.Linear(16, 1, bias=False)
+        self.query_layer, self.memory_layer, self.v = (
+            nn.Linear(20, 16, bias=False),
+            nn.Linear(D, 16, bias=False),
+            nn.Linear(16, 1, bias=False),
+        )
         self.location_conv, self.location_dense = nn.Conv1d(2, 6, 5, padding=2, bias=False), nn.Linear(6, 16, bias=False)
         self.linear_projection, self.gate_layer = nn.Linear(20 + D, 10), nn.Linear(20 + D, 1)
 
@@ -42,7 +44,10 @@ class ListenAttendSpell(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second = nn.LSTM(2 * 10, 8, bidirectional=True, batch_first=True), nn.LSTM(32, 8, bidirectional=True, batch_first=True)
+        self.first, self.second = (
+            nn.LSTM(2 * 10, 8, bidirectional=True, batch_first=True),
+            nn.LSTM(32, 8, bidirectional=True, batch_first=True),
+        )
 
     def forward(self, x):
         for rnn in (self.first, self.second):
@@ -70,7 +75,11 @@ class Wav2Vec(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv0, self.norm0, self.conv1 = nn.Conv1d(1, 16, 10, 5, bias=False), nn.GroupNorm(16, 16), nn.Conv1d(16, 16, 3, 2, bias=False)
+        self.conv0, self.norm0, self.conv1 = (
+            nn.Conv1d(1, 16, 10, 5, bias=False),
+            nn.GroupNorm(16, 16),
+            nn.Conv1d(16, 16, 3, 2, bias=False),
+        )
         self.norm, self.proj = nn.LayerNorm(16), nn.Linear(16, D)
         self.pos = nn.utils.weight_norm(nn.Conv1d(D, D, 8, padding=4, groups=4), name="weight", dim=2)
         self.layer_norm, self.fc = nn.LayerNorm(D), nn.Linear(D, 12)
@@ -112,7 +121,9 @@ class Demucs(nn.Module):
         super().__init__()
         self.normalize = normalize
         enc = lambda a, b: nn.Sequential(nn.Conv1d(a, b, 8, 4, 2), nn.ReLU(), nn.Conv1d(b, 2 * b, 1), nn.GLU(1))
-        dec = lambda a, b, last: nn.Sequential(nn.Conv1d(a, 2 * a, 1), nn.GLU(1), nn.ConvTranspose1d(a, b, 8, 4, 2), *([] if last else [nn.ReLU()]))
+        dec = lambda a, b, last: nn.Sequential(
+            nn.Conv1d(a, 2 * a, 1), nn.GLU(1), nn.ConvTranspose1d(a, b, 8, 4, 2), *([] if last else [nn.ReLU()])
+        )
         self.encoder, self.decoder = nn.ModuleList([enc(1, 8), enc(8, 16)]), nn.ModuleList([dec(16, 8, False), dec(8, 1, True)])
         self.lstm = nn.LSTM(16, 16)
 
@@ -137,7 +148,12 @@ class RnNoise(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.dense, self.vad, self.noise, self.denoise = nn.Linear(18, 12), nn.GRU(12, 12, batch_first=True), nn.GRU(42, 16, batch_first=True), nn.GRU(46, 20, batch_first=True)
+        self.dense, self.vad, self.noise, self.denoise = (
+            nn.Linear(18, 12),
+            nn.GRU(12, 12, batch_first=True),
+            nn.GRU(42, 16, batch_first=True),
+            nn.GRU(46, 20, batch_first=True),
+        )
         self.gain, self.vad_out = nn.Linear(20, 10), nn.Linear(12, 1)
 
     def forward(self, x, v, n, d):
@@ -155,8 +171,18 @@ class ConvTasNet(nn.Module):
         super().__init__()
         self.encoder, self.decoder = nn.Conv1d(1, N, 8, 4, bias=False), nn.ConvTranspose1d(N, 1, 8, 4, bias=False)
         self.gamma, self.beta = nn.Parameter(0.5 + torch.rand(1, N, 1)), nn.Parameter(0.2 * torch.randn(1, N, 1))
-        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv1d(N, H, 1), nn.PReLU(), nn.GroupNorm(1, H), nn.Conv1d(
-            H, H, 3, padding=2**i, dilation=2**i, groups=H), nn.PReLU(), nn.GroupNorm(1, H), nn.Conv1d(H, N, 1)) for i in range(2))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(N, H, 1),
+                nn.PReLU(),
+                nn.GroupNorm(1, H),
+                nn.Conv1d(H, H, 3, padding=2**i, dilation=2**i, groups=H),
+                nn.PReLU(),
+                nn.GroupNorm(1, H),
+                nn.Conv1d(H, N, 1),
+            )
+            for i in range(2)
+        )
         self.mask, self.N, self.speakers = nn.Conv1d(N, speakers * N, 1), N, speakers
 
     def forward(self, x):
@@ -188,9 +214,15 @@ class StyleTokens(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.convs = nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.convs = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()
+        )
         self.gru, self.embed = nn.GRU(8 * 4, 16, batch_first=True), nn.Parameter(torch.randn(6, 8))
-        self.W_query, self.W_key, self.W_value = nn.Linear(16, 16, bias=False), nn.Linear(8, 16, bias=False), nn.Linear(8, 16, bias=False)
+        self.W_query, self.W_key, self.W_value = (
+            nn.Linear(16, 16, bias=False),
+            nn.Linear(8, 16, bias=False),
+            nn.Linear(8, 16, bias=False),
+        )
 
     def forward(self, x):
         n = x.size(0)
@@ -221,8 +253,14 @@ class DaRnn(nn.Module):
         hidden, cell = torch.zeros(1, x.size(0), self.hidden), torch.zeros(1, x.size(0), self.hidden)
         encoded = []
         for t in range(self.steps):
-            joined = torch.cat((hidden.repeat(self.series, 1, 1).permute(1, 0, 2), cell.repeat(self.series, 1, 1).permute(1, 0, 2),
-                                x.permute(0, 2, 1)), dim=2)
+            joined = torch.cat(
+                (
+                    hidden.repeat(self.series, 1, 1).permute(1, 0, 2),
+                    cell.repeat(self.series, 1, 1).permute(1, 0, 2),
+                    x.permute(0, 2, 1),
+                ),
+                dim=2,
+            )
             weights = F.softmax(self.attn(joined.view(-1, self.hidden * 2 + self.steps)).view(-1, self.series), dim=1)
             _, (hidden, cell) = self.lstm((weights * x[:, t, :]).unsqueeze(0), (hidden, cell))
             encoded.append(hidden[0])
@@ -318,7 +356,9 @@ class SciNet(nn.Module):
 
     def __init__(self, c=6):
         super().__init__()
-        block = lambda: nn.Sequential(nn.ReplicationPad1d((2, 2)), nn.Conv1d(c, 12, 3), nn.LeakyReLU(0.01), nn.Conv1d(12, c, 3), nn.Tanh())
+        block = lambda: nn.Sequential(
+            nn.ReplicationPad1d((2, 2)), nn.Conv1d(c, 12, 3), nn.LeakyReLU(0.01), nn.Conv1d(12, c, 3), nn.Tanh()
+        )
         self.phi, self.psi, self.u, self.p = block(), block(), block(), block()
 
     def forward(self, x):
@@ -348,10 +388,22 @@ class EegNet(nn.Module):
     def __init__(self, chans=8, samples=32):
         super().__init__()
         self.net = nn.Sequential(
-            nn.ZeroPad2d((7, 8, 0, 0)), nn.Conv2d(1, 8, (1, 16), bias=False), nn.BatchNorm2d(8),
-            nn.Conv2d(8, 16, (chans, 1), groups=8, bias=False), nn.BatchNorm2d(16), nn.ELU(), nn.AvgPool2d((1, 4)), nn.Dropout(0.25),
-            nn.Conv2d(16, 16, (1, 5), padding="same", groups=16, bias=False), nn.Conv2d(16, 16, 1, bias=False), nn.BatchNorm2d(16),
-            nn.ELU(), nn.AvgPool2d((1, 4)), nn.Flatten(), nn.Linear(16 * 2, 4))
+            nn.ZeroPad2d((7, 8, 0, 0)),
+            nn.Conv2d(1, 8, (1, 16), bias=False),
+            nn.BatchNorm2d(8),
+            nn.Conv2d(8, 16, (chans, 1), groups=8, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ELU(),
+            nn.AvgPool2d((1, 4)),
+            nn.Dropout(0.25),
+            nn.Conv2d(16, 16, (1, 5), padding="same", groups=16, bias=False),
+            nn.Conv2d(16, 16, 1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ELU(),
+            nn.AvgPool2d((1, 4)),
+            nn.Flatten(),
+            nn.Linear(16 * 2, 4),
+        )
 
     def forward(self, x):
         return self.net(x.unsqueeze(1))
@@ -405,7 +457,12 @@ class MixtureDensity(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.h, self.pi, self.mu, self.sigma = nn.Sequential(nn.Linear(6, 24), nn.Tanh()), nn.Linear(24, 4), nn.Linear(24, 4), nn.Linear(24, 4)
+        self.h, self.pi, self.mu, self.sigma = (
+            nn.Sequential(nn.Linear(6, 24), nn.Tanh()),
+            nn.Linear(24, 4),
+            nn.Linear(24, 4),
+            nn.Linear(24, 4),
+        )
 
     def forward(self, x):
         h = self.h(x)
@@ -434,7 +491,12 @@ class MobileVit(nn.Module):
 
     def __init__(self, c=8, d=16):
         super().__init__()
-        self.conv1, self.conv2, self.conv3, self.conv4 = nn.Conv2d(c, c, 3, padding=1), nn.Conv2d(c, d, 1), nn.Conv2d(d, c, 1), nn.Conv2d(2 * c, c, 3, padding=1)
+        self.conv1, self.conv2, self.conv3, self.conv4 = (
+            nn.Conv2d(c, c, 3, padding=1),
+            nn.Conv2d(c, d, 1),
+            nn.Conv2d(d, c, 1),
+            nn.Conv2d(2 * c, c, 3, padding=1),
+        )
         self.layer = nn.TransformerEncoderLayer(d, 2, 32, batch_first=True, norm_first=True, activation="gelu")
 
     def forward(self, x):
@@ -467,7 +529,14 @@ class DenseBlock(nn.Module):
 
     def __init__(self):
         super().__init__()
-        layer = lambda n: nn.Sequential(nn.BatchNorm2d(n), nn.ReLU(), nn.Conv2d(n, 12, 1, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.Conv2d(12, 4, 3, padding=1, bias=False))
+        layer = lambda n: nn.Sequential(
+            nn.BatchNorm2d(n),
+            nn.ReLU(),
+            nn.Conv2d(n, 12, 1, bias=False),
+            nn.BatchNorm2d(12),
+            nn.ReLU(),
+            nn.Conv2d(12, 4, 3, padding=1, bias=False),
+        )
         self.layers = nn.ModuleList(layer(8 + 4 * i) for i in range(3))
         self.transition = nn.Sequential(nn.BatchNorm2d(20), nn.ReLU(), nn.Conv2d(20, 10, 1, bias=False), nn.AvgPool2d(2, 2))
         self.squeeze, self.e1, self.e3 = nn.Conv2d(10, 4, 1), nn.Conv2d(4, 8, 1), nn.Conv2d(4, 8, 3, padding=1)
@@ -485,8 +554,13 @@ class SplitAttention(nn.Module):
 
     def __init__(self, c=16):
         super().__init__()
-        self.convs = nn.ModuleList(nn.Sequential(nn.Conv2d(c, c, 3, padding=1 + i, dilation=1 + i, groups=4), nn.BatchNorm2d(c), nn.ReLU()) for i in range(2))
-        self.fc, self.fcs = nn.Sequential(nn.Conv2d(c, 8, 1), nn.BatchNorm2d(8), nn.ReLU()), nn.ModuleList(nn.Conv2d(8, c, 1) for _ in range(2))
+        self.convs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, c, 3, padding=1 + i, dilation=1 + i, groups=4), nn.BatchNorm2d(c), nn.ReLU()) for i in range(2)
+        )
+        self.fc, self.fcs = (
+            nn.Sequential(nn.Conv2d(c, 8, 1), nn.BatchNorm2d(8), nn.ReLU()),
+            nn.ModuleList(nn.Conv2d(8, c, 1) for _ in range(2)),
+        )
 
     def forward(self, x):
         feats = torch.stack([conv(x) for conv in self.convs], dim=1)
@@ -520,8 +594,14 @@ class DeepLab(nn.Module):
     def __init__(self):
         super().__init__()
         conv = lambda d: nn.Sequential(nn.Conv2d(8, 8, 3, padding=d, dilation=d, bias=False), nn.BatchNorm2d(8), nn.ReLU())
-        self.convs, self.pool = nn.ModuleList([conv(1), conv(2), conv(4)]), nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.ReLU())
-        self.project, self.out = nn.Sequential(nn.Conv2d(32, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)), nn.Conv2d(8, 3, 1)
+        self.convs, self.pool = (
+            nn.ModuleList([conv(1), conv(2), conv(4)]),
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.ReLU()),
+        )
+        self.project, self.out = (
+            nn.Sequential(nn.Conv2d(32, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)),
+            nn.Conv2d(8, 3, 1),
+        )
 
     def forward(self, x):
         pooled = F.interpolate(self.pool(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
@@ -551,7 +631,9 @@ class CvtAttention(nn.Module):
 
     def __init__(self, c=16):
         super().__init__()
-        proj = lambda s: nn.Sequential(nn.Conv2d(c, c, 3, s, 1, groups=c, bias=False), nn.BatchNorm2d(c), nn.Conv2d(c, c, 1, bias=False))
+        proj = lambda s: nn.Sequential(
+            nn.Conv2d(c, c, 3, s, 1, groups=c, bias=False), nn.BatchNorm2d(c), nn.Conv2d(c, c, 1, bias=False)
+        )
         self.q, self.k, self.v, self.out = proj(1), proj(2), proj(2), nn.Conv2d(c, c, 1)
 
     def forward(self, x):
@@ -596,8 +678,17 @@ class CrnnOcr(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.cnn = nn.Sequential(nn.Conv2d(1, 8, 3, 1, 1), nn.ReLU(True), nn.MaxPool2d(2, 2), nn.Conv2d(8, 16, 3, 1, 1), nn.BatchNorm2d(16), nn.ReLU(True),
-                                 nn.MaxPool2d((2, 2), (2, 1), (0, 1)), nn.Conv2d(16, 16, (4, 2), 1, 0), nn.ReLU(True))
+        self.cnn = nn.Sequential(
+            nn.Conv2d(1, 8, 3, 1, 1),
+            nn.ReLU(True),
+            nn.MaxPool2d(2, 2),
+            nn.Conv2d(8, 16, 3, 1, 1),
+            nn.BatchNorm2d(16),
+            nn.ReLU(True),
+            nn.MaxPool2d((2, 2), (2, 1), (0, 1)),
+            nn.Conv2d(16, 16, (4, 2), 1, 0),
+            nn.ReLU(True),
+        )
         self.rnn, self.embedding = nn.LSTM(16, 16, bidirectional=True), nn.Linear(32, 12)
 
     def forward(self, x):
@@ -621,16 +712,29 @@ class SpatialTransformer(nn.Module):
 
 half = lambda n: state(1, n)
 SYSTEMS = {
-    "tacotron_step": System(LocationAttention, {
-        "decoder_input": real(1, 10), "memory": real(1, 12, D), "ah": half(20), "ac": real(1, 20), "dh": half(20), "dc": real(1, 20),
-        "weights": lengths_mask(1, 12, dtype="float32"), "cumulative": positive(1, 12), "context": real(1, D)}),
+    "tacotron_step": System(
+        LocationAttention,
+        {
+            "decoder_input": real(1, 10),
+            "memory": real(1, 12, D),
+            "ah": half(20),
+            "ac": real(1, 20),
+            "dh": half(20),
+            "dc": real(1, 20),
+            "weights": lengths_mask(1, 12, dtype="float32"),
+            "cumulative": positive(1, 12),
+            "context": real(1, D),
+        },
+    ),
     "listener": System(ListenAttendSpell, {"x": real(1, T, 10)}),
     "rnn_transducer": System(RnnTransducer, {"enc": real(1, 8, D), "labels": tokens(20, 1, 5)}),
     "wav2vec": System(Wav2Vec, {"x": real(1, 160)}),
     "deep_speech": System(DeepSpeech, {"x": real(1, 1, 16, 20)}),
     "demucs": System(lambda: Demucs(False), {"mix": real(1, 1, 128)}),
     "demucs_normalised": System(lambda: Demucs(True), {"mix": real(1, 1, 128)}),
-    "rnnoise_step": System(RnNoise, {"x": real(1, 1, 18), "v": state(1, 1, 12, batch=1), "n": state(1, 1, 16, batch=1), "d": state(1, 1, 20, batch=1)}),
+    "rnnoise_step": System(
+        RnNoise, {"x": real(1, 1, 18), "v": state(1, 1, 12, batch=1), "n": state(1, 1, 16, batch=1), "d": state(1, 1, 20, batch=1)}
+    ),
     "conv_tasnet": System(ConvTasNet, {"x": real(1, 1, 64)}),
     "causal_conv_step": System(CausalConvStep, {"x": real(1, D, 1), "cache": real(1, D, 4)}),
     "style_tokens": System(StyleTokens, {"x": real(1, 16, 16)}),
@@ -660,5 +764,5 @@ SYSTEMS = {
     "transposed_attention": System(TransposedAttention, {"x": real(1, 16, 8, 8)}, stack=False),
     "pool_former": System(PoolFormer, {"x": real(1, 16, 8, 8)}),
     "crnn_ocr": System(CrnnOcr, {"x": real(1, 1, 16, 20)}),
-    "spatial_transformer": System(SpatialTransformer, {"x": real(1, 1, 12, 12)}),
+    "spatial_transformer": System(SpatialTransformer, {"x": real(1, 1, 12, 12)}, exporters=("dynamo",)),
 }

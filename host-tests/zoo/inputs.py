@@ -62,10 +62,12 @@ def padding_mask(*shape):
 @dataclasses.dataclass
 class System:
     """`make` gives a PyTorch module, or an ONNX model as another framework's exporter writes it, whose name is then the only exporter.
-    `stack`: several layers, with the lower floor. `flags` go to `attn convert`."""
+    `stack`: several layers, with the lower floor. `flags` go to `attn convert`. `exporters` are those that can write it, `dynamic` those
+    that can with a dynamic batch axis."""
 
     make: object
     inputs: dict
     stack: bool = True
     flags: tuple = ()
     exporters: tuple = ("torchscript", "dynamo")
+    dynamic: tuple = ("torchscript", "dynamo")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Attention, recurrent and convolutional systems as their authors write them, exported by both of PyTorch's exporters and converted.
 
-    zoo.py PATH_TO_ATTN WORK_FOLDER [--only NAME,NAME] [--fast] [--batch static] [--dtype int8] [--failures FILE] [--keep FOLDER] [--json FILE]
+    zoo.py PATH_TO_ATTN WORK_FOLDER [--only NAME,NAME] [--fast] [--batch static] [--dtype int8] [--json FILE] [--keep FOLDER]
 
 See README.md beside this file.
 """
@@ -117,6 +117,17 @@ class Case:
         rows = [session.run(None, feed(i)) for i in range(first, first + TESTED)]
         return [np.stack(part) for part in zip(*rows)]
 
+    def lengths(self):
+        """For a model whose mask is named by a flag: how much of each other input is in use, as `attn run` takes it."""
+        flags = self.system.flags
+        if "--mask" in flags:
+            used = self.data[flags[flags.index("--mask") + 1]][:TESTED] != 0
+        elif "--padding-mask" in flags:
+            used = self.data[flags[flags.index("--padding-mask") + 1]][:TESTED] == 0
+        else:
+            return {}
+        return {f"{key}_len": used.reshape(TESTED, -1).sum(-1) for key in self.data if key not in flags}
+
     def outcome(self, attn, path, precision):
         """((decibels, output) of the worst output or None, error or None)"""
         def run(*words):
@@ -129,7 +140,7 @@ class Case:
         kept = lambda part: {key: array for key, array in self.as_dataset(part).items() if key in names}
         calibration, tested, out = (self.folder / f"{n}.npz" for n in ("calibration", "tested", "results"))
         np.savez(calibration, **kept(slice(TESTED, None)))
-        np.savez(tested, **kept(slice(0, TESTED)))
+        np.savez(tested, **kept(slice(0, TESTED)), **self.lengths())
         file = self.folder / "m.attn"
         done = run("convert", path, "--calibrate", calibration, "--dtype", precision, *self.system.flags, "-o", file)
         if done.returncode:
@@ -159,7 +170,7 @@ class Case:
 def variants(given, system):
     for exporter in system.exporters[:1] if given.fast else system.exporters:
         for dynamic in [False] if given.fast else [batch == "dynamic" for batch in given.batch]:
-            if not dynamic or exporter in ("torchscript", "dynamo") and any(given.batch is not None for given in system.inputs.values()):
+            if not dynamic or exporter in system.dynamic and any(given.batch is not None for given in system.inputs.values()):
                 yield exporter, dynamic
 
 
