@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-SAMPLES = 40  # 32 to calibrate with, 8 others to measure on
+SAMPLES = 108  # 100 to calibrate with, 8 others to measure on
 
 
 @dataclasses.dataclass
