@@ -21,14 +21,15 @@ class Recurrent(nn.Module):
         self.kind, self.zeros = kind, zeros
         self.rnn = getattr(nn, kind)(D, 16, **words)
 
-    def forward(self, x, *states):
+    def forward(self, x, h=None, c=None):
+        states = tuple(given for given in (h, c) if given is not None)
         if self.zeros:
             count = self.rnn.num_layers * (2 if self.rnn.bidirectional else 1)
             h0 = torch.zeros(count, x.size(0 if self.rnn.batch_first else 1), self.rnn.hidden_size)
             states = (h0, torch.zeros_like(h0)) if self.kind == "LSTM" else (h0,)
         if not states:
             return self.rnn(x)
-        return self.rnn(x, tuple(states) if self.kind == "LSTM" else states[0])
+        return self.rnn(x, states if self.kind == "LSTM" else states[0])
 
 
 class LastByLength(nn.Module):
