@@ -6,23 +6,25 @@ import onnxruntime
 import torch
 
 
-def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None, opset=18, merge=False):
+def export(model, example, path, dynamo, inputs, outputs, dynamic=None, longest=None, opset=18, merge=False,
+           axis_name="time"):
     """Writes one file beside its final name, then renames it. `inputs` and `outputs` are lists of names, `inputs` in the
-    order of `forward`'s arguments. `dynamic` maps a name to the axis over time, whose length is 1 to `longest`. `opset` is that of the
-    dynamo exporter. With `merge`, constants that are equal (tables and masks of every layer) are written once."""
+    order of `forward`'s arguments. `dynamic` maps a name to the axis over time (or `axis_name`), whose length is 1 to `longest`. `opset`
+    is that of the dynamo exporter, None for its default. With `merge`, constants that are equal (tables and masks of every layer) are
+    written once."""
     model.eval()
     names = {"input_names": inputs, "output_names": outputs}
     dynamic = dynamic or {}
     part = path.with_name(path.name + ".tmp")
     if dynamo:
-        time = torch.export.Dim("time", min=1, max=longest) if dynamic else None
+        time = torch.export.Dim(axis_name, min=1, max=longest) if dynamic else None
         shapes = tuple({dynamic[name]: time} if name in dynamic else None for name in inputs)
         program = torch.onnx.export(model, example, dynamo=True, opset_version=opset, verbose=False,
                                     dynamic_shapes=shapes if dynamic else None, **names)
         proto = without_traces(program.model_proto)
         onnx.save(merged(proto) if merge else proto, part)
     else:
-        axes = {name: {axis: "time"} for name, axis in dynamic.items()}
+        axes = {name: {axis: axis_name} for name, axis in dynamic.items()}
         torch.onnx.export(model, example, str(part), dynamo=False, opset_version=17, dynamic_axes=axes or None, **names)
     part.rename(path)
 
