@@ -17,10 +17,11 @@ use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
 use crate::quantize::inputs::Inputs;
 use crate::quantize::sensitivity::{Measure, Widened, widen};
-use crate::quantize::{Precision, Scheme};
+use crate::quantize::{Precision, Scheme, clipped_states};
 use crate::runner::ModelFile;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -92,13 +93,25 @@ pub struct Conversion {
 /// # Errors
 /// [`ConvertError`], which names the file, node, tensor or setting at fault.
 pub fn convert(source: Source, options: &Options, progress: Progress) -> Result<Conversion> {
-    let manifest = source.manifest(options.form);
-    let mut loaded = load(&manifest, options)?;
+    convert_manifest(&source.manifest(options.form), options, progress)
+}
+
+fn convert_manifest(
+    manifest: &Manifest,
+    options: &Options,
+    progress: Progress,
+) -> Result<Conversion> {
+    let mut loaded = load(manifest, options)?;
     let seen = calibrate(&mut loaded, options.precision, progress)?;
+    if let Some(stepwise) = stepwise(manifest, &loaded, &seen, options)
+        && let Ok(conversion) = convert_manifest(&stepwise, options, progress)
+    {
+        return Ok(conversion);
+    }
     let chosen = choose(&mut loaded, &seen, options, progress)?;
     let schemes = schemes(&loaded, &seen, &chosen.choices, options.precision);
     let (mut program, mut metadata) = write(&loaded, &schemes, options)?;
-    let file = finish(&manifest, &program, &mut metadata)?;
+    let file = finish(manifest, &program, &mut metadata)?;
     let quality = quality::measure(
         &mut loaded,
         &seen,
@@ -107,8 +120,8 @@ pub fn convert(source: Source, options: &Options, progress: Progress) -> Result<
         options,
         progress,
     )?;
-    let file = match fuse_candidates(&manifest, &mut program, &mut metadata)? {
-        true => finish(&manifest, &program, &mut metadata)?,
+    let file = match fuse_candidates(manifest, &mut program, &mut metadata)? {
+        true => finish(manifest, &program, &mut metadata)?,
         false => file,
     };
     let widened = chosen.widened;
@@ -244,6 +257,28 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
     Ok(Seen {
         distributions,
         inputs,
+    })
+}
+
+/// The manifest with the recurrent layers that integers would clip what they are given step by step, if there are any. Where they have too
+/// many steps for that, what is clipped is reported as a loss of quality.
+fn stepwise(
+    manifest: &Manifest,
+    loaded: &Loaded,
+    seen: &Seen,
+    options: &Options,
+) -> Option<Manifest> {
+    let window = options.form == Form::Window && loaded.bundle.decoding.is_none();
+    if options.precision == Precision::Fp16 || !window || !manifest.stepwise.is_empty() {
+        return None;
+    }
+    let parts = loaded.bundle.graphs.iter().zip(&seen.distributions);
+    let clipped = parts.flat_map(|(graph, seen)| clipped_states(graph, seen));
+    let stepwise: BTreeSet<String> = clipped.collect();
+    (!stepwise.is_empty()).then(|| {
+        let mut manifest = manifest.clone();
+        manifest.stepwise = stepwise;
+        manifest
     })
 }
 

@@ -8,6 +8,7 @@ use crate::graph::variable_length;
 use crate::graph::{Graph, ValueId};
 use crate::import::{PaddingMask, import_masked};
 use crate::reference::{Input, Reference};
+use crate::shapes::LengthOf;
 use attn_runtime::format::RowRule;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -315,10 +316,9 @@ impl<'m> Bundle<'m> {
             }
             _ => length,
         };
-        match (&self.decoding, self.manifest.max_length) {
-            (None, None) => Reference::load(&self.paths[part]),
-            _ => Reference::load_part(&self.paths[part], length_of),
-        }
+        let varies = self.decoding.is_some() || self.manifest.max_length.is_some();
+        let length_of = varies.then_some(&length_of as LengthOf);
+        Reference::load_with(&self.paths[part], length_of, &self.manifest.stepwise)
     }
 
     /// In a bundle a dynamic axis is allowed, and needs a greatest length.

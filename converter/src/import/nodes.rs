@@ -1,7 +1,7 @@
 //! The operators of ONNX, one by one: what each does to the graph.
 
 use super::node::OnnxNode;
-use super::view::{View, is_run};
+use super::view::View;
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::op::Affine;
@@ -229,12 +229,17 @@ impl Importer<'_> {
         else {
             return Ok(false);
         };
-        let whole = self.graph.tokens.contains(&tokens.base)
-            && tokens.position.len() == self.graph.values[tokens.base.0].len()
-            && is_run(&tokens.positions(), 0);
-        if table.ndim() != 2 || node.int("axis", 0) != 0 || !whole {
-            return Err(node.form("an embedding must be a table [tokens, channels] read by an integer input of the model"));
+        let form = || {
+            node.form("an embedding must be a table [tokens, channels] read by an integer input of the model, or by adjacent rows of one")
+        };
+        if table.ndim() != 2
+            || node.int("axis", 0) != 0
+            || !self.graph.tokens.contains(&tokens.base)
+        {
+            return Err(form());
         }
+        let base = self.rows_of(tokens.base, &tokens.positions(), 1);
+        let base = base.ok_or_else(form)?;
         let channels = table.shape()[1];
         let mut shape = tokens.shape().to_vec();
         shape.push(channels);
@@ -243,7 +248,7 @@ impl Importer<'_> {
         self.add_node(
             node,
             Op::Embedding(op::Embedding { table }),
-            vec![tokens.base],
+            vec![base],
             &dims,
             view,
         );

@@ -150,10 +150,7 @@ impl Importer<'_> {
                 false => Err(node.form("the first state must be zero, or be computed or given")),
             };
         }
-        let view = self.view(node, input)?.selected(0, &[number]);
-        if view.factor != 1.0 {
-            return Err(node.form("a factor on the first state: put it into the layer before it"));
-        }
+        let view = self.unscaled(node, input)?.selected(0, &[number]);
         self.row_operand(node, &view).map(Some)
     }
 

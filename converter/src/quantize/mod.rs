@@ -14,7 +14,7 @@ pub mod steps;
 pub mod weights;
 
 use crate::calibrate::Distribution;
-use crate::graph::facts::{Held, Second, Step};
+use crate::graph::facts::{Held, Rows, Second, Step};
 use crate::graph::{Graph, Node, ValueId};
 use crate::lower::Tables;
 use attn_runtime::audio::FEATURE_SCALE;
@@ -265,7 +265,12 @@ impl Scheme {
             all[token.0] = Quant::COUNTER;
         }
         for node in &graph.nodes {
-            if graph.facts(node).held == Held::Index {
+            let held = graph.facts(node).held;
+            let token = node
+                .inputs
+                .first()
+                .is_some_and(|x| all[x.0] == Quant::COUNTER);
+            if held == Held::Index || (held == Held::AsInput && token) {
                 all[node.output.0] = Quant::COUNTER;
             }
         }
@@ -364,6 +369,25 @@ impl Scheme {
             self.narrow[value.0]
         }
     }
+}
+
+/// Recurrent layers whose given states leave the range in which the runtime holds states, by the ONNX names of their results.
+pub fn clipped_states(graph: &Graph, distributions: &[Distribution]) -> Vec<String> {
+    let largest = |id: ValueId| distributions[id.0].max.max(-distributions[id.0].min);
+    let is_clipped = |node: &&Node| {
+        let recurrent = matches!(graph.facts(node).rows, Rows::Recurrent { .. });
+        let cell = node
+            .second
+            .map_or(CELL_LIMIT, |cell| largest(cell) * INT16_HEADROOM);
+        let mut states = node.inputs.iter().skip(1).zip([1.0, cell]);
+        recurrent && states.any(|(&state, limit)| largest(state) > limit)
+    };
+    let clipped = graph.nodes.iter().filter(is_clipped);
+    let results = clipped
+        .flat_map(|node| [Some(node.output), node.second])
+        .flatten();
+    let sources = results.filter_map(|id| graph.values[id.0].source.as_ref());
+    sources.map(|source| source.onnx.clone()).collect()
 }
 
 /// How the mean of values is held, from how the values are.
