@@ -104,7 +104,7 @@ impl Lowering<'_> {
         let Tensor {
             name, dims, quant, ..
         } = self.program.tensors[inputs[1]].clone();
-        let copy = (self.program).tensor(&format!("{name}.again"), &dims, quant, Place::Arena);
+        let copy = (self.program).tensor(format!("{name}.again"), &dims, quant, Place::Arena);
         self.requantize(inputs[1], copy, None)?;
         inputs[1] = copy;
         Ok(inputs)
