@@ -45,7 +45,11 @@ impl Importer<'_> {
             Ok(item) => matches!(item, Item::View(_) | Item::Curve(..)),
             Err(_) => input > 0,
         };
-        if ![0, 1, 2].into_iter().all(known) {
+        let hides = |input: usize| {
+            let fill = self.constant(node, input);
+            fill.is_some_and(|fill| self.hides(node, &fill))
+        };
+        if ![0, 1, 2].into_iter().all(known) || hides(1) || hides(2) {
             return Ok(false);
         }
         let Some((view, [condition, chosen, other])) = self.curves(node, [0, 1, 2])? else {
@@ -99,7 +103,7 @@ impl Importer<'_> {
         for input in inputs {
             if let Some(constant) = self.constant(node, input) {
                 let first = constant.first().copied().unwrap_or(0.0);
-                if first.is_nan() || constant.iter().any(|&c| c != first) {
+                if !first.is_finite() || constant.iter().any(|&c| c != first) {
                     return Ok(None);
                 }
                 functions.push(Function::Constant(first.into()));

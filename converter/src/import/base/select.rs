@@ -258,7 +258,7 @@ impl Importer<'_> {
     }
 
     /// True for a constant with elements that only hide.
-    fn hides(&self, node: &OnnxNode, constant: &ArrayD<f32>) -> bool {
+    pub(in crate::import) fn hides(&self, node: &OnnxNode, constant: &ArrayD<f32>) -> bool {
         constant.iter().any(|&c| c <= HIDES)
             && constant.iter().all(|&c| c < f32::INFINITY)
             && self.only_softmax(&node.output)
