@@ -4,7 +4,7 @@
 //! weights, a channel may be divided by a factor and its weights multiplied with it: the same function. Factors are powers of two, so it is
 //! exact in float, and follow from the weights alone. `docs/reference/numerics.md` has the criterion.
 
-use super::{Graph, Op, ValueId, op};
+use super::{Graph, ValueId};
 use ndarray::{ArrayD, Axis};
 
 /// A channel is moved if it, or its weights, are larger than the median by this factor,
@@ -21,12 +21,10 @@ pub fn equalize(graph: &mut Graph) {
         let Some((passed, readers)) = readers(graph, value) else {
             continue;
         };
-        let Some(sizes) = sizes(&graph.nodes[at].op) else {
+        let Some(sizes) = graph.nodes[at].op.channel_sizes() else {
             continue;
         };
-        let weights = readers
-            .iter()
-            .map(|&reader| columns(&graph.nodes[reader].op));
+        let weights = readers.iter().map(|&at| graph.nodes[at].op.columns());
         let Some(weights) = weights.collect::<Option<Vec<_>>>() else {
             continue;
         };
@@ -38,11 +36,13 @@ pub fn equalize(graph: &mut Graph) {
         let Some(factors) = factors(&sizes, &column_sizes(&weights, channels)) else {
             continue;
         };
-        divide(&mut graph.nodes[at].op, &factors);
+        graph.nodes[at].op.divide(&factors);
         for reader in readers {
-            if let Some(weights) = columns_mut(&mut graph.nodes[reader].op) {
+            if let Some(weights) = graph.nodes[reader].op.columns_mut() {
                 let axis = Axis(weights.ndim() - 1);
-                multiply(weights, axis, |channel| factors[channel]);
+                for (mut column, factor) in weights.axis_iter_mut(axis).zip(&factors) {
+                    column.mapv_inplace(|w| w * factor);
+                }
             }
         }
         for id in passed {
@@ -61,80 +61,20 @@ fn readers(graph: &Graph, value: ValueId) -> Option<(Vec<ValueId>, Vec<usize>)> 
             return None;
         }
         for (at, node) in graph.nodes.iter().enumerate() {
-            match &node.op {
-                _ if !node.inputs.contains(&id) => {}
-                Op::SelectRows(_) | Op::MeanRows(_) | Op::MaxPool2d(_) | Op::AveragePool2d(_) => {
-                    open.push(node.output);
-                }
-                op if columns(op).is_some() && !node.inputs[1..].contains(&id) => {
-                    found.push(at);
-                }
-                _ => return None,
+            if !node.inputs.contains(&id) {
+                continue;
+            }
+            if node.op.keeps_channels() {
+                open.push(node.output);
+            } else if node.op.columns().is_some() && !node.inputs[1..].contains(&id) {
+                found.push(at);
+            } else {
+                return None;
             }
         }
         passed.push(id);
     }
     (!found.is_empty()).then_some((passed, found))
-}
-
-/// How large every channel of a result is, from weights alone; `None` where channels of the result cannot be scaled by themselves.
-fn sizes(op: &Op) -> Option<Vec<f64>> {
-    let rows = |affine: &op::Affine, axis: usize| {
-        let fixed =
-            affine.clamp.max.is_finite() || ![f32::NEG_INFINITY, 0.0].contains(&affine.clamp.min);
-        let rows = affine.weight.axis_iter(Axis(axis)).zip(&affine.bias);
-        let size = |(row, &bias): (ndarray::ArrayViewD<f32>, &f32)| {
-            row.iter()
-                .chain([&bias])
-                .map(|&w| f64::from(w).powi(2))
-                .sum::<f64>()
-                .sqrt()
-        };
-        (!fixed).then(|| rows.map(size).collect())
-    };
-    match op {
-        Op::LayerNorm(norm) => {
-            let pairs = norm.gamma.iter().zip(&norm.beta);
-            Some(
-                pairs
-                    .map(|(g, b)| f64::from(*g).hypot((*b).into()))
-                    .collect(),
-            )
-        }
-        other => {
-            let (affine, axis) = affine(other)?;
-            rows(affine, axis)
-        }
-    }
-}
-
-/// A layer of weights, and the axis of the weights that its outputs are on.
-fn affine(op: &Op) -> Option<(&op::Affine, usize)> {
-    Some(match op {
-        Op::Linear(op::Linear(affine)) => (affine, 0),
-        Op::Conv1d(op::Conv1d { affine, .. }) | Op::Conv2d(op::Conv2d { affine, .. }) => {
-            (affine, 0)
-        }
-        Op::ConvTranspose2d(op::ConvTranspose2d { affine, .. }) => (affine, 0),
-        Op::DepthwiseConv1d(op::DepthwiseConv1d { affine, .. }) => (affine, 1),
-        Op::DepthwiseConv2d(op::DepthwiseConv2d { affine, .. }) => (affine, 2),
-        _ => return None,
-    })
-}
-
-/// The weights that read the first input, whose channels are on the last axis.
-fn columns(op: &Op) -> Option<&ArrayD<f32>> {
-    match op {
-        Op::Gru(op::Gru(layer)) | Op::Lstm(op::Lstm(layer)) => Some(&layer.w),
-        other => affine(other).map(|(affine, _)| &affine.weight),
-    }
-}
-
-fn columns_mut(op: &mut Op) -> Option<&mut ArrayD<f32>> {
-    match op {
-        Op::Gru(op::Gru(layer)) | Op::Lstm(op::Lstm(layer)) => Some(&mut layer.w),
-        other => other.affine_mut().map(|(affine, _)| &mut affine.weight),
-    }
 }
 
 /// How large the weights are that read each channel.
@@ -171,30 +111,11 @@ fn median(sizes: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-fn divide(op: &mut Op, factors: &[f32]) {
-    let halves = |numbers: &mut [f32]| numbers.iter_mut().zip(factors).for_each(|(x, f)| *x /= f);
-    if let Op::LayerNorm(norm) = op {
-        halves(&mut norm.gamma);
-        halves(&mut norm.beta);
-    } else if let Some((affine, axis)) = op.affine_mut() {
-        multiply(&mut affine.weight, Axis(axis), |channel| {
-            1.0 / factors[channel]
-        });
-        halves(&mut affine.bias);
-    }
-}
-
-fn multiply(weights: &mut ArrayD<f32>, axis: Axis, factor: impl Fn(usize) -> f32) {
-    for (channel, mut column) in weights.axis_iter_mut(axis).enumerate() {
-        column.mapv_inplace(|w| w * factor(channel));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::graph::float::evaluate;
-    use crate::graph::{Clamp, Node, Value};
+    use crate::graph::{Clamp, Node, Op, Value, op};
 
     /// A norm or linear layer of four channels, and two linear layers that read it.
     fn graph(first: Op, columns: [f32; 4]) -> Graph {

@@ -5,6 +5,7 @@
 use super::op::Affine;
 use super::{Window, Window1d};
 use attn_runtime::format::OpKind;
+use ndarray::ArrayD;
 
 /// An operator that states its facts.
 pub trait Operator {
@@ -15,6 +16,29 @@ pub trait Operator {
     /// of the result. A result that hardly varies in calibration needs this.
     fn finest(&self, _inputs: &[Step], _n: usize) -> f64 {
         0.0
+    }
+
+    /// How large every channel of the result is, from weights alone; `None` where channels of the result cannot be scaled by themselves.
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        None
+    }
+
+    /// Divides every channel of the result, where they have sizes, by its factor.
+    fn divide(&mut self, _factors: &[f32]) {}
+
+    /// The weights that read the first input and no other does, if their last axis has its channels.
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        None
+    }
+
+    /// The same, to be changed.
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        None
+    }
+
+    /// True if a channel of the result comes from that channel of the input alone, and is larger by the factor that that is.
+    fn keeps_channels(&self) -> bool {
+        false
     }
 
     /// Its weights, bias and clamp, if it has all three, and the axis of the weights that its outputs are on.

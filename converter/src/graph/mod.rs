@@ -188,13 +188,14 @@ mod tests {
     use super::*;
 
     /// Sources of the algorithms over facts, without their tests.
-    const ALGORITHMS: [(&str, &str); 10] = [
+    const ALGORITHMS: [(&str, &str); 11] = [
         ("graph/stream.rs", include_str!("stream.rs")),
         (
             "graph/variable_length.rs",
             include_str!("variable_length.rs"),
         ),
         ("graph/padding.rs", include_str!("padding.rs")),
+        ("graph/equalize.rs", include_str!("equalize.rs")),
         ("quantize/mod.rs", include_str!("../quantize/mod.rs")),
         ("quantize/inputs.rs", include_str!("../quantize/inputs.rs")),
         (

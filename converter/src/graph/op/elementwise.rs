@@ -104,6 +104,22 @@ impl Operator for LayerNorm {
     fn facts(&self, _channels: usize) -> Facts {
         Facts::row_by_row(Kind::Runtime(OpKind::LayerNorm), true, Held::Free)
     }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        let pairs = self.gamma.iter().zip(&self.beta);
+        Some(
+            pairs
+                .map(|(g, b)| f64::from(*g).hypot((*b).into()))
+                .collect(),
+        )
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        for numbers in [&mut self.gamma, &mut self.beta] {
+            let channels = numbers.iter_mut().zip(factors);
+            channels.for_each(|(x, factor)| *x /= factor);
+        }
+    }
 }
 
 /// Softmax over channels.

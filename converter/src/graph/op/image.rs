@@ -3,6 +3,7 @@
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted};
 use crate::graph::op::{Affine, Window};
 use attn_runtime::format::OpKind;
+use ndarray::ArrayD;
 
 /// The reason why none of them works frame by frame.
 const IMAGE: &str = "it works on a whole image: convert the whole window, or convolve over time";
@@ -33,6 +34,22 @@ impl Operator for Conv2d {
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.affine.finest(inputs)
     }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.affine.channel_sizes(0)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.affine.divide(0, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.affine.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.affine.weight)
+    }
 }
 
 /// Depthwise convolution over an image; `x: [h, w, c]`, result `[h_out, w_out, c]`.
@@ -60,6 +77,22 @@ impl Operator for DepthwiseConv2d {
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.affine.finest(inputs)
+    }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.affine.channel_sizes(2)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.affine.divide(2, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.affine.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.affine.weight)
     }
 }
 
@@ -104,6 +137,22 @@ impl Operator for ConvTranspose2d {
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.affine.finest(inputs)
     }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.affine.channel_sizes(0)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.affine.divide(0, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.affine.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.affine.weight)
+    }
 }
 
 /// Largest value under a window, for each channel; padding does not count. `x: [h, w, c]`.
@@ -122,6 +171,10 @@ impl Operator for MaxPool2d {
             Weighted::None,
         )
     }
+
+    fn keeps_channels(&self) -> bool {
+        true
+    }
 }
 
 /// Mean under a window, for each channel; padding counts as 0. `x: [h, w, c]`.
@@ -139,5 +192,9 @@ impl Operator for AveragePool2d {
             Held::Free,
             Weighted::None,
         )
+    }
+
+    fn keeps_channels(&self) -> bool {
+        true
     }
 }

@@ -5,7 +5,7 @@ use crate::graph::facts::{
 };
 use crate::graph::op::{Clamp, Window1d};
 use attn_runtime::format::OpKind;
-use ndarray::ArrayD;
+use ndarray::{ArrayD, ArrayViewD, Axis};
 
 /// Weights of a layer, its bias, and the clamp fused behind it.
 #[derive(Clone, Debug)]
@@ -26,6 +26,28 @@ impl Affine {
             bias,
             clamp: Clamp::NONE,
         }
+    }
+
+    /// See [`Operator::channel_sizes`]; the outputs are on `axis` of the weights.
+    pub fn channel_sizes(&self, axis: usize) -> Option<Vec<f64>> {
+        let fixed =
+            self.clamp.max.is_finite() || ![f32::NEG_INFINITY, 0.0].contains(&self.clamp.min);
+        let rows = self.weight.axis_iter(Axis(axis)).zip(&self.bias);
+        let square = |w: &f32| f64::from(*w).powi(2);
+        let size = |(row, bias): (ArrayViewD<f32>, &f32)| {
+            let squares = row.iter().chain([bias]).map(square);
+            squares.sum::<f64>().sqrt()
+        };
+        (!fixed).then(|| rows.map(size).collect())
+    }
+
+    /// See [`Operator::divide`]; the outputs are on `axis` of the weights.
+    pub fn divide(&mut self, axis: usize, factors: &[f32]) {
+        for (mut row, factor) in self.weight.axis_iter_mut(Axis(axis)).zip(factors) {
+            row.mapv_inplace(|w| w * (1.0 / factor));
+        }
+        let bias = self.bias.iter_mut().zip(factors);
+        bias.for_each(|(bias, factor)| *bias /= factor);
     }
 
     /// See [`Operator::finest`].
@@ -65,6 +87,22 @@ impl Operator for Linear {
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.0.finest(inputs)
     }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.0.channel_sizes(0)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.0.divide(0, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.0.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.0.weight)
+    }
 }
 
 /// Convolution over time, channels last; input `x: [t, in]`, weights `[out, kernel, in]`, result `[t_out, out]`.
@@ -88,6 +126,22 @@ impl Operator for Conv1d {
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.affine.finest(inputs)
     }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.affine.channel_sizes(0)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.affine.divide(0, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.affine.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.affine.weight)
+    }
 }
 
 /// Depthwise convolution over time; input `x: [t, c]`, weights `[kernel, c]`, result `[t_out, c]`.
@@ -110,6 +164,22 @@ impl Operator for DepthwiseConv1d {
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         self.affine.finest(inputs)
+    }
+
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        self.affine.channel_sizes(1)
+    }
+
+    fn divide(&mut self, factors: &[f32]) {
+        self.affine.divide(1, factors);
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.affine.weight)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.affine.weight)
     }
 }
 

@@ -22,6 +22,7 @@ pub use rows::{
 };
 
 use super::facts::{Facts, Operator, Step};
+use ndarray::ArrayD;
 
 /// The one list of operators, handed to a macro: whoever has something to say of each of them takes it from here.
 macro_rules! with_operators {
@@ -98,6 +99,41 @@ macro_rules! define {
             pub fn facts(&self, channels: usize) -> Facts {
                 match self {
                     $(Self::$name(op) => op.facts(channels),)*
+                }
+            }
+
+            /// See [`Operator::channel_sizes`].
+            pub fn channel_sizes(&self) -> Option<Vec<f64>> {
+                match self {
+                    $(Self::$name(op) => op.channel_sizes(),)*
+                }
+            }
+
+            /// See [`Operator::divide`].
+            pub fn divide(&mut self, factors: &[f32]) {
+                match self {
+                    $(Self::$name(op) => op.divide(factors),)*
+                }
+            }
+
+            /// See [`Operator::columns`].
+            pub fn columns(&self) -> Option<&ArrayD<f32>> {
+                match self {
+                    $(Self::$name(op) => op.columns(),)*
+                }
+            }
+
+            /// See [`Operator::columns_mut`].
+            pub fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+                match self {
+                    $(Self::$name(op) => op.columns_mut(),)*
+                }
+            }
+
+            /// See [`Operator::keeps_channels`].
+            pub fn keeps_channels(&self) -> bool {
+                match self {
+                    $(Self::$name(op) => op.keeps_channels(),)*
                 }
             }
 

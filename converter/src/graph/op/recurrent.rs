@@ -43,6 +43,14 @@ impl Operator for Gru {
     fn facts(&self, _channels: usize) -> Facts {
         self.0.facts(OpKind::Gru, Second::None)
     }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.0.w)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.0.w)
+    }
 }
 
 /// Long short-term memory without peepholes; inputs `x: [t, in]` and, unless it starts from zero, the first state and cell,
@@ -53,5 +61,13 @@ pub struct Lstm(pub Recurrent);
 impl Operator for Lstm {
     fn facts(&self, _channels: usize) -> Facts {
         self.0.facts(OpKind::Lstm, Second::Cell)
+    }
+
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        Some(&self.0.w)
+    }
+
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        Some(&mut self.0.w)
     }
 }

@@ -29,6 +29,10 @@ impl Operator for SelectRows {
             },
         )
     }
+
+    fn keeps_channels(&self) -> bool {
+        true
+    }
 }
 
 /// The same elements in rows of another length.
@@ -83,6 +87,10 @@ impl Operator for MeanRows {
     fn finest(&self, inputs: &[Step], n: usize) -> f64 {
         let sum = |input: &Step| rescaled(input.scale / n as f64, 2.0 * input.largest * n as f64);
         inputs.first().map_or(0.0, sum)
+    }
+
+    fn keeps_channels(&self) -> bool {
+        true
     }
 }
 
