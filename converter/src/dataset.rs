@@ -99,34 +99,65 @@ impl Dataset {
         let Some((input, array, axis)) = sequences.next() else {
             return Ok(None);
         };
-        let (path, longest) = (&self.path, array.shape()[axis + 1]);
-        let mut npz = Npz::open(path)?;
-        let len_name = format!("{}_len", input.name);
-        let lengths: Vec<usize> = if npz.has(&len_name) {
-            let lengths = npz.read_tokens(&len_name)?;
-            let lengths = lengths.iter().map(|&length| usize::try_from(length));
-            lengths.map(|length| length.unwrap_or(0)).collect()
-        } else if let Some(mask) = mask.filter(|mask| npz.has(mask.name)) {
-            let inside =
-                |row: ArrayView<f32, IxDyn>| row.iter().filter(|&&x| x == mask.inside).count();
-            npz.read_real(mask.name)?.outer_iter().map(inside).collect()
-        } else {
-            vec![longest; self.len()]
+        let longest = array.shape()[axis + 1];
+        if let Some(lengths) = self.given_lengths(input, longest)? {
+            return Ok(Some(lengths));
+        }
+        let mut npz = Npz::open(&self.path)?;
+        let Some(mask) = mask.filter(|mask| npz.has(mask.name)) else {
+            return Ok(Some(vec![longest; self.len()]));
         };
+        let inside = |row: ArrayView<f32, IxDyn>| row.iter().filter(|&&x| x == mask.inside).count();
+        let lengths = npz.read_real(mask.name)?;
+        let lengths = lengths.outer_iter().map(inside).collect();
+        self.checked_lengths(mask.name, lengths, longest).map(Some)
+    }
+
+    /// How long the sequence of each sample is, where the file says it for an input.
+    fn given_lengths(&self, input: &Input, longest: usize) -> Result<Option<Vec<usize>>> {
+        let name = format!("{}_len", input.name);
+        let mut npz = Npz::open(&self.path)?;
+        if !npz.has(&name) {
+            return Ok(None);
+        }
+        let lengths = npz.read_tokens(&name)?;
+        let lengths = lengths.iter().map(|&length| usize::try_from(length));
+        let lengths = lengths.map(|length| length.unwrap_or(0)).collect();
+        self.checked_lengths(&name, lengths, longest).map(Some)
+    }
+
+    fn checked_lengths(
+        &self,
+        name: &str,
+        lengths: Vec<usize>,
+        longest: usize,
+    ) -> Result<Vec<usize>> {
         if lengths.len() != self.len() {
             let reason = format!("{} lengths for {} samples", lengths.len(), self.len());
-            return Err(data(path, &len_name, reason));
+            return Err(data(&self.path, name, reason));
         }
-        match lengths
-            .iter()
-            .find(|&&length| length == 0 || length > longest)
-        {
+        let mut wrong = lengths.iter();
+        match wrong.find(|&&length| length == 0 || length > longest) {
             Some(length) => {
                 let reason = format!("a length of {length}; sequences have 1 to {longest}");
-                Err(data(path, &len_name, reason))
+                Err(data(&self.path, name, reason))
             }
-            None => Ok(Some(lengths)),
+            None => Ok(lengths),
         }
+    }
+
+    /// Also reads how long the sequences are of a model whose inputs all have a fixed size, and that hides what is behind the end: `longest`
+    /// is the greatest length.
+    ///
+    /// # Errors
+    /// [`ConvertError::Data`] for a wrong length.
+    pub fn with_lengths(mut self, inputs: &[Input], longest: usize) -> Result<Self> {
+        for input in inputs.iter().filter(|_| longest > 0) {
+            if self.lengths.is_none() {
+                self.lengths = self.given_lengths(input, longest)?;
+            }
+        }
+        Ok(self)
     }
 
     /// Quantities must be numbers, and the tokens of a sequence none of padding.

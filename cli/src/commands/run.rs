@@ -50,6 +50,7 @@ impl Run {
         let tensors = record.inputs().filter_map(|id| model.tensor(id));
         let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
         let data = Dataset::load(&self.inputs, &inputs, None)?;
+        let data = data.with_lengths(&inputs, model.max_length())?;
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;
         let mut rows = vec![Vec::new(); record.outputs().count()];

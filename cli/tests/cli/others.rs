@@ -1,13 +1,13 @@
 //! Models and data as others make them: what is taken, what is refused by name, and that nothing ends in a panic.
 
 use crate::{attn, done};
-use attn_converter::files::read_array;
+use attn_converter::files::{read_array, write_npz};
 use attn_converter::npz::Npz;
 use attn_converter::reference::{Reference, to_f32};
 use attn_converter::sqnr::Sqnr;
 use attn_test_support::folder::{Folder, fixture, set_dim};
 use attn_test_support::pb;
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn};
 use std::path::Path;
 
 /// A file of `host-tests/fixtures/cases`.
@@ -394,4 +394,33 @@ fn arrays_that_lie_about_their_size_are_damaged() {
         let message = refusal(&case("ok.onnx"), &case(name));
         assert!(message.contains("array `x` is damaged"), "{message}");
     }
+}
+
+/// A mask of an input of fixed size becomes a length, which `attn run` reads.
+#[test]
+fn a_model_of_fixed_size_with_a_named_mask_is_run_with_lengths() {
+    let name = "m04_mask_that_may_be_named";
+    let [onnx, data, expected] =
+        ["onnx", "npz", "expected.npz"].map(|end| case(&format!("{name}.{end}")));
+    let folder = Folder::new();
+    let [file, sequences, results] =
+        ["out.attn", "sequences.npz", "out.npz"].map(|name| folder.path(name));
+    let read = |path: &str, name: &str| -> ArrayD<f32> {
+        Npz::open(path.as_ref()).unwrap().read_real(name).unwrap()
+    };
+    let lengths = read(&data, "m").sum_axis(Axis(1)).mapv(|x| x as i64);
+    write_npz(sequences.as_ref(), |npz| {
+        npz.add_array("x", &read(&data, "x"))?;
+        npz.add_array("x_len", &lengths)
+    })
+    .unwrap();
+    let options = ["--calibrate", &data, "--dtype", "fp16", "--mask", "m"];
+    done(&[&["convert", &onnx], &options[..], &["-o", &file]].concat());
+    done(&["run", &file, &sequences, "-o", &results]);
+    let [exact, found] = [&expected, &results].map(|path| read(path, "out0"));
+    let flat = |array: ArrayD<f32>| array.iter().copied().collect::<Vec<f32>>();
+    let (exact, found) = (flat(exact), flat(found));
+    let mut sqnr = Sqnr::default();
+    sqnr.add(&exact, &found[..exact.len()]);
+    assert!(sqnr.db() >= 55.0, "{:.1} dB", sqnr.db());
 }
