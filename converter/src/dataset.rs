@@ -47,7 +47,10 @@ impl Dataset {
         let mut dataset = Self::new(path, inputs, arrays)?;
         dataset.varies = inputs.iter().map(varying_axis).collect();
         dataset.lengths = dataset.read_lengths(inputs, mask)?;
-        dataset.labels = read_labels(path, dataset.len())?;
+        // An input may be called so, too.
+        if inputs.iter().all(|input| input.name != "labels") {
+            dataset.labels = read_labels(path, dataset.len())?;
+        }
         dataset.check_values(inputs)?;
         Ok(dataset)
     }
@@ -103,9 +106,15 @@ impl Dataset {
         if let Some(lengths) = self.given_lengths(input, longest)? {
             return Ok(Some(lengths));
         }
+        let lengths = self.masked_lengths(mask, longest)?;
+        Ok(Some(lengths.unwrap_or_else(|| vec![longest; self.len()])))
+    }
+
+    /// How long the sequence of each sample is, where the file has the array of the mask.
+    fn masked_lengths(&self, mask: Option<Mask>, longest: usize) -> Result<Option<Vec<usize>>> {
         let mut npz = Npz::open(&self.path)?;
         let Some(mask) = mask.filter(|mask| npz.has(mask.name)) else {
-            return Ok(Some(vec![longest; self.len()]));
+            return Ok(None);
         };
         let inside = |row: ArrayView<f32, IxDyn>| row.iter().filter(|&&x| x == mask.inside).count();
         let lengths = npz.read_real(mask.name)?;
@@ -151,11 +160,19 @@ impl Dataset {
     ///
     /// # Errors
     /// [`ConvertError::Data`] for a wrong length.
-    pub fn with_lengths(mut self, inputs: &[Input], longest: usize) -> Result<Self> {
+    pub fn with_lengths(
+        mut self,
+        inputs: &[Input],
+        mask: Option<Mask>,
+        longest: usize,
+    ) -> Result<Self> {
         for input in inputs.iter().filter(|_| longest > 0) {
             if self.lengths.is_none() {
                 self.lengths = self.given_lengths(input, longest)?;
             }
+        }
+        if self.lengths.is_none() && longest > 0 {
+            self.lengths = self.masked_lengths(mask, longest)?;
         }
         Ok(self)
     }

@@ -2,7 +2,7 @@
 
 use super::{CommandResult, check_output};
 use crate::bars::bar;
-use attn_converter::dataset::Dataset;
+use attn_converter::dataset::{Dataset, Mask};
 use attn_converter::error::ConvertError;
 use attn_converter::files;
 use attn_converter::reference::Input;
@@ -20,6 +20,12 @@ pub struct Run {
     /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
     /// streamed model one array [samples, frames, channels]. Where the length of an input varies, an array INPUT_len says it.
     inputs: PathBuf,
+    /// The array that is 1 in the sequence and 0 in its padding, where it says the lengths and no INPUT_len does
+    #[arg(long, value_name = "ARRAY", conflicts_with = "padding_mask")]
+    mask: Option<String>,
+    /// The same, but 0 in the sequence and 1 in its padding
+    #[arg(long, value_name = "ARRAY")]
+    padding_mask: Option<String>,
     /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels]. Rows behind the
     /// end of a shorter sequence are 0.
     #[arg(short, long)]
@@ -44,13 +50,19 @@ impl Run {
         Ok(())
     }
 
+    fn mask(&self) -> Option<Mask<'_>> {
+        let of = |name, inside| Mask { name, inside };
+        let mask = self.mask.as_deref().map(|name| of(name, 1.0));
+        mask.or_else(|| self.padding_mask.as_deref().map(|name| of(name, 0.0)))
+    }
+
     /// Whole windows: outputs `[sample, 1, elements]`.
     fn windows(&self, model: Model, entry: usize) -> Result<(Outputs, usize), ConvertError> {
         let record = &model.entries()[entry];
         let tensors = record.inputs().filter_map(|id| model.tensor(id));
         let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
-        let data = Dataset::load(&self.inputs, &inputs, None)?;
-        let data = data.with_lengths(&inputs, model.max_length())?;
+        let data = Dataset::load(&self.inputs, &inputs, self.mask())?;
+        let data = data.with_lengths(&inputs, self.mask(), model.max_length())?;
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;
         let mut rows = vec![Vec::new(); record.outputs().count()];

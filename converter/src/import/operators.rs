@@ -93,7 +93,7 @@ operators! {
     Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
     InstanceNormalization, GroupNormalization => base_node, "base operators", "";
     CumSum => base_node, "base operators", "along any axis";
-    Einsum => base_node, "base operators", "products of two tensors, such as bij,bjk->bik";
+    Einsum => base_node, "base operators", "products of tensors, such as bij,bjk->bik";
     Resize => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
     DepthToSpace, SpaceToDepth => base_node, POSITIONS, "";
     Identity, Dropout => identity, POSITIONS, "";

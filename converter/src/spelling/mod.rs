@@ -4,12 +4,13 @@
 //! - [`checked`]: what every graph must hold before anything reads it.
 //! - [`functions`]: local functions and branches on constants become part of the graph.
 //! - [`floats`]: half, bfloat16 and double become float.
-//! - [`attention`], [`recurrent`], [`moves`], [`resize`]: operators, one by one.
-//! - [`reversed`]: what import understands and tract alone gets wrong.
+//! - [`attention`], [`recurrent`], [`einsum`], [`moves`], [`resize`]: operators, one by one.
+//! - [`mod@reversed`]: what import understands and tract alone gets wrong.
 //! - [`refused`]: kinds of models that attn does not take, each with its remedy.
 
 mod attention;
 mod checked;
+mod einsum;
 mod facts;
 mod floats;
 mod functions;
@@ -65,6 +66,7 @@ pub fn spell_out(
                 let always = node.output.iter().any(|output| stepwise.contains(output));
                 recurrent::write(node, always, &mut writer)?;
             }
+            "Einsum" => einsum::write(node, &mut writer)?,
             "Upsample" | "Resize" => resize::write(node, &mut writer)?,
             "Slice" => moves::slice(node, &mut writer)?,
             "Pad" => moves::pad(node, &mut writer)?,

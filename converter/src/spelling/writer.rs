@@ -287,6 +287,16 @@ pub fn string_of(node: &pb::NodeProto, name: &str, default: &str) -> String {
     attribute(node, name).map_or_else(|| default.into(), text)
 }
 
+/// A string attribute to write.
+pub fn text(name: &str, text: &str) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::String as i32,
+        s: text.into(),
+        ..Default::default()
+    }
+}
+
 /// An integer attribute to write.
 pub fn int(name: &str, i: i64) -> pb::AttributeProto {
     pb::AttributeProto {

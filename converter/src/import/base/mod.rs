@@ -128,6 +128,17 @@ impl Importer<'_> {
         if known && let Ok(view) = self.unscaled(node, input) {
             return Ok(view);
         }
+        if let Some(Item::View(view)) = self.items.get(&name).cloned() {
+            let function = Function::scaled(view.factor.into());
+            return Ok(self.mapped(
+                node,
+                &View {
+                    factor: 1.0,
+                    ..view
+                },
+                function,
+            ));
+        }
         if let Some(Item::Curve(view, function)) = self.items.get(&name).cloned() {
             let computed = self.mapped(node, &view, function);
             self.items.insert(name, Item::View(computed.clone()));
