@@ -52,8 +52,6 @@ pub enum Unary {
     Round,
     /// The nearest whole number towards 0.
     Trunc,
-    /// -1, 0 or 1.
-    Sign,
 }
 
 /// Operations on two functions.
@@ -97,8 +95,6 @@ impl Unary {
             Self::Ceil => x.ceil(),
             Self::Round => x.round_ties_even(),
             Self::Trunc => x.trunc(),
-            Self::Sign if x == 0.0 => 0.0,
-            Self::Sign => x.signum(),
         }
     }
 }
@@ -152,12 +148,6 @@ impl Function {
     /// `chosen` where `condition` is not 0, `other` elsewhere.
     pub fn choice(condition: Self, chosen: Self, other: Self) -> Self {
         Self::Choice(Box::new([condition, chosen, other]))
-    }
-
-    /// `x` above `alpha`, 0 below.
-    pub fn thresholded_relu(alpha: f64) -> Self {
-        let above = Self::Input.with(Binary::Greater, Self::Constant(alpha));
-        Self::choice(above, Self::Input, Self::Constant(0.0))
     }
 
     /// `self(inner(x))`
@@ -334,10 +324,7 @@ mod tests {
         close(Function::leaky_relu(0.1).eval(-2.0), -0.2);
         close(Function::hard_swish().eval(1.0), 4.0 / 6.0);
         close(Function::Input.then(Unary::Softplus).eval(100.0), 100.0);
-        close(Function::thresholded_relu(0.5).eval(0.5), 0.0);
-        close(Function::thresholded_relu(0.5).eval(0.6), 0.6);
         close(Function::Input.then(Unary::Round).eval(2.5), 2.0);
         close(Function::Input.then(Unary::Trunc).eval(-1.7), -1.0);
-        close(Function::Input.then(Unary::Sign).eval(0.0), 0.0);
     }
 }

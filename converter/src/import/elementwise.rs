@@ -138,8 +138,6 @@ impl Importer<'_> {
             "Floor" => unary(Unary::Floor),
             "Ceil" => unary(Unary::Ceil),
             "Round" => unary(Unary::Round),
-            "Sign" => unary(Unary::Sign),
-            "ThresholdedRelu" => Function::thresholded_relu(alpha(1.0)),
             "Selu" => Function::selu(
                 alpha(1.673_263_2),
                 f64::from(node.float("gamma", 1.050_701)),

@@ -78,7 +78,7 @@ operators! {
         "a constant table indexed by an integer input of the model; constant indices";
     Relu => relu, "a clamp of the layer before it, or Lut", "";
     Clip => clip, "a clamp of the layer before it, or Lut", "constant bounds";
-    Floor, Ceil, Round, Sign, ThresholdedRelu, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
+    Floor, Ceil, Round, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
     Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
     Elu, Pow => function, "Lut",
         "a chain of these, sums, products and clamps on one tensor becomes one table";
@@ -92,6 +92,7 @@ operators! {
         "over any axes";
     Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
     InstanceNormalization, GroupNormalization => base_node, "base operators", "";
+    Sign, ThresholdedRelu => base_node, "base operators", "numbers that differ by a thousandth are told apart";
     CumSum => base_node, "base operators", "along any axis";
     Einsum => base_node, "base operators", "products of tensors, such as bij,bjk->bik";
     Resize => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";

@@ -10,7 +10,7 @@ use crate::graph::{Clamp, op};
 use ndarray::{ArrayD, IxDyn};
 
 /// A summand from here down hides what it is added to.
-const MASKED: f32 = -1e9;
+pub(super) const MASKED: f32 = -1e9;
 /// What stands for hidden elements: the exponential of it is 0 in half precision.
 pub(super) const HIDDEN: f32 = -200.0;
 
@@ -70,6 +70,11 @@ impl Importer<'_> {
                 let shape = broadcast(x.shape(), c.shape());
                 let mut constant = spread(node, &c, &shape)?;
                 let mut x = x.repeated(&shape);
+                if self.hides_all(node, &constant, &shape) {
+                    return Err(
+                        node.form("a mask that hides a whole row: nothing would be left to weigh")
+                    );
+                }
                 // What a mask hides is not computed with: a half or an integer could not hold its sum.
                 let masked = constant.iter().any(|&c| c <= MASKED);
                 for (position, c) in x.position.iter_mut().zip(&mut constant) {

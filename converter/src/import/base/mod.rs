@@ -69,6 +69,7 @@ impl Importer<'_> {
             | "GreaterOrEqual" => self.base_logic(node),
             "Cast" => self.base_cast(node),
             "IsNaN" => self.sees_nothing(node),
+            "Sign" | "ThresholdedRelu" => self.base_jump(node),
             "MatMul" | "Gemm" => self.base_product(node),
             "Einsum" => self.base_einsum(node),
             "CumSum" => self.base_cumulative_sum(node),

@@ -1,10 +1,11 @@
 //! Comparisons, logic and choices by what the model computes, and masks among its inputs. True is 1.0, false 0.0.
 
 use super::super::node::OnnxNode;
+use super::super::nodes::normalize;
 use super::super::view::View;
 use super::super::{Importer, Item};
 use super::Operand;
-use super::arithmetic::HIDDEN;
+use super::arithmetic::{HIDDEN, MASKED};
 use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::op::Reduction;
@@ -293,6 +294,64 @@ impl Importer<'_> {
             at += 1;
         }
         true
+    }
+
+    /// True if a constant that is added hides everything that a softmax then weighs in some row: ONNX and frameworks do not agree on the
+    /// result.
+    pub(super) fn hides_all(&self, node: &OnnxNode, constant: &[f32], shape: &[usize]) -> bool {
+        let behind = self.weighed_axis(&node.output);
+        let Some(axis) = behind.and_then(|behind| shape.len().checked_sub(behind)) else {
+            return false;
+        };
+        let inner: usize = shape[axis + 1..].iter().product();
+        let mut blocks = constant.chunks((shape[axis] * inner).max(1));
+        blocks.any(|block| {
+            let mut row = 0..inner;
+            row.any(|at| block.iter().skip(at).step_by(inner).all(|&c| c <= MASKED))
+        })
+    }
+
+    /// The axis, counted from behind, of the softmax that a tensor goes to without being rearranged.
+    fn weighed_axis(&self, name: &str) -> Option<usize> {
+        let graph = self.reference.graph();
+        let mut name = name;
+        for _ in 0..ON_THE_WAY.len() {
+            let reader = graph
+                .node
+                .iter()
+                .find(|node| node.input.iter().any(|x| x == name))?;
+            match reader.op_type.as_str() {
+                "Softmax" | "LogSoftmax" => {
+                    let rank = self.shape_of(name).len();
+                    let axis = OnnxNode::new(reader, &self.values).int("axis", -1);
+                    return Some(rank - normalize(axis, rank)?);
+                }
+                "Add" | "Sub" | "Mul" | "Where" | "Cast" | "Identity" => {
+                    name = reader.output.first()?
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Functions that jump: -1, 0 and 1; nothing up to a threshold.
+    pub(super) fn base_jump(&mut self, node: &OnnxNode) -> Result<()> {
+        let x = self.live(node, 0)?;
+        let alpha = f64::from(node.float("alpha", 1.0));
+        let shifted = Function::Input.with(Binary::Sub, Function::Constant(alpha));
+        let y = if node.op == "Sign" {
+            let negative = self.scaled_operand(node, Operand::Live(x.clone()), -1.0);
+            let [above, below] =
+                [Operand::Live(x), negative].map(|side| self.positive(node, side, false));
+            let below = self.scaled_operand(node, below, -1.0);
+            self.sum_of(node, above, below)?
+        } else {
+            let above = Operand::Live(self.mapped(node, &x, shifted));
+            let above = self.positive(node, above, false);
+            self.product_of(node, Operand::Live(x), above)?
+        };
+        self.give_operand(node, y)
     }
 
     /// Where a softmax is NaN: in rows whose scores are all hidden.
