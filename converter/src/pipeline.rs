@@ -260,8 +260,8 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
     })
 }
 
-/// The manifest with the recurrent layers that integers would clip what they are given step by step, if there are any. Where they have too
-/// many steps for that, what is clipped is reported as a loss of quality.
+/// The manifest for a second attempt, if calibration has seen given states that integers would clip: it lists those recurrent layers to be
+/// written step by step. A layer with too many steps for that stays as it is, and the report on quality names what it clips.
 fn stepwise(
     manifest: &Manifest,
     loaded: &Loaded,

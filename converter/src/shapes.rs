@@ -51,18 +51,20 @@ pub fn fixed_inputs(graph: &pb::GraphProto, length_of: Option<LengthOf>) -> Resu
         .collect()
 }
 
-/// Operators behind which tokens are still tokens.
-const MOVES: [&str; 10] = [
-    "Cast",
-    "Expand",
-    "Flatten",
-    "Gather",
+/// Operators that only move the elements of their first input.
+pub const MOVES: [&str; 12] = [
     "Identity",
+    "Dropout",
     "Reshape",
-    "Slice",
+    "Flatten",
     "Squeeze",
-    "Transpose",
     "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Split",
+    "Expand",
+    "Tile",
+    "Gather",
 ];
 
 /// True if an input tells which rows of a table are taken: it holds numbers of tokens. Other whole numbers are quantities, such as masks.
@@ -84,7 +86,8 @@ pub fn moved<'g>(graph: &'g pb::GraphProto, input: &'g str) -> Vec<&'g str> {
     for node in &graph.node {
         let reads = node.input.first();
         let reads = reads.is_some_and(|name| names.contains(&name.as_str()));
-        if reads && MOVES.contains(&node.op_type.as_str()) {
+        let op = node.op_type.as_str();
+        if reads && (op == "Cast" || MOVES.contains(&op)) {
             names.extend(node.output.iter().map(String::as_str));
         }
     }

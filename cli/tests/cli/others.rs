@@ -7,7 +7,7 @@ use attn_converter::reference::{Reference, to_f32};
 use attn_converter::sqnr::Sqnr;
 use attn_test_support::folder::{Folder, fixture, set_dim};
 use attn_test_support::pb;
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::{Array2, ArrayD, Axis, IxDyn};
 use std::path::Path;
 
 /// A file of `host-tests/fixtures/cases`.
@@ -423,5 +423,42 @@ fn a_model_of_fixed_size_with_a_named_mask_is_run_with_lengths() {
         let mut sqnr = Sqnr::default();
         sqnr.add(&exact, &found[..exact.len()]);
         assert!(sqnr.db() >= 55.0, "{by:?}: {:.1} dB", sqnr.db());
-    }
+    } // Lengths beyond the longest, and a mask of too few samples.
+    let wrong = folder.path("wrong.npz");
+    write_npz(wrong.as_ref(), |npz| {
+        npz.add_array("x", &read(&data, "x"))?;
+        npz.add_array("x_len", &lengths.mapv(|length| length + 1))
+    })
+    .unwrap();
+    let failed = |arguments: &[&str]| {
+        let result = attn(&[&["run", &file], arguments, &["-o", &results]].concat());
+        assert_eq!(result.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(result.stderr).unwrap()
+    };
+    let message = failed(&[&wrong]);
+    let long = "a length of 9; sequences have 1 to 8";
+    assert!(
+        message.contains("`x_len`") && message.contains(long),
+        "{message}"
+    );
+    write_npz(wrong.as_ref(), |npz| {
+        npz.add_array("x", &read(&data, "x"))?;
+        npz.add_array("m", &Array2::<f32>::ones((3, 8)))
+    })
+    .unwrap();
+    let message = failed(&[&wrong, "--mask", "m"]);
+    assert!(message.contains("3 lengths for 32 samples"), "{message}");
+}
+
+#[test]
+fn an_einsum_that_does_not_fit_its_inputs_is_refused_by_node() {
+    let folder = Folder::new();
+    let einsum = case("b08_einsum_of_three.onnx");
+    let onnx = folder.onnx_of(einsum, "changed.onnx", |graph| {
+        let mut nodes = graph.node.iter_mut();
+        let node = nodes.find(|node| node.op_type == "Einsum").unwrap();
+        node.attribute[0].s = b"nld,ndm->nlm".to_vec();
+    });
+    let message = refusal(&onnx, &case("b08_einsum_of_three.npz"));
+    assert!(message.contains("nld,ndm->nlm for 3 tensors"), "{message}");
 }

@@ -140,7 +140,7 @@ fn a_channel_much_larger_than_the_others_costs_nothing() {
         let result: Value = serde_json::from_str(&compared).unwrap();
         let db = result["outputs_sqnr_db"].as_f64().unwrap();
         assert!(db > floor, "{dtype}: {db} dB");
-        // What is moved is compared as it is held.
+        // `compare` divides the float values as equalisation did.
         for layer in result["layers"].as_array().unwrap() {
             let db = layer["sqnr_db"].as_f64().unwrap();
             assert!(db > 20.0, "{dtype}: {layer}");

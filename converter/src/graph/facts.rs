@@ -12,38 +12,49 @@ pub trait Operator {
     /// Its facts, for a result with this many channels.
     fn facts(&self, channels: usize) -> Facts;
 
-    /// The smallest scale that an integer result can have, beside inputs that are held so; `n` elements of the first input go into one
-    /// of the result. A result that hardly varies in calibration needs this.
-    fn finest(&self, _inputs: &[Step], _n: usize) -> f64 {
-        0.0
-    }
-
-    /// How large every channel of the result is, from weights alone; `None` where channels of the result cannot be scaled by themselves.
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        None
-    }
-
-    /// Divides every channel of the result, where they have sizes, by its factor.
-    fn divide(&mut self, _factors: &[f32]) {}
-
-    /// The weights that read the first input and no other does, if their last axis has its channels.
-    fn columns(&self) -> Option<&ArrayD<f32>> {
+    /// Its weights, bias and clamp, if it has all three, and the axis of the weights that its outputs are on.
+    fn affine(&self) -> Option<(&Affine, usize)> {
         None
     }
 
     /// The same, to be changed.
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         None
+    }
+
+    /// The smallest scale that an integer result can have, beside inputs that are held so; `n` elements of the first input go into one
+    /// of the result. A result that hardly varies in calibration needs this.
+    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
+        let layer = self.affine();
+        layer.map_or(0.0, |(affine, _)| affine.finest(inputs))
+    }
+
+    /// How large every channel of the result is, from weights alone; `None` where channels of the result cannot be scaled by themselves.
+    fn channel_sizes(&self) -> Option<Vec<f64>> {
+        let (affine, axis) = self.affine()?;
+        affine.channel_sizes(axis)
+    }
+
+    /// Divides every channel of the result, where they have sizes, by its factor.
+    fn divide(&mut self, factors: &[f32]) {
+        if let Some((affine, axis)) = self.affine_mut() {
+            affine.divide(axis, factors);
+        }
+    }
+
+    /// The weights that read the first input and no other does, if their last axis has its channels.
+    fn columns(&self) -> Option<&ArrayD<f32>> {
+        self.affine().map(|(affine, _)| &affine.weight)
+    }
+
+    /// The same, to be changed.
+    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
+        self.affine_mut().map(|(affine, _)| &mut affine.weight)
     }
 
     /// True if a channel of the result comes from that channel of the input alone, and is larger by the factor that that is.
     fn keeps_channels(&self) -> bool {
         false
-    }
-
-    /// Its weights, bias and clamp, if it has all three, and the axis of the weights that its outputs are on.
-    fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
-        None
     }
 }
 
@@ -63,8 +74,24 @@ pub fn rescaled(unit: f64, bound: f64) -> f64 {
     1.001 * unit * (1.0 - shift).exp2()
 }
 
+/// The smallest scale of a product of the inputs and a constant.
+pub fn finest_product(inputs: &[Step], factor: f32) -> f64 {
+    let unit = inputs.iter().map(|input| input.scale).product::<f64>();
+    let bound = inputs.iter().map(|input| input.largest).product();
+    rescaled(unit * f64::from(factor), bound)
+}
+
+/// The smallest scale of a sum of `n` elements of the first input, divided by a number.
+pub fn finest_sum(inputs: &[Step], n: usize, divisor: usize) -> f64 {
+    let sum = |input: &Step| {
+        let bound = 2.0 * input.largest * n as f64;
+        rescaled(input.scale / divisor as f64, bound)
+    };
+    inputs.first().map_or(0.0, sum)
+}
+
 /// The smallest scale of a result that these amounts are added to, with 16 bits below its step.
-pub fn summed(amounts: impl Iterator<Item = f64>) -> f64 {
+pub fn finest_addition(amounts: impl Iterator<Item = f64>) -> f64 {
     amounts.fold(0.0, f64::max) / f64::from(i16::MAX)
 }
 

@@ -12,6 +12,7 @@ use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::{Op, ValueId, op};
 use crate::reference::Input;
+use crate::shapes::MOVES;
 use ndarray::{ArrayD, IxDyn};
 
 /// The supported uses of a padding mask; part of every error.
@@ -211,22 +212,6 @@ fn cast(to: i64) -> fn(f32) -> f32 {
         f32::trunc
     }
 }
-
-/// Operators that only move elements; masks follow them like other tensors.
-const MOVES: [&str; 12] = [
-    "Identity",
-    "Dropout",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Slice",
-    "Split",
-    "Expand",
-    "Tile",
-    "Gather",
-];
 
 impl Importer<'_> {
     /// Registers the mask input as a mask.

@@ -1,4 +1,4 @@
-//! Writes nodes and constants in the place of one node.
+//! A writer that replaces one ONNX node by others, and by constants.
 
 use super::facts::Facts;
 use super::opset;
@@ -226,7 +226,7 @@ impl<'m> Writer<'m> {
         self.add("Clip", &[x, &min, &max], vec![])
     }
 
-    /// Zeros behind the end of every axis, as many as are listed.
+    /// `x` padded with zeros at the end of every axis; `counts` has their number for each axis.
     pub fn pad_end(&mut self, x: &String, counts: &[i64]) -> String {
         let pads = [vec![0; counts.len()], counts.to_vec()].concat();
         if self.opset < 11 {

@@ -1,6 +1,6 @@
 //! Base operators: they compute whatever import does not recognise as one of the others.
 
-use crate::graph::facts::{Facts, Held, Kind, Operator, Step, Weighted, rescaled};
+use crate::graph::facts::{Facts, Held, Kind, Operator, Step, Weighted, finest_sum};
 use attn_runtime::format::OpKind;
 
 /// Why none of them works frame by frame.
@@ -98,10 +98,6 @@ impl Operator for Reduce {
             Reduction::Mean => n,
             Reduction::Sum | Reduction::Max | Reduction::Min => 1,
         };
-        let sum = |input: &Step| {
-            let unit = input.scale / divisor as f64;
-            rescaled(unit, 2.0 * input.largest * n as f64)
-        };
-        inputs.first().map_or(0.0, sum)
+        finest_sum(inputs, n, divisor)
     }
 }

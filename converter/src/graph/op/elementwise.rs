@@ -2,7 +2,8 @@
 
 use crate::function::Function;
 use crate::graph::facts::{
-    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, rescaled, summed,
+    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, finest_addition,
+    finest_product, finest_sum,
 };
 use crate::graph::op::Clamp;
 use attn_runtime::format::OpKind;
@@ -30,7 +31,7 @@ impl Operator for Add {
     }
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        summed(inputs.iter().map(|input| input.scale))
+        finest_addition(inputs.iter().map(|input| input.scale))
     }
 }
 
@@ -47,9 +48,7 @@ impl Operator for Mul {
     }
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        let unit = inputs.iter().map(|input| input.scale).product::<f64>();
-        let bound = inputs.iter().map(|input| input.largest).product();
-        rescaled(unit * f64::from(self.factor), bound)
+        finest_product(inputs, self.factor)
     }
 }
 
@@ -83,7 +82,7 @@ impl Operator for AddConstant {
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
         let constants = self.constant.iter().map(|c| f64::from(c.abs()));
-        summed(constants.chain(inputs.iter().map(|input| input.scale)))
+        finest_addition(constants.chain(inputs.iter().map(|input| input.scale)))
     }
 }
 
@@ -147,9 +146,7 @@ impl Operator for Gate {
     }
 
     fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        let unit = inputs.iter().map(|input| input.scale).product::<f64>();
-        let bound = inputs.iter().map(|input| input.largest).product();
-        rescaled(unit * f64::from(self.factor), bound)
+        finest_product(inputs, self.factor)
     }
 }
 
@@ -173,7 +170,6 @@ impl Operator for MeanChannels {
     }
 
     fn finest(&self, inputs: &[Step], n: usize) -> f64 {
-        let sum = |input: &Step| rescaled(input.scale / n as f64, 2.0 * input.largest * n as f64);
-        inputs.first().map_or(0.0, sum)
+        finest_sum(inputs, n, n)
     }
 }

@@ -1,9 +1,8 @@
 //! Operators over images.
 
-use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted};
+use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
 use crate::graph::op::{Affine, Window};
 use attn_runtime::format::OpKind;
-use ndarray::ArrayD;
 
 /// The reason why none of them works frame by frame.
 const IMAGE: &str = "it works on a whole image: convert the whole window, or convolve over time";
@@ -18,6 +17,10 @@ pub struct Conv2d {
 }
 
 impl Operator for Conv2d {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.affine, 0))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.affine, 0))
     }
@@ -29,26 +32,6 @@ impl Operator for Conv2d {
             Held::Free,
             Weighted::Image(self.window),
         )
-    }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.affine.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.affine.channel_sizes(0)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.affine.divide(0, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.affine.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.affine.weight)
     }
 }
 
@@ -62,6 +45,10 @@ pub struct DepthwiseConv2d {
 }
 
 impl Operator for DepthwiseConv2d {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.affine, 2))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.affine, 2))
     }
@@ -73,26 +60,6 @@ impl Operator for DepthwiseConv2d {
             Held::Free,
             Weighted::None,
         )
-    }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.affine.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.affine.channel_sizes(2)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.affine.divide(2, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.affine.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.affine.weight)
     }
 }
 
@@ -108,6 +75,10 @@ pub struct ConvTranspose2d {
 }
 
 impl Operator for ConvTranspose2d {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.affine, 0))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.affine, 0))
     }
@@ -132,26 +103,6 @@ impl Operator for ConvTranspose2d {
                 pad_after: around,
             }),
         }
-    }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.affine.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.affine.channel_sizes(0)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.affine.divide(0, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.affine.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.affine.weight)
     }
 }
 

@@ -68,6 +68,10 @@ impl Affine {
 pub struct Linear(pub Affine);
 
 impl Operator for Linear {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.0, 0))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.0, 0))
     }
@@ -83,26 +87,6 @@ impl Operator for Linear {
             weighted: Weighted::Rows,
         }
     }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.0.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.0.channel_sizes(0)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.0.divide(0, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.0.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.0.weight)
-    }
 }
 
 /// Convolution over time, channels last; input `x: [t, in]`, weights `[out, kernel, in]`, result `[t_out, out]`.
@@ -115,32 +99,16 @@ pub struct Conv1d {
 }
 
 impl Operator for Conv1d {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.affine, 0))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.affine, 0))
     }
 
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::Conv1d, self.window, Weighted::Window(self.window))
-    }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.affine.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.affine.channel_sizes(0)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.affine.divide(0, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.affine.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.affine.weight)
     }
 }
 
@@ -154,32 +122,16 @@ pub struct DepthwiseConv1d {
 }
 
 impl Operator for DepthwiseConv1d {
+    fn affine(&self) -> Option<(&Affine, usize)> {
+        Some((&self.affine, 1))
+    }
+
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         Some((&mut self.affine, 1))
     }
 
     fn facts(&self, _channels: usize) -> Facts {
         over_time(OpKind::DepthwiseConv1d, self.window, Weighted::None)
-    }
-
-    fn finest(&self, inputs: &[Step], _n: usize) -> f64 {
-        self.affine.finest(inputs)
-    }
-
-    fn channel_sizes(&self) -> Option<Vec<f64>> {
-        self.affine.channel_sizes(1)
-    }
-
-    fn divide(&mut self, factors: &[f32]) {
-        self.affine.divide(1, factors);
-    }
-
-    fn columns(&self) -> Option<&ArrayD<f32>> {
-        Some(&self.affine.weight)
-    }
-
-    fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-        Some(&mut self.affine.weight)
     }
 }
 

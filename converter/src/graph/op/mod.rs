@@ -21,8 +21,8 @@ pub use rows::{
     WeightedRows,
 };
 
-use super::facts::{Facts, Operator, Step};
-use ndarray::ArrayD;
+use super::facts::Operator;
+use std::ops::{Deref, DerefMut};
 
 /// The one list of operators, handed to a macro: whoever has something to say of each of them takes it from here.
 macro_rules! with_operators {
@@ -87,60 +87,23 @@ macro_rules! define {
         impl Op {
             /// Names of all operators, as the types are called.
             pub const NAMES: &[&str] = &[$(stringify!($name),)*];
+        }
 
-            /// Weights, bias and clamp of a layer, and the axis of the weights that its outputs are on.
-            pub fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
+        /// The one dispatch: what every operator states.
+        impl Deref for Op {
+            type Target = dyn Operator;
+
+            fn deref(&self) -> &Self::Target {
                 match self {
-                    $(Self::$name(op) => op.affine_mut(),)*
+                    $(Self::$name(op) => op,)*
                 }
             }
+        }
 
-            /// The facts of the operator; `channels` is the number of channels of its result.
-            pub fn facts(&self, channels: usize) -> Facts {
+        impl DerefMut for Op {
+            fn deref_mut(&mut self) -> &mut Self::Target {
                 match self {
-                    $(Self::$name(op) => op.facts(channels),)*
-                }
-            }
-
-            /// See [`Operator::channel_sizes`].
-            pub fn channel_sizes(&self) -> Option<Vec<f64>> {
-                match self {
-                    $(Self::$name(op) => op.channel_sizes(),)*
-                }
-            }
-
-            /// See [`Operator::divide`].
-            pub fn divide(&mut self, factors: &[f32]) {
-                match self {
-                    $(Self::$name(op) => op.divide(factors),)*
-                }
-            }
-
-            /// See [`Operator::columns`].
-            pub fn columns(&self) -> Option<&ArrayD<f32>> {
-                match self {
-                    $(Self::$name(op) => op.columns(),)*
-                }
-            }
-
-            /// See [`Operator::columns_mut`].
-            pub fn columns_mut(&mut self) -> Option<&mut ArrayD<f32>> {
-                match self {
-                    $(Self::$name(op) => op.columns_mut(),)*
-                }
-            }
-
-            /// See [`Operator::keeps_channels`].
-            pub fn keeps_channels(&self) -> bool {
-                match self {
-                    $(Self::$name(op) => op.keeps_channels(),)*
-                }
-            }
-
-            /// See [`Operator::finest`].
-            pub fn finest(&self, inputs: &[Step], n: usize) -> f64 {
-                match self {
-                    $(Self::$name(op) => op.finest(inputs, n),)*
+                    $(Self::$name(op) => op,)*
                 }
             }
         }

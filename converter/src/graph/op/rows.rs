@@ -1,7 +1,7 @@
 //! Operators that select, join, look up and weight rows.
 
 use crate::graph::facts::{
-    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, rescaled,
+    Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, finest_sum,
 };
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
@@ -84,13 +84,12 @@ impl Operator for MeanRows {
         )
     }
 
-    fn finest(&self, inputs: &[Step], n: usize) -> f64 {
-        let sum = |input: &Step| rescaled(input.scale / n as f64, 2.0 * input.largest * n as f64);
-        inputs.first().map_or(0.0, sum)
-    }
-
     fn keeps_channels(&self) -> bool {
         true
+    }
+
+    fn finest(&self, inputs: &[Step], n: usize) -> f64 {
+        finest_sum(inputs, n, n)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::op::Reduction;
 use crate::graph::{Clamp, Op, ValueId, op};
-use crate::shapes::{looks_up_by, moved};
+use crate::shapes::{MOVES, looks_up_by, moved};
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -19,24 +19,10 @@ use tract_onnx::pb::tensor_proto::DataType;
 const STEEP: f64 = 1024.0;
 /// A constant from here down, on the way to a softmax only, hides what it is chosen for or added to.
 const HIDES: f32 = -1e4;
-/// Operators that scores and masks pass on their way to a softmax.
-const ON_THE_WAY: [&str; 15] = [
-    "Add",
-    "Sub",
-    "Mul",
-    "Where",
-    "Cast",
-    "Concat",
-    "Expand",
-    "Identity",
-    "Reshape",
-    "Slice",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-    "Max",
-];
+/// Most operators between a mask and its softmax.
+const MOST_ON_THE_WAY: usize = 16;
+/// Operators that scores and masks pass on their way to a softmax, besides those that move elements.
+const ON_THE_WAY: [&str; 7] = ["Add", "Sub", "Mul", "Where", "Cast", "Concat", "Max"];
 
 impl Importer<'_> {
     /// Comparisons, and logic of their results.
@@ -283,7 +269,7 @@ impl Importer<'_> {
             for reader in graph.node.iter().filter(|node| node.input.contains(&name)) {
                 match reader.op_type.as_str() {
                     "Softmax" | "LogSoftmax" => {}
-                    op if ON_THE_WAY.contains(&op) => {
+                    op if ON_THE_WAY.contains(&op) || MOVES.contains(&op) => {
                         let new = reader.output.iter().filter(|name| !seen.contains(name));
                         let new: Vec<String> = new.cloned().collect();
                         seen.extend(new);
@@ -315,7 +301,7 @@ impl Importer<'_> {
     fn weighed_axis(&self, name: &str) -> Option<usize> {
         let graph = self.reference.graph();
         let mut name = name;
-        for _ in 0..ON_THE_WAY.len() {
+        for _ in 0..MOST_ON_THE_WAY {
             let reader = graph
                 .node
                 .iter()
@@ -377,7 +363,7 @@ impl Importer<'_> {
         let Operand::Live(nothing) = self.complement(node, seen) else {
             return Err(form());
         };
-        // What is left is 0 or 1 in every float run, too.
+        // The result is 0 or 1 in every float run, too: it can be compared with the ONNX tensor.
         self.altered.remove(&nothing.base);
         self.give(node, nothing.repeated(&shape))
     }
