@@ -99,11 +99,10 @@ pub struct TensorRecord {
 }
 
 impl TensorRecord {
-    /// Number of elements, or `None` when the product overflows.
+    /// Number of elements, or `None` when the product overflows. Dimensions beyond `rank` are 1 and not read.
     #[inline(never)] // called from every operator: inlined it was 8 KB of flash
     pub fn checked_len(&self) -> Option<usize> {
-        self.dims
-            .iter()
+        (self.dims.iter().take(self.rank.into()))
             .try_fold(1usize, |n, &d| n.checked_mul(d as usize))
     }
 

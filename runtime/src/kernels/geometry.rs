@@ -1,5 +1,7 @@
 //! Shapes, windows and limits that every encoding shares. No arithmetic on values, no layout of packed weights.
 
+use core::ops::Range;
+
 /// Most rows, or pixels of either axis, under a window, between two of its positions, or of padding.
 pub const MAX_ROWS: u32 = 1 << 20;
 /// Inputs of one result of a convolution stay below this.
@@ -127,6 +129,22 @@ impl Window2d {
         };
         start.wrapping_add(tap.wrapping_mul(dilation) as isize)
     }
+}
+
+/// The taps of one axis, in a kernel of `kernel` taps, that meet one of `len` pixels, where the first tap meets pixel `start`.
+pub(super) fn inside(kernel: usize, dilation: usize, start: isize, len: usize) -> Range<usize> {
+    let step = dilation.max(1);
+    let taps = |pixels: isize| {
+        let pixels = usize::try_from(pixels).unwrap_or(0);
+        let taps = if step == 1 {
+            pixels
+        } else {
+            pixels.div_ceil(step)
+        };
+        taps.min(kernel)
+    };
+    let first = taps(start.wrapping_neg());
+    first..taps((len as isize).wrapping_sub(start)).max(first)
 }
 
 /// How the channels of a row are turned: heads of `head_dim` channels alike.

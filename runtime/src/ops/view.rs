@@ -236,7 +236,12 @@ impl<'a> OpView<'a> {
     }
 
     /// The operator's parameters. Fields that an older file does not have are 0; a newer file may have more, if they are 0.
-    pub(super) fn params<P: FromBytes + IntoBytes + Immutable>(&self) -> Result<P, OpError> {
+    pub(super) fn params<P: Copy + FromBytes + IntoBytes + Immutable + KnownLayout>(
+        &self,
+    ) -> Result<P, OpError> {
+        if let Ok(params) = P::ref_from_bytes(self.param_bytes()?) {
+            return Ok(*params);
+        }
         let mut params = P::new_zeroed();
         self.read_params(params.as_mut_bytes())?;
         Ok(params)

@@ -8,13 +8,15 @@
 use attn_emulated::bench::region;
 use attn_images::Random;
 use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
-use attn_runtime::kernels::arch::{dsp, portable::int as portable};
-use attn_runtime::kernels::geometry::{Shape, Window1d};
+use attn_runtime::kernels::arch::taps::Taps;
+use attn_runtime::kernels::arch::{dsp, portable, portable::int as portable_int};
+use attn_runtime::kernels::geometry::{Image, Shape, Window1d, Window2d};
 use attn_runtime::kernels::int::attention::{Scaling, Seen, attend};
 use attn_runtime::kernels::int::conv::{conv1d, depthwise_conv1d};
+use attn_runtime::kernels::int::depthwise::depthwise_conv2d;
 use attn_runtime::kernels::int::dot::{LANES, packed_len, pairs_len};
 use attn_runtime::kernels::int::linear::{Matrix, linear};
-use attn_runtime::kernels::int::requantize::Output;
+use attn_runtime::kernels::int::requantize::{Activation, Output};
 use attn_runtime::kernels::int::softmax::score_multiplier;
 use core::fmt::Debug;
 use core::hint::black_box;
@@ -24,6 +26,7 @@ use static_cell::ConstStaticCell;
 
 const CASES: usize = 6000;
 const WIDE_CASES: usize = 2000;
+const TAPS_CASES: usize = 2000;
 /// Longest row, in values.
 const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
@@ -104,6 +107,34 @@ impl Data {
             shift: narrow.left_shift,
         }
     }
+
+    /// The taps of a depthwise kernel, over the values `x`. Some operands are too short: then both bodies leave products out.
+    fn taps<'w, X: Activation>(
+        &'w self,
+        x: &'w [X],
+        zero: i32,
+        random: &mut Random,
+    ) -> Taps<'w, X> {
+        let blocks = self.case(random);
+        let mut steps = || [random.below(24), random.below(12)];
+        let (x_steps, weight_steps) = (steps(), steps());
+        Taps {
+            x: &x[random.below(8)..x.len() - random.below(x.len() / 2)],
+            weights: &self.weights[random.below(4)..],
+            count: [random.below(6), random.below(12)],
+            x_steps,
+            weight_steps,
+            zero,
+            bias: &self.bias[..OUTPUTS - random.below(3)],
+            output: Output {
+                multipliers: &self.multipliers,
+                left_shift: blocks.left_shift,
+                zero_point: blocks.zero_point,
+                min: blocks.min,
+                max: blocks.max,
+            },
+        }
+    }
 }
 
 fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> {
@@ -122,8 +153,16 @@ fn bodies_agree<Y: Copy + PartialEq>(
     store: impl Fn(&mut [[Y; LANES]]) -> Store<'_>,
 ) -> bool {
     let (mut expected, mut found) = ([[old; LANES]; MAX_BLOCKS], [[old; LANES]; MAX_BLOCKS]);
-    portable::run(blocks, store(&mut expected[..room]));
+    portable_int::run(blocks, store(&mut expected[..room]));
     dsp::run(blocks, store(&mut found[..room]));
+    expected == found
+}
+
+/// The same for the taps of a depthwise kernel, over `channels` of them.
+fn taps_agree<X: Activation, Y: Activation + PartialEq>(taps: &Taps<X>, channels: usize) -> bool {
+    let (mut expected, mut found) = ([Y::from_i32(0x55); OUTPUTS], [Y::from_i32(0x55); OUTPUTS]);
+    portable::taps::run(taps, &mut expected[..channels]);
+    dsp::taps::run(taps, &mut found[..channels]);
     expected == found
 }
 
@@ -145,15 +184,31 @@ fn main() -> ! {
         data.wide.as_ptr() as usize,
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
-    for case in 0..CASES + WIDE_CASES {
+    for case in 0..CASES + WIDE_CASES + TAPS_CASES {
         if case % 8 == 0 {
             data.fill(&mut random);
+        }
+        if case >= CASES + WIDE_CASES {
+            let (channels, zero) = (random.below(OUTPUTS), random.below(256) as i32 - 128);
+            let narrow: [i8; MAX_ROW] = core::array::from_fn(|i| data.pairs[i] as i8);
+            let (narrow, wide) = (
+                data.taps(&narrow, zero, &mut random),
+                data.taps(&data.pairs, zero * (case as i32 & 1), &mut random),
+            );
+            let agree = match case % 4 {
+                0 => taps_agree::<_, i8>(&narrow, channels),
+                1 => taps_agree::<_, i16>(&narrow, channels),
+                2 => taps_agree::<_, i8>(&wide, channels),
+                _ => taps_agree::<_, i16>(&wide, channels),
+            };
+            require(agree, case, (narrow, wide));
+            continue;
         }
         if case >= CASES {
             let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
             let mut expected = [[0x55; LANES]; MAX_BLOCKS];
             let mut found = expected;
-            portable::run_wide(&blocks, &mut expected[..room]);
+            portable_int::run_wide(&blocks, &mut expected[..room]);
             dsp::run_wide(&blocks, &mut found[..room]);
             require(expected == found, case, blocks);
             continue;
@@ -167,7 +222,7 @@ fn main() -> ! {
         };
         require(agree, case, blocks);
     }
-    let cases = CASES + WIDE_CASES;
+    let cases = CASES + WIDE_CASES + TAPS_CASES;
     println!("{cases} cases: the DSP body equals the portable one");
     measure(&mut random);
     process::exit(0)
@@ -239,15 +294,34 @@ fn measure(random: &mut Random) {
         pad_before: kernel / 2,
         pad_value: -3,
     };
-    let (output, y) = (output(64), &mut memory.y[..98 * 64]);
+    let (output, y) = (output(64), &mut memory.y);
     region("convolution 3, 40->64, 98 rows", || {
         let x = black_box(&memory.x[..98 * 40]);
         let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
-        conv1d(x, 40, &window(3), &matrix, &output, pairs, black_box(y));
+        let y = black_box(&mut y[..98 * 64]);
+        conv1d(x, 40, &window(3), &matrix, &output, pairs, y);
     });
     region("depthwise 9, 64 channels, 98 rows", || {
         let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));
-        depthwise_conv1d(x, 64, &window(9), &matrix, &output, black_box(y));
+        let y = black_box(&mut y[..98 * 64]);
+        depthwise_conv1d(x, 64, &window(9), &matrix, &output, y);
+    });
+    region("depthwise 3x3, 64 channels, 25x5", || {
+        let (x, matrix) = (black_box(&memory.x[..25 * 5 * 64]), matrix(9 * 64));
+        let image = Image {
+            values: x,
+            width: 5,
+            channels: 64,
+        };
+        let window = Window2d {
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [1, 1],
+            pad_value: -3,
+        };
+        let y = black_box(&mut y[..25 * 5 * 64]);
+        depthwise_conv2d(&image, &window, &matrix, &output, y, 5);
     });
     let shape = Shape {
         heads: 1,

@@ -1,6 +1,6 @@
 //! Convolution over time, channels last.
 
-use super::conv2d::depthwise_conv2d;
+use super::depthwise::depthwise_conv2d;
 use super::dot::{pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
 use super::requantize::{Activation, Output};

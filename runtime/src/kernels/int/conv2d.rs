@@ -1,4 +1,5 @@
-//! Convolution over images, channels last: full, depthwise, transposed. Pooling is in [`super::pool`].
+//! Convolution over images, channels last: full and transposed. Depthwise ones are in [`super::depthwise`], pooling in
+//! [`super::pool`].
 
 use super::dot::{packed_len, pairs_len, to_pairs};
 use super::linear::{Matrix, matvec};
@@ -79,7 +80,7 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
     }
 }
 
-fn tail<T>(values: &[T], start: usize) -> &[T] {
+pub(super) fn tail<T>(values: &[T], start: usize) -> &[T] {
     values.get(start..).unwrap_or(&[])
 }
 
@@ -96,128 +97,72 @@ fn gather<X: Activation>(
     edge: &mut [i16],
     pairs: &mut [i16],
 ) {
-    let (c, len) = (x.channels, window.kernel[1] * x.channels);
+    let (c, row_len) = (x.channels, x.width * x.channels);
+    let len = window.kernel[1] * c;
     let Some(edge) = edge.get_mut(..len) else {
         return;
     };
     let start = left.wrapping_mul(c as isize);
-    let taps = pairs.chunks_exact_mut(window.row_pairs(c).max(1));
-    for (tap, pairs) in taps.enumerate() {
-        let Some(row) = x.row(window.under(0, top, tap)) else {
+    let down = window.dilation[0].wrapping_mul(row_len) as isize;
+    let mut at = top.wrapping_mul(row_len as isize);
+    for pairs in pairs.chunks_exact_mut(window.row_pairs(c).max(1)) {
+        let row = usize::try_from(at)
+            .ok()
+            .and_then(|at| x.values.get(at..at.checked_add(row_len)?));
+        at = at.wrapping_add(down);
+        let Some(row) = row else {
             pairs.fill(window.pad_value as i16);
             continue;
         };
-        if window.dilation[1] != 1 {
-            for (tap, slots) in edge.chunks_exact_mut(c.max(1)).enumerate() {
-                match x.pixel(row, window.under(1, left, tap)) {
-                    Some(pixel) => (slots.iter_mut().zip(pixel))
-                        .for_each(|(slot, &value)| *slot = value.into() as i16),
-                    None => slots.fill(window.pad_value as i16),
-                }
-            }
-            to_pairs(edge, 0, pairs);
-            continue;
-        }
         let inside = usize::try_from(start)
             .ok()
-            .and_then(|start| row.get(start..start.checked_add(len)?));
+            .and_then(|start| row.get(start..start.checked_add(len)?))
+            .filter(|_| window.dilation[1] == 1);
         if let Some(inside) = inside {
             to_pairs(inside, 0, pairs);
             continue;
         }
-        // The kernel reaches over the left or right edge: `skip` values of padding come first.
-        edge.fill(window.pad_value as i16);
-        let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
-        let from = usize::try_from(start).unwrap_or(0);
-        let slots = edge.get_mut(skip..).unwrap_or(&mut []);
-        let values = row.get(from..).unwrap_or(&[]);
-        for (slot, &value) in slots.iter_mut().zip(values) {
-            *slot = value.into() as i16;
+        match window.dilation[1] {
+            1 => shifted(row, start, window.pad_value as i16, edge),
+            _ => spread(x, row, window, left, edge),
         }
         to_pairs(edge, 0, pairs);
     }
 }
 
-/// Depthwise convolution: weights `[kernel height, kernel width, c]` (not packed), `y: [rows, y_width, c]`.
-pub fn depthwise_conv2d<X: Activation, Y: Activation>(
+/// A kernel row that reaches over the left or right edge: `-start` values of padding come first.
+fn shifted<X: Activation>(row: &[X], start: isize, pad_value: i16, edge: &mut [i16]) {
+    edge.fill(pad_value);
+    let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
+    let from = usize::try_from(start).unwrap_or(0);
+    let slots = edge.get_mut(skip..).unwrap_or(&mut []);
+    let values = row.get(from..).unwrap_or(&[]);
+    for (slot, &value) in slots.iter_mut().zip(values) {
+        *slot = value.into() as i16;
+    }
+}
+
+/// A kernel row whose taps are not neighbours.
+#[inline(never)]
+fn spread<X: Activation>(
     x: &Image<X>,
+    row: &[X],
     window: &Window2d,
-    matrix: &Matrix,
-    output: &Output,
-    y: &mut [Y],
-    y_width: usize,
+    left: isize,
+    edge: &mut [i16],
 ) {
-    let c = x.channels.max(1);
-    for (row, y) in y.chunks_exact_mut((y_width * c).max(1)).enumerate() {
-        for (column, y) in y.chunks_exact_mut(c).enumerate() {
-            let start = window.start(row, column);
-            for (block, y) in y.chunks_mut(CHANNELS).enumerate() {
-                depthwise_block(x, window, start, matrix, output, block * CHANNELS, y);
+    for (tap, slots) in edge.chunks_exact_mut(x.channels.max(1)).enumerate() {
+        match x.pixel(row, window.under(1, left, tap)) {
+            Some(pixel) => {
+                (slots.iter_mut().zip(pixel)).for_each(|(slot, &value)| *slot = value.into() as i16)
             }
+            None => slots.fill(window.pad_value as i16),
         }
-    }
-}
-
-/// Channels `at ..` of one result.
-fn depthwise_block<X: Activation, Y: Activation>(
-    x: &Image<X>,
-    window: &Window2d,
-    [top, left]: [isize; 2],
-    matrix: &Matrix,
-    output: &Output,
-    at: usize,
-    y: &mut [Y],
-) {
-    let mut sums = [0; CHANNELS];
-    let biases = tail(matrix.bias, at);
-    sums.iter_mut()
-        .zip(biases)
-        .for_each(|(sum, &bias)| *sum = bias);
-    let [height, width] = window.kernel;
-    for down in 0..height {
-        let row = x.row(window.under(0, top, down));
-        for right in 0..width {
-            let weights = tail(matrix.weights, (down * width + right) * x.channels + at);
-            let pixel = row.and_then(|row| x.pixel(row, window.under(1, left, right)));
-            let values = pixel.and_then(|pixel| pixel.get(at..at + y.len()));
-            match (values, values.and_then(|values| values.first_chunk())) {
-                (_, Some(values)) => add_products(&mut sums, weights, values),
-                (Some(values), None) => products(&mut sums, weights, values.iter()),
-                (None, _) => products(&mut sums, weights, [window.pad_value; CHANNELS].iter()),
-            }
-        }
-    }
-    let multipliers = tail(output.multipliers, at);
-    for ((slot, &sum), &multiplier) in y.iter_mut().zip(&sums).zip(multipliers) {
-        *slot = Y::from_i32(output.apply(sum, multiplier));
-    }
-}
-
-/// Channels of a depthwise convolution that are summed together.
-pub(super) const CHANNELS: usize = 8;
-
-/// Adds the products of one tap, for a whole block of channels.
-#[inline(always)]
-fn add_products<X: Activation>(sums: &mut [i32; CHANNELS], weights: &[i8], values: &[X; CHANNELS]) {
-    if let Some(weights) = weights.first_chunk::<CHANNELS>() {
-        products(sums, weights, values.iter());
-    }
-}
-
-/// Adds the products of one tap, for as many channels as there are values.
-#[inline(always)]
-fn products<'v, X: Copy + Into<i32> + 'v>(
-    sums: &mut [i32; CHANNELS],
-    weights: &[i8],
-    values: impl Iterator<Item = &'v X>,
-) {
-    for ((sum, &w), &x) in sums.iter_mut().zip(weights).zip(values) {
-        *sum = sum.wrapping_add(x.into().wrapping_mul(w.into()));
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::kernels::int::dot::packed_index;
     use crate::kernels::testing::Under;
@@ -227,16 +172,16 @@ mod tests {
 
     /// An image and a kernel over it, with weights `[out][kernel height][kernel width][c]`.
     #[derive(Debug)]
-    struct Case {
+    pub(in crate::kernels::int) struct Case {
         size: [usize; 2],
-        c: usize,
-        window: Window2d,
+        pub c: usize,
+        pub window: Window2d,
         x: Vec<i16>,
-        weights: Vec<Vec<i8>>,
+        pub weights: Vec<Vec<i8>>,
     }
 
     impl Case {
-        fn under(&self) -> Under<'_, i16> {
+        pub fn under(&self) -> Under<'_, i16> {
             Under {
                 x: &self.x,
                 size: self.size,
@@ -250,7 +195,7 @@ mod tests {
             (0..height).flat_map(move |y| (0..width).map(move |x| [y, x]))
         }
 
-        fn results(&self) -> [usize; 2] {
+        pub fn results(&self) -> [usize; 2] {
             core::array::from_fn(|axis| {
                 let padded = self.size[axis] + 2 * self.window.pad[axis];
                 let reach = 1 + (self.window.kernel[axis] - 1) * self.window.dilation[axis];
@@ -258,7 +203,7 @@ mod tests {
             })
         }
 
-        fn image(&self) -> Image<'_, i16> {
+        pub fn image(&self) -> Image<'_, i16> {
             Image {
                 values: &self.x,
                 width: self.size[1],
@@ -284,7 +229,7 @@ mod tests {
         }
     }
 
-    fn case() -> impl Strategy<Value = Case> {
+    pub(in crate::kernels::int) fn case() -> impl Strategy<Value = Case> {
         let pair = |range: core::ops::Range<usize>| [range.clone(), range];
         (
             pair(1..7),
@@ -323,7 +268,7 @@ mod tests {
             })
     }
 
-    fn output(multipliers: &[i32]) -> Output<'_> {
+    pub(in crate::kernels::int) fn output(multipliers: &[i32]) -> Output<'_> {
         Output {
             multipliers,
             left_shift: 0,
@@ -334,7 +279,7 @@ mod tests {
     }
 
     /// What `output` makes of sums: a sixteenth of each, rounded.
-    fn finished(sums: &[f64]) -> Vec<i16> {
+    pub(in crate::kernels::int) fn finished(sums: &[f64]) -> Vec<i16> {
         let finished =
             |sum: &f64| ((sum / 16.0 + 0.5).floor() + 3.0).clamp(-32768.0, 32767.0) as i16;
         sums.iter().map(finished).collect()
@@ -353,17 +298,6 @@ mod tests {
             conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, columns);
             let bias: Vec<f64> = bias.iter().map(|&b| b.into()).collect();
             prop_assert_eq!(y, finished(&case.under().sums([rows, columns], &case.weights, &bias)));
-        }
-
-        #[test]
-        fn a_depthwise_convolution_equals_plain_sums(case in case()) {
-            let ([rows, columns], c) = (case.results(), case.c);
-            let (bias, multipliers) = (vec![50; c], vec![1 << 28; c]);
-            let matrix = Matrix { weights: &case.weights[0], bias: &bias };
-            let mut y = vec![0i16; rows * columns * c];
-            depthwise_conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut y, columns);
-            let sums = case.under().sums_apart([rows, columns], &case.weights[0], &vec![50.0; c]);
-            prop_assert_eq!(y, finished(&sums));
         }
 
         /// Against the definition: every input pixel adds its multiple of the kernel to the result.

@@ -4,6 +4,7 @@ pub mod additive;
 pub mod attention;
 pub mod conv;
 pub mod conv2d;
+pub mod depthwise;
 pub mod dot;
 pub mod elementwise;
 pub mod embedding;

@@ -1,9 +1,11 @@
 //! Pooling over images and over channels, and products with a gate: the parts of spatial and channel attention.
 
-use super::conv2d::CHANNELS;
 use super::elementwise::{Rescale, mul};
 use super::requantize::Activation;
 use crate::kernels::geometry::{Image, Window2d};
+
+/// Channels whose means are summed together.
+const CHANNELS: usize = 8;
 
 /// The pixels under the kernel, padding left out.
 fn under<'x, X: Activation>(

@@ -2,6 +2,7 @@
 
 use super::dot::LANES;
 use crate::kernels::arch::int::Store;
+use crate::kernels::arch::taps::Values;
 
 /// `round(accumulator * 2^left_shift * multiplier / 2^32)`, halves up.
 ///
@@ -45,6 +46,9 @@ pub trait Activation: Copy + Into<i32> {
 
     /// Where the inner loop stores results of this type.
     fn store(y: &mut [[Self; LANES]]) -> Store<'_>;
+
+    /// Values with their type's width.
+    fn values(x: &[Self]) -> Values<'_>;
 }
 
 impl Activation for i8 {
@@ -56,6 +60,10 @@ impl Activation for i8 {
     fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
         Store::I8(y)
     }
+
+    fn values(x: &[Self]) -> Values<'_> {
+        Values::I8(x)
+    }
 }
 
 impl Activation for i16 {
@@ -66,6 +74,10 @@ impl Activation for i16 {
 
     fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
         Store::I16(y)
+    }
+
+    fn values(x: &[Self]) -> Values<'_> {
+        Values::I16(x)
     }
 }
 

@@ -4,6 +4,7 @@
 //! wrap-around, as the portable body does (it also sets the sticky Q flag, which is never read). Requantization is
 //! `LSL` and `SMMULR`.
 
+pub mod taps;
 mod wide;
 
 pub use wide::run_wide;

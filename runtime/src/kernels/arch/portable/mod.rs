@@ -3,3 +3,4 @@
 #[cfg(attn_half)]
 pub mod half;
 pub mod int;
+pub mod taps;
