@@ -8,7 +8,7 @@
 use attn_emulated::bench::region;
 use attn_images::Random;
 use attn_runtime::f16;
-use attn_runtime::kernels::arch::half::{Clamp, LANES};
+use attn_runtime::kernels::arch::half::{Clamp, LANES, ROWS};
 use attn_runtime::kernels::arch::{portable::half as portable, vfp};
 use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::half::attention::{Filled, attend};
@@ -95,6 +95,18 @@ fn check_products(random: &mut Random) {
         vfp::dot4(&x[..k], &weights[..inputs], &mut found);
         let same = expected.map(f32::to_bits) == found.map(f32::to_bits);
         require(same, "dot4", case as u32);
+        let k = random.below(ROW / ROWS + 1);
+        let skew = random.below(8) / 7;
+        let rows: [f16; ROW + 2] = core::array::from_fn(|_| half(random));
+        let rows = &rows[skew..skew + ROWS * k];
+        let (mut expected, mut found) = ([[0.5; LANES]; ROWS], [[0.5; LANES]; ROWS]);
+        portable::dot4_rows(rows, &weights[..k], &start, &mut expected);
+        vfp::dot4_rows(rows, &weights[..k], &start, &mut found);
+        let bits = |sums: [[f32; LANES]; ROWS]| sums.map(|sums| sums.map(f32::to_bits));
+        // Of a NaN the bits are the chip's own.
+        let numbers = finite && expected.as_flattened().iter().all(|sum| !sum.is_nan());
+        let same = !numbers || bits(expected) == bits(found);
+        require(same, "dot4_rows", case as u32);
     }
 }
 

@@ -43,3 +43,26 @@ pub fn narrow(wide: &[f32], clamp: Clamp, row: &mut [f16]) {
 pub fn dot4(x: &[f32], weights: &[[f16; LANES]], sums: &mut [f32; LANES]) {
     body::dot4(x, weights, sums);
 }
+
+/// Rows that [`dot4_rows`] takes.
+pub const ROWS: usize = 4;
+
+/// Whether [`dot4_rows`] takes these rows of `k` halves: on a chip every row must start at a word.
+#[inline]
+pub fn takes_rows(x: &[f16], k: usize) -> bool {
+    k > 0 && k.is_multiple_of(2) && (x.as_ptr() as usize).is_multiple_of(4)
+}
+
+/// [`dot4`] for four rows `x: [4, k]` at once, so that weights are widened once; `k` is the length of `weights`. Every row's sums
+/// begin with `start`. Leaves `sums` alone if `x` has another length or [`takes_rows`] does not hold.
+#[inline]
+pub fn dot4_rows(
+    x: &[f16],
+    weights: &[[f16; LANES]],
+    start: &[f32; LANES],
+    sums: &mut [[f32; LANES]; ROWS],
+) {
+    if x.len() == ROWS * weights.len() && takes_rows(x, weights.len()) {
+        body::dot4_rows(x, weights, start, sums);
+    }
+}

@@ -1,7 +1,7 @@
 //! Matrix product of two activations: columns of the second are packed, a strip at a time, for the inner loop.
 
-use super::linear::{BATCH, Matrix, matvec};
-use super::{Clamp, LANES, packed_len, widen};
+use super::linear::{BATCH, Columns, Matrix, rows};
+use super::{Clamp, LANES, packed_len};
 use crate::f16;
 
 /// Groups of four packed halves that [`matmul`] needs for a strip of `b: [k, n]`.
@@ -33,15 +33,14 @@ pub fn matmul(
             weights: packed,
             bias: [0.0; BATCH].get(..columns).unwrap_or(&[]),
         };
-        let mut rows = a.chunks_exact(k);
-        for y in y.chunks_exact_mut(n) {
-            let Some(a) = rows.next() else {
-                break;
-            };
-            widen(a, wide);
-            let y = y.get_mut(first..first + columns).unwrap_or_default();
-            matvec(wide, &matrix, Clamp::NONE, y);
-        }
+        rows(
+            a,
+            &matrix,
+            Clamp::NONE,
+            Columns { stride: n, first },
+            wide,
+            y,
+        );
     }
 }
 
@@ -55,7 +54,7 @@ mod tests {
     proptest! {
         #[test]
         fn products_are_added_in_order(
-            (m, k, n, a, b) in (1usize..4, 1usize..9, 1usize..40).prop_flat_map(|(m, k, n)| (Just(m), Just(k), Just(n), halves(m * k), halves(k * n)))
+            (m, k, n, a, b) in (1usize..10, 1usize..9, 1usize..40).prop_flat_map(|(m, k, n)| (Just(m), Just(k), Just(n), halves(m * k), halves(k * n)))
         ) {
             let mut y = vec![f16::ZERO; m * n];
             let (mut wide, mut packed) = (vec![0.0; k], vec![[f16::ZERO; LANES]; strip_len(k, n)]);

@@ -1,7 +1,7 @@
 //! The definition, in plain Rust.
 
 use crate::f16;
-use crate::kernels::arch::half::{Clamp, LANES};
+use crate::kernels::arch::half::{Clamp, LANES, ROWS};
 
 /// See [`crate::kernels::arch::half::widen`].
 pub fn widen(row: &[f16], wide: &mut [f32]) {
@@ -36,4 +36,21 @@ pub fn dot4(x: &[f32], weights: &[[f16; LANES]], sums: &mut [f32; LANES]) {
         }
     }
     *sums = totals;
+}
+
+/// See [`crate::kernels::arch::half::dot4_rows`].
+pub fn dot4_rows(
+    x: &[f16],
+    weights: &[[f16; LANES]],
+    start: &[f32; LANES],
+    sums: &mut [[f32; LANES]; ROWS],
+) {
+    for (sums, x) in sums.iter_mut().zip(x.chunks_exact(weights.len().max(1))) {
+        *sums = *start;
+        for (x, weights) in x.iter().zip(weights) {
+            for (sum, &weight) in sums.iter_mut().zip(weights) {
+                *sum += x.to_f32() * weight.to_f32();
+            }
+        }
+    }
 }
