@@ -12,23 +12,36 @@ pub const fn span(window: &Window2d, channels: usize) -> usize {
 
 /// The values under the kernel, kernel row by kernel row.
 fn gather(x: &Image<f16>, window: &Window2d, [top, left]: [isize; 2], wide: &mut [f32]) {
-    let len = window.kernel[1] * x.channels;
+    let (len, row_len) = (window.kernel[1] * x.channels, x.width * x.channels);
     let start = left.wrapping_mul(x.channels as isize);
     // Values of padding to the left, and of the image that the kernel leaves out.
     let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
     let from = usize::try_from(start).unwrap_or(0);
-    for (tap, wide) in wide.chunks_exact_mut(len.max(1)).enumerate() {
+    let down = window.dilation[0].wrapping_mul(row_len) as isize;
+    let mut at = top.wrapping_mul(row_len as isize);
+    for wide in wide.chunks_exact_mut(len.max(1)) {
+        let row = usize::try_from(at)
+            .ok()
+            .and_then(|at| x.values.get(at..at.checked_add(row_len)?));
+        at = at.wrapping_add(down);
         wide.fill(0.0);
-        let row = x.row(window.under(0, top, tap)).unwrap_or(&[]);
-        if window.dilation[1] != 1 {
-            for (tap, wide) in wide.chunks_exact_mut(x.channels.max(1)).enumerate() {
-                let pixel = x.pixel(row, window.under(1, left, tap));
-                widen(pixel.unwrap_or(&[]), wide);
+        match row {
+            None => {}
+            Some(row) if window.dilation[1] != 1 => spread(x, row, window, left, wide),
+            Some(row) => {
+                let values = row.get(from..).unwrap_or(&[]);
+                widen(values, wide.get_mut(skip..).unwrap_or_default());
             }
-            continue;
         }
-        let values = row.get(from..).unwrap_or(&[]);
-        widen(values, wide.get_mut(skip..).unwrap_or_default());
+    }
+}
+
+/// A kernel row whose taps are not neighbours.
+#[inline(never)]
+fn spread(x: &Image<f16>, row: &[f16], window: &Window2d, left: isize, wide: &mut [f32]) {
+    for (tap, wide) in wide.chunks_exact_mut(x.channels.max(1)).enumerate() {
+        let pixel = x.pixel(row, window.under(1, left, tap));
+        widen(pixel.unwrap_or(&[]), wide);
     }
 }
 
@@ -68,10 +81,14 @@ pub fn conv_transpose2d(
     let Some(wide) = wide.get_mut(..k) else {
         return;
     };
+    let mut gathered = None;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
             let (start, phase) = window.phase(row, column);
-            gather(x, window, start, wide);
+            // The phases of a row follow each other over the same values.
+            if gathered.replace(start) != Some(start) {
+                gather(x, window, start, wide);
+            }
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, k)),
                 bias: matrix

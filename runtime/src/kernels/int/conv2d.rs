@@ -63,10 +63,14 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
     let Some((pairs, edge)) = scratch.split_at_mut_checked(span) else {
         return;
     };
+    let mut gathered = None;
     for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
         for (column, y) in y.chunks_exact_mut(out.max(1)).enumerate() {
             let (start, phase) = window.phase(row, column);
-            gather(x, window, start, edge, pairs);
+            // The phases of a row follow each other over the same values.
+            if gathered.replace(start) != Some(start) {
+                gather(x, window, start, edge, pairs);
+            }
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, span)),
                 bias: part(matrix.bias, phase, out),
@@ -131,15 +135,18 @@ fn gather<X: Activation>(
 }
 
 /// A kernel row that reaches over the left or right edge: `-start` values of padding come first.
+#[inline(never)]
 fn shifted<X: Activation>(row: &[X], start: isize, pad_value: i16, edge: &mut [i16]) {
-    edge.fill(pad_value);
     let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
     let from = usize::try_from(start).unwrap_or(0);
-    let slots = edge.get_mut(skip..).unwrap_or(&mut []);
     let values = row.get(from..).unwrap_or(&[]);
-    for (slot, &value) in slots.iter_mut().zip(values) {
+    let (before, rest) = edge.split_at_mut(skip.min(edge.len()));
+    let (inside, after) = rest.split_at_mut(values.len().min(rest.len()));
+    before.fill(pad_value);
+    for (slot, &value) in inside.iter_mut().zip(values) {
         *slot = value.into() as i16;
     }
+    after.fill(pad_value);
 }
 
 /// A kernel row whose taps are not neighbours.
