@@ -230,8 +230,7 @@ fn what_a_recurrent_layer_has_by_default_may_be_written_out() {
     ];
     for (attribute, refused) in attributes {
         let model = with_attribute(&folder, attribute);
-        let reference =
-            Reference::load_with(model.as_ref(), Some(&|_| Some(9)), &Default::default());
+        let reference = Reference::load_with(model.as_ref(), Some(&|_| Some(9)));
         let imported = reference.and_then(|reference| import(&reference));
         let error = imported.err().map(|error| error.to_string());
         match refused {

@@ -318,7 +318,7 @@ impl<'m> Bundle<'m> {
         };
         let varies = self.decoding.is_some() || self.manifest.max_length.is_some();
         let length_of = varies.then_some(&length_of as LengthOf);
-        Reference::load_with(&self.paths[part], length_of, &self.manifest.stepwise)
+        Reference::load_with(&self.paths[part], length_of)
     }
 
     /// In a bundle a dynamic axis is allowed, and needs a greatest length.

@@ -96,6 +96,7 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
         | Op::DepthwiseConv1d(_)
         | Op::Gru(_)
         | Op::Lstm(_)
+        | Op::Recurrent(_)
         | Op::Attention(_)
         | Op::AdditiveAttention(_)
         | Op::SelectRows(_)

@@ -7,6 +7,8 @@
 mod attention;
 mod base;
 mod bundle;
+mod cell;
+mod curves;
 mod elementwise;
 mod image;
 mod matrix;
