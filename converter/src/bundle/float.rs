@@ -2,6 +2,7 @@
 
 use super::{Decode, Manifest};
 use crate::error::{ConvertError, Result};
+use crate::fuse::fuse;
 use crate::graph::equalize;
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
@@ -169,6 +170,7 @@ impl<'m> Bundle<'m> {
             let mut own_inputs = reference.inputs().to_vec();
             self.take_mask(part, &mut own_inputs)?;
             let mut graph = import_masked(&reference, self.mask.as_ref())?;
+            fuse(&mut graph);
             let varying = |(input, &id): (&Input, &ValueId)| {
                 let varies = input.dynamic.is_some() && !self.is_token(part, &input.name);
                 varies.then_some((id, rule))
