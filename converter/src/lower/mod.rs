@@ -158,6 +158,10 @@ impl Lowering<'_> {
         self.graph.values[value.0].channels()
     }
 
+    fn len(&self, value: ValueId) -> usize {
+        self.graph.values[value.0].len()
+    }
+
     /// Adds the tensor for a value.
     fn add_value(&mut self, value: ValueId) -> TensorId {
         let tensor = self.copy(value, "", self.scheme.of(value));

@@ -230,17 +230,29 @@ impl Scheme {
         if let Some(fixed) = fixed {
             self.held[node.output.0] = fixed;
         }
+        if let Held::State(_) = facts.held {
+            self.hold_first(graph, node, 1, self.of(node.output));
+        }
         let second = match facts.second {
             Second::None => return,
             Second::Cell => {
                 let cell = cell_from(node, distributions);
                 self.cells.insert(node.output, cell);
+                self.hold_first(graph, node, 2, cell);
                 cell
             }
             Second::Weights => Quant::scaled_int16(PROBABILITY_SCALE),
         };
         if let Some(id) = node.second {
             self.held[id.0] = second;
+        }
+    }
+
+    /// A constant from which a recurrent layer starts is held as the layer holds it.
+    fn hold_first(&mut self, graph: &Graph, layer: &Node, slot: usize, quant: Quant) {
+        let first = layer.inputs.get(slot);
+        if let Some(first) = first.filter(|&&id| graph.constant(id).is_some()) {
+            self.held[first.0] = quant;
         }
     }
 
