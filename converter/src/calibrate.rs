@@ -46,6 +46,11 @@ impl Distribution {
         distribution
     }
 
+    /// The largest magnitude.
+    pub fn largest(&self) -> f32 {
+        self.max.max(-self.min)
+    }
+
     /// Adds elements of one of about `samples` samples.
     pub fn extend(&mut self, elements: &[f32], samples: usize) {
         self.add(elements, KEPT / samples.max(1));

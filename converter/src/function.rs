@@ -161,6 +161,25 @@ impl Function {
         }
     }
 
+    /// Slope and offset of a function that is a straight line as it is written.
+    pub fn line(&self) -> Option<(f64, f64)> {
+        let Self::Binary(binary, f, g) = self else {
+            return match self {
+                Self::Input => Some((1.0, 0.0)),
+                Self::Constant(value) => Some((0.0, *value)),
+                _ => None,
+            };
+        };
+        let ((a, b), (c, d)) = (f.line()?, g.line()?);
+        match binary {
+            Binary::Add => Some((a + c, b + d)),
+            Binary::Sub => Some((a - c, b - d)),
+            Binary::Mul if a == 0.0 || c == 0.0 => Some((a * d + b * c, b * d)),
+            Binary::Div if c == 0.0 && d != 0.0 => Some((a / d, b / d)),
+            _ => None,
+        }
+    }
+
     /// The value at `x`.
     pub fn eval(&self, x: f64) -> f64 {
         match self {
@@ -315,6 +334,21 @@ mod tests {
         assert_eq!((spelled.name(), Function::gelu().name()), ("Gelu", "Gelu"));
         assert_eq!(Function::gelu_tanh().name(), "GeluTanh");
         assert_eq!(Function::elu(1.0).name(), "Function");
+    }
+
+    #[test]
+    fn lines_are_told_from_curves() {
+        let number = Function::Constant;
+        let line = Function::scaled(3.0).with(Binary::Add, number(1.0));
+        let line = line.with(Binary::Div, number(2.0));
+        assert_eq!(line.line(), Some((1.5, 0.5)));
+        assert_eq!(
+            number(2.0).with(Binary::Sub, line).line(),
+            Some((-1.5, 1.5))
+        );
+        let square = Function::Input.with(Binary::Mul, Function::Input);
+        assert_eq!(square.line(), None);
+        assert_eq!(Function::Input.then(Unary::Relu).line(), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The attn converter: a float ONNX model becomes one flat `.attn` file.
 //!
 //! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
-//! makes a [`graph::Graph`] of it, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
+//! makes a [`graph::Graph`] of it, [`fuse`] fuses its operators, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come. [`runner`] and [`compare`] run files on the host,
 //! [`decode`] decodes sequences with them.
 #![deny(missing_docs)]
@@ -16,6 +16,7 @@ pub mod error;
 pub mod features;
 pub mod files;
 pub mod function;
+pub mod fuse;
 pub mod graph;
 pub mod guard;
 pub mod import;

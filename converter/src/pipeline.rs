@@ -17,11 +17,10 @@ use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
 use crate::quantize::inputs::Inputs;
 use crate::quantize::sensitivity::{Measure, Widened, widen};
-use crate::quantize::{Precision, Scheme, clipped_states};
+use crate::quantize::{Precision, Scheme};
 use crate::runner::ModelFile;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -103,11 +102,6 @@ fn convert_manifest(
 ) -> Result<Conversion> {
     let mut loaded = load(manifest, options)?;
     let seen = calibrate(&mut loaded, options.precision, progress)?;
-    if let Some(stepwise) = stepwise(manifest, &loaded, &seen, options)
-        && let Ok(conversion) = convert_manifest(&stepwise, options, progress)
-    {
-        return Ok(conversion);
-    }
     let chosen = choose(&mut loaded, &seen, options, progress)?;
     let schemes = schemes(&loaded, &seen, &chosen.choices, options.precision);
     let (mut program, mut metadata) = write(&loaded, &schemes, options)?;
@@ -257,28 +251,6 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
     Ok(Seen {
         distributions,
         inputs,
-    })
-}
-
-/// The manifest for a second attempt, if calibration has seen given states that integers would clip: it lists those recurrent layers to be
-/// written step by step. A layer with too many steps for that stays as it is, and the report on quality names what it clips.
-fn stepwise(
-    manifest: &Manifest,
-    loaded: &Loaded,
-    seen: &Seen,
-    options: &Options,
-) -> Option<Manifest> {
-    let window = options.form == Form::Window && loaded.bundle.decoding.is_none();
-    if options.precision == Precision::Fp16 || !window || !manifest.stepwise.is_empty() {
-        return None;
-    }
-    let parts = loaded.bundle.graphs.iter().zip(&seen.distributions);
-    let clipped = parts.flat_map(|(graph, seen)| clipped_states(graph, seen));
-    let stepwise: BTreeSet<String> = clipped.collect();
-    (!stepwise.is_empty()).then(|| {
-        let mut manifest = manifest.clone();
-        manifest.stepwise = stepwise;
-        manifest
     })
 }
 

@@ -8,7 +8,7 @@ use crate::guard::guarded;
 use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
 use crate::spelling;
 use ndarray::{ArrayD, IxDyn};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,19 +42,15 @@ impl Reference {
     /// [`ConvertError::NotOnnx`], [`ConvertError::DynamicShape`],
     /// [`ConvertError::Reference`].
     pub fn load(path: &Path) -> Result<Self> {
-        Self::load_with(path, None, &BTreeSet::new())
+        Self::load_with(path, None)
     }
 
     /// Loads one model of a bundle: with `length_of`, its inputs may have one dynamic axis each, whose length that gives, and states of
-    /// several layers in front of the batch. Recurrent layers in `stepwise`, by an output's name, become operators of every step.
+    /// several layers in front of the batch.
     ///
     /// # Errors
     /// Those of [`Reference::load`]; [`ConvertError::DynamicShape`] if `length_of` has no length.
-    pub fn load_with(
-        path: &Path,
-        length_of: Option<LengthOf>,
-        stepwise: &BTreeSet<String>,
-    ) -> Result<Self> {
+    pub fn load_with(path: &Path, length_of: Option<LengthOf>) -> Result<Self> {
         let unexpected = |reason: String| ConvertError::Unexpected {
             path: path.into(),
             reason,
@@ -71,10 +67,10 @@ impl Reference {
         if !batch.is_empty() || inputs.iter().any(|input| input.dynamic.is_some()) {
             fix_shapes(&mut proto, &inputs);
         }
-        guarded(|| spelling::spell_out(&mut proto, folder, stepwise)).map_err(unexpected)??;
+        guarded(|| spelling::spell_out(&mut proto, folder)).map_err(unexpected)??;
         let graph = proto.graph.clone().unwrap_or_default();
+        guarded(|| spelling::for_tract(&mut proto, folder)).map_err(unexpected)??;
         if let Some(graph) = &mut proto.graph {
-            spelling::reversed(graph);
             drop_shared_names(graph);
         }
         let (names, plan) =

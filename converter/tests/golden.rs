@@ -32,6 +32,7 @@ fn tiny() -> Graph {
     };
     Graph {
         fallbacks: Vec::new(),
+        fallback_values: Default::default(),
         values: vec![value("x", 4), value("h", 3), value("y", 3)],
         nodes: vec![
             node("fc", linear, 0, 1),

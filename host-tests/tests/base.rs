@@ -1,4 +1,4 @@
-//! Base operators compute the same bytes on the emulated cores as on this computer.
+//! Base operators, and recurrent layers of any cell, compute the same bytes on the emulated cores as on this computer.
 
 use attn_converter::pipeline::{Mixed, Options};
 use attn_lab::emulator::Core;
@@ -14,9 +14,16 @@ fn every_core_computes_the_same_bytes() {
     let folder = Folder::new();
     let mut kinds = BTreeSet::new();
     for name in [
+        "c01_lstm_peepholes_both_ways",
+        "c02_lstm_coupled_gates",
+        "c03_gru_first_state_of_3_backwards",
+        "c04_rnn_of_sequences_with_lengths",
+        "c05_lstm_open_activations",
+        "c06_rnn_threshold",
         "k10_logsoftmax_end",
         "k24_grouped_conv",
         "k29_instance_norm",
+        "k31_gru_reset_before",
         "r18_upsample_bilinear",
         "r27_attention_values_times_weights_transposed",
     ] {
@@ -43,7 +50,12 @@ fn every_core_computes_the_same_bytes() {
             }
         }
     }
-    for kind in [OpKind::Copy, OpKind::MatMul, OpKind::Reduce] {
+    for kind in [
+        OpKind::Copy,
+        OpKind::MatMul,
+        OpKind::Reduce,
+        OpKind::Recurrent,
+    ] {
         assert!(kinds.contains(&(kind as u16)), "{kind:?}");
     }
 }

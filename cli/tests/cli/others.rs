@@ -36,7 +36,7 @@ fn refusal(onnx: &str, calibration: &str) -> String {
 fn floors(name: &str) -> [(&'static str, f64); 3] {
     let [int8, int16] = match name {
         "p01_pad_negative" => [28.0, 43.0],
-        "w02_lstm_hardsigmoid" => [28.0, 44.0],
+        "w02_lstm_hardsigmoid" => [28.0, 44.5],
         "w08_cast_to_int_and_back" => [23.0, 23.0],
         _ => [28.0, 45.0],
     };
@@ -89,7 +89,7 @@ fn every_case_is_what_onnxruntime_makes_of_it() {
     let recorded = names.filter_map(|name| Some(name.strip_suffix(".expected.npz")?.to_owned()));
     let mut recorded: Vec<String> = recorded.collect();
     recorded.sort();
-    assert!(recorded.len() >= 54, "{}", recorded.len());
+    assert!(recorded.len() >= 60, "{}", recorded.len());
     recorded.iter().for_each(|name| holds(name));
 }
 
@@ -230,8 +230,7 @@ fn what_a_recurrent_layer_has_by_default_may_be_written_out() {
     ];
     for (attribute, refused) in attributes {
         let model = with_attribute(&folder, attribute);
-        let reference =
-            Reference::load_with(model.as_ref(), Some(&|_| Some(9)), &Default::default());
+        let reference = Reference::load_with(model.as_ref(), Some(&|_| Some(9)));
         let imported = reference.and_then(|reference| import(&reference));
         let error = imported.err().map(|error| error.to_string());
         match refused {

@@ -2,6 +2,7 @@
 
 use super::{Decode, Manifest};
 use crate::error::{ConvertError, Result};
+use crate::fuse::fuse;
 use crate::graph::equalize;
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
@@ -169,6 +170,7 @@ impl<'m> Bundle<'m> {
             let mut own_inputs = reference.inputs().to_vec();
             self.take_mask(part, &mut own_inputs)?;
             let mut graph = import_masked(&reference, self.mask.as_ref())?;
+            fuse(&mut graph);
             let varying = |(input, &id): (&Input, &ValueId)| {
                 let varies = input.dynamic.is_some() && !self.is_token(part, &input.name);
                 varies.then_some((id, rule))
@@ -318,7 +320,7 @@ impl<'m> Bundle<'m> {
         };
         let varies = self.decoding.is_some() || self.manifest.max_length.is_some();
         let length_of = varies.then_some(&length_of as LengthOf);
-        Reference::load_with(&self.paths[part], length_of, &self.manifest.stepwise)
+        Reference::load_with(&self.paths[part], length_of)
     }
 
     /// In a bundle a dynamic axis is allowed, and needs a greatest length.

@@ -13,7 +13,7 @@ mod wiring;
 use crate::error::{ConvertError, Result};
 use crate::files::{FileError, read_names};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The contents of a `bundle.toml`. Paths in it are relative to the manifest.
@@ -43,10 +43,6 @@ pub struct Manifest {
     pub vocabulary: Option<Vocabulary>,
     /// The encoder's input is the audio front end's output.
     pub audio: Option<Audio>,
-    /// Recurrent layers, by an output's name, that become operators of every step: what they are given does not fit the states of the
-    /// runtime's.
-    #[serde(skip)]
-    pub stepwise: BTreeSet<String>,
     #[serde(skip)]
     path: PathBuf,
     /// What its paths are relative to.

@@ -236,8 +236,8 @@ pub enum Held {
     Plain,
     /// With type and scale of the first input.
     AsInput,
-    /// In int16 with the scale of a state.
-    State,
+    /// In int16 as a state; the largest magnitude that the layer computes, if it is known.
+    State(Option<f32>),
     /// In int16 with the scale of a probability.
     Probability,
     /// Like the first input, in int8 or int16: a table of either kind.

@@ -1,4 +1,4 @@
-//! Values in float of nodes whose result no ONNX tensor holds: parts of what one ONNX node became.
+//! Values in float of nodes whose result no ONNX tensor holds: parts of what one ONNX node became, and what several were fused into.
 
 use super::{Clamp, Graph, Node, Op, op};
 use op::Reduction;
@@ -91,14 +91,20 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             };
             x.chunks((*n).max(1)).map(place).collect()
         }
+        Op::SelectRows(op::SelectRows { start, rows }) => {
+            let rows = x.chunks(channels).skip(*start).take(*rows);
+            rows.flatten().copied().collect()
+        }
+        Op::Attention(attention) => {
+            attended(attention, [x, inputs.get(1)?, inputs.get(2)?], graph, node)
+        }
         // They always are an ONNX tensor.
         Op::Conv1d(_)
         | Op::DepthwiseConv1d(_)
         | Op::Gru(_)
         | Op::Lstm(_)
-        | Op::Attention(_)
+        | Op::Recurrent(_)
         | Op::AdditiveAttention(_)
-        | Op::SelectRows(_)
         | Op::ClearRows(_)
         | Op::MeanRows(_)
         | Op::Embedding(_)
@@ -125,6 +131,36 @@ fn softmax(row: &[f32]) -> Vec<f32> {
     let powers: Vec<f32> = row.iter().map(|x| (x - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
+}
+
+/// Softmax attention, query by query, head by head.
+fn attended(of: &op::Attention, [q, k, v]: [&[f32]; 3], graph: &Graph, node: &Node) -> Vec<f32> {
+    let channels = |slot: usize| graph.values[node.inputs[slot].0].channels().max(1);
+    let (width, out) = (channels(0) / of.heads, channels(2) / of.key_heads);
+    let (queries, keys) = (q.len() / channels(0), k.len() / channels(1));
+    let mut all = Vec::new();
+    for query in 0..queries {
+        for head in 0..of.heads {
+            let shared = head / (of.heads / of.key_heads);
+            let q = &q[query * channels(0) + head * width..][..width];
+            let seen = |key: &usize| match &of.visible {
+                Some(visible) => visible[query * keys + key],
+                None => !of.causal || key + queries <= keys + query,
+            };
+            let seen: Vec<usize> = (0..keys).filter(seen).collect();
+            let score = |&key: &usize| {
+                let k = &k[key * channels(1) + shared * width..][..width];
+                q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() * of.scale
+            };
+            let weights = softmax(&seen.iter().map(score).collect::<Vec<_>>());
+            let mean = |c: usize| {
+                let value = |(&key, w): (&usize, &f32)| v[key * channels(2) + shared * out + c] * w;
+                seen.iter().zip(&weights).map(value).sum::<f32>()
+            };
+            all.extend((0..out).map(mean));
+        }
+    }
+    all
 }
 
 fn normalised(norm: &op::LayerNorm, row: &[f32]) -> Vec<f32> {

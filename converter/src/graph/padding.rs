@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn operators_that_mix_rows_see_all_of_them() {
-        let reverse = Op::Gru(op::Gru(op::Recurrent {
+        let reverse = Op::Gru(op::Gru(op::RecurrentWeights {
             w: ArrayD::zeros(IxDyn(&[6, 2])),
             r: ArrayD::zeros(IxDyn(&[6, 2])),
             bias_w: vec![0.0; 6],

@@ -69,6 +69,11 @@ impl<'n> OnnxNode<'n> {
         }
     }
 
+    /// The node as it is in the file.
+    pub fn proto(&self) -> &'n NodeProto {
+        self.proto
+    }
+
     fn attribute(&self, name: &str) -> Option<&'n tract_onnx::pb::AttributeProto> {
         self.proto
             .attribute

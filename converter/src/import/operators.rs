@@ -58,8 +58,9 @@ operators! {
     ConvTranspose => conv_transpose, "ConvTranspose2d", "over an image, one group, no dilation";
     MaxPool, AveragePool => pool, "Pool2d", "over an image, no dilation; averages count padding";
     GlobalMaxPool, GlobalAveragePool => global_pool, "the mean or maximum of an image", "";
-    GRU, LSTM => recurrent, "Gru, Lstm",
-        "PyTorch's form (linear_before_reset = 1, sigmoid and tanh, one sequence); forward, backward or both";
+    GRU, LSTM, RNN => recurrent, "Gru, Lstm, Recurrent",
+        "constant weights; forward, backward or both; Gru and Lstm are PyTorch's forms, Recurrent any other: any activation, clip, \
+         peepholes, input_forget, linear_before_reset = 0; layout, constant sequence lengths, at most 64 sequences";
     LayerNormalization, RMSNormalization => layer_norm, "LayerNorm, RmsNorm",
         "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
     BatchNormalization => batch_norm, "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",

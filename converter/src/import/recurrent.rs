@@ -1,16 +1,13 @@
-//! Recurrent layers that the runtime has: GRU and LSTM, one node of the graph for each direction. Other forms come here written out by
-//! [`crate::spelling`].
+//! Recurrent layers with constant weights, one node of the graph for each direction. [`crate::spelling`] leaves one sequence in each, whole
+//! and with time first.
 
 use super::node::OnnxNode;
 use super::view::{PADDING, View};
 use super::{Importer, Item};
 use crate::error::{ConvertError, Result};
 use crate::graph::{Node, Op, ValueId, op};
+use crate::spelling::recurrent::{FIRST_CELL, FIRST_STATE, Form, PEEPHOLES};
 use ndarray::{ArrayD, Axis};
-
-/// ONNX inputs of a recurrent node.
-const FIRST_STATE: usize = 5;
-const FIRST_CELL: usize = 6;
 
 /// One direction of a recurrent layer.
 struct Direction {
@@ -21,15 +18,10 @@ struct Direction {
 
 impl Importer<'_> {
     pub(super) fn recurrent(&mut self, node: &OnnxNode) -> Result<()> {
-        let directions: &[bool] = match node.string("direction").as_deref() {
-            None | Some("forward") => &[false],
-            Some("reverse") => &[true],
-            Some("bidirectional") => &[false, true],
-            Some(other) => return Err(node.form(format!("unknown direction `{other}`"))),
-        };
+        let form = Form::of(node.proto()).map_err(|reason| node.form(reason))?;
         let mut parts = Vec::new();
-        for (number, &reverse) in directions.iter().enumerate() {
-            parts.push(self.direction(node, number, reverse, directions.len())?);
+        for (number, &reverse) in form.reverse.iter().enumerate() {
+            parts.push(self.direction(node, &form, number, reverse)?);
         }
         self.rows_of_recurrent(node, &parts)?;
         self.last_states(node, &parts)?;
@@ -39,15 +31,16 @@ impl Importer<'_> {
     fn direction(
         &mut self,
         node: &OnnxNode,
+        form: &Form,
         number: usize,
         reverse: bool,
-        count: usize,
     ) -> Result<Direction> {
+        let count = form.reverse.len();
         let x = self.view(node, 0)?;
         let rows = self.row_operand(node, &x);
         let mut inputs = vec![rows.unwrap_or_else(|_| self.plain(&x))];
         let (steps, k) = (x.shape()[0], x.shape().last().copied().unwrap_or(0));
-        let gates = if node.op == "GRU" { 3 } else { 4 };
+        let gates = form.cell.gates();
         let part = |array: Option<ArrayD<f32>>, what: &str| {
             let array = array.ok_or_else(|| node.form(format!("{what} must be constant")))?;
             Ok::<_, ConvertError>(array.index_axis_move(Axis(0), number))
@@ -63,21 +56,34 @@ impl Importer<'_> {
             None => vec![0.0; 2 * gates * hidden],
         };
         let (bias_w, bias_r) = bias.split_at(gates * hidden);
-        let layer = op::Recurrent {
+        let weights = op::RecurrentWeights {
             w,
             r,
             bias_w: bias_w.to_vec(),
             bias_r: bias_r.to_vec(),
             reverse,
         };
-        let op: Op = match gates {
-            3 => op::Gru(layer).into(),
-            _ => op::Lstm(layer).into(),
+        let peepholes = self.optional_weight(node, PEEPHOLES)?;
+        let op: Op = match form.usual() && peepholes.is_none() {
+            true if gates == 3 => op::Gru(weights).into(),
+            true => op::Lstm(weights).into(),
+            false => op::Recurrent {
+                weights,
+                cell: form.cell,
+                activations: form.functions(number),
+                clip: form.clip,
+                peepholes: peepholes.map_or_else(Vec::new, |all| {
+                    all.index_axis(Axis(0), number).iter().copied().collect()
+                }),
+            }
+            .into(),
         };
-        let state = self.first_state(node, FIRST_STATE, number)?;
-        let cell = self.first_state(node, FIRST_CELL, number)?;
-        if node.op == "LSTM" && state.is_some() != cell.is_some() {
-            return Err(node.form("state and cell must both be given, or both be zero"));
+        let mut state = self.first_state(node, FIRST_STATE, number)?;
+        let mut cell = self.first_state(node, FIRST_CELL, number)?;
+        if form.cell.is_lstm() && state.is_some() != cell.is_some() {
+            let zeros = self.add_first(node, number, vec![0.0; hidden]);
+            state = state.or(Some(zeros));
+            cell = cell.or(Some(zeros));
         }
         inputs.extend(state.into_iter().chain(cell));
         let name = |what: &str| match (count, reverse) {
@@ -145,13 +151,22 @@ impl Importer<'_> {
             return Ok(None);
         }
         if let Some(constant) = self.weight(node, input)? {
-            return match constant.iter().all(|&x| x == 0.0) {
-                true => Ok(None),
-                false => Err(node.form("the first state must be zero, or be computed or given")),
-            };
+            let own = constant.index_axis(Axis(0), number);
+            let own: Vec<f32> = own.iter().copied().collect();
+            return Ok(match own.iter().all(|&x| x == 0.0) {
+                true => None,
+                false => Some(self.add_first(node, number, own)),
+            });
         }
         let view = self.unscaled(node, input)?.selected(0, &[number]);
         self.row_operand(node, &view).map(Some)
+    }
+
+    /// A constant first state.
+    fn add_first(&mut self, node: &OnnxNode, number: usize, values: Vec<f32>) -> ValueId {
+        let name = format!("{}.first{number}.{}", node.output, self.graph.values.len());
+        let dims = [values.len()];
+        self.add_inner(&name, Op::Constant(op::Constant { values }), vec![], &dims)
     }
 
     /// Y `[steps, directions, 1, hidden]`.

@@ -7,6 +7,8 @@
 mod attention;
 mod base;
 mod bundle;
+mod cell;
+mod curves;
 mod elementwise;
 mod image;
 mod matrix;
@@ -154,6 +156,10 @@ impl Lowering<'_> {
 
     fn channels(&self, value: ValueId) -> usize {
         self.graph.values[value.0].channels()
+    }
+
+    fn len(&self, value: ValueId) -> usize {
+        self.graph.values[value.0].len()
     }
 
     /// Adds the tensor for a value.

@@ -1,15 +1,16 @@
-//! Recurrent layers: Gru and Lstm, over a whole sequence or carried on from frame to frame.
+//! Recurrent layers: Gru, Lstm, and Recurrent for every other form, over a whole sequence or carried on from frame to frame.
 
 use super::matrix::{pack_halves, rows};
 use super::{Form, Lower, Lowered, Lowering, limit};
 use crate::error::Result;
-use crate::graph::op::Recurrent;
+use crate::graph::op::RecurrentWeights;
 use crate::graph::{Node, op};
 use crate::program::TensorId;
-use crate::quantize::Quant;
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{Weights, padded, rescale};
+use crate::quantize::{Quant, STATE};
 use attn_runtime::format::{DType, OpKind};
+use attn_runtime::kernels::geometry::Cell;
 use attn_runtime::kernels::half::LANES;
 use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::ops::{
@@ -20,7 +21,7 @@ use ndarray::ArrayD;
 use zerocopy::IntoBytes;
 
 /// Pre-activations and the cells of a run are Q16.
-const Q16: Quant = Quant {
+pub(super) const Q16: Quant = Quant {
     dtype: DType::I32,
     scale: 1.0 / 65536.0,
     zero_point: 0,
@@ -33,31 +34,25 @@ enum Sides {
 }
 
 /// How a run of one layer begins and ends.
-struct Run {
-    ends: [TensorId; 2],
+pub(super) struct Run {
+    pub ends: [TensorId; 2],
     start: Start,
-    geometry: RecurrentGeometry,
+    pub geometry: RecurrentGeometry,
     /// How the state is held.
-    state: Quant,
-    hidden: usize,
+    pub state: Quant,
+    pub hidden: usize,
 }
 
 impl Lowering<'_> {
-    fn recurrent(&mut self, node: &Node, layer: &Recurrent) -> Result<(Run, Sides)> {
-        let (ends, hidden) = (self.ends(node), self.channels(node.output));
-        let sides = match self.scheme.is_half() {
-            true => Sides::Half([
-                self.half_side(node, &layer.w, &layer.bias_w, hidden)?,
-                self.half_side(node, &layer.r, &layer.bias_r, hidden)?,
-            ]),
-            false => Sides::Int(self.sides(node, layer, ends, hidden)?),
-        };
+    /// Ends and start of a run.
+    pub(super) fn run(&mut self, node: &Node, layer: &RecurrentWeights) -> Run {
+        let ends = self.ends(node);
         let start = match (self.form, node.inputs.len()) {
             (Form::Stream, _) => Start::Last,
             (Form::Window, 1) => Start::Zero,
             (Form::Window, _) => Start::Given,
         };
-        let run = Run {
+        Run {
             ends,
             start,
             geometry: RecurrentGeometry {
@@ -65,29 +60,74 @@ impl Lowering<'_> {
                 reverse: layer.reverse.into(),
             },
             state: self.quant(ends[1]),
-            hidden,
+            hidden: self.channels(node.output),
+        }
+    }
+
+    fn recurrent(&mut self, node: &Node, layer: &RecurrentWeights) -> Result<(Run, Sides)> {
+        let run = self.run(node, layer);
+        let sides = match self.scheme.is_half() {
+            true => Sides::Half(self.half_sides(node, layer, run.hidden)?),
+            false => {
+                let (weights, _) = self.weights_of(node, layer, &run, None)?;
+                Sides::Int(self.sides(node, &weights, &run)?)
+            }
         };
         Ok((run, sides))
     }
 
-    fn sides(
+    pub(super) fn half_sides(
         &mut self,
         node: &Node,
-        layer: &Recurrent,
-        [x, y]: [TensorId; 2],
+        layer: &RecurrentWeights,
         hidden: usize,
-    ) -> Result<[RecurrentSide; 2]> {
+    ) -> Result<[RecurrentHalfSide; 2]> {
+        Ok([
+            self.half_side(node, &layer.w, &layer.bias_w, hidden)?,
+            self.half_side(node, &layer.r, &layer.bias_r, hidden)?,
+        ])
+    }
+
+    /// Weights of both sides, and the largest magnitude of a pre-activation. What the matrices of state from gate `apart` on multiply is
+    /// not the state.
+    pub(super) fn weights_of(
+        &self,
+        node: &Node,
+        layer: &RecurrentWeights,
+        run: &Run,
+        apart: Option<usize>,
+    ) -> Result<([Weights; 2], f64)> {
+        let [x, y] = run.ends;
         let input = self.weights(node, Side::Input, &rows(&layer.w), &layer.bias_w, x)?;
         // The state is held as the results are.
-        let recurrent = self.weights(node, Side::State, &rows(&layer.r), &layer.bias_r, y)?;
+        let (all, bias) = (rows(&layer.r), &layer.bias_r);
+        let at = apart.map_or(all.len(), |gate| gate * run.hidden);
+        let mut recurrent = self.weights(node, Side::State, &all[..at], &bias[..at], y)?;
+        if apart.is_some() {
+            let others = all[at..].iter().map(Vec::as_slice);
+            let rounding = self.scheme.uncompensated();
+            let others = Weights::new(&node.name, others, &bias[at..], run.state, rounding)?;
+            recurrent.append(others);
+        }
         let largest = |side: &Weights, from| side.largest(self.quant(from).scale, Q16.scale.into());
-        if largest(&input, x) + largest(&recurrent, y) > f64::from(i32::MAX) {
+        let bound = largest(&input, x) + largest(&recurrent, y);
+        if bound > f64::from(i32::MAX) {
             let reason = "pre-activations could reach 32768: the weights have diverged";
             return Err(limit(node, reason));
         }
+        Ok(([input, recurrent], bound * f64::from(Q16.scale)))
+    }
+
+    pub(super) fn sides(
+        &mut self,
+        node: &Node,
+        [input, recurrent]: &[Weights; 2],
+        run: &Run,
+    ) -> Result<[RecurrentSide; 2]> {
+        let [x, y] = run.ends;
         Ok([
-            self.side(node, &input, x, hidden)?,
-            self.side(node, &recurrent, y, hidden)?,
+            self.side(node, input, x, run.hidden)?,
+            self.side(node, recurrent, y, run.hidden)?,
         ])
     }
 
@@ -155,18 +195,66 @@ impl Lowering<'_> {
             }
         })
     }
+
+    /// True if the states of a layer are held otherwise than Gru and Lstm hold theirs.
+    pub(super) fn has_other_states(&self, node: &Node) -> bool {
+        !self.scheme.is_half() && self.scheme.of(node.output) != STATE
+    }
+
+    /// Inputs and outputs of a layer without a cell.
+    pub(super) fn with_state(&mut self, node: &Node, run: &Run) -> Result<Connected> {
+        let [x, y] = run.ends;
+        let h = self.beside(node, "state", run, run.state);
+        Ok(match run.start {
+            Start::Last => (vec![x, h], vec![y]),
+            Start::Zero => (vec![x], vec![y, h]),
+            Start::Given => (
+                vec![x, self.held_as(node.inputs[1], run.state)?],
+                vec![y, h],
+            ),
+        })
+    }
+
+    /// How the cell of an LSTM is held.
+    pub(super) fn cell_held(&self, node: &Node) -> Quant {
+        match self.scheme.is_half() {
+            true => Quant::HALF,
+            false => self.scheme.cell(node),
+        }
+    }
+
+    /// Inputs and outputs of a layer with a cell that is held so.
+    pub(super) fn with_cell(&mut self, node: &Node, run: &Run, held: Quant) -> Result<Connected> {
+        let [x, y] = run.ends;
+        let c = match node.second {
+            Some(cell) if self.form == Form::Window => self.add_value(cell),
+            _ => self.beside(node, "cell", run, held),
+        };
+        Ok(match run.start {
+            Start::Last => {
+                let h = self.beside(node, "state", run, run.state);
+                (vec![x, h, c], vec![y])
+            }
+            Start::Zero => (vec![x], vec![y, c]),
+            Start::Given => {
+                let h0 = self.held_as(node.inputs[1], run.state)?;
+                let c0 = self.held_as(node.inputs[2], held)?;
+                (vec![x, h0, c0], vec![y, c])
+            }
+        })
+    }
 }
+
+/// Inputs and outputs of an operator.
+pub(super) type Connected = (Vec<TensorId>, Vec<TensorId>);
 
 impl Lower for op::Gru {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        if to.has_other_states(node) {
+            return op::Recurrent::usual(&self.0, Cell::GruResetAfter).lower(to, node);
+        }
         let (run, sides) = to.recurrent(node, &self.0)?;
-        let [x, y] = run.ends;
-        let h = to.beside(node, "state", &run, run.state);
-        let (inputs, outputs) = match run.start {
-            Start::Last => (vec![x, h], vec![y]),
-            Start::Zero => (vec![x], vec![y, h]),
-            Start::Given => (vec![x, to.held_as(node.inputs[1], run.state)?], vec![y, h]),
-        };
+        let (inputs, outputs) = to.with_state(node, &run)?;
         let params = match sides {
             Sides::Int([input, recurrent]) => GruParams {
                 input,
@@ -184,28 +272,12 @@ impl Lower for op::Gru {
 
 impl Lower for op::Lstm {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
+        if to.has_other_states(node) {
+            return op::Recurrent::usual(&self.0, Cell::Lstm).lower(to, node);
+        }
         let (run, sides) = to.recurrent(node, &self.0)?;
-        let [x, y] = run.ends;
-        let held = match to.scheme.is_half() {
-            true => Quant::HALF,
-            false => to.scheme.cell(node),
-        };
-        let c = match node.second {
-            Some(cell) if to.form == Form::Window => to.add_value(cell),
-            _ => to.beside(node, "cell", &run, held),
-        };
-        let (inputs, outputs) = match run.start {
-            Start::Last => {
-                let h = to.beside(node, "state", &run, run.state);
-                (vec![x, h, c], vec![y])
-            }
-            Start::Zero => (vec![x], vec![y, c]),
-            Start::Given => {
-                let h0 = to.held_as(node.inputs[1], run.state)?;
-                let c0 = to.held_as(node.inputs[2], held)?;
-                (vec![x, h0, c0], vec![y, c])
-            }
-        };
+        let held = to.cell_held(node);
+        let (inputs, outputs) = to.with_cell(node, &run, held)?;
         let params = match sides {
             Sides::Int([input, recurrent]) => LstmParams {
                 input,
@@ -227,7 +299,7 @@ impl Lower for op::Lstm {
 }
 
 /// A cell of a run that 16 bits can hold.
-const SHORT_Q16: Quant = Quant {
+pub(super) const SHORT_Q16: Quant = Quant {
     dtype: DType::I16,
     ..Q16
 };
@@ -240,7 +312,7 @@ fn half_params([input, recurrent]: [RecurrentHalfSide; 2], run: &Run) -> GruHalf
     }
 }
 
-fn cell_scale(node: &Node, from: Quant, to: Quant) -> Result<CellScale> {
+pub(super) fn cell_scale(node: &Node, from: Quant, to: Quant) -> Result<CellScale> {
     let (multiplier, left_shift) = rescale(&node.name, from, to.scale)?;
     Ok(CellScale {
         multiplier,

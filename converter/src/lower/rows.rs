@@ -80,10 +80,10 @@ impl Lower for op::SelectRows {
         }
         let row = to.channels(node.inputs[0]) * to.quant(x).dtype.size();
         if !(start * row).is_multiple_of(4) {
-            let reason = format!(
-                "row {start} of {row} bytes does not start at a word: use a multiple of 4 channels"
-            );
-            return Err(limit(node, reason));
+            // No tensor starts there.
+            let (first, len) = (start * to.channels(node.inputs[0]), to.len(node.output));
+            let index = (first..first + len).map(|at| at as u32).collect();
+            return op::Copy { index }.lower(to, node);
         }
         to.within(node, start * row);
         Ok(())

@@ -1,6 +1,6 @@
 //! Which values have 8 bits and which 16: what may be chosen, and the schemes of all parts of a bundle that follow from a choice.
 
-use super::{Quant, STATE, Scheme, cell_of};
+use super::{Quant, Scheme, cell_of, state_of};
 use crate::calibrate::{Distribution, RangeMethod};
 use crate::graph::facts::{Held, Rows};
 use crate::graph::{Graph, Node, ValueId};
@@ -52,7 +52,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
             | Held::FreeBySums
             | Held::Plain
             | Held::AsInput
-            | Held::State
+            | Held::State(_)
             | Held::Probability
             | Held::Mean
             | Held::Index => continue,
@@ -96,7 +96,7 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
             | Held::FreeBySums
             | Held::Plain
             | Held::AsInput
-            | Held::State
+            | Held::State(_)
             | Held::Probability
             | Held::Mean
             | Held::Index => {}
@@ -123,15 +123,15 @@ pub fn state(graph: &Graph, input: ValueId, distributions: &[Distribution]) -> O
     let mut parts: Vec<ValueId> = selected.map(|node| node.output).collect();
     parts.push(input);
     let starts = |slot: usize| {
-        graph.nodes.iter().any(|node| {
+        graph.nodes.iter().find(|node| {
             let first = node.inputs.get(slot);
             matches!(rows(node), Rows::Recurrent { .. })
                 && first.is_some_and(|id| parts.contains(id))
         })
     };
     match (starts(1), starts(2)) {
-        (true, _) => Some(STATE),
-        (_, true) => Some(cell_of(&distributions[input.0])),
+        (Some(layer), _) => Some(state_of(graph, layer, distributions)),
+        (_, Some(_)) => Some(cell_of(&distributions[input.0])),
         _ => None,
     }
 }

@@ -14,14 +14,14 @@ pub mod steps;
 pub mod weights;
 
 use crate::calibrate::Distribution;
-use crate::graph::facts::{Held, Rows, Second, Step};
+use crate::graph::facts::{Held, Second, Step};
 use crate::graph::{Graph, Node, ValueId};
 use crate::lower::Tables;
 use attn_runtime::audio::FEATURE_SCALE;
 use attn_runtime::format::DType;
 use choices::Choices;
 use inputs::{Inputs, Side};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use steps::Rounding;
 
@@ -142,6 +142,8 @@ pub struct Scheme {
     held: Vec<Quant>,
     narrow: Vec<Quant>,
     wide: BTreeSet<ValueId>,
+    /// Of LSTMs, by their first results.
+    cells: BTreeMap<ValueId, Quant>,
     /// For half precision, the range of every value in calibration.
     half: Option<Vec<(f32, f32)>>,
     fine: bool,
@@ -160,6 +162,7 @@ impl Scheme {
             held: narrow.clone(),
             narrow,
             wide: choices.wide.clone(),
+            cells: BTreeMap::new(),
             half: None,
             fine: false,
             inputs: Rc::default(),
@@ -167,7 +170,7 @@ impl Scheme {
         };
         for &id in &choices.wide {
             let distribution = &distributions[id.0];
-            let limit = distribution.max.max(-distribution.min) * INT16_HEADROOM;
+            let limit = distribution.largest() * INT16_HEADROOM;
             scheme.held[id.0] = Quant::int16(limit);
         }
         if choices.audio {
@@ -214,7 +217,7 @@ impl Scheme {
                 None
             }
             Held::AsInput => Some(self.of(node.inputs[0])),
-            Held::State => Some(STATE),
+            Held::State(_) => Some(state_of(graph, node, distributions)),
             Held::Probability => Some(Quant::scaled_int16(PROBABILITY_SCALE)),
             // A table maps int8 to int8 or int16 to int16.
             Held::Table if self.all_int16(&node.inputs) => None,
@@ -227,14 +230,29 @@ impl Scheme {
         if let Some(fixed) = fixed {
             self.held[node.output.0] = fixed;
         }
-        if let Some(second) = node.second {
-            match facts.second {
-                Second::None => {}
-                Second::Cell => self.held[second.0] = cell_of(&distributions[second.0]),
-                Second::Weights => {
-                    self.held[second.0] = Quant::scaled_int16(PROBABILITY_SCALE);
-                }
+        if let Held::State(_) = facts.held {
+            self.hold_first(graph, node, 1, self.of(node.output));
+        }
+        let second = match facts.second {
+            Second::None => return,
+            Second::Cell => {
+                let cell = cell_from(node, distributions);
+                self.cells.insert(node.output, cell);
+                self.hold_first(graph, node, 2, cell);
+                cell
             }
+            Second::Weights => Quant::scaled_int16(PROBABILITY_SCALE),
+        };
+        if let Some(id) = node.second {
+            self.held[id.0] = second;
+        }
+    }
+
+    /// A constant from which a recurrent layer starts is held as the layer holds it.
+    fn hold_first(&mut self, graph: &Graph, layer: &Node, slot: usize, quant: Quant) {
+        let first = layer.inputs.get(slot);
+        if let Some(first) = first.filter(|&&id| graph.constant(id).is_some()) {
+            self.held[first.0] = quant;
         }
     }
 
@@ -279,6 +297,7 @@ impl Scheme {
             held: all.clone(),
             narrow: all,
             wide: BTreeSet::new(),
+            cells: BTreeMap::new(),
             half: Some(ranges),
             fine: false,
             inputs: Rc::default(),
@@ -325,10 +344,15 @@ impl Scheme {
     /// How the matrix on one side of a node is rounded.
     pub fn rounding(&self, graph: &Graph, node: &Node, side: Side) -> Rounding<'_> {
         let moments = self.inputs.of(graph, node, side);
-        match moments.and_then(|moments| moments.compensation()) {
-            Some(compensation) => Rounding::Compensated(compensation),
-            None if self.fine => Rounding::BestScale,
-            None => Rounding::Nearest,
+        let compensation = moments.and_then(|moments| moments.compensation());
+        compensation.map_or(self.uncompensated(), Rounding::Compensated)
+    }
+
+    /// How weights are rounded whose inputs are not known.
+    pub fn uncompensated(&self) -> Rounding<'_> {
+        match self.fine {
+            true => Rounding::BestScale,
+            false => Rounding::Nearest,
         }
     }
 
@@ -354,10 +378,8 @@ impl Scheme {
 
     /// How the cell of an LSTM is held.
     pub fn cell(&self, node: &Node) -> Quant {
-        match node.second {
-            Some(cell) => self.of(cell),
-            None => Quant::int16(CELL_LIMIT),
-        }
+        let known = self.cells.get(&node.output).copied();
+        known.unwrap_or(Quant::int16(CELL_LIMIT))
     }
 
     /// How a value is held for an operator that takes only int8: unchanged, or as an int8 copy.
@@ -371,23 +393,17 @@ impl Scheme {
     }
 }
 
-/// Recurrent layers whose given states leave the range in which the runtime holds states, by the ONNX names of their results.
-pub fn clipped_states(graph: &Graph, distributions: &[Distribution]) -> Vec<String> {
-    let largest = |id: ValueId| distributions[id.0].max.max(-distributions[id.0].min);
-    let is_clipped = |node: &&Node| {
-        let recurrent = matches!(graph.facts(node).rows, Rows::Recurrent { .. });
-        let cell = node
-            .second
-            .map_or(CELL_LIMIT, |cell| largest(cell) * INT16_HEADROOM);
-        let mut states = node.inputs.iter().skip(1).zip([1.0, cell]);
-        recurrent && states.any(|(&state, limit)| largest(state) > limit)
+/// How the state of a recurrent layer is held: by a power of two, in which what it computes and what it is given have room.
+pub fn state_of(graph: &Graph, layer: &Node, distributions: &[Distribution]) -> Quant {
+    let largest = |id: &ValueId| distributions[id.0].largest();
+    let seen = (largest(&layer.output) * INT16_HEADROOM).max(1.0);
+    let computed = match graph.facts(layer).held {
+        Held::State(Some(limit)) => seen.min(limit),
+        _ => seen,
     };
-    let clipped = graph.nodes.iter().filter(is_clipped);
-    let results = clipped
-        .flat_map(|node| [Some(node.output), node.second])
-        .flatten();
-    let sources = results.filter_map(|id| graph.values[id.0].source.as_ref());
-    sources.map(|source| source.onnx.clone()).collect()
+    let given = layer.inputs.get(1).map_or(0.0, largest);
+    let whole = computed.max(given).max(1.0).log2().ceil().min(15.0);
+    Quant::scaled_int16(STATE_SCALE * whole.exp2())
 }
 
 /// How the mean of values is held, from how the values are.
@@ -401,12 +417,24 @@ fn mean_of(values: Quant) -> Quant {
 
 /// How the cell of an LSTM with this distribution is held.
 pub fn cell_of(cell: &Distribution) -> Quant {
-    let limit = cell.max.max(-cell.min);
+    let limit = cell.largest();
     Quant::int16(if limit > 0.0 {
         limit * INT16_HEADROOM
     } else {
         CELL_LIMIT
     })
+}
+
+/// The same with room for the cell that the layer is given.
+fn cell_from(layer: &Node, distributions: &[Distribution]) -> Quant {
+    let seen = layer.second.map(|cell| cell_of(&distributions[cell.0]));
+    let seen = seen.unwrap_or(Quant::int16(CELL_LIMIT));
+    let given = layer.inputs.get(2);
+    let given = given.map_or(0.0, |id| distributions[id.0].largest());
+    match given / 32767.0 > seen.scale {
+        true => Quant::int16(given),
+        false => seen,
+    }
 }
 
 #[cfg(test)]

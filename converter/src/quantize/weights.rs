@@ -129,6 +129,14 @@ impl Weights {
         Ok(())
     }
 
+    /// The outputs of another matrix behind these.
+    pub fn append(&mut self, other: Self) {
+        self.rows.extend(other.rows);
+        self.scales.extend(other.scales);
+        self.bias.extend(other.bias);
+        self.bounds.extend(other.bounds);
+    }
+
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
         self.rows.len()

@@ -15,30 +15,34 @@ mod facts;
 mod floats;
 mod functions;
 mod moves;
-mod recurrent;
+pub mod recurrent;
 mod refused;
 mod resize;
 mod reversed;
 mod writer;
 
 use crate::error::Result;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use tract_onnx::pb;
 use writer::Writer;
 
 pub use refused::{SPELLED_OUT, other_format};
-pub use reversed::reversed;
 
-/// Rewrites the graph of `model`, whose inputs have fixed shapes; `folder` holds its external data. Recurrent layers in `stepwise`, by an
-/// output's name, are written step by step whatever their form.
+/// Rewrites what import understands and tract alone gets wrong; every value keeps its name.
 ///
 /// # Errors
 /// [`crate::error::ConvertError::UnsupportedForm`] names the node whose form cannot be rewritten.
-pub fn spell_out(
-    model: &mut pb::ModelProto,
-    folder: &str,
-    stepwise: &BTreeSet<String>,
-) -> Result<()> {
+pub fn for_tract(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
+    recurrent::scans(model, folder)?;
+    reversed::reversed(model.graph.get_or_insert_default());
+    Ok(())
+}
+
+/// Rewrites the graph of `model`, whose inputs have fixed shapes; `folder` holds its external data.
+///
+/// # Errors
+/// [`crate::error::ConvertError::UnsupportedForm`] names the node whose form cannot be rewritten.
+pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
     let functions = std::mem::take(&mut model.functions);
     let opset = opset(model);
     let mut graph = model.graph.take().unwrap_or_default();
@@ -62,10 +66,7 @@ pub fn spell_out(
                 functions::into_front(&mut nodes, branch);
             }
             "Attention" => attention::write(&node, &mut writer)?,
-            "GRU" | "LSTM" | "RNN" => {
-                let always = node.output.iter().any(|output| stepwise.contains(output));
-                recurrent::write(node, always, &mut writer)?;
-            }
+            "GRU" | "LSTM" | "RNN" => recurrent::write(node, &mut writer)?,
             "Einsum" => einsum::write(node, &mut writer)?,
             "Upsample" | "Resize" => resize::write(node, &mut writer)?,
             "Slice" => moves::slice(node, &mut writer)?,
@@ -171,7 +172,7 @@ mod tests {
                 weight("h", DataType::Float, vec![0; 4]),
             ];
             let mut model = model(vec![choice], weights);
-            spell_out(&mut model, ".", &BTreeSet::new()).unwrap();
+            spell_out(&mut model, ".").unwrap();
             assert_eq!(operators(&model), [expected]);
             assert_eq!(model.graph.unwrap().node[0].output, ["y"]);
         }
@@ -195,7 +196,7 @@ mod tests {
             node("Add", &["a", "a"], "t"),
             node("Relu", &["t"], "b"),
         ])];
-        spell_out(&mut finite, ".", &BTreeSet::new()).unwrap();
+        spell_out(&mut finite, ".").unwrap();
         assert_eq!(operators(&finite), ["Add", "Relu"]);
         let nodes = &finite.graph.as_ref().unwrap().node;
         assert_eq!((&*nodes[0].input[0], &*nodes[1].output[0]), ("h", "y"));
@@ -203,9 +204,7 @@ mod tests {
         (again.input, again.output) = (vec!["a".into()], vec!["b".into()]);
         let mut endless = model(vec![call], weights());
         endless.functions = vec![function(vec![again])];
-        let error = spell_out(&mut endless, ".", &BTreeSet::new())
-            .unwrap_err()
-            .to_string();
+        let error = spell_out(&mut endless, ".").unwrap_err().to_string();
         assert!(error.contains("are called more than"), "{error}");
     }
 
@@ -223,7 +222,7 @@ mod tests {
                 vec![node("Relu", &["h"], "y")],
                 vec![weight("h", kind, bytes)],
             );
-            spell_out(&mut model, ".", &BTreeSet::new()).unwrap();
+            spell_out(&mut model, ".").unwrap();
             let weight = &model.graph.as_ref().unwrap().initializer[0];
             assert_eq!(weight.data_type, DataType::Float as i32);
             assert_eq!(weight.raw_data, 1.5f32.to_le_bytes());

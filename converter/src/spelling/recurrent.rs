@@ -1,43 +1,38 @@
-//! GRU, LSTM and RNN in forms that the runtime's layers do not have, step by step: any activation, clipping, peepholes, coupled gates,
-//! sequence lengths, several sequences at once, first states that are constant, axes in the other order.
+//! GRU, LSTM and RNN. With constant weights they become layers of one whole sequence each, with time first, which import understands in
+//! every form. With weights that the model computes they are written step by step.
+//!
+//! tract ignores most attributes: for it, forms other than PyTorch's are loops ([`scans`]).
 
-mod cell;
+mod form;
+mod step;
 
-use super::writer::{Writer, attribute, float, given, int_of, name_of, only_understood, string_of};
+use super::writer::{Writer, given, graph, info, int, int_of, ints, only_understood};
 use crate::error::Result;
-use cell::Cell;
+pub use form::Form;
+use step::Step;
 use tract_onnx::pb;
 
-/// Most steps of all directions together: each is a dozen operators.
+/// Most steps of all directions together that are written one by one: each is a dozen operators.
 const MOST_STEPS: usize = 128;
+/// Most sequences in one layer.
+const MOST_SEQUENCES: usize = 64;
 
 /// ONNX inputs.
 const BIAS: usize = 3;
 const LENGTHS: usize = 4;
-const FIRST_STATE: usize = 5;
-const FIRST_CELL: usize = 6;
-const PEEPHOLES: usize = 7;
-
-/// An activation function with its parameters.
-#[derive(Clone, Debug, PartialEq)]
-struct Activation {
-    /// In lower case.
-    name: String,
-    alpha: f32,
-    beta: f32,
-}
+/// The state before the first step.
+pub const FIRST_STATE: usize = 5;
+/// The cell before the first step.
+pub const FIRST_CELL: usize = 6;
+/// What gates see of the cell.
+pub const PEEPHOLES: usize = 7;
 
 /// A layer.
 struct Layer<'n> {
     node: &'n pb::NodeProto,
-    /// Backwards or not, for each direction.
-    reverse: &'static [bool],
+    form: Form,
     /// Rows, sequences, hidden channels.
     shape: [usize; 3],
-    /// Rows that are in use; the same for all sequences.
-    length: usize,
-    activations: Vec<Activation>,
-    clip: Option<f32>,
     by_batch: bool,
 }
 
@@ -48,21 +43,47 @@ struct State {
     c: Option<String>,
 }
 
-/// Writes a recurrent layer: as it is, if the runtime has it and `always` does not hold.
+/// Writes a recurrent layer as import understands it.
 ///
 /// # Errors
 /// [`crate::error::ConvertError::UnsupportedForm`].
-pub fn write(mut node: pb::NodeProto, always: bool, writer: &mut Writer) -> Result<()> {
+pub fn write(mut node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
+    only_understood(&node, writer)?;
     let shape = writer.shape(&node.input[0]);
     drop_whole_lengths(&mut node, shape.as_deref(), writer);
-    if !always && is_runtimes(&node, shape.as_deref(), writer) {
-        writer.keep(node);
+    let by_batch = int_of(&node, "layout", 0) != 0;
+    let one = shape.as_ref().is_none_or(|shape| shape.get(1) == Some(&1));
+    let weights = [1, 2, BIAS, PEEPHOLES].map(|input| match given(&node.input, input) {
+        None => true,
+        Some(name) => writer.is_weight(name) || writer.known(name).is_some(),
+    });
+    let constant = weights.iter().all(|&constant| constant);
+    if constant && one && !by_batch && given(&node.input, LENGTHS).is_none() {
+        writer.keep(named_results(node));
         return Ok(());
     }
-    only_understood(&node, writer)?;
     writer.replace(&node);
     let layer = Layer::new(&node, shape, writer)?;
-    layer.write(writer)
+    match constant {
+        true => layer.write_sequences(writer),
+        false => layer.write_steps(writer),
+    }
+}
+
+/// The node with a name for its rows, and for the cell where its range has to be seen.
+fn named_results(mut node: pb::NodeProto) -> pb::NodeProto {
+    let outputs = &mut node.output;
+    let name = outputs.iter().find(|name| !name.is_empty()).cloned();
+    let Some(name) = name else { return node };
+    if outputs[0].is_empty() {
+        outputs[0] = format!("{name}.rows");
+    }
+    let bounded = Form::of(&node).is_ok_and(|form| form.usual() || !form.cell.is_lstm());
+    if !bounded && given(&node.output, 2).is_none() {
+        node.output.resize(3, String::new());
+        node.output[2] = format!("{name}.cell");
+    }
+    node
 }
 
 /// Lengths that say that all sequences are whole are left out.
@@ -78,50 +99,41 @@ fn drop_whole_lengths(node: &mut pb::NodeProto, shape: Option<&[usize]>, writer:
     }
 }
 
-/// True for the forms that import makes one operator of.
-fn is_runtimes(node: &pb::NodeProto, shape: Option<&[usize]>, writer: &mut Writer) -> bool {
-    let own: &[&str] = match node.op_type.as_str() {
-        "GRU" if int_of(node, "linear_before_reset", 0) == 1 => &["sigmoid", "tanh"],
-        "LSTM" => &["sigmoid", "tanh", "tanh"],
-        _ => return false,
+/// For tract: recurrent layers in forms that it does not have, as loops.
+///
+/// # Errors
+/// [`crate::error::ConvertError::UnsupportedForm`].
+pub fn scans(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
+    let is_foreign = |node: &pb::NodeProto| {
+        let usual = || Form::of(node).is_ok_and(|form| form.usual());
+        ["GRU", "LSTM", "RNN"].contains(&&*node.op_type)
+            && (given(&node.input, PEEPHOLES).is_some() || !usual())
     };
-    let listed = attribute(node, "activations").map_or(&[][..], |a| &a.strings);
-    let usual = listed.iter().zip(own.iter().cycle());
-    let usual = usual
-        .into_iter()
-        .all(|(found, own)| found.eq_ignore_ascii_case(own.as_bytes()));
-    let plain = int_of(node, "input_forget", 0) == 0
-        && int_of(node, "layout", 0) == 0
-        && attribute(node, "clip").is_none();
-    let one = shape.is_none_or(|shape| shape.get(1) == Some(&1));
-    let absent = |input| given(&node.input, input).is_none();
-    let paired = node.op_type == "GRU" || absent(FIRST_STATE) == absent(FIRST_CELL);
-    if !(usual && plain && one && paired && absent(LENGTHS) && absent(PEEPHOLES)) {
-        return false;
+    let graph = model.graph.get_or_insert_default();
+    if !graph.node.iter().any(is_foreign) {
+        return Ok(());
     }
-    let mut constant = |input| match given(&node.input, input) {
-        None => true,
-        Some(name) => writer.is_weight(name) || writer.known(name).is_some(),
-    };
-    if ![1, 2, BIAS].into_iter().all(&mut constant) {
-        return false;
+    let nodes = std::mem::take(&mut graph.node);
+    let outputs = std::mem::take(&mut graph.output);
+    let mut writer = Writer::new(model, folder, &outputs);
+    for node in nodes {
+        if !is_foreign(&node) {
+            writer.keep(node);
+            continue;
+        }
+        let shape = writer.shape(&node.input[0]);
+        writer.replace(&node);
+        Layer::new(&node, shape, &mut writer)?.write_scans(&mut writer)?;
     }
-    let firsts = [FIRST_STATE, FIRST_CELL].into_iter();
-    let mut firsts = firsts.filter_map(|input| given(&node.input, input));
-    firsts.all(|name| match writer.known(name) {
-        Some(first) => first.iter().all(|&x| x == 0.0),
-        None => true,
-    })
+    if let Some(graph) = &mut model.graph {
+        graph.output = outputs;
+    }
+    Ok(())
 }
 
 impl<'n> Layer<'n> {
     fn new(node: &'n pb::NodeProto, x: Option<Vec<usize>>, writer: &mut Writer) -> Result<Self> {
-        let reverse: &[bool] = match string_of(node, "direction", "forward").as_str() {
-            "forward" => &[false],
-            "reverse" => &[true],
-            "bidirectional" => &[false, true],
-            other => return Err(writer.form(node, format!("unknown direction `{other}`"))),
-        };
+        let form = Form::of(node).map_err(|reason| writer.form(node, reason))?;
         let by_batch = int_of(node, "layout", 0) != 0;
         let r = writer.shape(&node.input[2]);
         let (Some(&[a, b, _]), Some(&[_, _, hidden])) = (x.as_deref(), r.as_deref()) else {
@@ -129,245 +141,264 @@ impl<'n> Layer<'n> {
             return Err(writer.form(node, reason));
         };
         let (steps, batch) = if by_batch { (b, a) } else { (a, b) };
-        if steps * reverse.len() > MOST_STEPS {
-            let reason = format!(
-                "{steps} steps in a form that is computed step by step, for at most {MOST_STEPS}; any length has the form that PyTorch \
-                 exports: sigmoid and tanh, linear_before_reset = 1, one sequence, no clip, input_forget, peepholes, layout or sequence lengths"
-            );
-            return Err(writer.form(node, reason));
-        }
-        let clip = attribute(node, "clip").map(|clip| clip.f);
-        if clip.is_some_and(|clip| clip.is_nan() || clip <= 0.0) {
-            return Err(writer.form(node, "clip must be above 0"));
-        }
         Ok(Self {
             node,
-            reverse,
+            form,
             shape: [steps, batch, hidden],
-            length: length(node, steps, writer)?,
-            activations: activations(node, reverse.len(), writer)?,
-            clip,
             by_batch,
         })
     }
 
-    /// Steps and joins of all directions; results under the names of the node's outputs.
-    fn write(&self, writer: &mut Writer) -> Result<()> {
-        let [steps, batch, hidden] = self.shape.map(|size| size as i64);
-        let mut x = self.node.input[0].clone();
-        if self.by_batch {
-            x = writer.transpose(&x, &[1, 0, 2]);
+    /// The input, with time first.
+    fn rows(&self, writer: &mut Writer) -> String {
+        let x = &self.node.input[0];
+        match self.by_batch {
+            true => writer.transpose(x, &[1, 0, 2]),
+            false => x.clone(),
         }
-        let (mut all, mut last, mut cells) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 0..self.reverse.len() {
-            let (rows, state) = self.direction(&x, number, writer)?;
-            let rows: Vec<String> = (rows.iter())
-                .map(|row| writer.reshape(row, &[1, 1, batch, hidden]))
-                .collect();
-            let rows = writer.concat(&rows, 0);
-            all.push(match steps - self.length as i64 {
-                0 => rows,
-                rest => writer.pad_end(&rows, &[rest, 0, 0, 0]),
-            });
-            for (store, value) in [(&mut last, state.h), (&mut cells, state.c)] {
-                if let Some(value) = value {
-                    store.push(writer.reshape(&value, &[1, batch, hidden]));
-                }
-            }
-        }
-        let outputs = [
-            (all, 1, [2, 0, 1, 3].as_slice()),
-            (last, 0, &[1, 0, 2]),
-            (cells, 0, &[1, 0, 2]),
-        ];
-        for (at, (parts, axis, order)) in outputs.into_iter().enumerate() {
+    }
+
+    /// Results, of which each has parts along an axis, under the names of the node's outputs.
+    fn give(&self, parts: [(&[String], i64); 3], writer: &mut Writer) {
+        let orders = [&[2, 0, 1, 3][..], &[1, 0, 2], &[1, 0, 2]];
+        for (at, ((parts, axis), order)) in parts.into_iter().zip(orders).enumerate() {
             let Some(output) = given(&self.node.output, at) else {
                 continue;
             };
-            let mut joined = writer.concat(&parts, axis);
+            let mut joined = writer.concat(parts, axis);
             if self.by_batch {
                 joined = writer.transpose(&joined, order);
             }
             writer.give(&joined, Some(output));
         }
+    }
+
+    /// A layer for each sequence.
+    fn write_sequences(&self, writer: &mut Writer) -> Result<()> {
+        let [steps, batch, _] = self.shape;
+        if batch > MOST_SEQUENCES {
+            let reason = format!(
+                "{batch} sequences at once, at most {MOST_SEQUENCES}: convert the model for one"
+            );
+            return Err(writer.form(self.node, reason));
+        }
+        let lengths = lengths(self.node, [steps, batch], writer)?;
+        let x = self.rows(writer);
+        let (mut rows, mut states, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, &length) in lengths.iter().enumerate() {
+            let mut own = writer.places(&x, 1, number..number + 1);
+            if length < steps {
+                own = writer.places(&own, 0, 0..length);
+            }
+            let mut node = self.node.clone();
+            node.name = format!("{}/{number}", node.name);
+            node.attribute
+                .retain(|attribute| attribute.name != "layout");
+            node.input[0] = own;
+            for input in [FIRST_STATE, FIRST_CELL] {
+                if let Some(name) = given(&self.node.input, input) {
+                    let axis = if self.by_batch { 0 } else { 1 };
+                    let first = writer.places(name, axis, number..number + 1);
+                    node.input[input] = match self.by_batch {
+                        true => writer.transpose(&first, &[1, 0, 2]),
+                        false => first,
+                    };
+                }
+            }
+            if let Some(lengths) = node.input.get_mut(LENGTHS) {
+                lengths.clear();
+            }
+            let outputs = ["rows", "state", "cell"].map(|what| writer.fresh(what));
+            let kept = if self.form.cell.is_lstm() { 3 } else { 2 };
+            node.output = outputs[..kept].to_vec();
+            writer.keep(node);
+            let [own, state, cell] = outputs;
+            rows.push(match steps - length {
+                0 => own,
+                rest => writer.pad_end(&own, &[rest as i64, 0, 0, 0]),
+            });
+            states.push(state);
+            cells.push(cell);
+        }
+        self.give([(&rows, 2), (&states, 1), (&cells, 1)], writer);
         Ok(())
     }
 
-    /// The result of every step in order of time, and the state at the end.
-    fn direction(
+    /// Every step of every direction.
+    fn write_steps(&self, writer: &mut Writer) -> Result<()> {
+        let [steps, batch, hidden] = self.shape.map(|size| size as i64);
+        if self.shape[0] * self.form.reverse.len() > MOST_STEPS {
+            let reason = format!(
+                "{steps} steps with weights that the model computes, for at most {MOST_STEPS}: make W, R and B constant"
+            );
+            return Err(writer.form(self.node, reason));
+        }
+        let lengths = lengths(self.node, [self.shape[0], self.shape[1]], writer)?;
+        let length = lengths.first().copied().unwrap_or(0);
+        if lengths.iter().any(|&other| other != length) {
+            let reason = "sequences of different lengths at once, with weights that the model computes: convert the model for one sequence";
+            return Err(writer.form(self.node, reason));
+        }
+        let x = self.rows(writer);
+        let results =
+            self.each_direction(&x, writer, |step, rows, mut state, reverse, writer| {
+                let mut results = vec![String::new(); length];
+                for number in 0..length {
+                    let at = if reverse { length - 1 - number } else { number };
+                    let row = writer.at(&rows, 0, at);
+                    state = step.write(row, state, writer)?;
+                    results[at] = state.h.clone().unwrap_or_default();
+                }
+                let rows: Vec<String> = (results.iter())
+                    .map(|row| writer.reshape(row, &[1, 1, batch, hidden]))
+                    .collect();
+                let rows = writer.concat(&rows, 0);
+                let rows = match steps - length as i64 {
+                    0 => rows,
+                    rest => writer.pad_end(&rows, &[rest, 0, 0, 0]),
+                };
+                Ok((rows, state))
+            })?;
+        self.give_directions(&results, writer);
+        Ok(())
+    }
+
+    /// A loop for every direction.
+    fn write_scans(&self, writer: &mut Writer) -> Result<()> {
+        let [steps, batch, hidden] = self.shape;
+        let x = self.node.input[0].clone();
+        let results = self.each_direction(&x, writer, |step, rows, state, reverse, writer| {
+            let channels = self.form.cell.gates() * hidden;
+            let names = ["h", "c", "row"].map(|what| writer.fresh(what));
+            let lstm = self.form.cell.is_lstm();
+            let inside = State {
+                h: Some(names[0].clone()),
+                c: lstm.then(|| names[1].clone()),
+            };
+            let (results, mut body) = writer.apart(|writer| {
+                let next = step.write(names[2].clone(), inside, writer)?;
+                let h = next.h.unwrap_or_default();
+                let copy = writer.add("Identity", &[&h], vec![]);
+                Ok([Some(h), next.c, Some(copy)])
+            })?;
+            let wide = |name: &String, channels| info(name, &[batch, channels]);
+            let states = if lstm { &names[..2] } else { &names[..1] };
+            body.input = states.iter().map(|name| wide(name, hidden)).collect();
+            body.input.push(wide(&names[2], channels));
+            let outputs = results.iter().flatten();
+            body.output = outputs.map(|name| wide(name, hidden)).collect();
+            let zeros = writer.constant(&[batch, hidden], &vec![0.0; batch * hidden]);
+            let first = [Some(state.h), lstm.then_some(state.c)]
+                .into_iter()
+                .flatten();
+            let mut inputs: Vec<String> = first.map(|name| name.unwrap_or(zeros.clone())).collect();
+            inputs.push(rows);
+            let outputs = ["h", "c", "rows"].map(|what| writer.fresh(what));
+            let [h, c, rows] = outputs.clone();
+            let (mut output, directions) = (vec![h.clone()], [i64::from(reverse)]);
+            output.extend(lstm.then(|| c.clone()));
+            output.push(rows.clone());
+            writer.keep(pb::NodeProto {
+                name: format!("{h}/scan"),
+                op_type: "Scan".into(),
+                input: inputs,
+                output,
+                attribute: vec![
+                    int("num_scan_inputs", 1),
+                    graph("body", body),
+                    ints("scan_input_directions", &directions),
+                    ints("scan_output_directions", &directions),
+                ],
+                ..Default::default()
+            });
+            let shape = [steps, 1, batch, hidden].map(|size| size as i64);
+            let rows = writer.reshape(&rows, &shape);
+            let c = lstm.then_some(c);
+            Ok((rows, State { h: Some(h), c }))
+        })?;
+        self.give_directions(&results, writer);
+        Ok(())
+    }
+
+    /// Rows `[steps, 1, batch, hidden]` and last states of every direction, as `run` makes them of its step, of its part of the
+    /// pre-activations, of its first state and of whether it runs backwards.
+    fn each_direction(
         &self,
         x: &String,
-        number: usize,
         writer: &mut Writer,
-    ) -> Result<(Vec<String>, State)> {
-        let steps = self.shape[0];
-        let own = |writer: &mut Writer, input: usize| {
-            let name = given(&self.node.input, input)?;
-            Some(writer.at(name, 0, number))
-        };
-        let (Some(w), Some(r)) = (own(writer, 1), own(writer, 2)) else {
-            return Err(writer.form(self.node, "it has no weights"));
-        };
-        let cell = Cell {
-            layer: self,
-            gates: match self.node.op_type.as_str() {
-                "RNN" => 1,
-                "GRU" => 3,
-                _ => 4,
-            },
-            r,
-            bias: own(writer, BIAS),
-            peepholes: own(writer, PEEPHOLES),
-            activations: {
-                let each = self.activations.len() / self.reverse.len();
-                &self.activations[number * each..][..each]
-            },
-        };
-        let rows = cell.of_input(x, &w, writer);
-        let first = |input: usize, writer: &mut Writer| {
-            let name = given(&self.node.input, input)?;
-            Some(writer.at(name, i64::from(self.by_batch), number))
-        };
-        let mut state = State {
-            h: first(FIRST_STATE, writer),
-            c: first(FIRST_CELL, writer),
-        };
-        let mut results: Vec<Option<String>> = vec![None; steps];
-        for step in 0..self.length {
-            let at = match self.reverse[number] {
-                true => self.length - 1 - step,
-                false => step,
+        mut run: impl FnMut(&Step, String, State, bool, &mut Writer) -> Result<(String, State)>,
+    ) -> Result<Vec<(String, State)>> {
+        let mut results = Vec::new();
+        for (number, &reverse) in self.form.reverse.iter().enumerate() {
+            let own = |writer: &mut Writer, input: usize| {
+                let name = given(&self.node.input, input)?;
+                Some(writer.at(name, 0, number))
             };
-            let row = writer.at(&rows, 0, at);
-            state = match self.node.op_type.as_str() {
-                "GRU" => cell.gru(row, state, writer)?,
-                "LSTM" => cell.lstm(row, state, writer)?,
-                _ => cell.rnn(row, state, writer)?,
+            let (Some(w), Some(r)) = (own(writer, 1), own(writer, 2)) else {
+                return Err(writer.form(self.node, "it has no weights"));
             };
-            results[at].clone_from(&state.h);
+            let step = Step {
+                layer: self,
+                gates: self.form.cell.gates(),
+                r,
+                bias: own(writer, BIAS),
+                peepholes: own(writer, PEEPHOLES),
+                activations: self.form.activations(number),
+            };
+            let rows = step.of_input(x, &w, writer);
+            let first = |input: usize, writer: &mut Writer| {
+                let name = given(&self.node.input, input)?;
+                Some(writer.at(name, i64::from(self.by_batch), number))
+            };
+            let state = State {
+                h: first(FIRST_STATE, writer),
+                c: first(FIRST_CELL, writer),
+            };
+            results.push(run(&step, rows, state, reverse, writer)?);
         }
-        Ok((results.into_iter().flatten().collect(), state))
-    }
-}
-
-impl Activation {
-    /// Its default parameters, NaN for one that must be given; none for a parameter that it does not have; nothing for an unknown name.
-    fn defaults(name: &str) -> Option<[Option<f32>; 2]> {
-        Some(match name {
-            "sigmoid" | "tanh" | "relu" | "softsign" | "softplus" => [None, None],
-            // Programs disagree on what these three are without parameters.
-            "affine" | "scaledtanh" => [Some(f32::NAN), Some(f32::NAN)],
-            "thresholdedrelu" => [Some(f32::NAN), None],
-            "leakyrelu" => [Some(0.01), None],
-            "elu" => [Some(1.0), None],
-            "hardsigmoid" => [Some(0.2), Some(0.5)],
-            _ => return None,
-        })
+        Ok(results)
     }
 
-    fn write(&self, x: &String, writer: &mut Writer) -> Result<String> {
-        let (alpha, beta) = (float("alpha", self.alpha), float("beta", self.beta));
-        let (op, attributes) = match self.name.as_str() {
-            "sigmoid" => ("Sigmoid", vec![]),
-            "tanh" => ("Tanh", vec![]),
-            "relu" => ("Relu", vec![]),
-            "softsign" => ("Softsign", vec![]),
-            "softplus" => ("Softplus", vec![]),
-            "leakyrelu" => ("LeakyRelu", vec![alpha]),
-            "thresholdedrelu" => ("ThresholdedRelu", vec![alpha]),
-            "elu" => ("Elu", vec![alpha]),
-            "hardsigmoid" => ("HardSigmoid", vec![alpha, beta]),
-            "affine" => {
-                let (alpha, beta) = (writer.number(self.alpha), writer.number(self.beta));
-                let scaled = writer.with("Mul", x, &alpha);
-                return Ok(writer.with("Add", &scaled, &beta));
-            }
-            _ => {
-                let (alpha, beta) = (writer.number(self.alpha), writer.number(self.beta));
-                let scaled = writer.with("Mul", x, &beta);
-                let tanh = writer.add("Tanh", &[&scaled], vec![]);
-                return Ok(writer.with("Mul", &tanh, &alpha));
-            }
+    fn give_directions(&self, results: &[(String, State)], writer: &mut Writer) {
+        let [_, batch, hidden] = self.shape.map(|size| size as i64);
+        let rows: Vec<String> = results.iter().map(|(rows, _)| rows.clone()).collect();
+        let mut last = |value: fn(&State) -> &Option<String>| -> Vec<String> {
+            let values = results
+                .iter()
+                .filter_map(|(_, state)| value(state).as_ref());
+            values
+                .map(|value| writer.reshape(value, &[1, batch, hidden]))
+                .collect()
         };
-        Ok(writer.add(op, &[x], attributes))
+        let (states, cells) = (last(|state| &state.h), last(|state| &state.c));
+        self.give([(&rows, 1), (&states, 0), (&cells, 0)], writer);
     }
 }
 
-/// The activations of all directions. Parameters are listed in the order of the activations that have them.
-fn activations(
+/// The length of every sequence.
+fn lengths(
     node: &pb::NodeProto,
-    directions: usize,
+    [steps, batch]: [usize; 2],
     writer: &mut Writer,
-) -> Result<Vec<Activation>> {
-    let own: &[&str] = match node.op_type.as_str() {
-        "RNN" => &["tanh"],
-        "GRU" => &["sigmoid", "tanh"],
-        _ => &["sigmoid", "tanh", "tanh"],
-    };
-    let count = own.len() * directions;
-    let names: Vec<String> = match attribute(node, "activations") {
-        Some(listed) => (listed.strings.iter())
-            .map(|name| String::from_utf8_lossy(name).to_lowercase())
-            .collect(),
-        None => own
-            .iter()
-            .cycle()
-            .take(count)
-            .map(|&name| name.into())
-            .collect(),
-    };
-    if names.len() != count {
-        let reason = format!(
-            "{} activations for {directions} directions, which have {count}",
-            names.len()
-        );
-        return Err(writer.form(node, reason));
-    }
-    let list = |name| {
-        attribute(node, name)
-            .map_or(&[][..], |list| &list.floats)
-            .iter()
-    };
-    let (mut alphas, mut betas) = (list("activation_alpha"), list("activation_beta"));
-    let mut all = Vec::new();
-    for name in names {
-        let Some([alpha, beta]) = Activation::defaults(&name) else {
-            let reason = format!(
-                "`{name}` in {} is no activation of ONNX's recurrent layers",
-                name_of(node)
-            );
-            return Err(writer.form(node, reason));
-        };
-        let next = |default: Option<f32>, given: &mut std::slice::Iter<f32>| match default {
-            Some(default) => given.next().copied().unwrap_or(default),
-            None => 0.0,
-        };
-        let (alpha, beta) = (next(alpha, &mut alphas), next(beta, &mut betas));
-        if alpha.is_nan() || beta.is_nan() {
-            let reason =
-                format!("the activation `{name}` needs its activation_alpha and activation_beta");
-            return Err(writer.form(node, reason));
-        }
-        all.push(Activation { name, alpha, beta });
-    }
-    Ok(all)
-}
-
-/// The length of all sequences.
-fn length(node: &pb::NodeProto, steps: usize, writer: &mut Writer) -> Result<usize> {
+) -> Result<Vec<usize>> {
     let Some(name) = given(&node.input, LENGTHS) else {
-        return Ok(steps);
+        return Ok(vec![steps; batch]);
     };
-    let reason = match writer.known_integers(name).as_deref() {
-        Some([first, others @ ..]) if others.iter().all(|other| other == first) => {
-            match usize::try_from(*first) {
-                Ok(length) if (1..=steps).contains(&length) => return Ok(length),
-                _ => format!("a sequence of {first} steps out of {steps}"),
-            }
-        }
-        Some(_) => "sequences of different lengths at once: convert the model for one sequence".into(),
-        None => "sequence lengths that the model computes: export an axis of dynamic length, the chip then processes no more than there is"
-            .into(),
+    let Some(lengths) = writer.known_integers(name) else {
+        let reason = "sequence lengths that the model computes: export an axis of dynamic length, the chip then processes no more than there is";
+        return Err(writer.form(node, reason));
     };
-    Err(writer.form(node, reason))
+    let valid = |&length: &i64| {
+        usize::try_from(length)
+            .ok()
+            .filter(|length| (1..=steps).contains(length))
+    };
+    let found: Option<Vec<usize>> = lengths.iter().map(valid).collect();
+    match found.filter(|found| found.len() == batch) {
+        Some(found) => Ok(found),
+        None => Err(writer.form(
+            node,
+            format!("sequence lengths {lengths:?} for {batch} sequences of {steps} steps"),
+        )),
+    }
 }

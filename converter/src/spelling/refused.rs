@@ -17,7 +17,7 @@ pub const SPELLED_OUT: &[(&[&str], &str, &str)] = &[
     (
         &["GRU", "LSTM", "RNN"],
         "base operators, step by step",
-        "other forms: any activation, clip, peepholes, input_forget, layout, constant sequence lengths, several sequences; at most 128 steps",
+        "weights that the model computes; at most 128 steps",
     ),
     (
         &["GatherElements", "GatherND"],

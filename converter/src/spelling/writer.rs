@@ -127,6 +127,27 @@ impl<'m> Writer<'m> {
         output
     }
 
+    /// The nodes and weights that `write` adds, as a graph of their own.
+    ///
+    /// # Errors
+    /// Those of `write`.
+    pub fn apart<T>(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(T, pb::GraphProto)> {
+        let graph = self.graph();
+        let (nodes, weights) = (graph.node.len(), graph.initializer.len());
+        let result = write(self)?;
+        let graph = self.graph();
+        let apart = pb::GraphProto {
+            name: "body".into(),
+            node: graph.node.split_off(nodes),
+            initializer: graph.initializer.split_off(weights),
+            ..Default::default()
+        };
+        Ok((result, apart))
+    }
+
     /// Gives an output, if it is asked for, the value `name`.
     pub fn give(&mut self, name: &String, output: Option<&String>) {
         if let Some(output) = output.filter(|output| !output.is_empty()) {
@@ -143,7 +164,8 @@ impl<'m> Writer<'m> {
         }
     }
 
-    fn fresh(&mut self, part: &str) -> String {
+    /// A name that nothing has.
+    pub fn fresh(&mut self, part: &str) -> String {
         let graph = self.graph();
         let number = graph.node.len() + graph.initializer.len();
         format!("{}.{part}.{number}", self.node.1)
@@ -313,6 +335,40 @@ pub fn float(name: &str, f: f32) -> pb::AttributeProto {
         name: name.into(),
         r#type: AttributeType::Float as i32,
         f,
+        ..Default::default()
+    }
+}
+
+/// A graph to write as an attribute.
+pub fn graph(name: &str, graph: pb::GraphProto) -> pb::AttributeProto {
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: AttributeType::Graph as i32,
+        g: Some(graph),
+        ..Default::default()
+    }
+}
+
+/// The declaration of a tensor of numbers.
+pub fn info(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
+    let size = |&size: &usize| pb::tensor_shape_proto::Dimension {
+        value: Some(pb::tensor_shape_proto::dimension::Value::DimValue(
+            size as i64,
+        )),
+        ..Default::default()
+    };
+    let tensor = pb::type_proto::Tensor {
+        elem_type: DataType::Float as i32,
+        shape: Some(pb::TensorShapeProto {
+            dim: shape.iter().map(size).collect(),
+        }),
+    };
+    pb::ValueInfoProto {
+        name: name.into(),
+        r#type: Some(pb::TypeProto {
+            value: Some(pb::type_proto::Value::TensorType(tensor)),
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }

@@ -17,6 +17,50 @@ pub const RING_LEN: usize = 2;
 /// Positions of a table, and the end of a stream's counter.
 pub const MAX_POSITIONS: u32 = 1 << 20;
 
+/// What a step of a recurrent layer computes; the code in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Cell {
+    /// One gate, whose result is the state.
+    Rnn = 0,
+    /// Gates z, r, n; the reset gate multiplies the state before it is multiplied with the weights.
+    GruResetBefore = 1,
+    /// Gates z, r, n; the reset gate multiplies what the weights and their bias make of the state.
+    GruResetAfter = 2,
+    /// Gates i, o, f, g, and a cell.
+    Lstm = 3,
+    /// The same with `1 - i` in place of f.
+    LstmCoupled = 4,
+}
+
+impl Cell {
+    /// The cell with this code.
+    pub const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Rnn),
+            1 => Some(Self::GruResetBefore),
+            2 => Some(Self::GruResetAfter),
+            3 => Some(Self::Lstm),
+            4 => Some(Self::LstmCoupled),
+            _ => None,
+        }
+    }
+
+    /// Matrices on each side.
+    pub const fn gates(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::GruResetBefore | Self::GruResetAfter => 3,
+            Self::Lstm | Self::LstmCoupled => 4,
+        }
+    }
+
+    /// True for those that keep a cell besides the state.
+    pub const fn is_lstm(self) -> bool {
+        matches!(self, Self::Lstm | Self::LstmCoupled)
+    }
+}
+
 /// How a kernel moves over the rows of its input.
 #[derive(Clone, Copy, Debug)]
 pub struct Window1d {

@@ -1,6 +1,6 @@
 //! What the tests of the kernels share: numbers, windows, and what the operators are in double precision.
 
-use super::geometry::{Shape, Window1d, Window2d};
+use super::geometry::{Cell, Shape, Window1d, Window2d};
 use super::int::elementwise::Rescale;
 use std::vec::Vec;
 
@@ -151,6 +151,60 @@ pub fn gru(w: [f64; 3], r: [f64; 3], h: f64) -> f64 {
 pub fn lstm([i, o, f, g]: [f64; 4], c: f64) -> (f64, f64) {
     let c = sigmoid(f) * c + sigmoid(i) * g.tanh();
     (sigmoid(o) * c.tanh(), c)
+}
+
+/// A recurrent layer of any cell in double precision: what its sides and peepholes are, and its three functions.
+pub struct AnyCell<W, R> {
+    pub cell: Cell,
+    /// `W x + b_w` of a gate and a unit.
+    pub input: W,
+    /// `R h + b_r` of a gate and a unit for a state.
+    pub recurrent: R,
+    pub functions: [fn(f64) -> f64; 3],
+    /// `[3][hidden]`, or empty.
+    pub peepholes: Vec<f64>,
+}
+
+impl<W: Fn(usize, usize) -> f64, R: Fn(usize, usize, &[f64]) -> f64> AnyCell<W, R> {
+    /// The state and the cell after a step.
+    pub fn step(&self, h: &[f64], c: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let [f, g, out] = self.functions;
+        let units = 0..h.len();
+        let sum = |gate: usize, u: usize| (self.input)(gate, u) + (self.recurrent)(gate, u, h);
+        let peep = |gate: usize, u: usize, c: f64| {
+            self.peepholes
+                .get(gate * h.len() + u)
+                .map_or(0.0, |p| p * c)
+        };
+        match self.cell {
+            Cell::Rnn => (units.map(|u| f(sum(0, u))).collect(), Vec::new()),
+            Cell::GruResetBefore | Cell::GruResetAfter => {
+                let reset: Vec<f64> = units.clone().map(|u| f(sum(1, u)) * h[u]).collect();
+                let inner = |u: usize| match self.cell {
+                    Cell::GruResetBefore => (self.recurrent)(2, u, &reset),
+                    _ => f(sum(1, u)) * (self.recurrent)(2, u, h),
+                };
+                let next = |u: usize| {
+                    let (z, n) = (f(sum(0, u)), g((self.input)(2, u) + inner(u)));
+                    (1.0 - z) * n + z * h[u]
+                };
+                (units.map(next).collect(), Vec::new())
+            }
+            Cell::Lstm | Cell::LstmCoupled => {
+                let next = |u: usize| {
+                    let i = f(sum(0, u) + peep(0, u, c[u]));
+                    let kept = match self.cell {
+                        Cell::Lstm => f(sum(2, u) + peep(2, u, c[u])),
+                        _ => 1.0 - i,
+                    };
+                    kept * c[u] + i * g(sum(3, u))
+                };
+                let cells: Vec<f64> = units.clone().map(next).collect();
+                let h = |u: usize| f(sum(1, u) + peep(1, u, cells[u])) * out(cells[u]);
+                (units.map(h).collect(), cells)
+            }
+        }
+    }
 }
 
 /// Attention of one query to rows of keys and values; `factor` is that of the exponent of e.

@@ -10,6 +10,7 @@ mod additive;
 mod arena;
 mod arithmetic;
 mod attention;
+mod cell;
 mod conv1d;
 mod conv2d;
 mod copy;
@@ -37,6 +38,7 @@ use crate::format::Encoding;
 pub use additive::AdditiveAttentionParams;
 pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
+pub use cell::{CurveParams, RecurrentParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
 pub use copy::CopyParams;
@@ -65,6 +67,7 @@ pub use {
     additive::half::AdditiveAttentionHalfParams,
     arithmetic::half::{AddConstantHalfParams, AddHalfParams, MulHalfParams},
     attention::half::AttentionHalfParams,
+    cell::half::{CurveHalfParams, RecurrentHalfParams},
     conv1d::half::{Conv1dHalfParams, DepthwiseConv1dHalfParams},
     conv2d::half::{Conv2dHalfParams, ConvTranspose2dHalfParams, DepthwiseConv2dHalfParams},
     embedding::half::EmbeddingHalfParams,
@@ -210,6 +213,8 @@ operators! {
     TopK = 20 in all: top_k::{check, run};
     /// Attention by a small network: scores are sums of tanh.
     AdditiveAttention = 21 in all: additive::{check, run};
+    /// Recurrent layer of any cell, with any activations.
+    Recurrent = 22 in all: cell::{check, run};
     /// Convolution over an image, channels last.
     Conv2d = 32 in all: conv2d::{check, run};
     /// Depthwise convolution over an image.

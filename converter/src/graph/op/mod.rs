@@ -15,7 +15,7 @@ pub use elementwise::{
 };
 pub use image::{AveragePool2d, Conv2d, ConvTranspose2d, DepthwiseConv2d, MaxPool2d};
 pub use matrix::{Affine, Conv1d, DepthwiseConv1d, Linear};
-pub use recurrent::{Gru, Lstm, Recurrent};
+pub use recurrent::{Gru, Lstm, Recurrent, RecurrentWeights};
 pub use rows::{
     ClearRows, Concat, ConcatRows, Constant, Embedding, MeanRows, Reshape, SelectRows, Sequence,
     WeightedRows,
@@ -33,6 +33,7 @@ macro_rules! with_operators {
             DepthwiseConv1d,
             Gru,
             Lstm,
+            Recurrent,
             Attention,
             AdditiveAttention,
             Activation,

@@ -48,10 +48,21 @@ impl Importer<'_> {
     /// # Errors
     /// [`crate::error::ConvertError::UnsupportedOp`] where there are none for it.
     pub(super) fn base_node(&mut self, node: &OnnxNode) -> Result<()> {
+        let before = self.graph.nodes.len();
         self.base_op(node)?;
         let fallback = (node.name.clone(), node.op.to_owned());
-        if !self.graph.fallbacks.contains(&fallback) {
-            self.graph.fallbacks.push(fallback);
+        let known = self.graph.fallbacks.iter();
+        let number = match known.enumerate().find(|(_, known)| **known == fallback) {
+            Some((number, _)) => number,
+            None => {
+                self.graph.fallbacks.push(fallback);
+                self.graph.fallbacks.len() - 1
+            }
+        };
+        for node in &self.graph.nodes[before..] {
+            // What an input of this node needed has its own number by now.
+            let own = self.graph.fallback_values.entry(node.output);
+            own.or_insert(number);
         }
         Ok(())
     }

@@ -88,12 +88,15 @@ impl Builder {
         scratch: usize,
         params: &[Param],
     ) {
-        use OpKind::{AdditiveAttention, Attention, Lstm, WeightedRows};
+        use OpKind::{AdditiveAttention, Attention, Lstm, Recurrent, WeightedRows};
         let touched = inputs.iter().chain(outputs);
         let half = touched
             .filter_map(|&id| self.tensors.get(usize::from(id)))
             .any(|t| t.dtype() == DType::F16);
-        let in_words = matches!(kind, AdditiveAttention | Attention | Lstm | WeightedRows);
+        let in_words = matches!(
+            kind,
+            AdditiveAttention | Attention | Lstm | Recurrent | WeightedRows
+        );
         let dtype = if half || in_words {
             DType::I32
         } else {

@@ -9,7 +9,7 @@ pub use Param::{Bytes, Int, Real, Words};
 use attn_runtime::format::{
     AudioMeta, DType, DecodeMeta, Encoding, MetaKey, NONE, OpKind, SpotterMeta, Storage,
 };
-use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::geometry::{Cell, Shape};
 use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::ops::{AttentionGeometry, Start};
 pub use builder::{Builder, Param, sealed};
@@ -125,6 +125,7 @@ pub fn tiny_model(encoding: Encoding) -> Vec<u8> {
     wide(&mut b);
     masked(&mut b);
     base(&mut b);
+    cells(&mut b);
     metadata(&mut b);
     b.file()
 }
@@ -342,6 +343,43 @@ fn base(b: &mut Builder) {
     let sums = b.add(Reduce, &[product], ROW, 0, &params);
     let largest = b.add(ArgMax, &[sums], (I32, 1, 1), 0, &[1, channels, 1].map(Int));
     b.entry("base", first, &[x], &[sums, largest]);
+}
+
+/// Recurrent layers of every cell over three rows, each over the rows of the one before.
+fn cells(b: &mut Builder) {
+    use DType::{I8, I16};
+    let first = b.ops.len();
+    let x = b.new_tensor((I8, ROWS, C));
+    let (mut rows, mut last) = (x, x);
+    for (cell, start) in [
+        (Cell::Rnn, Start::Zero),
+        (Cell::GruResetBefore, Start::Given),
+        (Cell::GruResetAfter, Start::Given),
+        (Cell::Lstm, Start::Zero),
+        (Cell::LstmCoupled, Start::Zero),
+    ] {
+        let (y, kept) = (b.new_tensor((I16, ROWS, C)), b.new_tensor(WIDE));
+        let params = b.any_cell(cell, C, start);
+        let inputs = if start == Start::Given {
+            vec![rows, last]
+        } else {
+            vec![rows]
+        };
+        let states = match cell {
+            Cell::GruResetBefore => 3,
+            _ => 2,
+        };
+        // Halves of words, and words of a cell.
+        let words = match (b.half, cell.is_lstm()) {
+            (true, true) => 3 * C,
+            (true, false) => states * C,
+            (false, true) => C + (1 + states) * C / 2,
+            (false, false) => (1 + states) * C / 2,
+        };
+        b.op(OpKind::Recurrent, &inputs, &[y, kept], words, &params);
+        (rows, last) = (y, kept);
+    }
+    b.entry("cells", first, &[x], &[rows, last]);
 }
 
 /// Labels, sound, lengths; reading with entry point "words" and writing with "next".

@@ -2,7 +2,7 @@
 
 use super::Builder;
 use super::Param::{self, Bytes, Int, Real, Words};
-use attn_runtime::kernels::geometry::Shape;
+use attn_runtime::kernels::geometry::{Cell, Shape};
 use attn_runtime::kernels::half::gates::side_len;
 use attn_runtime::kernels::half::{self, LANES};
 use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
@@ -56,6 +56,27 @@ impl Builder {
         let cell = self.by(if gates == 4 { &cell } else { &[] }, &[]);
         let run = vec![Int(start as i32), Int((start == Start::Zero).into())];
         [side.clone(), side, cell, run].concat()
+    }
+
+    /// A recurrent layer of any cell from `c` to `c` channels: both sides, the cell with its activations, and how it runs. Peepholes for
+    /// an LSTM.
+    pub(super) fn any_cell(&self, cell: Cell, c: usize, start: Start) -> Vec<Param> {
+        let usual = self.recurrent(cell.gates(), c, start);
+        let side = if self.half { 2 } else { 4 };
+        let (sides, run) = (&usual[..2 * side], &usual[usual.len() - 2..]);
+        let peepholes = match cell {
+            Cell::Lstm => Words(3 * c, if self.half { QUARTER } else { 9000 }),
+            _ => Int(-1),
+        };
+        let int = [Words(4, 30_000), Int(-1 << 16), Int(1 << 16), Int(16)];
+        let int = [&int[..], &[Int(0), Int(1 << 22)]].concat().repeat(3);
+        let half = [Words(3, QUARTER), Int(3), Real(-1.0), Real(1.0), Real(1.0)];
+        let half = [&half[..], &[Real(0.0), Real(0.5)]].concat().repeat(3);
+        let scales = [Int(1 << 28), Int(4)].repeat(2);
+        let code = Int(cell as i32);
+        let int = [vec![code, Int(14), peepholes], int, scales].concat();
+        let half = [vec![code, peepholes], half].concat();
+        [sides, &self.by(&int, &half), run].concat()
     }
 
     /// Attention within a window, by the code of which keys are seen. Scores of int16 are wider.

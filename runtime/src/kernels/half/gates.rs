@@ -16,7 +16,7 @@ pub struct Side<'w> {
 impl Side<'_> {
     /// Pre-activations of four units of one gate: bias, then the products in the order of the inputs.
     #[inline]
-    fn gate(&self, gate: usize, block: usize, hidden: usize, x: &[f32]) -> [f32; LANES] {
+    pub(super) fn gate(&self, gate: usize, block: usize, hidden: usize, x: &[f32]) -> [f32; LANES] {
         let at = gate * hidden.div_ceil(LANES) + block;
         let weights = self.weights.get(at * x.len()..).unwrap_or(&[]);
         let mut sums = self.bias.get(at).copied().unwrap_or([0.0; LANES]);

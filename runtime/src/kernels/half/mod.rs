@@ -8,6 +8,7 @@
 
 pub mod additive;
 pub mod attention;
+pub mod cell;
 pub mod conv;
 pub mod elementwise;
 pub mod function;

@@ -2,9 +2,11 @@
 
 pub mod additive;
 pub mod attention;
+pub mod cell;
 pub mod conv;
 pub mod conv2d;
 pub mod depthwise;
+pub mod curve;
 pub mod dot;
 pub mod elementwise;
 pub mod embedding;

@@ -1,11 +1,13 @@
 //! One step of a recurrent layer: its gates, and the state that it leaves behind.
 
-use super::super::writer::{Writer, int_of};
-use super::{Activation, Layer, State};
+use super::super::writer::Writer;
+use super::form::Activation;
+use super::{Layer, State};
 use crate::error::Result;
+use attn_runtime::kernels::geometry::Cell;
 
 /// One direction's weights.
-pub(super) struct Cell<'l> {
+pub(super) struct Step<'l> {
     pub(super) layer: &'l Layer<'l>,
     pub(super) gates: usize,
     pub(super) r: String,
@@ -14,18 +16,13 @@ pub(super) struct Cell<'l> {
     pub(super) activations: &'l [Activation],
 }
 
-impl Cell<'_> {
+impl Step<'_> {
     fn hidden(&self) -> usize {
         self.layer.shape[2]
     }
 
-    /// GRU: the reset gate multiplies what the state gives the hidden gate, not the state.
-    fn is_linear(&self) -> bool {
-        int_of(self.layer.node, "linear_before_reset", 0) != 0
-    }
-
-    fn is_gru(&self) -> bool {
-        self.layer.node.op_type == "GRU"
+    fn cell(&self) -> Cell {
+        self.layer.form.cell
     }
 
     /// `W x` for all steps, with every bias that does not stand inside a product.
@@ -38,7 +35,7 @@ impl Cell<'_> {
         let all = self.gates * self.hidden();
         let input = writer.places(bias, 0, 0..all);
         let mut recurrent = writer.places(bias, 0, all..2 * all);
-        if self.is_gru() && self.is_linear() {
+        if self.cell() == Cell::GruResetAfter {
             let outside: Vec<f32> = (0..all)
                 .map(|at| f32::from(u8::from(at < 2 * self.hidden())))
                 .collect();
@@ -72,36 +69,45 @@ impl Cell<'_> {
     }
 
     /// An activation of what a gate adds up, clipped before.
-    fn through(&self, number: usize, x: &String, writer: &mut Writer) -> Result<String> {
-        let x = match self.layer.clip {
+    fn through(&self, number: usize, x: &String, writer: &mut Writer) -> String {
+        let x = match self.layer.form.clip {
             Some(clip) => writer.clip(x, -clip, clip),
             None => x.clone(),
         };
         self.activations[number].write(&x, writer)
     }
 
-    pub(super) fn rnn(&self, row: String, state: State, writer: &mut Writer) -> Result<State> {
+    /// A step from the row that [`Self::of_input`] makes.
+    pub(super) fn write(&self, row: String, state: State, writer: &mut Writer) -> Result<State> {
+        match self.cell() {
+            Cell::Rnn => Ok(self.rnn(row, state, writer)),
+            Cell::GruResetBefore | Cell::GruResetAfter => Ok(self.gru(row, state, writer)),
+            Cell::Lstm | Cell::LstmCoupled => self.lstm(row, state, writer),
+        }
+    }
+
+    fn rnn(&self, row: String, state: State, writer: &mut Writer) -> State {
         let sum = match self.of_state(&state.h, 0..1, writer) {
             Some(recurrent) => writer.with("Add", &row, &recurrent),
             None => row,
         };
-        let h = self.through(0, &sum, writer)?;
-        Ok(State {
+        let h = self.through(0, &sum, writer);
+        State {
             h: Some(h),
             c: None,
-        })
+        }
     }
 
-    pub(super) fn gru(&self, row: String, state: State, writer: &mut Writer) -> Result<State> {
+    fn gru(&self, row: String, state: State, writer: &mut Writer) -> State {
         let hidden = self.hidden();
         let mut zr = writer.places(&row, 1, 0..2 * hidden);
         if let Some(recurrent) = self.of_state(&state.h, 0..2, writer) {
             zr = writer.with("Add", &zr, &recurrent);
         }
         let (z, r) = (self.gate(&zr, 0, writer), self.gate(&zr, 1, writer));
-        let (z, r) = (self.through(0, &z, writer)?, self.through(0, &r, writer)?);
+        let (z, r) = (self.through(0, &z, writer), self.through(0, &r, writer));
         let mut n = self.gate(&row, 2, writer);
-        if self.is_linear() {
+        if self.cell() == Cell::GruResetAfter {
             let mut inner = self.of_state(&state.h, 2..3, writer);
             if let Some(bias) = &self.bias {
                 let bias = writer.places(bias, 0, 5 * hidden..6 * hidden);
@@ -120,7 +126,7 @@ impl Cell<'_> {
                 n = writer.with("Add", &n, &inner);
             }
         }
-        let n = self.through(1, &n, writer)?;
+        let n = self.through(1, &n, writer);
         // n + z * (h - n)
         let h = match &state.h {
             Some(h) => {
@@ -133,25 +139,25 @@ impl Cell<'_> {
                 writer.with("Sub", &n, &part)
             }
         };
-        Ok(State {
+        State {
             h: Some(h),
             c: None,
-        })
+        }
     }
 
-    pub(super) fn lstm(&self, row: String, state: State, writer: &mut Writer) -> Result<State> {
+    fn lstm(&self, row: String, state: State, writer: &mut Writer) -> Result<State> {
         let sum = match self.of_state(&state.h, 0..4, writer) {
             Some(recurrent) => writer.with("Add", &row, &recurrent),
             None => row,
         };
         let i = self.gate(&sum, 0, writer);
         let i = self.seen(i, 0, &state.c, writer);
-        let i = self.through(0, &i, writer)?;
+        let i = self.through(0, &i, writer);
         let g = self.gate(&sum, 3, writer);
-        let g = self.through(1, &g, writer)?;
+        let g = self.through(1, &g, writer);
         let mut c = writer.with("Mul", &i, &g);
         if let Some(old) = &state.c {
-            let f = match int_of(self.layer.node, "input_forget", 0) != 0 {
+            let f = match self.cell() == Cell::LstmCoupled {
                 true => {
                     let one = writer.number(1.0);
                     writer.with("Sub", &one, &i)
@@ -159,7 +165,7 @@ impl Cell<'_> {
                 false => {
                     let f = self.gate(&sum, 2, writer);
                     let f = self.seen(f, 2, &state.c, writer);
-                    self.through(0, &f, writer)?
+                    self.through(0, &f, writer)
                 }
             };
             let kept = writer.with("Mul", &f, old);
@@ -168,10 +174,10 @@ impl Cell<'_> {
         let c = Some(c);
         let o = self.gate(&sum, 1, writer);
         let o = self.seen(o, 1, &c, writer);
-        let o = self.through(0, &o, writer)?;
+        let o = self.through(0, &o, writer);
         let out = match &c {
             // As onnxruntime: the cell is not clipped.
-            Some(c) => self.activations[2].write(c, writer)?,
+            Some(c) => self.activations[2].write(c, writer),
             None => return Err(writer.form(self.layer.node, "a layer without a cell")),
         };
         let h = writer.with("Mul", &o, &out);

@@ -1,0 +1,199 @@
+//! Edits of a graph: new nodes in front of the one that they replace, and values rearranged in the cheapest way there is.
+
+use super::matcher::{Matcher, Origin, places};
+use crate::graph::op::Affine;
+use crate::graph::{Graph, Node, Op, Source, Value, ValueId, op};
+use ndarray::Axis;
+use std::collections::HashSet;
+
+/// Puts new nodes into a graph, each behind the one before, all in front of what was node number `at`.
+pub struct Rewrite<'g> {
+    /// The graph.
+    pub graph: &'g mut Graph,
+    /// Where the next node goes.
+    pub at: usize,
+}
+
+/// Elements `[rows, channels]` of a value in another order.
+pub struct Arranged<'p> {
+    /// The value.
+    pub base: ValueId,
+    /// For each element its place in it, or [`Origin::ZERO`].
+    pub position: &'p [u32],
+    /// Elements in a row.
+    pub channels: usize,
+}
+
+impl Arranged<'_> {
+    /// Dimensions of the value.
+    pub fn dims(&self) -> Vec<usize> {
+        match self.position.len() / self.channels.max(1) {
+            1 => vec![self.channels],
+            rows => vec![rows, self.channels],
+        }
+    }
+}
+
+impl Rewrite<'_> {
+    /// Adds a node and the value that it computes.
+    pub fn add(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: Vec<ValueId>,
+        value: Value,
+    ) -> ValueId {
+        let output = ValueId(self.graph.values.len());
+        self.graph.values.push(value);
+        let node = Node {
+            name: name.into(),
+            op: op.into(),
+            inputs,
+            output,
+            second: None,
+        };
+        self.graph.nodes.insert(self.at, node);
+        self.at += 1;
+        output
+    }
+
+    /// The arranged elements as a value: the base itself, some of its rows, columns of the layer that computes it, or a copy.
+    pub fn arranged(&mut self, name: &str, arranged: &Arranged) -> ValueId {
+        let base = &self.graph.values[arranged.base.0];
+        let dims = arranged.dims();
+        let (op, inputs): (Op, _) = match arrangement(self.graph, arranged) {
+            Arrangement::Same if base.dims == dims => return arranged.base,
+            Arrangement::Same => (op::Reshape.into(), vec![arranged.base]),
+            Arrangement::Rows(start) => {
+                let rows = arranged.position.len() / arranged.channels.max(1);
+                (op::SelectRows { start, rows }.into(), vec![arranged.base])
+            }
+            Arrangement::Other => {
+                if let Some(part) = self.columns(arranged) {
+                    return part;
+                }
+                let index = arranged.position.to_vec();
+                (op::Copy { index }.into(), vec![arranged.base])
+            }
+        };
+        // An equal one may be there already.
+        let mut before = self.graph.nodes[..self.at].iter();
+        let equal = before.find(|node| {
+            let same = match (&node.op, &op) {
+                (Op::Reshape(_), Op::Reshape(_)) => true,
+                (Op::SelectRows(a), Op::SelectRows(b)) => (a.start, a.rows) == (b.start, b.rows),
+                (Op::Copy(a), Op::Copy(b)) => a.index == b.index,
+                _ => false,
+            };
+            same && node.inputs == inputs && self.graph.values[node.output.0].dims == dims
+        });
+        if let Some(node) = equal {
+            return node.output;
+        }
+        let value = Value {
+            name: name.into(),
+            dims,
+            source: None,
+        };
+        self.add(name, op, inputs, value)
+    }
+
+    /// Columns of the layer that computes the base, as a layer of their own, if then nobody reads the whole.
+    fn columns(&mut self, arranged: &Arranged) -> Option<ValueId> {
+        let matcher = Matcher::new(self.graph);
+        let node = matcher.producer(arranged.base)?;
+        let Op::Linear(op::Linear(layer)) = &node.op else {
+            return None;
+        };
+        let moved = |reader| places(self.graph, reader).is_some();
+        if !matcher.readers(arranged.base).all(moved) || matcher.is_output(arranged.base) {
+            return None;
+        }
+        let base = &self.graph.values[arranged.base.0];
+        let all = base.channels();
+        let rows = arranged.position.len() / arranged.channels.max(1);
+        let columns: Vec<usize> = arranged
+            .position
+            .get(..arranged.channels)?
+            .iter()
+            .map(|&p| p as usize)
+            .collect();
+        let distinct: HashSet<_> = columns.iter().filter(|&&c| c < all).collect();
+        let by_row = |(at, &p): (usize, &u32)| {
+            p as usize == at / arranged.channels * all + columns[at % arranged.channels]
+        };
+        let fits = rows == base.rows()
+            && distinct.len() == arranged.channels
+            && arranged.position.iter().enumerate().all(by_row);
+        if !fits {
+            return None;
+        }
+        let op = op::Linear(Affine {
+            weight: layer.weight.select(Axis(0), &columns),
+            bias: columns.iter().map(|&c| layer.bias[c]).collect(),
+            clamp: layer.clamp,
+        });
+        let range = match (columns.first(), columns.last()) {
+            (Some(first), Some(last)) if last + 1 - first.min(last) == columns.len() => {
+                format!("[:, {first}..{}]", last + 1)
+            }
+            _ => format!("[:, {columns:?}]"),
+        };
+        let place = |p: u32| {
+            let (row, column) = (p as usize / all, p as usize % all);
+            let at = columns.iter().position(|&c| c == column);
+            at.map_or(Origin::ZERO, |at| (row * columns.len() + at) as u32)
+        };
+        let source = base.source.as_ref().map(|source| Source {
+            onnx: source.onnx.clone(),
+            position: source.position.iter().map(|&p| place(p)).collect(),
+        });
+        let value = Value {
+            name: format!("{}{range}", base.name),
+            dims: arranged.dims(),
+            source,
+        };
+        let (name, inputs) = (format!("{}{range}", node.name), node.inputs.clone());
+        Some(self.add(&name, op, inputs, value))
+    }
+
+    /// Makes `value` the elements of `base` at these places: all that read it read them from there.
+    pub fn replace(&mut self, value: ValueId, base: ValueId, index: Vec<u32>) {
+        let node = |node: &Node| node.outputs().any(|output| output == value);
+        let Some(at) = self.graph.nodes.iter().position(node) else {
+            return;
+        };
+        self.graph.fallback_values.remove(&value);
+        self.graph.nodes[at].op = op::Copy { index }.into();
+        self.graph.nodes[at].inputs = vec![base];
+    }
+}
+
+/// How elements are arranged in comparison with a value.
+#[derive(Debug, PartialEq)]
+pub enum Arrangement {
+    /// All, in order.
+    Same,
+    /// Whole rows in order, from this one on.
+    Rows(usize),
+    /// Any other way.
+    Other,
+}
+
+/// Compares elements with the value that they come from.
+pub fn arrangement(graph: &Graph, arranged: &Arranged) -> Arrangement {
+    let base = &graph.values[arranged.base.0];
+    let channels = base.channels();
+    let first = arranged.position.first().map_or(0, |&p| p as usize);
+    let run = |(i, &p): (usize, &u32)| p as usize == first + i;
+    if !arranged.position.iter().enumerate().all(run) {
+        return Arrangement::Other;
+    }
+    let whole = first == 0 && arranged.position.len() == base.len();
+    let rows = base.dims.len() == 2 && arranged.channels == channels;
+    match whole {
+        true => Arrangement::Same,
+        false if rows && first.is_multiple_of(channels) => Arrangement::Rows(first / channels),
+        false => Arrangement::Other,
+    }
+}
