@@ -30,6 +30,7 @@ pub mod quality;
 pub mod quantize;
 pub mod reference;
 pub mod runner;
+mod schemas;
 mod shapes;
 mod spelling;
 pub mod sqnr;

@@ -3,7 +3,7 @@
 
 mod cell;
 
-use super::writer::{Writer, attribute, float, given, int_of, name_of, only_understood, string_of};
+use super::writer::{Writer, attribute, float, given, int_of, name_of, string_of};
 use crate::error::Result;
 use cell::Cell;
 use tract_onnx::pb;
@@ -59,7 +59,6 @@ pub fn write(mut node: pb::NodeProto, always: bool, writer: &mut Writer) -> Resu
         writer.keep(node);
         return Ok(());
     }
-    only_understood(&node, writer)?;
     writer.replace(&node);
     let layer = Layer::new(&node, shape, writer)?;
     layer.write(writer)

@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use super::opset;
-use crate::error::{ConvertError, Result};
+use crate::error::ConvertError;
 use crate::reference::{to_f32, to_i64};
 use ndarray::ArrayD;
 use tract_onnx::pb;
@@ -240,18 +240,6 @@ impl<'m> Writer<'m> {
     pub fn concat(&mut self, parts: &[String], axis: i64) -> String {
         let parts: Vec<&String> = parts.iter().collect();
         self.add("Concat", &parts, vec![int("axis", axis)])
-    }
-}
-
-/// Refuses an attribute of a node that nothing reads.
-///
-/// # Errors
-/// [`ConvertError::UnsupportedForm`].
-pub fn only_understood(node: &pb::NodeProto, writer: &mut Writer) -> Result<()> {
-    let names = node.attribute.iter().map(|attribute| &*attribute.name);
-    match crate::import::unknown_attribute(&node.op_type, names) {
-        Some(name) => Err(writer.form(node, format!("attribute `{name}` is not understood"))),
-        None => Ok(()),
     }
 }
 
