@@ -76,6 +76,16 @@ pub enum ConvertError {
         /// What is wrong.
         reason: String,
     },
+    /// A model that is newer than what attn knows.
+    #[error(
+        "the model uses opset {opset}, attn knows those up to {newest}: export it with opset {newest} or older"
+    )]
+    NewOpset {
+        /// The model's opset.
+        opset: i64,
+        /// The newest that is known.
+        newest: i64,
+    },
     /// A weight or constant cannot be read.
     #[error("weight `{tensor}` cannot be read: {reason}")]
     BadTensor {
@@ -108,6 +118,20 @@ pub enum ConvertError {
         /// Shapes of its inputs.
         shapes: String,
         /// What is wrong with the form, and what to do.
+        reason: String,
+    },
+    /// A known operator with an attribute, input or result that attn does not compute.
+    #[error("node `{node}` ({op}): {what} `{name}` {reason}")]
+    UnsupportedAttribute {
+        /// ONNX node.
+        node: String,
+        /// ONNX operator.
+        op: String,
+        /// `attribute`, `input` or `result`.
+        what: &'static str,
+        /// Its name in ONNX.
+        name: String,
+        /// Why, and what to do.
         reason: String,
     },
     /// The float reference could not load or run the model.

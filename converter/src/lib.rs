@@ -31,6 +31,7 @@ pub mod quality;
 pub mod quantize;
 pub mod reference;
 pub mod runner;
+mod schemas;
 mod shapes;
 mod spelling;
 pub mod sqnr;

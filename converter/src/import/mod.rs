@@ -6,7 +6,6 @@
 
 mod additive;
 mod attention;
-mod attributes;
 mod base;
 mod comparisons;
 mod elementwise;
@@ -37,10 +36,11 @@ use node::OnnxNode;
 use std::collections::{HashMap, HashSet};
 use view::View;
 
-pub(crate) use attributes::unknown as unknown_attribute;
 pub use mask::PaddingMask;
+#[cfg(test)]
+pub(crate) use operators::known;
 pub use operators::markdown;
-pub(crate) use operators::nearest;
+pub(crate) use operators::{RECURRENT, computed, nearest};
 
 /// The meaning of an ONNX name while the graph is built.
 #[derive(Clone, Debug)]

@@ -81,14 +81,6 @@ impl<'n> OnnxNode<'n> {
             .find(|attribute| attribute.name == name)
     }
 
-    /// Names of the attributes that it has.
-    pub fn attributes(&self) -> impl Iterator<Item = &'n str> {
-        self.proto
-            .attribute
-            .iter()
-            .map(|attribute| attribute.name.as_str())
-    }
-
     /// An integer attribute.
     pub fn int(&self, name: &str, default: i64) -> i64 {
         self.attribute(name)

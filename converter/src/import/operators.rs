@@ -2,11 +2,13 @@
 //! `docs/reference/operators.md` from it, and the error for an unknown operator searches it. The text on forms is for readers; the code of
 //! each operator decides.
 
+use super::Importer;
 use super::node::OnnxNode;
-use super::{Importer, attributes};
 use crate::error::Result;
 use crate::graph::Clamp;
-use crate::spelling::SPELLED_OUT;
+use crate::schemas::{NEWEST, Schema};
+use crate::spelling::{SPELLED_OUT, limited};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A row of the table.
@@ -17,18 +19,21 @@ struct Row {
     becomes: &'static str,
     /// Supported forms.
     limits: &'static str,
+    /// Attributes and optional inputs, by their names in ONNX, that the code of these operators computes.
+    computes: &'static str,
     import: Import,
 }
 
 type Import = fn(&mut Importer<'_>, &OnnxNode) -> Result<()>;
 
-/// The rows: ONNX operators, the method that imports them, what they become, supported forms.
+/// The rows: ONNX operators, the method that imports them with the attributes that it computes, what they become, supported forms.
 macro_rules! operators {
-    ($($($onnx:ident),+ => $import:ident, $becomes:expr, $limits:expr;)*) => {
+    ($($($onnx:ident),+ => $import:ident($computes:expr), $becomes:expr, $limits:expr;)*) => {
         const ROWS: &[Row] = &[$(Row {
             onnx: &[$(stringify!($onnx)),+],
             becomes: $becomes,
             limits: $limits,
+            computes: $computes,
             import: |importer, node| importer.$import(node),
         }),*];
     };
@@ -43,65 +48,74 @@ macro_rules! alternatives {
 
 const POSITIONS: &str = "positions: no data moves";
 
+/// What several rows compute.
+const REDUCED: &str = "axes keepdims noop_with_empty_axes";
+const SLID: &str = "B auto_pad dilations group kernel_shape pads strides";
+pub(crate) const RECURRENT: &str = "B P Y Y_c Y_h activation_alpha activation_beta activations clip direction hidden_size initial_c initial_h input_forget \
+     layout linear_before_reset sequence_lens";
+
 operators! {
-    MatMul => matmul, "Linear, Attention, WeightedRows",
+    MatMul => matmul(""), "Linear, Attention, WeightedRows",
         "a constant matrix on the right; queries times transposed keys; softmax weights or a constant matrix times rows; \
          heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them";
-    Gemm => gemm, "Linear", "constant weights, no transA";
-    Softmax => softmax, "Attention, Softmax",
+    Gemm => gemm("C alpha beta transA transB"), "Linear", "constant weights, no transA";
+    Softmax => softmax("axis"), "Attention, Softmax",
         "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel";
-    Where => choose, "a mask of scores, ClearRows",
+    Where => choose(""), "a mask of scores, ClearRows",
         "on scores: the condition is a constant or a padding mask, the hidden side a constant below -10000; on rows: 0 in \
          the padding; of functions of one tensor, by one: Lut; of other tensors: base operators";
-    Conv => conv, "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
+    Conv => conv(SLID), "Conv1d, DepthwiseConv1d, Conv2d, DepthwiseConv2d",
         "over time or over an image; any dilation; one group or depthwise; explicit padding (no auto_pad)";
-    ConvTranspose => conv_transpose, "ConvTranspose2d", "over an image, one group, no dilation";
-    MaxPool, AveragePool => pool, "Pool2d", "over an image, no dilation; averages count padding";
-    GlobalMaxPool, GlobalAveragePool => global_pool, "the mean or maximum of an image", "";
-    GRU, LSTM, RNN => recurrent, "Gru, Lstm, Recurrent",
+    ConvTranspose => conv_transpose("B auto_pad dilations group kernel_shape output_padding output_shape pads strides"),
+        "ConvTranspose2d", "over an image, one group, no dilation";
+    MaxPool, AveragePool => pool("auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
+        "Pool2d", "over an image, no dilation; averages count padding";
+    GlobalMaxPool, GlobalAveragePool => global_pool(""), "the mean or maximum of an image", "";
+    GRU, LSTM, RNN => recurrent(RECURRENT), "Gru, Lstm, Recurrent",
         "constant weights; forward, backward or both; Gru and Lstm are PyTorch's forms, Recurrent any other: any activation, clip, \
          peepholes, input_forget, linear_before_reset = 0; layout, constant sequence lengths, at most 64 sequences";
-    LayerNormalization, RMSNormalization => layer_norm, "LayerNorm, RmsNorm",
+    LayerNormalization, RMSNormalization => layer_norm("B axis epsilon"), "LayerNorm, RmsNorm",
         "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
-    BatchNormalization => batch_norm, "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
+    BatchNormalization => batch_norm("epsilon"), "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
         "constant parameters";
-    ReduceMean, ReduceMax => mean, "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
+    ReduceMean, ReduceMax => mean(REDUCED), "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
         "over time, over an image or over its channels; the mean over channels of a square as part of an RMSNorm";
-    ReduceSum => sum, "Linear, WeightedRows, Attention", "over one axis: the channels of a row, or weighted rows";
-    Add, Sub => add, "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
+    ReduceSum => sum(REDUCED), "Linear, WeightedRows, Attention", "over one axis: the channels of a row, or weighted rows";
+    Add, Sub => add(""), "Add, AddConstant, a bias, a mask, part of a function or of a Rotary",
         "tensors of one shape; constants that broadcast; a constant mask or a padding mask on scores";
-    Mul, Div => multiply, "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
+    Mul, Div => multiply(""), "Mul, ClearRows, a factor, a gate of an image, part of a function, of a Rotary, of a sum",
         "tensors of one shape; constants; a padding mask; weights [t, 1] times rows [t, channels], with a sum over the \
          rows next";
-    Concat => concat, "Concat, ConcatRows",
+    Concat => concat("axis"), "Concat, ConcatRows",
         "along channels, along rows, or joining the parts of one tensor; at most 5 inputs";
-    Gather => gather, "Embedding, SelectRows, positions",
+    Gather => gather("axis"), "Embedding, SelectRows, positions",
         "a constant table indexed by an integer input of the model; constant indices";
-    Relu => relu, "a clamp of the layer before it, or Lut", "";
-    Clip => clip, "a clamp of the layer before it, or Lut", "constant bounds";
+    Relu => relu(""), "a clamp of the layer before it, or Lut", "";
+    Clip => clip("min max"), "a clamp of the layer before it, or Lut", "constant bounds";
     Floor, Ceil, Round, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
     Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
-    Elu, Pow => function, "Lut",
+    Elu, Pow => function("alpha approximate beta gamma"), "Lut",
         "a chain of these, sums, products and clamps on one tensor becomes one table";
-    Reshape, Flatten, Squeeze, Unsqueeze => reshape, POSITIONS, "";
-    Transpose => transpose, POSITIONS, "the next operator that computes must get rows of adjacent channels, or heads";
-    Slice, Split => slice_or_split, "SelectRows, part of a layer, positions", "constant ranges, no negative steps";
-    Expand, Tile => repeat, POSITIONS, "heads of keys and values that queries share; constants";
-    Pad => pad, "padding of the next convolution", "constant zeros";
-    LogSoftmax, ArgMax => base_node, "base operators", "along any axis";
-    ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node, "base operators",
+    Reshape, Flatten, Squeeze, Unsqueeze => reshape("allowzero axes axis"), POSITIONS, "";
+    Transpose => transpose("perm"), POSITIONS, "the next operator that computes must get rows of adjacent channels, or heads";
+    Slice, Split => slice_or_split("axes axis ends num_outputs split starts steps"), "SelectRows, part of a layer, positions", "constant ranges, no negative steps";
+    Expand, Tile => repeat(""), POSITIONS, "heads of keys and values that queries share; constants";
+    Pad => pad("axes constant_value mode pads value"), "padding of the next convolution", "constant zeros";
+    LogSoftmax, ArgMax => base_node("axis keepdims select_last_index"), "base operators", "along any axis";
+    ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node(REDUCED), "base operators",
         "over any axes";
-    Max, Min, Sum, Mean, PRelu => base_node, "base operators", "tensors that broadcast";
-    InstanceNormalization, GroupNormalization => base_node, "base operators", "";
-    Sign, ThresholdedRelu => base_node, "base operators", "numbers that differ by a thousandth are told apart";
-    CumSum => base_node, "base operators", "along any axis";
-    Einsum => base_node, "base operators", "products of tensors, such as bij,bjk->bik";
-    Resize => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
-    DepthToSpace, SpaceToDepth => base_node, POSITIONS, "";
-    Identity, Dropout => identity, POSITIONS, "";
-    Cast => cast, "Lut, or positions: no data moves", "from float to integers, rounded towards 0, and back; to bool; other casts change nothing";
-    IsNaN => is_undefined, "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
-    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => compared,
+    Max, Min, Sum, Mean, PRelu => base_node(""), "base operators", "tensors that broadcast";
+    InstanceNormalization, GroupNormalization => base_node("epsilon num_groups"), "base operators", "";
+    Sign, ThresholdedRelu => base_node("alpha"), "base operators", "numbers that differ by a thousandth are told apart";
+    CumSum => base_node("exclusive reverse"), "base operators", "along any axis";
+    Einsum => base_node("equation"), "base operators", "products of tensors, such as bij,bjk->bik";
+    Resize => base_node("axes coordinate_transformation_mode cubic_coeff_a exclude_outside mode nearest_mode scales \
+         sizes"), "base operators", "nearest, linear and cubic; no antialias, no region of interest";
+    DepthToSpace, SpaceToDepth => base_node("blocksize mode"), POSITIONS, "";
+    Identity, Dropout => identity(""), POSITIONS, "";
+    Cast => cast("to"), "Lut, or positions: no data moves", "from float to integers, rounded towards 0, and back; to bool; other casts change nothing";
+    IsNaN => is_undefined(""), "nothing: a query that sees no key gets 0", "of attention weights, to replace NaN by 0";
+    Not, And, Or, Xor, Equal, Less, LessOrEqual, Greater, GreaterOrEqual => compared(""),
         "Lut; base operators; nothing as part of a padding mask",
         "of one tensor and numbers; of several tensors, where numbers that differ by a thousandth are told apart";
 }
@@ -139,7 +153,6 @@ impl Importer<'_> {
         if !ROWS.iter().any(|row| row.onnx.contains(&node.op)) {
             return Err(node.unsupported());
         }
-        attributes::check(node)?;
         let by = (node.op == "Div").then(|| self.constant(node, 1)).flatten();
         if by.is_some_and(|by| by.iter().any(|&x| x == 0.0)) {
             return Err(node.form("it divides by a constant that is 0"));
@@ -157,6 +170,27 @@ impl Importer<'_> {
         let row = ROWS.iter().find(|row| row.onnx.contains(&node.op));
         (row.ok_or_else(|| node.unsupported())?.import)(self, node)
     }
+}
+
+/// Attributes, optional inputs and optional results that the code of an operator computes; none for an operator that is not in the table.
+pub(crate) fn computed(op: &str) -> Option<impl Iterator<Item = &'static str>> {
+    let rows = ROWS.iter().filter(|row| row.onnx.contains(&op));
+    let spelled = SPELLED_OUT.iter().filter(|row| row.0.contains(&op));
+    let lists = rows.map(|row| row.computes).chain(spelled.map(|row| row.3));
+    let lists: Vec<&str> = lists.collect();
+    (!lists.is_empty()).then(|| lists.into_iter().flat_map(str::split_whitespace))
+}
+
+/// The operators of the table, in its order, without repetition.
+pub(crate) fn known() -> Vec<&'static str> {
+    let spelled = SPELLED_OUT.iter().flat_map(|row| row.0);
+    let mut known: Vec<&str> = spelled
+        .chain(ROWS.iter().flat_map(|row| row.onnx))
+        .copied()
+        .collect();
+    known.sort_unstable();
+    known.dedup();
+    known
 }
 
 /// The alternative to an unsupported operator.
@@ -180,18 +214,48 @@ pub fn markdown() -> String {
         let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "| {} | {becomes} | {limits} |", names.join(", "));
     };
-    for (onnx, becomes, limits) in SPELLED_OUT {
+    for (onnx, becomes, limits, _) in SPELLED_OUT {
         line(onnx, becomes, limits);
     }
     for row in ROWS {
         line(row.onnx, row.becomes, row.limits);
     }
+    options(&mut text);
     text.push_str("\n## Alternatives to unsupported operators\n\n| ONNX | use |\n|---|---|\n");
     for (onnx, nearest) in NEAREST {
         let names: Vec<String> = onnx.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(text, "| {} | {nearest} |", names.join(", "));
     }
     text
+}
+
+/// The part of the page on attributes.
+fn options(text: &mut String) {
+    text.push_str(
+        "\n## Attributes\n\n\
+         What each operator computes of its attributes, and of inputs and results that may be left out, in the opsets up to ",
+    );
+    let _ = write!(text, "{NEWEST}");
+    text.push_str(
+        ".\nWhat is left out has the default of the model's opset. Anything else that a node has is refused by name, except what changes no\n\
+         result of a trained float model. A test holds this table against ONNX's own schemas.\n\n\
+         | ONNX | computed | of these values only |\n|---|---|---|\n",
+    );
+    for op in known() {
+        let schemas: Vec<Schema> = Schema::all(op).collect();
+        let options: BTreeSet<&str> = schemas.iter().flat_map(|schema| schema.options()).collect();
+        let computed = computed(op).into_iter().flatten();
+        let computed: BTreeSet<&str> = computed.filter(|name| options.contains(name)).collect();
+        let limits = limited(op).map(|(name, values)| match values.is_empty() {
+            true => format!("`{name}`: none"),
+            false => format!("`{name}`: {}", values.join(", ")),
+        });
+        let limits = limits.collect::<Vec<_>>().join("; ");
+        if !computed.is_empty() || !limits.is_empty() {
+            let names: Vec<String> = computed.iter().map(|name| format!("`{name}`")).collect();
+            let _ = writeln!(text, "| `{op}` | {} | {limits} |", names.join(", "));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! opsets.
 
 use super::is_onnx;
-use super::writer::{Writer, attribute, given, int, int_of, ints, only_understood};
+use super::writer::{Writer, attribute, given, int, int_of, ints};
 use crate::error::{ConvertError, Result};
 use tract_onnx::pb;
 
@@ -194,7 +194,6 @@ impl<'n> Spelling<'n, '_, '_> {
             );
             return Err(self.form(reason));
         }
-        only_understood(self.node, self.writer)?;
         if self.given(4).is_some() != self.given(5).is_some() {
             return Err(self.form("past keys and values come together"));
         }

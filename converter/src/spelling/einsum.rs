@@ -1,6 +1,6 @@
 //! Einsum of three tensors and more, as products of two, from the left.
 
-use super::writer::{Writer, only_understood, string_of, text};
+use super::writer::{Writer, string_of, text};
 use crate::error::Result;
 use tract_onnx::pb;
 
@@ -23,7 +23,6 @@ pub fn write(node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
             format!("{equation} for {} tensors", node.input.len()),
         ));
     }
-    only_understood(&node, writer)?;
     writer.replace(&node);
     let (mut product, mut own) = (node.input[0].clone(), letters[0].to_owned());
     for at in 1..letters.len() {

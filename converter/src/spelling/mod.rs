@@ -6,6 +6,7 @@
 //! - [`floats`]: half, bfloat16 and double become float.
 //! - [`attention`], [`recurrent`], [`einsum`], [`moves`], [`resize`]: operators, one by one.
 //! - [`mod@reversed`]: what import understands and tract alone gets wrong.
+//! - [`options`]: attributes, and inputs and results that may be left out: all are computed, or refused by name.
 //! - [`refused`]: kinds of models that attn does not take, each with its remedy.
 
 mod attention;
@@ -15,17 +16,20 @@ mod facts;
 mod floats;
 mod functions;
 mod moves;
+mod options;
 pub mod recurrent;
 mod refused;
 mod resize;
 mod reversed;
 mod writer;
 
-use crate::error::Result;
+use crate::error::{ConvertError, Result};
+use crate::schemas::NEWEST;
 use std::collections::VecDeque;
 use tract_onnx::pb;
 use writer::Writer;
 
+pub use options::limited;
 pub use refused::{SPELLED_OUT, other_format};
 
 /// Rewrites what import understands and tract alone gets wrong; every value keeps its name.
@@ -45,6 +49,10 @@ pub fn for_tract(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
 pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
     let functions = std::mem::take(&mut model.functions);
     let opset = opset(model);
+    if opset > NEWEST {
+        let newest = NEWEST;
+        return Err(ConvertError::NewOpset { opset, newest });
+    }
     let mut graph = model.graph.take().unwrap_or_default();
     checked::check(&graph)?;
     floats::widen(&mut graph, folder)?;
@@ -60,6 +68,7 @@ pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
             continue;
         }
         live.check(&node, &mut writer)?;
+        let node = options::complete(node, &writer);
         match node.op_type.as_str() {
             "If" => {
                 let branch = functions::branch(&node, &mut writer)?;
@@ -76,6 +85,7 @@ pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
             _ => writer.keep(node),
         }
     }
+    live.check_outputs(&outputs)?;
     if let Some(graph) = &mut model.graph {
         graph.output = outputs;
     }
@@ -206,6 +216,66 @@ mod tests {
         endless.functions = vec![function(vec![again])];
         let error = spell_out(&mut endless, ".").unwrap_err().to_string();
         assert!(error.contains("are called more than"), "{error}");
+    }
+
+    /// A model of one operator on one input.
+    fn of_input(op: pb::NodeProto, opset: i64) -> pb::ModelProto {
+        let mut model = model(vec![op], Vec::new());
+        model.opset_import[0].version = opset;
+        model.graph.get_or_insert_default().input = vec![named("x")];
+        model
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_default_of_its_opset() {
+        for (opset, expected) in [(11, 1), (13, -1)] {
+            let mut model = of_input(node("Softmax", &["x"], "y"), opset);
+            spell_out(&mut model, ".").unwrap();
+            let softmax = &model.graph.unwrap().node[0];
+            assert_eq!(writer::int_of(softmax, "axis", 7), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused_by_name() {
+        let with = |op: &str, attribute| {
+            let mut node = node(op, &["x"], "y");
+            node.attribute = vec![attribute];
+            of_input(node, 17)
+        };
+        let mut indices = node("MaxPool", &["x"], "p");
+        indices.output.push("y".into());
+        let mut mask = node("Dropout", &["x"], "y");
+        mask.output.push("unused".into());
+        let cases = [
+            (
+                with("Softmax", writer::float("beta", 2.0)),
+                ["`beta`", "Softmax", "opset 17"],
+            ),
+            (
+                with("Softmax", writer::float("axis", 2.0)),
+                ["`axis`", "Softmax", "type int"],
+            ),
+            (
+                with("Pad", writer::text("mode", "spiral")),
+                ["`mode`", "spiral", "reflect"],
+            ),
+            (
+                of_input(node("Relu", &["x", "x"], "y"), 17),
+                ["number 1", "Relu", "too many"],
+            ),
+            (of_input(indices, 17), ["`Indices`", "MaxPool", "maxima"]),
+            (
+                of_input(node("Relu", &["x"], "y"), 99),
+                ["opset 99", "knows", "export"],
+            ),
+        ];
+        for (mut model, words) in cases {
+            let error = spell_out(&mut model, ".").unwrap_err();
+            let error = error.to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+        spell_out(&mut of_input(mask, 17), ".").unwrap();
     }
 
     #[test]

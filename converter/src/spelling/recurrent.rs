@@ -6,7 +6,7 @@
 mod form;
 mod step;
 
-use super::writer::{Writer, given, graph, info, int, int_of, ints, only_understood};
+use super::writer::{Writer, given, graph, info, int, int_of, ints};
 use crate::error::Result;
 pub use form::Form;
 use step::Step;
@@ -48,7 +48,6 @@ struct State {
 /// # Errors
 /// [`crate::error::ConvertError::UnsupportedForm`].
 pub fn write(mut node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
-    only_understood(&node, writer)?;
     let shape = writer.shape(&node.input[0]);
     drop_whole_lengths(&mut node, shape.as_deref(), writer);
     let by_batch = int_of(&node, "layout", 0) != 0;

@@ -1,33 +1,47 @@
 //! Kinds of models that attn does not take, told from the file: quantized ones, loops, lists of tensors, operators that are unknown.
 
 use super::is_onnx;
-use super::writer::{Writer, attribute, given, int_of, name_of};
+use super::options::Options;
+use super::writer::{Writer, given, int_of, name_of};
 use crate::error::{ConvertError, Result};
+use crate::import::RECURRENT;
 use std::collections::HashSet;
 use tract_onnx::model::Onnx;
 use tract_onnx::pb;
 
-/// Operators that are written in others before import, with their forms: rows of the page of operators.
-pub const SPELLED_OUT: &[(&[&str], &str, &str)] = &[
+/// Operators that are written in others before import, what they become, their forms, and the attributes, optional inputs and optional
+/// results that are computed: rows of the page of operators.
+pub const SPELLED_OUT: &[(&[&str], &str, &str, &str)] = &[
     (
         &["Attention"],
         "Attention",
-        "opset 23 and 24: masks, windows, is_causal, softcap, past and present keys and values, fewer heads of keys and values",
+        "opset 23 and later: masks, windows, is_causal, softcap, past and present keys and values, fewer heads of keys and values",
+        "attn_mask is_causal kv_num_heads left_window_size nonpad_kv_seqlen past_key past_value present_key present_value \
+         q_num_heads qk_matmul_output qk_matmul_output_mode right_window_size scale softcap",
     ),
     (
         &["GRU", "LSTM", "RNN"],
         "base operators, step by step",
         "weights that the model computes; at most 128 steps",
+        RECURRENT,
     ),
     (
         &["GatherElements", "GatherND"],
         "positions",
         "constant indices",
+        "axis batch_dims",
+    ),
+    (
+        &["Upsample"],
+        "positions, or Linear",
+        "nearest and linear",
+        "mode scales",
     ),
     (
         &["If"],
         "the branch that is taken",
         "a condition that depends on no input",
+        "else_branch then_branch",
     ),
 ];
 
@@ -35,6 +49,7 @@ pub const SPELLED_OUT: &[(&[&str], &str, &str)] = &[
 pub struct Live {
     names: HashSet<String>,
     known: Onnx,
+    options: Options,
 }
 
 impl Live {
@@ -47,13 +62,14 @@ impl Live {
         Self {
             names: names.collect(),
             known: tract_onnx::onnx(),
+            options: Options::default(),
         }
     }
 
-    /// Takes the results of a node to the others, and refuses a node that nothing can run.
+    /// Takes the results of a node to the others, and refuses a node that nothing can run, or not with all that it is given.
     ///
     /// # Errors
-    /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`].
+    /// [`ConvertError::UnsupportedOp`], [`ConvertError::UnsupportedForm`], [`ConvertError::UnsupportedAttribute`].
     pub fn check(&mut self, node: &pb::NodeProto, writer: &mut Writer) -> Result<()> {
         let reads = node.input.iter().any(|name| self.names.contains(name));
         if reads && node.op_type != "Shape" {
@@ -69,14 +85,21 @@ impl Live {
             let reason = "it is in training mode: export the model after model.eval()";
             return Err(writer.form(node, reason));
         }
-        if attribute(node, "sparse_value").is_some() {
-            return Err(writer.form(node, "a sparse constant: store it as a dense one"));
-        }
-        Ok(())
+        self.options.check(node, reads, writer)
+    }
+
+    /// Refuses outputs of the model that a node does not compute.
+    ///
+    /// # Errors
+    /// [`ConvertError::UnsupportedAttribute`].
+    pub fn check_outputs(&mut self, outputs: &[pb::ValueInfoProto]) -> Result<()> {
+        outputs
+            .iter()
+            .try_for_each(|output| self.options.check_use(&output.name))
     }
 }
 
-/// Operators that tract does not have, and that are written in others.
+/// Operators that the float reference does not have, and that are written in others.
 const SPELLED_ONLY: &[&str] = &["Attention", "Upsample"];
 
 /// True for ONNX's operators and for those of onnxruntime that have the same meaning.

@@ -265,18 +265,6 @@ impl<'m> Writer<'m> {
     }
 }
 
-/// Refuses an attribute of a node that nothing reads.
-///
-/// # Errors
-/// [`ConvertError::UnsupportedForm`].
-pub fn only_understood(node: &pb::NodeProto, writer: &mut Writer) -> Result<()> {
-    let names = node.attribute.iter().map(|attribute| &*attribute.name);
-    match crate::import::unknown_attribute(&node.op_type, names) {
-        Some(name) => Err(writer.form(node, format!("attribute `{name}` is not understood"))),
-        None => Ok(()),
-    }
-}
-
 /// A node's name, or that of its first named output.
 pub fn name_of(node: &pb::NodeProto) -> &str {
     let names = [&node.name].into_iter().chain(&node.output);

@@ -192,10 +192,11 @@ impl Importer<'_> {
             "half_pixel_symmetric",
         ];
         if !known.contains(&transform.as_str())
-            || node.int("antialias", 0) != 0
             || !["nearest", "linear", "cubic"].contains(&mode.as_str())
         {
-            return Err(node.form(format!("mode {mode}, coordinates {transform}; nearest, linear and cubic can be had, without antialias")));
+            return Err(node.form(format!(
+                "mode {mode}, coordinates {transform}; nearest, linear and cubic can be had"
+            )));
         }
         let scales = self.constant(node, 2);
         let listed = node.ints("axes").map(<[i64]>::to_vec);
