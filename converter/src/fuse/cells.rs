@@ -125,21 +125,9 @@ struct Cell {
     second: Option<ValueId>,
 }
 
-/// The value whose elements, all and in order, a value has.
-fn same(matcher: &Matcher, value: ValueId) -> Option<ValueId> {
-    let origin = matcher.moved(value);
-    let whole = origin.position.len() == matcher.graph.values[origin.base.0].len();
-    let in_order = origin
-        .position
-        .iter()
-        .enumerate()
-        .all(|(at, &p)| p as usize == at);
-    (whole && in_order).then_some(origin.base)
-}
-
 /// The node that computes what a value is.
 fn node<'g>(matcher: &Matcher<'g>, value: ValueId) -> Option<&'g Node> {
-    matcher.producer(same(matcher, value)?)
+    matcher.producer(matcher.same(value)?)
 }
 
 /// What a function is applied to.
@@ -171,7 +159,7 @@ fn line(matcher: &Matcher, value: ValueId, expected: (f64, f64)) -> Option<Value
     let node = node(matcher, value)?;
     match &node.op {
         Op::Activation(op::Activation(function)) if function.line() == Some(expected) => {
-            same(matcher, node.inputs[0])
+            matcher.same(node.inputs[0])
         }
         _ => None,
     }
@@ -225,13 +213,13 @@ impl Cell {
             ) else {
                 continue;
             };
-            let new = same(matcher, new)?;
+            let new = matcher.same(new)?;
             for [kept, added] in operands(matcher, new, false)? {
                 for [f, c] in operands(matcher, kept, true)? {
                     for [i, g] in operands(matcher, added, true)? {
                         let gates = [(i, Unary::Sigmoid), (f, Unary::Sigmoid), (g, Unary::Tanh)];
                         let gates = gates.map(|(value, unary)| through(matcher, value, unary));
-                        let ([Some(i), Some(f), Some(g)], Some(c)) = (gates, same(matcher, c))
+                        let ([Some(i), Some(f), Some(g)], Some(c)) = (gates, matcher.same(c))
                         else {
                             continue;
                         };
@@ -290,16 +278,16 @@ fn update(matcher: &Matcher, value: ValueId) -> Option<(ValueId, ValueId, ValueI
         for [z, other] in pairs {
             // n + z * (h - n)
             for [h, minus] in operands(matcher, other, false).into_iter().flatten() {
-                if line(matcher, minus, (-1.0, 0.0)).is_some_and(|n| same(matcher, a) == Some(n)) {
-                    return Some((z, a, same(matcher, h)?));
+                if line(matcher, minus, (-1.0, 0.0)).is_some_and(|n| matcher.same(a) == Some(n)) {
+                    return Some((z, a, matcher.same(h)?));
                 }
             }
             // (1 - z) * n + z * h
             for [rest, n] in operands(matcher, a, true).into_iter().flatten() {
                 if line(matcher, rest, (-1.0, 1.0))
-                    .is_some_and(|inner| same(matcher, z) == Some(inner))
+                    .is_some_and(|inner| matcher.same(z) == Some(inner))
                 {
-                    return Some((z, n, same(matcher, other)?));
+                    return Some((z, n, matcher.same(other)?));
                 }
             }
         }
@@ -324,5 +312,175 @@ fn input_and_state(matcher: &Matcher, gates: &[Sums], hidden: usize) -> Option<[
         (true, true) | (false, true) => Some([a, b]),
         (true, false) => Some([b, a]),
         (false, false) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::Binary;
+    use crate::fuse::testing::{Build, numbers, output};
+    use ndarray::Array2;
+
+    const K: usize = 3;
+    const H: usize = 2;
+
+    fn layer(build: &mut Build, x: ValueId, gates: usize, k: usize, seed: usize) -> ValueId {
+        let weight = Array2::from_shape_vec((gates * H, k), numbers(gates * H * k, seed)).unwrap();
+        let linear = op::Linear(op::Affine {
+            weight: weight.into_dyn(),
+            bias: numbers(gates * H, seed + 1),
+            clamp: Clamp::NONE,
+        });
+        build.op(linear, &[x], &[gates * H])
+    }
+
+    fn gate(build: &mut Build, all: ValueId, number: usize) -> ValueId {
+        build.copy(all, &[H], |at| (number * H + at) as u32)
+    }
+
+    fn function(build: &mut Build, x: ValueId, function: Function) -> ValueId {
+        build.op(op::Activation(function), &[x], &[H])
+    }
+
+    fn product(build: &mut Build, a: ValueId, b: ValueId) -> ValueId {
+        build.op(op::Mul { factor: 1.0 }, &[a, b], &[H])
+    }
+
+    fn of(unary: Unary) -> Function {
+        Function::Input.then(unary)
+    }
+
+    /// PyTorch's GRUCell, gates r, z, n; or with the update written as a mean, or with a reset gate that is no gate of the state.
+    fn gru(mean: bool, wrong: bool) -> Graph {
+        let mut build = Build::new();
+        let (x, h) = (build.input(&[K]), build.input(&[H]));
+        let (w, r) = (layer(&mut build, x, 3, K, 1), layer(&mut build, h, 3, H, 5));
+        let [wr, wz, wn] = [0, 1, 2].map(|number| gate(&mut build, w, number));
+        let [rr, rz, rn] = [0, 1, 2].map(|number| gate(&mut build, r, number));
+        let reset = build.add_to(wr, if wrong { wz } else { rr });
+        let reset = function(&mut build, reset, of(Unary::Sigmoid));
+        let z = build.add_to(wz, rz);
+        let z = function(&mut build, z, of(Unary::Sigmoid));
+        let kept = product(&mut build, reset, rn);
+        let n = build.add_to(kept, wn);
+        let n = function(&mut build, n, of(Unary::Tanh));
+        let y = if mean {
+            let rest = Function::Constant(1.0).with(Binary::Sub, Function::Input);
+            let rest = function(&mut build, z, rest);
+            let (new, old) = (product(&mut build, rest, n), product(&mut build, z, h));
+            build.add_to(new, old)
+        } else {
+            let minus = function(&mut build, n, Function::scaled(-1.0));
+            let difference = build.add_to(h, minus);
+            let part = product(&mut build, difference, z);
+            build.add_to(part, n)
+        };
+        build.graph(&[y])
+    }
+
+    /// PyTorch's LSTMCell: gates i, f, g, o of one sum.
+    fn lstm() -> Graph {
+        let mut build = Build::new();
+        let (x, h, c) = (build.input(&[K]), build.input(&[H]), build.input(&[H]));
+        let (w, r) = (layer(&mut build, x, 4, K, 1), layer(&mut build, h, 4, H, 5));
+        let all = build.add_to(w, r);
+        let gates = [Unary::Sigmoid, Unary::Sigmoid, Unary::Tanh, Unary::Sigmoid];
+        let mut number = 0;
+        let [i, f, g, o] = gates.map(|unary| {
+            let sum = gate(&mut build, all, number);
+            number += 1;
+            function(&mut build, sum, of(unary))
+        });
+        let (kept, added) = (product(&mut build, f, c), product(&mut build, i, g));
+        let cell = build.add_to(kept, added);
+        let squashed = function(&mut build, cell, of(Unary::Tanh));
+        let y = product(&mut build, o, squashed);
+        build.graph(&[y, cell])
+    }
+
+    /// Pre-activations of all gates from the input and from the state.
+    fn sides(weights: &RecurrentWeights) -> [Vec<f32>; 2] {
+        let side = |matrix: &ArrayD<f32>, bias: &[f32], x: &[f32]| -> Vec<f32> {
+            let rows = matrix.outer_iter().zip(bias);
+            rows.map(|(row, bias)| bias + row.iter().zip(x).map(|(w, x)| w * x).sum::<f32>())
+                .collect()
+        };
+        [
+            side(&weights.w, &weights.bias_w, &numbers(K, 0)),
+            side(&weights.r, &weights.bias_r, &numbers(H, 1)),
+        ]
+    }
+
+    fn sigmoid(x: f32) -> f32 {
+        1.0 / (1.0 + (-x).exp())
+    }
+
+    #[test]
+    fn a_gru_cell_is_one_step_of_a_gru() {
+        for mean in [false, true] {
+            let mut graph = gru(mean, false);
+            let exact = output(&graph);
+            run(&mut graph);
+            graph.drop_unused();
+            let [
+                Node {
+                    op: Op::Gru(op::Gru(weights)),
+                    inputs,
+                    ..
+                },
+            ] = &graph.nodes[..]
+            else {
+                panic!("{:?}", graph.nodes);
+            };
+            assert_eq!(inputs, &graph.inputs);
+            let ([w, r], h) = (sides(weights), numbers(H, 1));
+            for (u, exact) in exact.into_iter().enumerate() {
+                let z = sigmoid(w[u] + r[u]);
+                let n = (w[2 * H + u] + sigmoid(w[H + u] + r[H + u]) * r[2 * H + u]).tanh();
+                assert!((n + z * (h[u] - n) - exact).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_gru_cell_stays() {
+        let mut graph = gru(false, true);
+        let exact = output(&graph);
+        run(&mut graph);
+        assert!(
+            graph
+                .nodes
+                .iter()
+                .all(|node| !matches!(node.op, Op::Gru(_)))
+        );
+        assert_eq!(output(&graph), exact);
+    }
+
+    #[test]
+    fn an_lstm_cell_is_one_step_of_an_lstm() {
+        let mut graph = lstm();
+        let exact = output(&graph);
+        let cell = graph.outputs[1];
+        run(&mut graph);
+        graph.drop_unused();
+        let [
+            Node {
+                op: Op::Lstm(op::Lstm(weights)),
+                inputs,
+                second,
+                ..
+            },
+        ] = &graph.nodes[..]
+        else {
+            panic!("{:?}", graph.nodes);
+        };
+        assert_eq!((inputs, *second), (&graph.inputs, Some(cell)));
+        let ([w, r], c) = (sides(weights), numbers(H, 2));
+        for (u, exact) in exact.into_iter().enumerate() {
+            let [i, o, f, g] = [0, 1, 2, 3].map(|gate| w[gate * H + u] + r[gate * H + u]);
+            let c = sigmoid(f) * c[u] + sigmoid(i) * g.tanh();
+            assert!((sigmoid(o) * c.tanh() - exact).abs() < 1e-5);
+        }
     }
 }

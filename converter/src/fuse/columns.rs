@@ -9,7 +9,7 @@ pub fn run(graph: &mut Graph) {
     let bases: Vec<ValueId> = graph
         .nodes
         .iter()
-        .filter(|node| matches!(node.op, Op::Linear(_)))
+        .filter(|node| matches!(node.op, Op::Linear(_) | Op::Conv1d(_)))
         .map(|node| node.output)
         .collect();
     for base in bases {

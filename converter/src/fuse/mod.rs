@@ -9,6 +9,7 @@ mod columns;
 mod dots;
 mod functions;
 mod heads;
+mod hoist;
 mod layers;
 mod matcher;
 mod moves;
@@ -33,6 +34,7 @@ const PASSES: &[Pass] = &[
     normalization::run,
     functions::run,
     layers::run,
+    hoist::run,
     columns::run,
     moves::run,
 ];
