@@ -76,6 +76,15 @@ impl<'g> Matcher<'g> {
         origin
     }
 
+    /// The value whose elements, all and in order, a value has.
+    pub fn same(&self, value: ValueId) -> Option<ValueId> {
+        let origin = self.moved(value);
+        let whole = origin.position.len() == self.graph.values[origin.base.0].len();
+        let mut places = origin.position.iter().enumerate();
+        let in_order = places.all(|(at, &p)| p as usize == at);
+        (whole && in_order).then_some(origin.base)
+    }
+
     /// As [`Self::moved`], also through constant factors.
     pub fn scaled(&self, value: ValueId) -> Origin {
         let mut origin = self.moved(value);

@@ -4,24 +4,40 @@
 //! puts new nodes in place with [`rewrite`]. What no pass takes stays as it is and still runs.
 
 mod attention;
+mod cells;
+mod columns;
 mod dots;
+mod functions;
 mod heads;
+mod hoist;
+mod layers;
 mod matcher;
 mod moves;
+mod normalization;
 mod rewrite;
 mod scores;
 #[cfg(test)]
 mod testing;
 mod weighing;
 
-use crate::graph::Graph;
-use std::collections::BTreeSet;
+use crate::graph::{Graph, Op};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A pass: it changes the graph where it finds its pattern.
 type Pass = fn(&mut Graph);
 
 /// The passes, in the order in which they run.
-const PASSES: &[Pass] = &[moves::run, attention::run, moves::run];
+const PASSES: &[Pass] = &[
+    moves::run,
+    attention::run,
+    cells::run,
+    normalization::run,
+    functions::run,
+    layers::run,
+    hoist::run,
+    columns::run,
+    moves::run,
+];
 
 /// Runs all passes. What a pass has fused is no fallback any more.
 pub fn fuse(graph: &mut Graph) {
@@ -32,18 +48,31 @@ pub fn fuse(graph: &mut Graph) {
     forget_fused(graph);
 }
 
-/// Removes the fallbacks of which no node is left.
+/// Removes the fallbacks of which no node is left, or one that is no base operator: that is what import makes of such a node.
 fn forget_fused(graph: &mut Graph) {
-    let outputs = graph.nodes.iter().flat_map(|node| node.outputs());
-    let outputs: BTreeSet<_> = outputs.collect();
-    let of = |computes: bool| -> BTreeSet<usize> {
-        let values = graph.fallback_values.iter();
-        let values = values.filter(|(value, _)| outputs.contains(value) == computes);
-        values.map(|(_, &fallback)| fallback).collect()
+    let is_base = |op: &Op| {
+        matches!(
+            op,
+            Op::Copy(_) | Op::MatMul(_) | Op::Reduce(_) | Op::ArgMax(_)
+        )
     };
-    let (left, gone) = (of(true), of(false));
+    let (mut nodes, mut known) = (BTreeMap::<usize, Vec<bool>>::new(), BTreeSet::new());
+    for node in &graph.nodes {
+        for fallback in node
+            .outputs()
+            .filter_map(|value| graph.fallback_values.get(&value))
+        {
+            nodes.entry(*fallback).or_default().push(is_base(&node.op));
+        }
+    }
+    known.extend(graph.fallback_values.values().copied());
+    let left = |fallback: usize| match nodes.get(&fallback).map(Vec::as_slice) {
+        None => !known.contains(&fallback),
+        Some([base]) => *base,
+        Some(_) => true,
+    };
     let mut number = 0..;
-    let kept = |fallback: usize| left.contains(&fallback) || !gone.contains(&fallback);
-    graph.fallbacks.retain(|_| number.next().is_some_and(kept));
+    let kept = |_: &(String, String)| number.next().is_some_and(left);
+    graph.fallbacks.retain(kept);
     graph.fallback_values.clear();
 }

@@ -102,8 +102,10 @@ impl Rewrite<'_> {
     fn columns(&mut self, arranged: &Arranged) -> Option<ValueId> {
         let matcher = Matcher::new(self.graph);
         let node = matcher.producer(arranged.base)?;
-        let Op::Linear(op::Linear(layer)) = &node.op else {
-            return None;
+        let (layer, window) = match &node.op {
+            Op::Linear(op::Linear(layer)) => (layer, None),
+            Op::Conv1d(op::Conv1d { affine, window }) => (affine, Some(*window)),
+            _ => return None,
         };
         let moved = |reader| places(self.graph, reader).is_some();
         if !matcher.readers(arranged.base).all(moved) || matcher.is_output(arranged.base) {
@@ -128,11 +130,15 @@ impl Rewrite<'_> {
         if !fits {
             return None;
         }
-        let op = op::Linear(Affine {
+        let affine = Affine {
             weight: layer.weight.select(Axis(0), &columns),
             bias: columns.iter().map(|&c| layer.bias[c]).collect(),
             clamp: layer.clamp,
-        });
+        };
+        let op: Op = match window {
+            Some(window) => op::Conv1d { affine, window }.into(),
+            None => op::Linear(affine).into(),
+        };
         let range = match (columns.first(), columns.last()) {
             (Some(first), Some(last)) if last + 1 - first.min(last) == columns.len() => {
                 format!("[:, {first}..{}]", last + 1)

@@ -31,7 +31,19 @@ impl Importer<'_> {
             return Err(node.form("automatic padding; export with explicit pads"));
         }
         let x = self.view(node, 0)?;
-        let (base, channels, mut padding) = self.time_operand(node, &x)?;
+        let group = node.int("group", 1) as usize;
+        let (base, channels, mut padding) = match self.time_operand(node, &x) {
+            Err(_)
+                if x.shape().len() == 3
+                    && x.shape()[0] == 1
+                    && has_groups(group, x.shape()[1], [out, per_group]) =>
+            {
+                // Rows of channels, in one copy.
+                let rows = self.plain(&x.turned());
+                (rows, x.shape()[1], (0, 0))
+            }
+            found => found?,
+        };
         let pads = node.ints("pads").unwrap_or(&[0, 0]);
         padding.0 += pads.first().map_or(0, |&n| n.max(0) as usize);
         padding.1 += pads.get(1).map_or(0, |&n| n.max(0) as usize);
@@ -46,7 +58,6 @@ impl Importer<'_> {
             padding,
         };
         let weight = weight * x.factor;
-        let group = node.int("group", 1) as usize;
         let op = if group == 1 {
             // [out, in, kernel] to [out, kernel, in]
             let weight = weight
@@ -58,7 +69,7 @@ impl Importer<'_> {
                 affine: Affine::new(weight, bias),
                 window,
             })
-        } else if group == channels && per_group == 1 && out == channels {
+        } else if has_groups(group, channels, [out, per_group]) {
             let weight = weight
                 .into_shape_with_order((out, kernel))
                 .expect("one input channel per group");
@@ -177,4 +188,9 @@ impl Importer<'_> {
         }
         true
     }
+}
+
+/// True for groups that the convolutions over time have: one, or one for each channel.
+fn has_groups(group: usize, channels: usize, [out, per_group]: [usize; 2]) -> bool {
+    group == 1 || (group == channels && per_group == 1 && out == channels)
 }

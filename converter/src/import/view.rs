@@ -99,6 +99,14 @@ impl View {
         self.with(self.position.select(Axis(axis), places))
     }
 
+    /// `[1, channels, time]` as `[time, channels]`.
+    pub fn turned(&self) -> Self {
+        let position = self.position.clone().permuted_axes(vec![0, 2, 1]);
+        let dims = [position.shape()[1], position.shape()[2]];
+        self.with(position.as_standard_layout().into_owned())
+            .reshaped(&dims)
+    }
+
     /// Broadcast to `shape`, which may have more axes in front.
     pub fn repeated(&self, shape: &[usize]) -> Self {
         let mut own = vec![1; shape.len() - self.shape().len().min(shape.len())];

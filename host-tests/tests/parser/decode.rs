@@ -26,7 +26,7 @@ fn with(field: usize, value: u32) -> Vec<u8> {
 
 #[test]
 fn each_field_that_does_not_fit_is_named() {
-    let (entries, step) = (10, 5);
+    let (entries, step) = (11, 5);
     let cases = [
         (0, entries, "encode"),
         (0, step, "encode"),
