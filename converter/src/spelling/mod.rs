@@ -32,6 +32,7 @@ use writer::Writer;
 pub use options::limited;
 pub use refused::{SPELLED_OUT, other_format};
 pub use reversed::reversed;
+pub use writer::{name_of, op_of};
 
 /// Rewrites the graph of `model`, whose inputs have fixed shapes; `folder` holds its external data. Recurrent layers in `stepwise`, by an
 /// output's name, are written step by step whatever their form.
@@ -77,6 +78,7 @@ pub fn spell_out(
             }
             "Einsum" => einsum::write(node, &mut writer)?,
             "Upsample" | "Resize" => resize::write(node, &mut writer)?,
+            "MatMul" => moves::vectors(node, &mut writer)?,
             "Slice" => moves::slice(node, &mut writer)?,
             "Pad" => moves::pad(node, &mut writer)?,
             "Gather" => moves::gather(node, &mut writer)?,
