@@ -8,6 +8,7 @@ mod bars;
 mod commands;
 mod flags;
 mod plot;
+mod shown;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]
@@ -42,16 +43,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Names of a model may hold what drives a terminal.
             let text = flags::explained(error).to_string();
-            let shown = |c: char| {
-                if c.is_control() && c != '\n' {
-                    '\u{fffd}'
-                } else {
-                    c
-                }
-            };
-            eprintln!("error: {}", text.chars().map(shown).collect::<String>());
+            eprintln!("error: {}", shown::shown(&text));
             ExitCode::FAILURE
         }
     }

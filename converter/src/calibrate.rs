@@ -68,6 +68,13 @@ impl Distribution {
         self.least_error.take();
     }
 
+    /// Adds what another distribution has seen.
+    pub fn merge(&mut self, other: &Self) {
+        (self.min, self.max) = (self.min.min(other.min), self.max.max(other.max));
+        self.elements.extend(&other.elements);
+        self.least_error.take();
+    }
+
     /// The range that `method` chooses for 256 steps; contains 0.
     pub fn range(&self, method: RangeMethod) -> (f32, f32) {
         match method {

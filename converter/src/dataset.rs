@@ -55,23 +55,51 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Like [`Dataset::load`] for one input whose samples may have any number of rows: sequences for a stream. Labels are
-    /// ignored.
+    /// Like [`Dataset::load`], for a model that runs step by step: every sample is a sequence, `[samples, steps, …]`, and has as many steps
+    /// as the others. Labels are those of the sequences.
     ///
     /// # Errors
     /// Those of [`Dataset::load`].
-    pub fn load_sequences(path: &Path, name: &str, channels: usize) -> Result<Self> {
-        let input = Input::real(name, &[1, 1, channels]);
-        let array = read_input(path, &input)?;
-        let shape = array.shape().to_vec();
-        if shape.len() != 3 || shape[2] != channels {
-            let reason = format!("shape {shape:?}, expected [samples, frames, {channels}]");
-            return Err(data(path, name, reason));
+    pub fn load_steps(path: &Path, inputs: &[Input]) -> Result<Self> {
+        let mut arrays = Vec::new();
+        for input in inputs {
+            let array = read_input(path, input)?;
+            let found = array.shape().to_vec();
+            let expected = without_batch(&input.shape);
+            let inside: usize = found.iter().skip(2).product();
+            if found.len() < 2 || inside != expected.iter().product::<usize>() {
+                let expected: Vec<String> = expected.iter().map(usize::to_string).collect();
+                let expected = [&["samples".into(), "steps".into()], &expected[..]].concat();
+                let expected = expected.join(", ");
+                let reason = format!("shape {found:?}, expected [{expected}]");
+                return Err(data(path, &input.name, reason));
+            }
+            let shape = [&found[..2], expected].concat();
+            let array = array.into_shape_with_order(shape);
+            arrays.push(array.expect("as many elements"));
         }
-        let inputs = [input];
-        let dataset = Self::new(path, &inputs, vec![array])?;
-        dataset.check_values(&inputs)?;
+        let mut dataset = Self::new(path, inputs, arrays)?;
+        let steps = dataset.steps();
+        for (input, array) in inputs.iter().zip(&dataset.inputs) {
+            if array.shape()[1] != steps || steps == 0 {
+                let reason = format!("{} steps, the other arrays have {steps}", array.shape()[1]);
+                return Err(data(path, &input.name, reason));
+            }
+        }
+        if inputs.iter().all(|input| input.name != "labels") {
+            dataset.labels = read_labels(path, dataset.len())?;
+        }
+        dataset.check_values(inputs)?;
         Ok(dataset)
+    }
+
+    /// Steps of every sample, of a model that runs step by step.
+    pub fn steps(&self) -> usize {
+        let first = self.inputs.first();
+        first
+            .and_then(|array| array.shape().get(1))
+            .copied()
+            .unwrap_or(0)
     }
 
     fn new(path: &Path, inputs: &[Input], arrays: Vec<ArrayD<f32>>) -> Result<Self> {
@@ -183,8 +211,14 @@ impl Dataset {
             let arrays = self.sample(index);
             for ((array, input), axis) in arrays.iter().zip(inputs).zip(&self.varies) {
                 let wrong = |reason| Err(data(&self.path, &input.name, reason));
-                if array.iter().any(|x| !x.is_finite()) {
+                if array.iter().any(|&x| x.is_nan() || x == f32::INFINITY) {
                     return wrong(format!("sample {index} holds NaN or infinity"));
+                }
+                if array.iter().any(|&x| x == f32::NEG_INFINITY) {
+                    return wrong(format!(
+                        "sample {index} holds -infinity, which no integer is: give a mask that is added to attention scores as 0 and -200, \
+                         which hides as well, or as booleans"
+                    ));
                 }
                 if axis.is_some() && input.integer && array.iter().any(|&x| x < 0.0) {
                     return wrong("a sequence holds padding before its end".into());
@@ -257,11 +291,16 @@ fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>> {
     })
 }
 
+/// A shape without a batch axis of 1 in front of others.
+fn without_batch(shape: &[usize]) -> &[usize] {
+    let rest = shape.strip_prefix(&[1]);
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(shape)
+}
+
 /// Drops the batch axis after the sample axis, if the array has one.
 fn sample_shape(path: &Path, input: &Input, array: ArrayD<f32>) -> Result<ArrayD<f32>> {
     let (onnx, varies) = (&input.shape[..], varying_axis(input));
-    let without_batch = onnx.strip_prefix(&[1]).filter(|rest| !rest.is_empty());
-    let expected = without_batch.unwrap_or(onnx);
+    let expected = without_batch(onnx);
     let found = array.shape().to_vec();
     let inside = found.get(1..).unwrap_or_default();
     let fits = |inside: &[usize], expected: &[usize], varies: Option<usize>| {
@@ -274,7 +313,7 @@ fn sample_shape(path: &Path, input: &Input, array: ArrayD<f32>) -> Result<ArrayD
     if fits(inside, expected, varies) {
         return Ok(array);
     }
-    if without_batch.is_some() && fits(inside, onnx, varies.map(|axis| axis + 1)) {
+    if expected.len() < onnx.len() && fits(inside, onnx, varies.map(|axis| axis + 1)) {
         return Ok(array.index_axis_move(Axis(1), 0));
     }
     // Unit axes do not count, nor does how many axes the rows are on.

@@ -32,6 +32,49 @@ impl fmt::Display for Setting {
     }
 }
 
+/// Why a state of a model cannot be kept.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StateFault {
+    /// The model has no such input; those that it has.
+    #[error("the model has no input `{0}`; it has {known}", known = .1.join(", "))]
+    NoInput(String, Vec<String>),
+    /// The model has no such output; those that it has.
+    #[error("the model has no output `{0}`; it has {known}", known = .1.join(", "))]
+    NoOutput(String, Vec<String>),
+    /// The model has not one output that writes it.
+    #[error("{0} outputs write it: name one")]
+    Writers(usize),
+    /// Two states are read by this input.
+    #[error("input `{0}` reads another state, too: name each input once")]
+    ReadTwice(String),
+    /// Two states are written by this output.
+    #[error("output `{0}` is kept for another input, too: name each output once")]
+    WrittenTwice(String),
+    /// Output and input with their shapes.
+    #[error(
+        "output `{0}` is {1:?}, input `{2}` takes {3:?}: both must have one shape. Export a cache of fixed length, which drops its oldest \
+         row or is written at a position; a cache that grows needs none: give the decoder over a whole sequence as a step"
+    )]
+    Shape(String, Vec<usize>, String, Vec<usize>),
+    /// Output and input with their types.
+    #[error("output `{0}` is {1}, input `{2}` takes {3}: both must have one type")]
+    Type(String, String, String, String),
+    /// The input tells which rows of a table are taken.
+    #[error(
+        "input `{0}` holds numbers of tokens, which are given at every step: leave it out of the states"
+    )]
+    Token(String),
+    /// Nothing else is an input, or an output.
+    #[error("the model has no other {0}: what a caller gives or gets cannot be kept")]
+    NothingLeft(&'static str),
+    /// The model has a mask or inputs of variable length.
+    #[error("a model that runs step by step has no axis of variable length and no padding mask")]
+    Varies,
+    /// The steps come frame by frame already.
+    #[error("a model with states runs step by step as it is")]
+    Streamed,
+}
+
 /// An error of a conversion, a run or a comparison.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -135,11 +178,11 @@ pub enum ConvertError {
         reason: String,
     },
     /// The float reference could not load or run the model.
-    #[error("{path}: the float reference (tract) cannot {action} this model: {reason}")]
+    #[error("{path}: the model cannot be {action} in float: {reason}")]
     Reference {
         /// The ONNX file.
         path: PathBuf,
-        /// `load` or `run`.
+        /// `loaded` or `run`.
         action: &'static str,
         /// Its error.
         reason: String,
@@ -189,6 +232,14 @@ pub enum ConvertError {
         setting: Setting,
         /// The error and the remedy.
         reason: String,
+    },
+    /// A value that is to be kept between runs cannot be.
+    #[error("state `{state}`: {fault}")]
+    State {
+        /// Its name.
+        state: String,
+        /// What is wrong, and what to do.
+        fault: Box<StateFault>,
     },
     /// A file was not made from the model that it is compared with.
     #[error("{path}: it was not converted from this ONNX model: the output's name is not in it")]

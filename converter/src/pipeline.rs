@@ -7,7 +7,7 @@ use crate::bundle::samples::Samples;
 use crate::bundle::{Manifest, candidates};
 use crate::calibrate::{Distribution, RangeMethod};
 use crate::emit::{Metadata, emit};
-use crate::error::{ConvertError, Result, Setting};
+use crate::error::{ConvertError, Result, Setting, StateFault};
 use crate::graph::{Graph, stream};
 use crate::lower::{Form, Link, Part, lower};
 use crate::plan::plan;
@@ -81,6 +81,8 @@ pub struct Conversion {
     pub widened: Vec<Vec<Widened>>,
     /// Names of symbolic batch axes, which were taken as 1.
     pub batch: Vec<String>,
+    /// Inputs and outputs of which one looks like the other in the run before: states that could be kept.
+    pub possible_states: Vec<(String, String)>,
     /// How close the file comes to its models.
     pub quality: Quality,
     /// Bytes of arena that the tensors would take without sharing.
@@ -123,6 +125,7 @@ fn convert_manifest(
         file,
         quality,
         batch: loaded.bundle.batch(),
+        possible_states: loaded.bundle.possible_states(),
         unshared_len: program.unshared_len(),
         graphs: loaded.bundle.graphs,
         widened,
@@ -151,7 +154,7 @@ pub(crate) struct Loaded<'m> {
 impl Loaded<'_> {
     /// The graphs with the outputs that the caller sees.
     pub fn graphs(&self) -> Vec<Graph> {
-        self.bundle.graphs_for_caller(&self.links)
+        self.bundle.graphs_for_caller()
     }
 
     /// How an entry point runs: over its whole window, or row by row.
@@ -188,6 +191,12 @@ fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
         }
     }
     if options.form == Form::Stream {
+        if let Some(state) = bundle.states.first().filter(|_| bundle.keeps_states()) {
+            return Err(ConvertError::State {
+                state: state.name.clone(),
+                fault: Box::new(StateFault::Streamed),
+            });
+        }
         if bundle.decoding.is_some() {
             let reason = "a model that decodes runs token by token and is not streamed";
             return setting(Setting::Stream, reason.into());
@@ -223,7 +232,9 @@ pub(crate) struct Seen {
 /// Runs the float models over all samples.
 fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Seen> {
     let Loaded {
-        bundle, samples, ..
+        bundle,
+        samples,
+        links,
     } = loaded;
     let graphs = bundle.graphs.clone();
     let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
@@ -247,11 +258,26 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
         })?;
         progress(Step::of(Phase::Calibrate, number + 1, total));
     }
+    if bundle.keeps_states() {
+        share_ranges(&mut distributions[0], links);
+    }
     let inputs = inputs.into_iter().map(Rc::new).collect();
     Ok(Seen {
         distributions,
         inputs,
     })
+}
+
+/// What is written into a state and what is read from it has one range: elements that only move are not rounded again.
+fn share_ranges(seen: &mut [Distribution], links: &[Link]) {
+    for link in links {
+        for (_, from) in &link.from {
+            let (to, from) = (link.to.1.0, from.0);
+            let written = seen[from].clone();
+            seen[to].merge(&written);
+            seen[from] = seen[to].clone();
+        }
+    }
 }
 
 /// What is chosen for every part, and what measurement has given 16 bits.
@@ -293,6 +319,13 @@ fn choose(
             }
             (Precision::Int8, _) => choice.wide,
         };
+        if bundle.keeps_states() {
+            // An error in a state is there at every later step.
+            let ends = links
+                .iter()
+                .flat_map(|link| link.from.iter().chain([&link.to]));
+            choice.wide.extend(ends.map(|(_, value)| *value));
+        }
         choices.push(choice);
     }
     let mut widened = Vec::new();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::{DimLike, TractErrorContext, format_err};
+use tract_onnx::tract_hir::internal::{DimLike, TractErrorContext};
 
 pub use crate::shapes::Input;
 
@@ -77,8 +77,8 @@ impl Reference {
             without_panic(|| runnable(&proto, folder, &inputs)).map_err(|error| {
                 ConvertError::Reference {
                     path: path.into(),
-                    action: "load",
-                    reason: format!("{error:#}"),
+                    action: "loaded",
+                    reason: reason(&error, &graph),
                 }
             })?;
         Ok(Self {
@@ -112,6 +112,15 @@ impl Reference {
         &self.graph
     }
 
+    /// Shape and type of a value.
+    pub fn fact(&self, name: &str) -> Option<(Vec<usize>, String)> {
+        let at = self.names.iter().position(|known| known == name)?;
+        let fact = self.plan.model().output_fact(at).ok()?;
+        let sizes = fact.shape.iter().map(|dim| dim.to_usize().ok());
+        let kind = format!("{:?}", fact.datum_type).to_lowercase();
+        Some((sizes.collect::<Option<_>>()?, kind))
+    }
+
     /// The inputs, without constants.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
@@ -132,7 +141,7 @@ impl Reference {
         let run = |error: TractError| ConvertError::Reference {
             path: self.path.clone(),
             action: "run",
-            reason: format!("{error:#}"),
+            reason: reason(&error, &self.graph),
         };
         let tensors = tensors
             .collect::<TractResult<TVec<TValue>>>()
@@ -197,23 +206,53 @@ fn see_sizes(model: &TypedModel) -> TractResult<()> {
         let elements = sizes.fold(1usize, usize::saturating_mul);
         total = total.saturating_add(elements);
         if total > MOST_ELEMENTS {
-            return Err(format_err!(
-                "its tensors have more than {MOST_ELEMENTS} elements in all"
-            ));
+            let reason = format!("its tensors have more than {MOST_ELEMENTS} elements in all");
+            return Err(Own(reason).into());
         }
     }
     Ok(())
 }
 
+/// An error in words for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Own(String);
+
+/// Why the float run refuses a model, in words that name its nodes and nothing inside a library.
+fn reason(error: &TractError, graph: &pb::GraphProto) -> String {
+    if let Some(Own(reason)) = error.downcast_ref::<Own>() {
+        return reason.clone();
+    }
+    let text = format!("{error:#}");
+    // `node #9 "name" Operator`, or `Evaluating #9 "name" Operator`.
+    let mut names = text
+        .split('#')
+        .skip(1)
+        .filter_map(|part| part.split('"').nth(1));
+    let node = names.find_map(|name| {
+        let named = |node: &&pb::NodeProto| {
+            spelling::name_of(node) == name || node.output.iter().any(|output| output == name)
+        };
+        graph.node.iter().find(named)
+    });
+    let remedy = "check it with onnx.checker.check_model(model, full_check=True), and export it with fixed shapes";
+    match node {
+        Some(node) => {
+            let (name, op) = (spelling::name_of(node), spelling::op_of(node));
+            format!("the inputs of node `{name}` ({op}) do not fit it, or each other; {remedy}")
+        }
+        None => format!("an operator's inputs do not fit it, or each other; {remedy}"),
+    }
+}
+
 /// A panic of tract as one of its errors.
 fn without_panic<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
     guarded(work).unwrap_or_else(|panic| {
-        Err(
-            match panic.contains("allocate") || panic.contains("capacity overflow") {
-                true => format_err!("its tensors do not fit into memory"),
-                false => format_err!("the model is damaged, or uses an operator in an unusual way"),
-            },
-        )
+        let reason = match panic.contains("allocate") || panic.contains("capacity overflow") {
+            true => "its tensors do not fit into memory",
+            false => "the model is damaged, or uses an operator in an unusual way",
+        };
+        Err(Own(reason.into()).into())
     })
 }
 

@@ -2,6 +2,7 @@
 //! gives its length.
 
 use crate::error::{ConvertError, Result};
+use std::collections::HashSet;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 
@@ -80,15 +81,37 @@ pub fn looks_up_by(node: &pb::NodeProto, tokens: &[&str]) -> bool {
     gathers && indices.is_some_and(|name| tokens.contains(&name.as_str()))
 }
 
-/// The names of an input and of the tensors that hold its elements in another order or type.
+/// The names of an input and of the tensors that hold its elements in another order or type, or plus constants.
 pub fn moved<'g>(graph: &'g pb::GraphProto, input: &'g str) -> Vec<&'g str> {
+    let weights = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+    let mut constant: HashSet<&str> = weights.collect();
     let mut names = vec![input];
     for node in &graph.node {
-        let reads = node.input.first();
-        let reads = reads.is_some_and(|name| names.contains(&name.as_str()));
-        let op = node.op_type.as_str();
-        if reads && (op == "Cast" || MOVES.contains(&op)) {
-            names.extend(node.output.iter().map(String::as_str));
+        let results = node.output.iter().map(String::as_str);
+        if node
+            .input
+            .iter()
+            .all(|name| constant.contains(name.as_str()))
+        {
+            constant.extend(results);
+            continue;
+        }
+        let reads = |at: usize| {
+            let read = node.input.get(at).map(String::as_str);
+            read.is_some_and(|name| names.contains(&name))
+        };
+        let known = |at: usize| {
+            let read = node.input.get(at).map(String::as_str);
+            read.is_some_and(|name| constant.contains(name))
+        };
+        let moves = match node.op_type.as_str() {
+            "Add" => reads(0) && known(1) || reads(1) && known(0),
+            "Sub" => reads(0) && known(1),
+            "Cast" => reads(0),
+            op => MOVES.contains(&op) && reads(0),
+        };
+        if moves {
+            names.extend(results);
         }
     }
     names

@@ -3,6 +3,7 @@
 
 use crate::flags::FlagError;
 use attn_converter::bundle::Manifest;
+use attn_converter::lower::Form;
 use clap::Args;
 use std::path::Path;
 use toml::{Table, Value};
@@ -17,10 +18,6 @@ pub struct Bundle {
     /// An entry point and its ONNX file, in place of a model or manifest; once for each: `encode=enc.onnx`, `step=dec.onnx`.
     #[arg(long, value_name = "NAME=FILE", requires_all = ["calibrate", "token", "logits", "start", "end", "max_tokens"])]
     entry: Vec<String>,
-    /// A value that outlives a run, who writes it and who reads it:
-    /// `state=encode.state,step.state_next:step.state`.
-    #[arg(long, value_name = "NAME=OUTPUT,OUTPUT:INPUT", requires = "entry")]
-    state: Vec<String>,
     /// Names of output tokens or of input symbols, one in each line: `tokens=FILE`, `symbols=FILE`.
     #[arg(long, value_name = "KIND=FILE")]
     vocab: Vec<String>,
@@ -67,9 +64,13 @@ pub struct Bundle {
     sequence: Sequence,
 }
 
-/// Sequences of variable length, and their padding.
+/// Sequences of variable length, their padding, and what is kept from step to step.
 #[derive(Args)]
 pub struct Sequence {
+    /// What a model keeps from one run to the next: input and output, as `h_in=h_out,past_k=present_k`. It then runs step by step over
+    /// sequences. In a bundle a value that outlives a run, who writes it and who reads it: `state=encode.state,step.next:step.state`.
+    #[arg(long, value_name = "INPUT=OUTPUT,…")]
+    state: Vec<String>,
     /// Length of the longest sequence, where an input has a dynamic axis.
     #[arg(long, value_name = "ROWS")]
     max_length: Option<u32>,
@@ -92,6 +93,7 @@ impl Sequence {
             ("--mask", self.mask.is_some()),
             ("--padding-mask", self.padding_mask.is_some()),
             ("--pad", self.pad.is_some()),
+            ("--state", !self.state.is_empty()),
         ];
         let mut given = flags.into_iter().filter(|(_, given)| *given);
         given.next().map(|(flag, _)| flag)
@@ -105,13 +107,51 @@ impl Sequence {
         ])
     }
 
-    /// The manifest of a single model, with the name of its entry point.
-    pub fn single(&self, entry: &str, onnx: &Path, calibrate: &Path) -> Table {
+    /// The manifest of a single model, which runs frame by frame if it is a `stream`.
+    pub fn single(&self, stream: bool, onnx: &Path, calibrate: &Path) -> Result<Table, FlagError> {
+        let form = match stream || !self.state.is_empty() {
+            true => Form::Stream,
+            false => Form::Window,
+        };
+        let entry = form.entry_name();
         let mut manifest = self.common("model", calibrate);
         let entries = table([(entry, Some(path(onnx)))]);
         manifest.insert("entries".into(), entries.into());
+        manifest.insert("state".into(), self.pairs_of(entry)?.into());
         manifest.extend(self.padding());
-        manifest
+        Ok(manifest)
+    }
+
+    /// The states of a single model, as the manifest has them: each is called after its input.
+    fn pairs_of(&self, entry: &str) -> Result<Table, FlagError> {
+        let listed = self.state.iter().flat_map(|text| text.split(','));
+        let listed: Vec<String> = listed.map(String::from).collect();
+        let mut states = Table::new();
+        for (input, output) in pairs("--state", "INPUT=OUTPUT", &listed)? {
+            let named = |value: &str| format!("{entry}.{value}");
+            let from = vec![Value::from(named(output.as_str().unwrap_or_default()))];
+            let to = Value::from(named(&input));
+            let wiring = table([("from", Some(from.into())), ("to", Some(to))]);
+            states.insert(input, wiring.into());
+        }
+        Ok(states)
+    }
+
+    /// The states of a bundle, as the manifest has them.
+    fn states(&self) -> Result<Table, FlagError> {
+        let form = "NAME=OUTPUT,OUTPUT:INPUT";
+        let mut states = Table::new();
+        for (name, wiring) in pairs("--state", form, &self.state)? {
+            let wiring = wiring.as_str().unwrap_or_default();
+            let Some((from, to)) = wiring.split_once(':') else {
+                let given = format!("{name}={wiring}");
+                return Err(FlagError::new("--state", malformed(&given, form)));
+            };
+            let from = from.split(',').map(Value::from).collect::<Vec<_>>();
+            let wiring = table([("from", Some(from.into())), ("to", Some(to.into()))]);
+            states.insert(name, wiring.into());
+        }
+        Ok(states)
     }
 
     fn common(&self, name: &str, calibrate: &Path) -> Table {
@@ -130,19 +170,19 @@ impl Bundle {
         self.sequence.given().or(vocab)
     }
 
-    /// The manifest that says the same: of a single `model`, with the name of its entry point, or of the entry points of the flags. Files
-    /// are relative to the folder in which the command runs.
+    /// The manifest that says the same: of a single `model`, which runs frame by frame if that is true, or of the entry points of the flags.
+    /// Files are relative to the folder in which the command runs.
     pub fn manifest(
         &self,
-        model: Option<(&str, &Path)>,
+        model: Option<(bool, &Path)>,
         calibrate: &Path,
         audio_hop: Option<u32>,
     ) -> Result<Manifest, Box<dyn std::error::Error>> {
         let mut place = PLACE.to_owned();
         let mut manifest = match model {
-            Some((entry, onnx)) => {
+            Some((stream, onnx)) => {
                 place = onnx.display().to_string();
-                self.sequence.single(entry, onnx, calibrate)
+                self.sequence.single(stream, onnx, calibrate)?
             }
             None => {
                 let entries = pairs("--entry", "NAME=FILE", &self.entry)?;
@@ -150,7 +190,7 @@ impl Bundle {
                 decode.extend(self.sequence.padding());
                 let mut manifest = self.sequence.common(&self.name, calibrate);
                 manifest.insert("entries".into(), entries.into());
-                manifest.insert("state".into(), self.states()?.into());
+                manifest.insert("state".into(), self.sequence.states()?.into());
                 manifest.insert("decode".into(), decode.into());
                 manifest
             }
@@ -193,25 +233,6 @@ impl Bundle {
             ("candidates", self.candidates.map(Value::from)),
             ("end_symbol", self.end_symbol.as_deref().map(token)),
         ])
-    }
-
-    /// The states, as the manifest has them.
-    fn states(&self) -> Result<Table, FlagError> {
-        let form = "NAME=OUTPUT,OUTPUT:INPUT";
-        let mut states = Table::new();
-        for (name, wiring) in pairs("--state", form, &self.state)? {
-            let wiring = wiring.as_str().unwrap_or_default();
-            let Some((from, to)) = wiring.split_once(':') else {
-                return Err(FlagError::new(
-                    "--state",
-                    malformed(&format!("{name}={wiring}"), form),
-                ));
-            };
-            let from = from.split(',').map(Value::from).collect::<Vec<_>>();
-            let wiring = table([("from", Some(from.into())), ("to", Some(to.into()))]);
-            states.insert(name, wiring.into());
-        }
-        Ok(states)
     }
 }
 

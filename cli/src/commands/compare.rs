@@ -4,6 +4,7 @@ use super::bundle::Sequence;
 use super::{CommandResult, quality, table};
 use crate::bars::Bars;
 use crate::flags::FlagError;
+use crate::shown::say;
 use attn_converter::bundle::Manifest;
 use attn_converter::compare::{Comparison, compare};
 use attn_converter::pipeline::Source;
@@ -34,7 +35,7 @@ impl Compare {
         let manifest = self.manifest()?;
         let result = compare(Source::Bundle(&manifest), &self.attn, &show)?;
         if self.json {
-            println!("{:#}", result.json());
+            say!("{:#}", result.json());
         } else {
             print(&result);
         }
@@ -54,7 +55,7 @@ impl Compare {
             (None, _) if is_manifest => Ok(Manifest::load(&self.model)?),
             (Some(data), _) => {
                 let name = self.model.display().to_string();
-                let keys = self.sequence.single("run", &self.model, data);
+                let keys = self.sequence.single(false, &self.model, data)?;
                 Ok(Manifest::from_table(&name, keys)?)
             }
             (None, _) => {
@@ -71,20 +72,20 @@ fn print(result: &Comparison) {
         let db = format!("{:.1}", layer.sqnr.db());
         table.add_row([layer.name.as_str(), layer.op, layer.dtype.name(), &db]);
     }
-    println!("{table}");
+    say!("{table}");
     let top = result.top_one;
     let percent = |count: usize| 100.0 * count as f64 / top.samples.max(1) as f64;
-    println!(
+    say!(
         "outputs: SQNR {:.1} dB over {} samples",
         result.outputs.db(),
         top.samples
     );
-    println!(
+    say!(
         "highest logit: float and integers agree on {:.2} %",
         percent(top.agree)
     );
     if result.labelled {
-        println!(
+        say!(
             "top-1: float {:.2} %, integers {:.2} %",
             percent(top.float),
             percent(top.int8)

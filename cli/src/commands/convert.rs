@@ -4,6 +4,7 @@ use super::bundle::Bundle;
 use super::{CommandResult, check_output, quality};
 use crate::bars::Bars;
 use crate::flags::{Dtype, FlagError, Range};
+use crate::shown::say;
 use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::files::{self, FileError};
@@ -127,11 +128,7 @@ impl Convert {
             let reason = "name an .npz file with samples of the model's inputs";
             return Err(FlagError::new("--calibrate", reason).into());
         };
-        let entry = match self.stream {
-            true => Form::Stream.entry_name(),
-            false => Form::Window.entry_name(),
-        };
-        let model = self.model.as_deref().map(|path| (entry, path));
+        let model = self.model.as_deref().map(|path| (self.stream, path));
         self.bundle.manifest(model, calibration, self.audio_hop)
     }
 
@@ -196,23 +193,29 @@ impl Convert {
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
                 "quality": quality::as_json(&conversion.quality),
                 "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
+                "possible_states": conversion.possible_states,
                 "base_operators": fallbacks.iter().map(|(name, op)| json!({"node": name, "operator": op})).collect::<Vec<_>>(),
             });
-            println!("{result:#}");
+            say!("{result:#}");
             return;
         }
         for name in &conversion.batch {
-            println!("batch axis `{name}` taken as 1");
+            say!("batch axis `{name}` taken as 1");
+        }
+        for (input, output) in &conversion.possible_states {
+            say!(
+                "input `{input}` and output `{output}` look like one state: --state {input}={output} would keep it from run to run"
+            );
         }
         for (name, gain) in widened {
-            println!("int16: {name} (+{gain:.1} dB at the outputs)");
+            say!("int16: {name} (+{gain:.1} dB at the outputs)");
         }
         if !fallbacks.is_empty() {
             let names = fallbacks.iter().map(|(name, op)| format!("{name} ({op})"));
             let names = names.collect::<Vec<_>>().join(", ");
-            println!("computed by base operators, which are slower: {names}");
+            say!("computed by base operators, which are slower: {names}");
         }
-        println!(
+        say!(
             "{}: {bytes} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators in {} entry point(s)",
             self.output.display(),
             model.weights_len(),

@@ -3,6 +3,7 @@
 use super::{CommandResult, check_output};
 use crate::bars::bar;
 use crate::plot;
+use crate::shown::say;
 use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
 use attn_converter::runner::ModelFile;
@@ -111,7 +112,7 @@ impl Decode {
             plot::alignment(path, &weights, &rows, &tokens)?;
         }
         if self.json {
-            println!("{:#}", self.json_of(model, &name, &found));
+            say!("{:#}", self.json_of(model, &name, &found));
         } else {
             self.print(model, &name, &found);
         }
@@ -129,9 +130,9 @@ impl Decode {
             .write(prompt, chance)
             .map_err(|error| format!("{}: {error}", self.named(prompt)))?;
         if self.json {
-            println!("{:#}", self.json_of(model, prompt, &[written]));
+            say!("{:#}", self.json_of(model, prompt, &[written]));
         } else {
-            println!(
+            say!(
                 "{prompt}{}{}",
                 model.separator(),
                 text(model, &written.tokens)
@@ -172,7 +173,7 @@ impl Decode {
             let all = all
                 .iter()
                 .map(|(line, found)| self.json_of(model, line, found));
-            println!("{:#}", all.collect::<Value>());
+            say!("{:#}", all.collect::<Value>());
         } else {
             all.iter()
                 .for_each(|(line, found)| self.print(model, line, found));
@@ -186,7 +187,7 @@ impl Decode {
             let tokens = text(model, &sequence.tokens);
             let cut = if sequence.ended { "" } else { ", cut off" };
             let before = if name.is_empty() { "" } else { ": " };
-            println!("{name}{before}{tokens}  ({:.3}{cut})", sequence.score);
+            say!("{name}{before}{tokens}  ({:.3}{cut})", sequence.score);
         }
     }
 

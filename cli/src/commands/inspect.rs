@@ -1,6 +1,7 @@
 //! `attn inspect`: what is in an `.attn` file.
 
 use super::{CommandResult, table};
+use crate::shown::say;
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
 use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage, TensorRecord};
@@ -26,10 +27,10 @@ impl Inspect {
         let file = ModelFile::load(&self.model)?;
         let model = file.model();
         if self.json {
-            println!("{:#}", to_json(model, file.bytes().len()));
+            say!("{:#}", to_json(model, file.bytes().len()));
             return Ok(());
         }
-        println!(
+        say!(
             "{} bytes: weights {}; arena {} bytes, of which state {}",
             file.bytes().len(),
             model.weights_len(),
@@ -38,31 +39,33 @@ impl Inspect {
         );
         let labels: Vec<&str> = model.labels().collect();
         if !labels.is_empty() {
-            println!("labels: {}", labels.join(", "));
+            say!("labels: {}", labels.join(", "));
         }
         if let Some(audio) = model.audio() {
-            println!(
+            say!(
                 "audio: {} Hz, hop {} samples, {} mel bands",
-                audio.sample_rate, audio.hop, audio.mel_bands
+                audio.sample_rate,
+                audio.hop,
+                audio.mel_bands
             );
         }
         if let Some((spotter, _)) = model.spotter() {
             let (smoothing, refractory) = (spotter.smoothing_hops, spotter.refractory_hops);
-            println!(
+            say!(
                 "spotter: posteriors over {smoothing} hops, silent for {refractory} hops after an event"
             );
         }
         print!("{}", decoding(model));
         for entry in model.entries() {
-            println!("\nentry point {}", model.name(entry.name));
+            say!("\nentry point {}", model.name(entry.name));
             let inputs = entry.inputs().zip(model.input_names(entry));
             let outputs = entry.outputs().zip(model.output_names(entry));
-            println!("takes {}", named(model, inputs));
-            println!("gives {}", named(model, outputs));
-            println!("{}", operators(model, &model.ops()[entry.ops()]));
+            say!("takes {}", named(model, inputs));
+            say!("gives {}", named(model, outputs));
+            say!("{}", operators(model, &model.ops()[entry.ops()]));
         }
         if self.tensors {
-            println!("\n{}", tensors(model));
+            say!("\n{}", tensors(model));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! How the quality of a file is said: a line for each output, and warnings with the flags that help.
 
 use crate::flags::remedy;
+use crate::shown::{say, shown};
 use attn_converter::compare::Clipped;
 use attn_converter::quality::{Cause, Doubt, Quality};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ pub fn print(quality: &Quality) {
             let (agree, all) = (top.agree, top.samples);
             format!(", highest element as in float {agree} of {all} times")
         });
-        println!(
+        say!(
             "{}: SQNR {:.1} dB{agree} (on {} samples of the calibration data)",
             output.name,
             output.sqnr.db(),
@@ -24,7 +25,7 @@ pub fn print(quality: &Quality) {
 /// Warns of what is bad.
 pub fn warn(quality: &Quality) {
     if let Some(doubt) = &quality.doubt {
-        eprintln!("{}", told(doubt));
+        eprintln!("{}", shown(&told(doubt)));
     }
     warn_of_clipped(&quality.clipped, quality.samples);
 }
@@ -39,9 +40,9 @@ pub fn warn_of_clipped(clipped: &[Clipped], samples: usize) {
             false => "calibrate with data like these",
         };
         let ([low, high], [least, most]) = (value.held, value.seen);
+        let name = shown(&value.name);
         eprintln!(
-            "warning: {} is {least:.4} to {most:.4} in float, the file holds {low:.4} to {high:.4}: {:.2} % of it is clipped, in {} of {samples} samples ({why})",
-            value.name,
+            "warning: {name} is {least:.4} to {most:.4} in float, the file holds {low:.4} to {high:.4}: {:.2} % of it is clipped, in {} of {samples} samples ({why})",
             100.0 * value.share,
             value.samples,
         );

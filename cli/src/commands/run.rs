@@ -2,6 +2,7 @@
 
 use super::{CommandResult, check_output};
 use crate::bars::bar;
+use crate::shown::say;
 use attn_converter::dataset::{Dataset, Mask};
 use attn_converter::error::ConvertError;
 use attn_converter::files;
@@ -9,7 +10,7 @@ use attn_converter::reference::Input;
 use attn_converter::runner::{self, AlignedBytes, ModelFile};
 use attn_runtime::{Model, Session};
 use clap::Args;
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Axis};
 use std::path::PathBuf;
 
 /// Runs an .attn file on the host; the outputs are those of the chip, bit for bit.
@@ -17,8 +18,8 @@ use std::path::PathBuf;
 pub struct Run {
     /// The .attn file.
     model: PathBuf,
-    /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a
-    /// streamed model one array [samples, frames, channels]. Where the length of an input varies, an array INPUT_len says it.
+    /// Inputs: an .npz with one array per input of the model, [samples, ...], images [samples, channels, height, width]; for a model
+    /// that runs step by step, as a stream or with states, [samples, steps, ...]. Where the length of an input varies, an array INPUT_len says it.
     inputs: PathBuf,
     /// The array that is 1 in the sequence and 0 in its padding, where it says the lengths and no INPUT_len does
     #[arg(long, value_name = "ARRAY", conflicts_with = "padding_mask")]
@@ -26,7 +27,7 @@ pub struct Run {
     /// The same, but 0 in the sequence and 1 in its padding
     #[arg(long, value_name = "ARRAY")]
     padding_mask: Option<String>,
-    /// Where to write the .npz: one float32 array per output, [samples, ...]; streamed, [samples, frames, channels]. Rows behind the
+    /// Where to write the .npz: one float32 array per output, [samples, ...]; step by step [samples, steps, ...]. Rows behind the
     /// end of a shorter sequence are 0.
     #[arg(short, long)]
     output: PathBuf,
@@ -46,7 +47,7 @@ impl Run {
                 .iter()
                 .try_for_each(|(name, array)| npz.add_array(name.as_str(), array))
         })?;
-        println!("{}: outputs of {count} sample(s)", self.output.display());
+        say!("{}: outputs of {count} sample(s)", self.output.display());
         Ok(())
     }
 
@@ -93,24 +94,31 @@ impl Run {
     fn stream(&self, model: Model, entry: usize) -> Result<(Outputs, usize), ConvertError> {
         let mut arena = AlignedBytes::zeroed(model.arena_len());
         let mut session = Session::new(model, arena.as_mut_slice())?;
-        let input = session.input_record(entry, 0)?;
-        let data = Dataset::load_sequences(&self.inputs, model.name(input.name), input.len())?;
-        let frames = data.sample(0)[0].shape()[0];
+        let tensors = model.entries()[entry].inputs();
+        let tensors = tensors.filter_map(|id| model.tensor(id));
+        let inputs: Vec<Input> = tensors.map(|tensor| runner::input(model, tensor)).collect();
+        let data = Dataset::load_steps(&self.inputs, &inputs)?;
+        let steps = data.steps();
         let mut rows = vec![Vec::new(); model.entries()[entry].outputs().count()];
         let bar = bar("run", data.len());
         for index in 0..data.len() {
             session.reset();
-            for frame in data.sample(index)[0].outer_iter() {
-                runner::fill(&mut session, entry, 0, frame.iter())?;
+            for step in 0..steps {
+                for (slot, sequence) in data.sample(index).iter().enumerate() {
+                    let given = sequence.index_axis(Axis(0), step);
+                    runner::fill(&mut session, entry, slot, given.iter())?;
+                }
                 session.run(entry)?;
                 for (slot, row) in rows.iter_mut().enumerate() {
-                    row.extend(runner::output(&session, entry, slot)?);
+                    let elements = runner::output(&session, entry, slot)?;
+                    let tensor = session.output_record(entry, slot)?;
+                    row.extend(runner::onnx_order(tensor, &elements));
                 }
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
-        Ok((named(model, entry, rows, data.len(), frames), data.len()))
+        Ok((named(model, entry, rows, data.len(), steps), data.len()))
     }
 }
 

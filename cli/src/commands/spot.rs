@@ -1,6 +1,7 @@
 //! `attn spot`: the chip's keyword spotter on recordings.
 
 use super::{CommandResult, table};
+use crate::shown::say;
 use attn_converter::features::read_wav;
 use attn_converter::runner::{AlignedBytes, ModelFile};
 use attn_runtime::Model;
@@ -41,11 +42,11 @@ impl Spot {
             let files = all.iter().map(|(path, heard)| {
                 json!({"file": path, "events": heard.iter().map(one).collect::<Vec<_>>()})
             });
-            println!("{:#}", files.collect::<serde_json::Value>());
+            say!("{:#}", files.collect::<serde_json::Value>());
             return Ok(());
         }
         for (path, heard) in all {
-            println!("{}: {} keyword(s)", path.display(), heard.len());
+            say!("{}: {} keyword(s)", path.display(), heard.len());
             let mut table = table(&["seconds", "keyword", "confidence"]);
             for event in &heard {
                 let (seconds, confidence) = (
@@ -55,7 +56,7 @@ impl Spot {
                 table.add_row([&seconds, &event.label, &confidence]);
             }
             if !heard.is_empty() {
-                println!("{table}");
+                say!("{table}");
             }
         }
         Ok(())

@@ -3,10 +3,12 @@
 mod bundle_flags;
 mod comparing;
 mod decode;
+mod hostile;
 mod mistakes;
 mod others;
 mod outputs;
 mod quality;
+mod states;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 use std::process::{Command, Output};

@@ -78,6 +78,8 @@ pub struct Bundle<'m> {
     pub(super) outputs: Vec<Vec<String>>,
     /// Row rule of each model's dynamic axis: its length, from the length of the sequence.
     pub(super) rules: Vec<RowRule>,
+    /// Of outputs that are kept in another order: the value in that order.
+    pub(super) moved: HashMap<String, ValueId>,
     loaded: HashMap<(usize, usize), Rc<Reference>>,
 }
 
@@ -141,6 +143,7 @@ impl<'m> Bundle<'m> {
             inputs: Vec::new(),
             outputs: Vec::new(),
             rules: Vec::new(),
+            moved: HashMap::new(),
             loaded: HashMap::new(),
         };
         bundle.find_mask(&bundle.paths)?;
@@ -193,7 +196,10 @@ impl<'m> Bundle<'m> {
                 .insert((part, length.unwrap_or(0)), Rc::new(reference));
         }
         self.narrow()?;
-        self.states.iter().try_for_each(|state| self.check(state))?;
+        match self.keeps_states() {
+            true => self.check_states()?,
+            false => self.states.iter().try_for_each(|state| self.check(state))?,
+        }
         (0..self.names.len()).try_for_each(|part| self.check_given(part))?;
         self.follow_tokens()
     }
@@ -240,11 +246,11 @@ impl<'m> Bundle<'m> {
                     "[entries] `{entry}` is neither `encode` nor `step` of [decode]: it would never run"
                 )));
             }
-            None if self.names.len() == 1 && self.states.is_empty() => return Ok(()),
+            None if self.names.len() == 1 => return Ok(()),
             None => {
-                return Err(self.manifest.wrong(
-                    "several entry points, or values that pass between them, need [decode] to say when each runs",
-                ));
+                return Err(self
+                    .manifest
+                    .wrong("several entry points need [decode] to say when each runs"));
             }
         };
         if let Some(name) = given.filter(|name| self.input(part, name).is_none()) {
@@ -382,6 +388,15 @@ impl<'m> Bundle<'m> {
         let all = self.loaded.values().flat_map(|model| model.batch());
         let names: BTreeSet<&String> = all.collect();
         names.into_iter().cloned().collect()
+    }
+
+    /// A model as it was loaded first.
+    pub(super) fn reference(&self, part: usize) -> &Reference {
+        let mut loaded = self.loaded.iter();
+        let found = loaded.find(|(key, _)| key.0 == part);
+        found
+            .map(|(_, reference)| &**reference)
+            .expect("every part is loaded")
     }
 
     pub(super) fn part(&mut self, part: usize, length: usize) -> Result<Rc<Reference>> {

@@ -8,6 +8,7 @@ pub mod float;
 mod masks;
 pub mod run;
 pub mod samples;
+mod states;
 mod wiring;
 
 use crate::error::{ConvertError, Result};

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::graph::ValueId;
 use crate::graph::stream::Rows;
 use crate::reference::{Values, to_f32};
-use ndarray::{Array1, ArrayD};
+use ndarray::{Array1, ArrayD, Axis};
 
 /// One run of one part.
 #[derive(Clone, Debug)]
@@ -27,6 +27,11 @@ impl Bundle<'_> {
     /// [`ConvertError::Manifest`](crate::error::ConvertError::Manifest) for a mask without a symbol of padding.
     pub fn runs(&self, sample: &Sample) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
+        if self.keeps_states() {
+            return Ok((0..sample.steps)
+                .map(|step| step_of(sample, step))
+                .collect());
+        }
         if let Some(part) = self.first() {
             let given = sample
                 .inputs
@@ -132,5 +137,18 @@ impl Bundle<'_> {
             }
         }
         Ok(values)
+    }
+}
+
+/// The run over one step of a model that keeps states.
+fn step_of(sample: &Sample, step: usize) -> Run {
+    let inputs = sample.inputs.iter();
+    let at = |array: &ArrayD<f32>| array.index_axis(Axis(0), step).to_owned();
+    Run {
+        part: 0,
+        given: inputs
+            .map(|(name, array)| (name.clone(), at(array)))
+            .collect(),
+        tokens: 0,
     }
 }

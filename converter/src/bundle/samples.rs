@@ -12,10 +12,13 @@ use std::path::Path;
 /// One sample: a sequence with the tokens to be fed to the step, or the inputs of a single model.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// What the caller gives, by name of the input: symbols `[length]`, rows `[length, …]`, or an array of the input's shape.
+    /// What the caller gives, by name of the input: symbols `[length]`, rows `[length, …]`, or an array of the input's shape; of a model
+    /// that keeps states one after the other for all steps.
     pub inputs: Vec<(String, ArrayD<f32>)>,
     /// Length of the sequence; 0 where nothing varies.
     pub length: usize,
+    /// Steps of a model that keeps states; it starts each sample without a past.
+    pub steps: usize,
     /// Tokens, the start token first.
     pub tokens: Vec<u32>,
     /// Class.
@@ -60,7 +63,10 @@ impl Samples {
             name: &mask.input,
             inside: mask.inside,
         });
-        let dataset = Dataset::load(path, &inputs, mask)?;
+        let dataset = match bundle.keeps_states() {
+            true => Dataset::load_steps(path, &inputs)?,
+            false => Dataset::load(path, &inputs, mask)?,
+        };
         if bundle.decoding.is_none() {
             samples = vec![Sample::default(); dataset.len()];
         }
@@ -76,6 +82,7 @@ impl Samples {
                 .map(|(input, x)| (input.name.clone(), x.to_owned()))
                 .collect();
             sample.length = dataset.length(index).unwrap_or(0);
+            sample.steps = dataset.steps();
             sample.label = dataset.labels().map(|labels| labels[index]);
         }
         let labelled = dataset.labels().is_some();
@@ -85,6 +92,9 @@ impl Samples {
     /// How often a part runs over all samples.
     pub fn runs(&self, bundle: &Bundle, part: usize) -> usize {
         let tokens = self.samples.iter().map(|sample| sample.tokens.len());
+        if bundle.keeps_states() {
+            return self.samples.iter().map(|sample| sample.steps).sum();
+        }
         match bundle
             .as_step(part)
             .is_some_and(|decoding| decoding.stream.is_none())

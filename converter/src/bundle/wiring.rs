@@ -17,7 +17,8 @@ impl Bundle<'_> {
         let mut links = Vec::new();
         for state in &self.states {
             let from = state.from.iter().map(|from| {
-                let value = self.output(from.part, &from.value);
+                let moved = self.moved.get(&from.value).copied();
+                let value = moved.or_else(|| self.output(from.part, &from.value));
                 let value = value.ok_or_else(|| self.missing("output", from.part, &from.value))?;
                 Ok((from.part, value))
             });
@@ -33,10 +34,10 @@ impl Bundle<'_> {
     }
 
     /// The graphs with the outputs that are left for the caller: what passes from one model to another is no result.
-    pub fn graphs_for_caller(&self, links: &[Link]) -> Vec<Graph> {
+    pub fn graphs_for_caller(&self) -> Vec<Graph> {
         let mut graphs = self.graphs.clone();
-        for &(part, value) in links.iter().flat_map(|link| &link.from) {
-            graphs[part].drop_output(value);
+        for from in self.states.iter().flat_map(|state| &state.from) {
+            graphs[from.part].drop_output(&from.value);
         }
         graphs
     }
@@ -147,7 +148,14 @@ impl Bundle<'_> {
                 let logits = self.output(decoding.step, &decoding.keys.logits)?;
                 Some((decoding.step, logits))
             }
-            None => Some((0, *self.graphs[0].outputs.first()?)),
+            None => {
+                let kept = |name: &String| {
+                    let mut from = self.states.iter().flat_map(|state| &state.from);
+                    from.any(|from| from.value == *name)
+                };
+                let at = self.outputs[0].iter().position(|name| !kept(name))?;
+                Some((0, *self.graphs[0].outputs.get(at)?))
+            }
         }
     }
 

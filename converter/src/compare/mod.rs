@@ -109,6 +109,10 @@ pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Compar
     };
     let manifest = source.manifest(form);
     let mut bundle = Bundle::load(&manifest)?;
+    let form = match bundle.keeps_states() {
+        true => Form::Window,
+        false => form,
+    };
     if model
         .tensors()
         .iter()
@@ -117,7 +121,7 @@ pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Compar
         bundle.equalize();
     }
     let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
-    let graphs = bundle.graphs_for_caller(&bundle.links()?);
+    let graphs = bundle.graphs_for_caller();
     let forms = |part: usize| rows(&bundle, part, form);
     let rows = (0..graphs.len()).map(forms).collect::<Result<Vec<_>>>()?;
     let mut judge = Judge::new(&bundle, &graphs, model, rows).ok_or_else(other)?;

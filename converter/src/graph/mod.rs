@@ -63,12 +63,36 @@ impl Graph {
             .retain(|node| node.outputs().any(|output| needed.contains(&output)));
     }
 
-    /// Removes a value from the outputs.
-    pub fn drop_output(&mut self, value: ValueId) {
-        let kept = |(id, _): &(ValueId, String)| *id != value;
+    /// Removes an output by its name.
+    pub fn drop_output(&mut self, name: &str) {
+        let kept = |(_, known): &(ValueId, String)| known != name;
         let names = std::mem::take(&mut self.output_names);
         let outputs = std::mem::take(&mut self.outputs).into_iter().zip(names);
         (self.outputs, self.output_names) = outputs.filter(kept).unzip();
+    }
+
+    /// Adds a node, and returns its result, which has these dimensions.
+    pub fn add_inner(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<ValueId>,
+        dims: &[usize],
+    ) -> ValueId {
+        let output = ValueId(self.values.len());
+        self.values.push(Value {
+            name: name.into(),
+            dims: dims.to_vec(),
+            source: None,
+        });
+        self.nodes.push(Node {
+            name: name.into(),
+            op,
+            inputs,
+            output,
+            second: None,
+        });
+        output
     }
 
     /// Adds the node for the sequence's rows of `value`, and returns its result.

@@ -156,6 +156,7 @@ impl Importer<'_> {
             "HardSigmoid" => Function::hard_sigmoid(alpha(0.2), beta),
             "LeakyRelu" => Function::leaky_relu(alpha(0.01)),
             "Elu" => Function::elu(alpha(1.0)),
+            "Pow" if self.constant(node, 1).is_none() => return self.base_node(node),
             "Pow" => Function::Input.with(Binary::Pow, Function::Constant(self.scalar(node, 1)?)),
             _ => return Err(node.unsupported()),
         };
@@ -175,7 +176,7 @@ impl Importer<'_> {
             .and_then(|array| array.first().copied());
         number
             .map(f64::from)
-            .ok_or_else(|| node.form("it must be one constant number"))
+            .ok_or_else(|| node.form(format!("input {input} must be one constant number")))
     }
 
     /// Two functions of the same tensor, combined.

@@ -17,7 +17,8 @@ use ndarray::{ArrayD, IxDyn};
 
 /// The supported uses of a padding mask; part of every error.
 const SUPPORTED: &str = "a padding mask can hide keys from an attention (a choice of -inf or less than -10000 before the softmax, or that \
-     added), and clear rows (rows times 1 or 0); it may be negated, cast, compared and combined with constants on the way";
+     added), and clear rows (rows times 1 or 0); it may be negated, cast, compared and combined with constants on the way. For anything else, such as counting its ones, leave it \
+     an input like any other, with no mask named";
 
 /// The mask input of a model: it marks the padding of the sequence.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,6 +23,7 @@ mod products;
 mod recurrent;
 mod sums;
 mod terms;
+mod tokens;
 mod values;
 mod view;
 
@@ -65,6 +66,8 @@ enum Item {
     Weights(attention::Scores),
     /// Where the softmax of scores is NaN, by its ONNX name: for queries that see no key.
     Undefined(String),
+    /// Tokens of the model's input, each plus a number.
+    Shifted(View, Vec<i64>),
     /// A tensor that depends only on the length of the sequence.
     Mask(mask::Mask),
 }

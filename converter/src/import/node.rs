@@ -114,7 +114,7 @@ impl<'n> OnnxNode<'n> {
     pub fn form(&self, reason: impl Into<String>) -> ConvertError {
         ConvertError::UnsupportedForm {
             node: self.name.clone(),
-            op: self.op.into(),
+            op: crate::spelling::op_of(self.proto).into(),
             shapes: self.shapes.clone(),
             reason: reason.into(),
         }

@@ -102,6 +102,9 @@ impl Importer<'_> {
                 .materialise(&node.inputs[input], view, function)
                 .ok_or_else(|| node.form("an elementwise function of a part of a tensor")),
             Item::Terms(terms) => self.gather_terms(node, &node.inputs[input], &terms),
+            Item::Shifted(..) => Err(node.form(
+                "tokens plus numbers: they can be looked up in a table or compared with numbers, and nothing else",
+            )),
             Item::Product(_) => Err(node
                 .form("a product of tensors of different shape must be summed up next, over time")),
             _ => Err(node.form(
@@ -223,45 +226,13 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Rows of a constant table, indexed by an input.
-    fn embedding(&mut self, node: &OnnxNode) -> Result<bool> {
-        let (Some(table), Ok(Item::View(tokens))) = (self.weight(node, 0)?, self.item(node, 1))
-        else {
-            return Ok(false);
-        };
-        let form = || {
-            node.form("an embedding must be a table [tokens, channels] read by an integer input of the model, or by adjacent rows of one")
-        };
-        if table.ndim() != 2
-            || node.int("axis", 0) != 0
-            || !self.graph.tokens.contains(&tokens.base)
-        {
-            return Err(form());
-        }
-        let base = self.rows_of(tokens.base, &tokens.positions(), 1);
-        let base = base.ok_or_else(form)?;
-        let channels = table.shape()[1];
-        let mut shape = tokens.shape().to_vec();
-        shape.push(channels);
-        let view = View::whole(self.next_value(), &shape);
-        let dims = [tokens.position.len(), channels];
-        self.add_node(
-            node,
-            Op::Embedding(op::Embedding { table }),
-            vec![base],
-            &dims,
-            view,
-        );
-        Ok(true)
-    }
-
     pub(super) fn gather(&mut self, node: &OnnxNode) -> Result<()> {
         if self.embedding(node)? {
             return Ok(());
         }
         let places = self
             .integers(node, 1)
-            .ok_or_else(|| node.form("the indices of a gather must be constant"))?;
+            .ok_or_else(|| node.form("rows that the model picks by computed numbers: look tokens up in a constant table, or weigh the rows and sum them"))?;
         let input = self.shape_of(&node.inputs[0]);
         let axis = normalize(node.int("axis", 0), input.len())
             .ok_or_else(|| node.form("axis out of range"))?;
@@ -466,6 +437,7 @@ impl Importer<'_> {
             | Item::Joined(_)
             | Item::RowSum(_)
             | Item::Mask(_)
+            | Item::Shifted(..)
             | Item::Undefined(_) => {
                 Err(node.form("softmax must be that of a tensor or of attention scores"))
             }

@@ -89,7 +89,7 @@ operators! {
     Concat => concat("axis"), "Concat, ConcatRows",
         "along channels, along rows, or joining the parts of one tensor; at most 5 inputs";
     Gather => gather("axis"), "Embedding, SelectRows, positions",
-        "a constant table indexed by an integer input of the model; constant indices";
+        "a constant table indexed by an integer input of the model, also plus constants; constant indices; computed indices: base operators";
     Relu => relu(""), "a clamp of the layer before it, or Lut", "";
     Clip => clip("min max"), "a clamp of the layer before it, or Lut", "constant bounds";
     Floor, Ceil, Round, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
@@ -101,6 +101,8 @@ operators! {
     Slice, Split => slice_or_split("axes axis ends num_outputs split starts steps"), "SelectRows, part of a layer, positions", "constant ranges, no negative steps";
     Expand, Tile => repeat(""), POSITIONS, "heads of keys and values that queries share; constants";
     Pad => pad("axes constant_value mode pads value"), "padding of the next convolution", "constant zeros";
+    GatherElements, GatherND => base_node("axis batch_dims"), "base operators", "one computed index for each element, along one axis";
+    ScatterElements, ScatterND => base_node("axis"), POSITIONS, "constant indices";
     LogSoftmax, ArgMax => base_node("axis keepdims select_last_index"), "base operators", "along any axis";
     ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node(REDUCED), "base operators",
         "over any axes";
@@ -124,7 +126,7 @@ operators! {
 alternatives! {
     Conv, ConvTranspose =>
         "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
-    ScatterND, ScatterElements => "torch.cat of the parts instead of an assignment to a slice";
+    GridSample => "nn.Upsample, or a table of places that is made before the export";
     LpPool, GlobalLpPool => "nn.AvgPool of a power, and the root of it";
     TopK => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
     If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";
@@ -156,6 +158,9 @@ impl Importer<'_> {
         let by = (node.op == "Div").then(|| self.constant(node, 1)).flatten();
         if by.is_some_and(|by| by.iter().any(|&x| x == 0.0)) {
             return Err(node.form("it divides by a constant that is 0"));
+        }
+        if self.shifted_tokens(node)? {
+            return Ok(());
         }
         if node.op == "Div" && self.is_integer(&node.output) {
             return self.integer_quotient(node);

@@ -75,6 +75,7 @@ impl Importer<'_> {
             | Item::Product(_)
             | Item::MeanSquare(_)
             | Item::Mask(_)
+            | Item::Shifted(..)
             | Item::Undefined(_) => {
                 return Err(node.form("a factor on the mean square of a normalisation, or on a product that is yet to be summed up: put it into the layer before"));
             }

@@ -75,6 +75,9 @@ pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Progra
         let mut lowering = Lowering::new(part.graph, part.scheme, part.form, program);
         let ahead = std::mem::take(&mut known[number]);
         (lowering.tensors, lowering.packed) = (ahead.tensors, ahead.packed);
+        let written = links.iter().flat_map(|link| &link.from);
+        let written = written.filter(|from| from.0 == number);
+        lowering.kept = written.map(|from| from.1).collect();
         let given = lowering.bind_inputs(number, links, &states);
         lowering.remaining_nodes()?;
         lowering.write_states(number, links, &states)?;

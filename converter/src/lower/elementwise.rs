@@ -82,7 +82,10 @@ impl Lowering<'_> {
         let nodes = self.graph.nodes.iter();
         let readers = nodes.filter(|node| node.inputs.contains(&value)).count();
         let given = self.graph.inputs.contains(&value) || self.graph.outputs.contains(&value);
-        readers == 1 && !given && self.program.base(self.tensor(value)).0 == self.tensor(value)
+        readers == 1
+            && !given
+            && !self.kept.contains(&value)
+            && self.program.base(self.tensor(value)).0 == self.tensor(value)
     }
 
     /// Both inputs; the second copied where it shares bytes with the first, which operators do not take.

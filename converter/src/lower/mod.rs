@@ -27,7 +27,7 @@ use crate::graph::{Graph, Node, Op, ValueId, op};
 use crate::program::{Entry, Operator, Place, Program, TensorId};
 use crate::quantize::{Quant, Scheme};
 use attn_runtime::format::{DType, Encoding, MAX_ENTRY_IO, OpKind};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use zerocopy::{Immutable, IntoBytes};
 
 /// What one run of the program covers.
@@ -86,6 +86,8 @@ struct Lowering<'g> {
     int8_copies: HashMap<ValueId, TensorId>,
     /// Keys and values that another entry point has packed for the attention with this result.
     packed: HashMap<ValueId, attention::Window>,
+    /// Values that are read once more behind all operators: kept for the next run, or handed to another entry point.
+    kept: HashSet<ValueId>,
 }
 
 impl<'g> Lowering<'g> {
@@ -98,6 +100,7 @@ impl<'g> Lowering<'g> {
             tensors: HashMap::new(),
             int8_copies: HashMap::new(),
             packed: HashMap::new(),
+            kept: HashSet::new(),
         }
     }
 }
@@ -123,7 +126,10 @@ impl Lowering<'_> {
         let (inputs, outputs) = (ids(inputs), ids(&self.graph.outputs));
         for (what, list) in [("inputs", &inputs), ("outputs", &outputs)] {
             if list.len() > MAX_ENTRY_IO {
-                let reason = format!("{} {what}, at most {MAX_ENTRY_IO}", list.len());
+                let reason = format!(
+                    "{} {what}, at most {MAX_ENTRY_IO}: keep what the model hands to its next run as states, or join tensors of one kind",
+                    list.len()
+                );
                 return Err(ConvertError::Limit {
                     node: name.into(),
                     reason,

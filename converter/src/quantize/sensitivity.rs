@@ -56,7 +56,7 @@ struct Recorded {
 
 impl Measure<'_, '_> {
     fn record(&mut self, samples: &Samples, count: usize) -> Result<Recorded> {
-        let graphs = self.bundle.graphs_for_caller(self.links);
+        let graphs = self.bundle.graphs_for_caller();
         let (mut exact, mut recorded) = (Vec::new(), Vec::new());
         for sample in samples.spread(count) {
             let mut runs = Vec::new();
@@ -77,7 +77,7 @@ impl Measure<'_, '_> {
 
     /// All outputs of all samples from the models quantized by `choices`, each run over as many rows at once as in float.
     fn outputs(&self, recorded: &Recorded, choices: &[Choices]) -> Result<Vec<f32>> {
-        let graphs = self.bundle.graphs_for_caller(self.links);
+        let graphs = self.bundle.graphs_for_caller();
         let schemes = schemes(&graphs, self.links, self.distributions, choices);
         let schemes = schemes.into_iter();
         let schemes: Vec<_> =

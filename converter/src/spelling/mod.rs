@@ -31,6 +31,7 @@ use writer::Writer;
 
 pub use options::limited;
 pub use refused::{SPELLED_OUT, other_format};
+pub use writer::{name_of, op_of};
 
 /// Rewrites what import understands and tract alone gets wrong; every value keeps its name.
 ///
@@ -78,6 +79,7 @@ pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
             "GRU" | "LSTM" | "RNN" => recurrent::write(node, &mut writer)?,
             "Einsum" => einsum::write(node, &mut writer)?,
             "Upsample" | "Resize" => resize::write(node, &mut writer)?,
+            "MatMul" => moves::vectors(node, &mut writer)?,
             "Slice" => moves::slice(node, &mut writer)?,
             "Pad" => moves::pad(node, &mut writer)?,
             "Gather" => moves::gather(node, &mut writer)?,

@@ -1,4 +1,4 @@
-//! Padding by negative amounts, or that wraps around; indices that count from the end, or lie outside.
+//! Padding by negative amounts, or that wraps around; indices that count from the end, or lie outside; products of vectors.
 
 use super::writer::{Writer, attribute, given, int_of, ints, string_of};
 use crate::error::Result;
@@ -108,6 +108,31 @@ pub fn slice(mut node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
     Ok(())
 }
 
+/// Writes the product of two vectors as one of a row and a column.
+///
+/// # Errors
+/// [`crate::error::ConvertError::UnsupportedForm`].
+pub fn vectors(node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
+    let [a, b] = [0, 1].map(|at| {
+        let name = given(&node.input, at);
+        name.and_then(|name| writer.shape(name)).unwrap_or_default()
+    });
+    let (&[n], &[m]) = (&a[..], &b[..]) else {
+        writer.keep(node);
+        return Ok(());
+    };
+    if n != m {
+        return Err(writer.form(&node, format!("a vector of {n} times one of {m}")));
+    }
+    writer.replace(&node);
+    let row = writer.reshape(&node.input[0], &[1, n as i64]);
+    let column = writer.reshape(&node.input[1], &[n as i64, 1]);
+    let product = writer.with("MatMul", &row, &column);
+    let number = writer.reshape(&product, &[]);
+    writer.give(&number, node.output.first());
+    Ok(())
+}
+
 /// Sees that constant indices of a `Gather` lie inside the tensor.
 ///
 /// # Errors
@@ -148,6 +173,9 @@ pub fn gather_each(node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
         writer.keep(node);
         return Ok(());
     };
+    if node.op_type == "GatherND" && along_one_axis(&node, &indices, writer) {
+        return Ok(());
+    }
     let (Some(shape), Some(by), Some(list)) = (
         writer.shape(&node.input[0]),
         writer.shape(&indices),
@@ -174,6 +202,59 @@ pub fn gather_each(node: pb::NodeProto, writer: &mut Writer) -> Result<()> {
     );
     writer.give(&result, node.output.first());
     Ok(())
+}
+
+/// Writes a `GatherND` whose indices are constants but for one axis as a `Gather` along that; false for any other.
+fn along_one_axis(node: &pb::NodeProto, indices: &str, writer: &mut Writer) -> bool {
+    let Some(joined) = writer
+        .producer(indices)
+        .filter(|joined| joined.op_type == "Concat")
+    else {
+        return false;
+    };
+    let rank = writer.shape(indices).map_or(0, |shape| shape.len()) as i64;
+    let last = [-1, rank - 1].contains(&int_of(&joined, "axis", 0));
+    let single = |name: &String, writer: &mut Writer| {
+        let shape = writer.shape(name)?;
+        (shape.last() == Some(&1)).then_some(shape)
+    };
+    let mut places = Vec::new();
+    let mut live = None;
+    for (axis, part) in joined.input.iter().enumerate() {
+        let Some(shape) = single(part, writer) else {
+            return false;
+        };
+        match writer.known_integers(part).as_deref() {
+            Some([first, others @ ..]) if others.iter().all(|other| other == first) => {
+                places.push((axis, *first));
+            }
+            Some(_) => return false,
+            None if live.is_some() => return false,
+            None => live = Some((part.clone(), shape)),
+        }
+    }
+    let (Some((part, shape)), true, 0) = (live, last, int_of(node, "batch_dims", 0)) else {
+        return false;
+    };
+    writer.replace(node);
+    let mut x = node.input[0].clone();
+    // From the last axis on, so that those before it keep their numbers.
+    for (axis, place) in places.into_iter().rev() {
+        let place = writer.indices(&[], &[place]);
+        x = writer.add(
+            "Gather",
+            &[&x, &place],
+            vec![super::writer::int("axis", axis as i64)],
+        );
+    }
+    let shape: Vec<i64> = shape[..shape.len() - 1]
+        .iter()
+        .map(|&size| size as i64)
+        .collect();
+    let index = writer.reshape(&part, &shape);
+    let picked = writer.add("Gather", &[&x, &index], vec![super::writer::int("axis", 0)]);
+    writer.give(&picked, node.output.first());
+    true
 }
 
 /// Places in a tensor under another shape.

@@ -47,7 +47,6 @@ const OF_CONSTANTS: &[(&[&str], &str)] = &[
     (&["EyeLike"], "dtype k"),
     (&["Trilu"], "k upper"),
     (&["OneHot", "Compress", "Hardmax", "Scatter"], "axis"),
-    (&["ScatterElements", "ScatterND"], "axis reduction"),
     (&["TopK"], "axis largest"),
     (&["ArgMin"], "axis keepdims select_last_index"),
     (&["ReduceProd"], "axes keepdims noop_with_empty_axes"),
@@ -130,6 +129,12 @@ const LIMITS: &[Limit] = &[
         "fmod",
         &["0"],
         "compute it in integers, or leave the node to what comes before the model",
+    ),
+    (
+        &["ScatterElements", "ScatterND"],
+        "reduction",
+        &["none"],
+        "write the elements once, and add or compare tensors afterwards",
     ),
     (
         &["Constant"],

@@ -15,8 +15,8 @@ pub struct Writer<'m> {
     facts: Facts,
     /// The version of the operators.
     pub opset: i64,
-    /// Name of the node that is replaced, and of its first output.
-    node: (String, String),
+    /// Name of the node that is replaced, of its first output, and of its operator.
+    node: (String, String, String),
 }
 
 impl<'m> Writer<'m> {
@@ -48,7 +48,7 @@ impl<'m> Writer<'m> {
     /// What follows is written for `node`.
     pub fn replace(&mut self, node: &pb::NodeProto) {
         let output = node.output.first().cloned().unwrap_or_default();
-        self.node = (node.name.clone(), output);
+        self.node = (node.name.clone(), output, op_of(node).into());
     }
 
     /// The shape of a value that is there already.
@@ -76,6 +76,14 @@ impl<'m> Writer<'m> {
         to_i64(&*self.facts.constant(self.model, name)?)
     }
 
+    /// The node that computes a value.
+    pub fn producer(&mut self, name: &str) -> Option<pb::NodeProto> {
+        let mut nodes = self.graph().node.iter();
+        nodes
+            .find(|node| node.output.iter().any(|output| output == name))
+            .cloned()
+    }
+
     /// True for a weight of the file.
     pub fn is_weight(&mut self, name: &str) -> bool {
         let weights = &self.graph().initializer;
@@ -86,7 +94,7 @@ impl<'m> Writer<'m> {
     pub fn form(&mut self, node: &pb::NodeProto, reason: impl Into<String>) -> ConvertError {
         ConvertError::UnsupportedForm {
             node: name_of(node).into(),
-            op: node.op_type.clone(),
+            op: op_of(node).into(),
             shapes: self.shapes(node),
             reason: reason.into(),
         }
@@ -118,6 +126,7 @@ impl<'m> Writer<'m> {
         let node = pb::NodeProto {
             name: format!("{}/{part}", self.node.0),
             op_type: op.into(),
+            doc_string: format!("{WRITTEN_FOR}{}", self.node.2),
             input: inputs.iter().map(|&name| name.clone()).collect(),
             output: vec![output.clone()],
             attribute,
@@ -263,6 +272,15 @@ impl<'m> Writer<'m> {
         let parts: Vec<&String> = parts.iter().collect();
         self.add("Concat", &parts, vec![int("axis", axis)])
     }
+}
+
+/// In front of the operator that a node was written for, in its description.
+const WRITTEN_FOR: &str = "\u{1}written for ";
+
+/// The operator of the file that a node stands for.
+pub fn op_of(node: &pb::NodeProto) -> &str {
+    let written = node.doc_string.strip_prefix(WRITTEN_FOR);
+    written.unwrap_or(&node.op_type)
 }
 
 /// A node's name, or that of its first named output.

@@ -7,10 +7,14 @@ use super::{Operand, broadcast};
 use crate::error::Result;
 use crate::function::{Binary, Function, Unary};
 use crate::graph::{Clamp, op};
+use crate::reference::to_f32;
+use crate::shapes::MOVES;
 use ndarray::{ArrayD, IxDyn};
 
 /// A summand from here down hides what it is added to.
 pub(super) const MASKED: f32 = -1e9;
+/// Most operators behind a base that are asked whether they can be below 0.
+const MOST_ON_THE_WAY: usize = 64;
 /// What stands for hidden elements: the exponential of it is 0 in half precision.
 pub(super) const HIDDEN: f32 = -200.0;
 
@@ -258,8 +262,72 @@ impl Importer<'_> {
                 let y = self.mapped(node, &powers, Function::Input.then(Unary::Exp));
                 self.give(node, y)
             }
-            _ => Err(node.form("one of base and exponent must be constant, the base above 0")),
+            (Operand::Live(x), Operand::Live(powers)) if self.is_not_negative(&node.inputs[0]) => {
+                let logarithm = self.mapped(node, &x, Function::Input.then(Unary::Log));
+                let powers = Operand::Live(powers);
+                let product = self.product_of(node, Operand::Live(logarithm), powers)?;
+                let Operand::Live(product) = product else {
+                    return Err(node.unsupported());
+                };
+                let y = self.mapped(node, &product, Function::Input.then(Unary::Exp));
+                self.give(node, y)
+            }
+            _ => Err(node.form(
+                "a computed exponent of a base that may be below 0: make the base one that cannot, by abs, relu, clamp or softmax",
+            )),
         }
+    }
+
+    /// True for a tensor whose elements cannot be below 0, whatever the input is.
+    fn is_not_negative(&self, name: &str) -> bool {
+        let mut open = vec![name];
+        for _ in 0..MOST_ON_THE_WAY {
+            let Some(name) = open.pop() else {
+                return true;
+            };
+            if let Some(constant) = self.known(name) {
+                if constant.iter().any(|&c| c < 0.0) {
+                    return false;
+                }
+                continue;
+            }
+            let nodes = &self.reference.graph().node;
+            let Some(node) = nodes
+                .iter()
+                .find(|node| node.output.iter().any(|output| output == name))
+            else {
+                return false;
+            };
+            match node.op_type.as_str() {
+                "Softmax" | "Sigmoid" | "HardSigmoid" | "Relu" | "Exp" | "Abs" | "Softplus"
+                | "Sqrt" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" => {}
+                "Clip" => {
+                    let low = node.input.get(1).and_then(|low| self.known(low));
+                    let least = OnnxNode::new(node, &self.values).float("min", f32::NEG_INFINITY);
+                    let least = low.and_then(|low| low.first().copied()).unwrap_or(least);
+                    if least < 0.0 {
+                        return false;
+                    }
+                }
+                "Add" | "Mul" | "Div" | "Concat" | "MatMul" | "Sum" | "Mean" => {
+                    open.extend(node.input.iter().map(String::as_str));
+                }
+                "Where" => open.extend(node.input.iter().skip(1).map(String::as_str)),
+                op if MOVES.contains(&op)
+                    || ["ReduceSum", "ReduceMean", "ReduceMax"].contains(&op) =>
+                {
+                    open.extend(node.input.first().map(String::as_str));
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// The elements of a tensor that depends on no input.
+    fn known(&self, name: &str) -> Option<ArrayD<f32>> {
+        let constant = !self.dynamic.contains(name);
+        constant.then(|| to_f32(self.values.get(name)?)).flatten()
     }
 
     /// A constant condition: each side with zeros where the other is chosen, added up.

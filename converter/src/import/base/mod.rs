@@ -4,6 +4,7 @@
 //! not. Nothing here knows attention, layers or images.
 
 mod arithmetic;
+mod gather;
 mod matrix;
 mod moves;
 mod normalize;
@@ -95,6 +96,12 @@ impl Importer<'_> {
             | "RMSNormalization" => self.base_normalization(node),
             "Concat" => self.base_concat(node),
             "Pad" | "Resize" | "DepthToSpace" | "SpaceToDepth" | "Slice" => self.base_move(node),
+            "Gather" => self.base_gather(node),
+            "GatherElements" => self.base_gather_elements(node),
+            "GatherND" => Err(node.form(
+                "elements picked by computed numbers along several axes: pick along one axis, x[:, index], or by torch.gather",
+            )),
+            "ScatterElements" | "ScatterND" => self.base_scatter(node),
             "ArgMax" => self.base_arg_max(node),
             op if op.starts_with("Reduce") => self.base_reduce(node),
             _ => self.settled(node),
@@ -240,7 +247,7 @@ impl Importer<'_> {
     }
 
     /// A part of what `node` computes, as a view of that shape.
-    fn part(
+    pub(super) fn part(
         &mut self,
         node: &OnnxNode,
         what: &str,
@@ -260,7 +267,7 @@ impl Importer<'_> {
     }
 
     /// The result of a node is this view.
-    fn give(&mut self, node: &OnnxNode, view: View) -> Result<()> {
+    pub(super) fn give(&mut self, node: &OnnxNode, view: View) -> Result<()> {
         let shape = self.shape_of(&node.output);
         let view = match view.shape() == shape {
             true => view,

@@ -21,7 +21,7 @@ impl Importer<'_> {
     }
 
     /// Tensors joined along an axis: everything from there on is channels of rows.
-    pub(super) fn joined(
+    pub(in crate::import) fn joined(
         &mut self,
         node: &OnnxNode,
         views: Vec<View>,

@@ -1,16 +1,15 @@
 //! Comparisons, logic and choices by what the model computes, and masks among its inputs. True is 1.0, false 0.0.
 
+use super::super::Importer;
 use super::super::node::OnnxNode;
 use super::super::nodes::normalize;
-use super::super::view::View;
-use super::super::{Importer, Item};
 use super::Operand;
 use super::arithmetic::{HIDDEN, MASKED};
 use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::op::Reduction;
 use crate::graph::{Clamp, Op, ValueId, op};
-use crate::shapes::{MOVES, looks_up_by, moved};
+use crate::shapes::MOVES;
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -99,7 +98,13 @@ impl Importer<'_> {
     }
 
     /// `1 - (a > b) - (b > a)`.
-    fn equal(&mut self, node: &OnnxNode, a: Operand, b: Operand, whole: bool) -> Result<Operand> {
+    pub(super) fn equal(
+        &mut self,
+        node: &OnnxNode,
+        a: Operand,
+        b: Operand,
+        whole: bool,
+    ) -> Result<Operand> {
         let negative = self.scaled_operand(node, b, -1.0);
         let Operand::Live(x) = self.sum_of(node, a, negative)? else {
             return Err(node.unsupported());
@@ -136,71 +141,6 @@ impl Importer<'_> {
                 Operand::Live(self.mapped(node, &x, rest))
             }
         }
-    }
-
-    /// A comparison of tokens with one number: a table over the vocabulary.
-    fn told_by_table(&mut self, node: &OnnxNode) -> Result<Option<View>> {
-        let is_token = |this: &Self, input: usize| {
-            let item = node.inputs.get(input).and_then(|name| this.items.get(name));
-            match item {
-                Some(Item::View(view)) if this.graph.tokens.contains(&view.base) => {
-                    Some(view.clone())
-                }
-                _ => None,
-            }
-        };
-        let Some((tokens, side)) = [0, 1]
-            .into_iter()
-            .find_map(|side| Some((is_token(self, side)?, side)))
-        else {
-            return Ok(None);
-        };
-        let form = || {
-            node.form("tokens compared with anything but one constant number, or without an embedding that tells how many there are")
-        };
-        let other = self.constant(node, 1 - side).filter(|c| c.len() == 1);
-        let other = other.and_then(|c| c.first().copied()).ok_or_else(form)?;
-        let count = self.vocabulary(&tokens).ok_or_else(form)?;
-        let holds = |token: usize| {
-            let [a, b] = match side {
-                0 => [token as f32, other],
-                _ => [other, token as f32],
-            };
-            Some(match node.op {
-                "Equal" => a == b,
-                "Less" => a < b,
-                "LessOrEqual" => a <= b,
-                "Greater" => a > b,
-                "GreaterOrEqual" => a >= b,
-                _ => return None,
-            })
-        };
-        let told: Option<Vec<f32>> = (0..count)
-            .map(|token| holds(token).map(|holds| f32::from(u8::from(holds))))
-            .collect();
-        let table = ArrayD::from_shape_vec(IxDyn(&[count, 1]), told.ok_or_else(form)?);
-        let table = table.map_err(|_| node.unsupported())?;
-        let base = tokens.base;
-        let rows = self.graph.values[base.0].len();
-        let all = self.part(
-            node,
-            "told",
-            op::Embedding { table },
-            vec![base],
-            &[rows, 1],
-        );
-        Ok(Some(View::of(all.base, tokens.shape(), tokens.positions())))
-    }
-
-    /// How many tokens there are, from a table that they are looked up in.
-    fn vocabulary(&self, tokens: &View) -> Option<usize> {
-        let graph = self.reference.graph();
-        let names = moved(graph, &self.graph.values[tokens.base.0].name);
-        let lookups = graph.node.iter().filter(|node| looks_up_by(node, &names));
-        let tables = lookups.filter_map(|lookup| self.values.get(lookup.input.first()?));
-        tables
-            .filter_map(|table| table.shape().first().copied())
-            .min()
     }
 
     /// `condition * a + (1 - condition) * b`.

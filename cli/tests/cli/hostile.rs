@@ -1,0 +1,141 @@
+//! Files that somebody made to do harm: each ends in one line that says what is wrong, soon, and with no word of a library.
+
+use crate::attn;
+use attn_converter::files::write_npz;
+use attn_test_support::folder::{Folder, fixture};
+use attn_test_support::pb;
+use ndarray::ArrayD;
+use std::fs;
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+/// A file may keep the command busy for so long before it says what it is about.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Words of libraries and panics that are nobody's business.
+const INSIDE: [&str; 7] = [
+    "tract",
+    "panicked",
+    "Impossible to unify",
+    "Infering",
+    "unwrap",
+    "RUST_BACKTRACE",
+    "\u{1b}",
+];
+
+fn hostile(name: &str) -> String {
+    fixture(&format!("hostile/{name}"))
+}
+
+/// What a command says that must fail in good order.
+fn refusal(arguments: &[&str], parts: &[&str]) {
+    let start = Instant::now();
+    let result = attn(arguments);
+    assert!(start.elapsed() < LONGEST, "{arguments:?}");
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert_eq!(result.status.code(), Some(1), "{arguments:?}: {message}");
+    assert!(message.starts_with("error: "), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    for word in INSIDE {
+        assert!(!message.contains(word), "`{word}` in: {message}");
+    }
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
+fn onnx_files_that_do_harm_are_refused_in_a_line() {
+    let folder = Folder::new();
+    let (data, output) = (fixture("cases/ok.npz"), folder.path("out.attn"));
+    let cases: [(&str, &[&str]); 7] = [
+        ("conv_padhuge", &["node `cv`", "pads", "1048576"]),
+        ("div0", &["node `nn`", "0"]),
+        ("double28", &["double28.onnx", "elements"]),
+        ("dupout", &["node `n`", "`y` is computed twice"]),
+        ("ln_eps", &["node `nn`", "`epsilon`"]),
+        ("transpose_bad", &["node `nn`", "perm [0, 0]"]),
+        ("unknownop", &["node `nn`", "not supported"]),
+    ];
+    for (name, parts) in cases {
+        let onnx = hostile(&format!("{name}.onnx"));
+        refusal(
+            &["convert", &onnx, "--calibrate", &data, "-o", &output],
+            parts,
+        );
+    }
+    assert!(folder.names().is_empty());
+}
+
+#[test]
+fn names_do_not_drive_the_terminal() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let (onnx, data) = (hostile("ansi.onnx"), fixture("cases/ok.npz"));
+    for arguments in [
+        &["convert", &onnx, "--calibrate", &data, "-o", &output][..],
+        &["inspect", &output],
+        &["compare", &onnx, &output, "--data", &data],
+    ] {
+        let result = attn(arguments);
+        let said = [result.stdout, result.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert!(result.status.success(), "{said:?}");
+        let drives = |text: &String| text.chars().any(|c| c.is_control() && c != '\n');
+        assert!(!said.iter().any(drives), "{arguments:?}: {said:?}");
+    }
+}
+
+/// Ten thousand operators in a row take their time, but no more than that.
+#[test]
+fn a_long_chain_is_converted_in_bounded_time() {
+    let folder = Folder::new();
+    let [data, output] = ["data.npz", "out.attn"].map(|name| folder.path(name));
+    let mut input = String::new();
+    let onnx = folder.onnx_of(fixture("cases/ok.onnx"), "long.onnx", |graph| {
+        input.clone_from(&graph.input[0].name);
+        let last = graph.output[0].name.clone();
+        let name = |at: usize| match at {
+            0 => input.clone(),
+            10_000 => last.clone(),
+            at => format!("t{at}"),
+        };
+        let node = |at| pb::NodeProto {
+            op_type: "Sigmoid".into(),
+            input: vec![name(at)],
+            output: vec![name(at + 1)],
+            ..Default::default()
+        };
+        graph.initializer.clear();
+        graph.node = (0..10_000).map(node).collect();
+    });
+    let x = ArrayD::<f32>::ones(vec![8, 4]);
+    write_npz(data.as_ref(), |npz| npz.add_array(input.as_str(), &x)).unwrap();
+    let start = Instant::now();
+    let result = attn(&["convert", &onnx, "--calibrate", &data, "-o", &output]);
+    let message = String::from_utf8_lossy(&result.stderr);
+    assert!(result.status.success(), "{message}");
+    assert!(start.elapsed() < 6 * LONGEST, "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_array_that_unpacks_to_gigabytes_is_refused_before_it_does() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let packed = fs::read(hostile("n_bomb.npz.gz")).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..])
+        .read_to_end(&mut bytes)
+        .unwrap();
+    let data = folder.write("bomb.npz", &bytes);
+    let onnx = fixture("cases/ok.onnx");
+    let words = ["convert", &onnx, "--calibrate", &data, "-o", &output];
+    refusal(&words, &["array `x`", "bytes", "fewer samples"]);
+}
+
+#[test]
+fn a_header_that_is_no_header_is_refused() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let (onnx, data) = (fixture("cases/ok.onnx"), hostile("evil_header.npz"));
+    let words = ["convert", &onnx, "--calibrate", &data, "-o", &output];
+    refusal(&words, &["evil_header.npz", "array"]);
+}
