@@ -2,7 +2,7 @@
 //!
 //! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
 //! makes a [`graph::Graph`] of it, [`fuse`] fuses its operators, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
-//! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come. [`runner`] and [`compare`] run files on the host,
+//! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come, [`estimate`] what they cost. [`runner`] and [`compare`] run files on the host,
 //! [`decode`] decodes sequences with them.
 #![deny(missing_docs)]
 
@@ -13,6 +13,7 @@ pub mod dataset;
 pub mod decode;
 pub mod emit;
 pub mod error;
+pub mod estimate;
 pub mod features;
 pub mod files;
 pub mod function;

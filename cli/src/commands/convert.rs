@@ -7,9 +7,11 @@ use crate::flags::{Dtype, FlagError, Range};
 use crate::shown::say;
 use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
+use attn_converter::estimate::{Fallback, estimate};
 use attn_converter::files::{self, FileError};
 use attn_converter::lower::Form;
 use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
+use attn_converter::quantize::Precision;
 use attn_converter::quantize::sensitivity::Widened;
 use attn_runtime::format::SpotterMeta;
 use clap::Args;
@@ -182,7 +184,10 @@ impl Convert {
             widened.iter().map(name)
         });
         let graphs = conversion.graphs.iter();
-        let fallbacks: Vec<_> = graphs.flat_map(|graph| &graph.fallbacks).collect();
+        let half = matches!(self.dtype.into(), Precision::Fp16);
+        let estimates: Vec<_> = graphs.map(|graph| estimate(graph, half)).collect();
+        let cycles: u64 = estimates.iter().map(|estimate| estimate.cycles).sum();
+        let fallbacks: Vec<_> = estimates.iter().flat_map(|e| &e.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
             let widened: Vec<_> = widened
@@ -194,7 +199,8 @@ impl Convert {
                 "quality": quality::as_json(&conversion.quality),
                 "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
                 "possible_states": conversion.possible_states,
-                "base_operators": fallbacks.iter().map(|(name, op)| json!({"node": name, "operator": op})).collect::<Vec<_>>(),
+                "estimated_cycles": cycles,
+                "base_operators": fallbacks.iter().map(|f| json!({"node": f.node, "operator": f.operator, "cycles": f.cycles})).collect::<Vec<_>>(),
             });
             say!("{result:#}");
             return;
@@ -211,9 +217,7 @@ impl Convert {
             say!("int16: {name} (+{gain:.1} dB at the outputs)");
         }
         if !fallbacks.is_empty() {
-            let names = fallbacks.iter().map(|(name, op)| format!("{name} ({op})"));
-            let names = names.collect::<Vec<_>>().join(", ");
-            say!("computed by base operators, which are slower: {names}");
+            print_fallbacks(&fallbacks, cycles);
         }
         say!(
             "{}: {bytes} bytes, of which weights {}; arena {} bytes (state {}; {} without sharing); {} operators in {} entry point(s)",
@@ -226,5 +230,36 @@ impl Convert {
             entries.count()
         );
         quality::print(&conversion.quality);
+    }
+}
+
+/// Fallbacks that are named.
+const NAMED: usize = 6;
+
+/// What is computed node by node, the most costly first, with its part of the estimated cycles of a run.
+fn print_fallbacks(fallbacks: &[&Fallback], cycles: u64) {
+    let percent = |part: u64| 100.0 * part as f64 / cycles.max(1) as f64;
+    let mut names: Vec<_> = (fallbacks.iter().take(NAMED))
+        .map(|f| {
+            let part = percent(f.cycles);
+            format!("{} ({}) {part:.0} %", f.node, f.operator)
+        })
+        .collect();
+    if let Some(more) = fallbacks.len().checked_sub(NAMED).filter(|&n| n > 0) {
+        names.push(format!("and {more} more, which --json lists"));
+    }
+    let all = percent(fallbacks.iter().map(|f| f.cycles).sum());
+    let names = names.join(", ");
+    say!(
+        "computed by base operators, which are slower, {all:.0} % of an estimated {} cycles of a Cortex-M4: {names}",
+        rounded(cycles)
+    );
+}
+
+/// A number with two significant digits and more: 1.2 M, 340 k.
+fn rounded(cycles: u64) -> String {
+    match cycles {
+        0..1_000_000 => format!("{} k", cycles.div_ceil(1000)),
+        _ => format!("{:.1} M", cycles as f64 / 1e6),
     }
 }

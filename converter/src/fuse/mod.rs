@@ -71,8 +71,16 @@ fn forget_fused(graph: &mut Graph) {
         Some([base]) => *base,
         Some(_) => true,
     };
-    let mut number = 0..;
-    let kept = |_: &(String, String)| number.next().is_some_and(left);
-    graph.fallbacks.retain(kept);
-    graph.fallback_values.clear();
+    let numbers: Vec<usize> = (0..graph.fallbacks.len())
+        .filter(|&fallback| left(fallback))
+        .collect();
+    let place = |fallback: usize| numbers.binary_search(&fallback).ok();
+    graph.fallbacks = (numbers
+        .iter()
+        .map(|&fallback| graph.fallbacks[fallback].clone()))
+    .collect();
+    let values = std::mem::take(&mut graph.fallback_values).into_iter();
+    graph.fallback_values = values
+        .filter_map(|(value, fallback)| Some((value, place(fallback)?)))
+        .collect();
 }

@@ -3,7 +3,7 @@
 //! Every operator states all of its facts, in its own file under `op/`; a missing fact does not compile.
 
 use super::op::Affine;
-use super::{Window, Window1d};
+use super::{Value, Window, Window1d};
 use attn_runtime::format::OpKind;
 use ndarray::ArrayD;
 
@@ -20,6 +20,15 @@ pub trait Operator {
     /// The same, to be changed.
     fn affine_mut(&mut self) -> Option<(&mut Affine, usize)> {
         None
+    }
+
+    /// Products of two numbers that one run takes, for these inputs and this result: for layers every weight meets every position of
+    /// the result.
+    fn products(&self, _inputs: &[&Value], result: &Value) -> usize {
+        self.affine().map_or(0, |(affine, axis)| {
+            let outputs = affine.weight.shape().get(axis).map_or(1, |&n| n.max(1));
+            affine.weight.len() / outputs * result.len()
+        })
     }
 
     /// The smallest scale that an integer result can have, beside inputs that are held so; `n` elements of the first input go into one

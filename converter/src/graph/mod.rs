@@ -42,7 +42,7 @@ pub struct Graph {
     pub tokens: BTreeSet<ValueId>,
     /// ONNX nodes that no pattern took and base operators compute, as name and operator.
     pub fallbacks: Vec<(String, String)>,
-    /// Values that base operators compute, with the number of the fallback that they are part of. Empty after fusion.
+    /// Values that base operators compute, with the number of the fallback that they are part of.
     pub fallback_values: BTreeMap<ValueId, usize>,
     /// Values whose first axis varies with the length of the sequence, with their row rules. The others have all their rows.
     pub varying: BTreeMap<ValueId, RowRule>,

@@ -1,7 +1,7 @@
 //! Attention, and the rotary positions of its queries and keys.
 
-use crate::graph::Op;
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
+use crate::graph::{Op, Value};
 use attn_runtime::format::OpKind;
 
 /// `softmax(scale * q k^T) v` per head; inputs `q: [tq, heads * d]`, `k: [tk, heads * d]`, `v: [tk, heads * dv]`,
@@ -36,6 +36,13 @@ impl Operator for Attention {
             weighted: Weighted::None,
         }
     }
+
+    fn products(&self, inputs: &[&Value], result: &Value) -> usize {
+        let [queries, keys, ..] = inputs else {
+            return 0;
+        };
+        queries.rows() * keys.rows() * (queries.channels() + result.channels())
+    }
 }
 
 /// `softmax_t(v . f(q + k_t))` over rows of values, `f` tanh or the identity; inputs `q: [a]`, `k: [t, a]` and values
@@ -61,6 +68,11 @@ impl Operator for AdditiveAttention {
             second: Second::Weights,
             weighted: Weighted::None,
         }
+    }
+
+    fn products(&self, inputs: &[&Value], result: &Value) -> usize {
+        let [_, keys, ..] = inputs else { return 0 };
+        keys.rows() * (keys.channels() + result.channels())
     }
 }
 

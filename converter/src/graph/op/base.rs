@@ -1,5 +1,6 @@
 //! Base operators: they compute whatever import does not recognise as one of the others.
 
+use crate::graph::Value;
 use crate::graph::facts::{Facts, Held, Kind, Operator, Step, Weighted, finest_sum};
 use attn_runtime::format::OpKind;
 
@@ -43,6 +44,10 @@ impl Operator for MatMul {
     fn facts(&self, _channels: usize) -> Facts {
         let kind = Kind::Runtime(OpKind::MatMul);
         Facts::whole(kind, WHOLE, Held::Free, Weighted::None)
+    }
+
+    fn products(&self, _inputs: &[&Value], _result: &Value) -> usize {
+        self.batch * self.m * self.k * self.n
     }
 }
 

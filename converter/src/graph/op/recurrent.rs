@@ -1,6 +1,7 @@
 //! Recurrent layers: one layer in one direction.
 
 use crate::function::{Function, Unary};
+use crate::graph::Value;
 use crate::graph::facts::{Facts, Held, Kind, Operator, Positions, Rows, Second, Weighted};
 use attn_runtime::format::OpKind;
 use attn_runtime::kernels::geometry::Cell;
@@ -37,6 +38,11 @@ impl RecurrentWeights {
             weighted: Weighted::Recurrent { reverse },
         }
     }
+
+    fn products(&self, inputs: &[&Value]) -> usize {
+        let steps = inputs.first().map_or(0, |x| x.rows());
+        steps * (self.w.len() + self.r.len())
+    }
 }
 
 /// Gated recurrent unit; inputs `x: [t, in]` and, unless it starts from zero, the first state `[hidden]`; result
@@ -47,6 +53,10 @@ pub struct Gru(pub RecurrentWeights);
 impl Operator for Gru {
     fn facts(&self, _channels: usize) -> Facts {
         self.0.facts(OpKind::Gru, Second::None, SQUASHED)
+    }
+
+    fn products(&self, inputs: &[&Value], _result: &Value) -> usize {
+        self.0.products(inputs)
     }
 
     fn columns(&self) -> Option<&ArrayD<f32>> {
@@ -66,6 +76,10 @@ pub struct Lstm(pub RecurrentWeights);
 impl Operator for Lstm {
     fn facts(&self, _channels: usize) -> Facts {
         self.0.facts(OpKind::Lstm, Second::Cell, SQUASHED)
+    }
+
+    fn products(&self, inputs: &[&Value], _result: &Value) -> usize {
+        self.0.products(inputs)
     }
 
     fn columns(&self) -> Option<&ArrayD<f32>> {
@@ -145,6 +159,10 @@ impl Operator for Recurrent {
             false => Second::None,
         };
         self.weights.facts(OpKind::Recurrent, second, self.limit())
+    }
+
+    fn products(&self, inputs: &[&Value], _result: &Value) -> usize {
+        self.weights.products(inputs)
     }
 
     fn columns(&self) -> Option<&ArrayD<f32>> {

@@ -1,5 +1,6 @@
 //! Operators that select, join, look up and weight rows.
 
+use crate::graph::Value;
 use crate::graph::facts::{
     Facts, Held, Kind, Operator, Positions, Rows, Second, Step, Weighted, finest_sum,
 };
@@ -164,5 +165,10 @@ impl Operator for WeightedRows {
             Held::FreeBySums,
             Weighted::None,
         )
+    }
+
+    fn products(&self, inputs: &[&Value], result: &Value) -> usize {
+        let [_, rows, ..] = inputs else { return 0 };
+        rows.rows() * result.len()
     }
 }
