@@ -18,7 +18,7 @@ fn every_core_computes_the_same_bytes() {
         "k24_grouped_conv",
         "k29_instance_norm",
         "r18_upsample_bilinear",
-        "r27_attention_values_times_weights_transposed",
+        "b02_weights_transposed",
     ] {
         let [onnx, data] = ["onnx", "npz"].map(|end| fixture(&format!("cases/{name}.{end}")));
         for precision in PRECISIONS {

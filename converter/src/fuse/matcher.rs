@@ -1,7 +1,7 @@
 //! What passes ask of a graph: who computes a value, who reads it, and where its elements come from.
 
 use crate::graph::{Graph, Node, Op, ValueId, op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where the elements of a value come from: element `i` is `factor * base[position[i]]`, or 0 at [`Origin::ZERO`].
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +113,22 @@ impl<'g> Matcher<'g> {
         found
     }
 
+    /// True if a value is computed from another one.
+    pub fn depends(&self, value: ValueId, on: ValueId) -> bool {
+        let (mut seen, mut open) = (HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            if value == on {
+                return true;
+            }
+            if let Some(&at) = self.producers.get(&value)
+                && seen.insert(at)
+            {
+                open.extend(&self.graph.nodes[at].inputs);
+            }
+        }
+        false
+    }
+
     /// True if a model returns the value, or a rearrangement of it.
     pub fn is_returned(&self, value: ValueId) -> bool {
         let moves = |node: &&Node| places(self.graph, node).is_some();
@@ -125,8 +141,9 @@ impl<'g> Matcher<'g> {
 
     /// The name of the ONNX node that a node is part of.
     pub fn onnx_name(&self, node: &Node) -> String {
-        let fallback = self.graph.fallback_values.get(&node.output);
-        match fallback.and_then(|&at| self.graph.fallbacks.get(at)) {
+        let mut fallbacks = self.graph.fallback_values.iter();
+        let number = fallbacks.position(|values| values.contains(&node.output));
+        match number.and_then(|at| self.graph.fallbacks.get(at)) {
             Some((name, _)) => name.clone(),
             None => node.name.clone(),
         }

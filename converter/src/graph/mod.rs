@@ -42,8 +42,8 @@ pub struct Graph {
     pub tokens: BTreeSet<ValueId>,
     /// ONNX nodes that no pattern took and base operators compute, as name and operator.
     pub fallbacks: Vec<(String, String)>,
-    /// Values that base operators compute, with the number of the fallback that they are part of. Empty after fusion.
-    pub fallback_values: BTreeMap<ValueId, usize>,
+    /// For each fallback the values that it computes, or that its result is a view of. Empty after fusion.
+    pub fallback_values: Vec<BTreeSet<ValueId>>,
     /// Values whose first axis varies with the length of the sequence, with their row rules. The others have all their rows.
     pub varying: BTreeMap<ValueId, RowRule>,
     /// By what each channel of a value is divided, in comparison with its ONNX tensor; see [`equalize`].

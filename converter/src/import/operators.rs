@@ -46,7 +46,7 @@ const POSITIONS: &str = "positions: no data moves";
 operators! {
     MatMul => matmul, "Linear, Attention, WeightedRows",
         "a constant matrix on the right; queries times transposed keys; softmax weights or a constant matrix times rows; \
-         heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them";
+         heads of 1 to 64, of which any may share keys and values; summands of the scores";
     Gemm => gemm, "Linear", "constant weights, no transA";
     Softmax => softmax, "Attention, Softmax",
         "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel";
@@ -94,7 +94,7 @@ operators! {
     InstanceNormalization, GroupNormalization => base_node, "base operators", "";
     Sign, ThresholdedRelu => base_node, "base operators", "numbers that differ by a thousandth are told apart";
     CumSum => base_node, "base operators", "along any axis";
-    Einsum => base_node, "base operators", "products of tensors, such as bij,bjk->bik";
+    Einsum => base_node, "part of an Attention, or base operators", "products of tensors, such as bij,bjk->bik";
     Resize => base_node, "base operators", "nearest, linear and cubic; no antialias, no region of interest";
     DepthToSpace, SpaceToDepth => base_node, POSITIONS, "";
     Identity, Dropout => identity, POSITIONS, "";

@@ -20,7 +20,7 @@ use crate::function::Function;
 use crate::graph::facts::Kind;
 use crate::graph::{Op, Source, ValueId, op};
 use ndarray::ArrayD;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Operators that would have to round off a result of whole numbers.
 const ROUNDED: [&str; 8] = [
@@ -56,14 +56,22 @@ impl Importer<'_> {
             Some((number, _)) => number,
             None => {
                 self.graph.fallbacks.push(fallback);
+                self.graph.fallback_values.push(BTreeSet::new());
                 self.graph.fallbacks.len() - 1
             }
         };
-        for node in &self.graph.nodes[before..] {
-            // What an input of this node needed has its own number by now.
-            let own = self.graph.fallback_values.entry(node.output);
-            own.or_insert(number);
+        // What an input of this node needed is part of another one by now.
+        let all = &self.graph.fallback_values;
+        let new = self.graph.nodes[before..].iter().map(|node| node.output);
+        let mut own: Vec<ValueId> = new
+            .filter(|value| !all.iter().any(|own| own.contains(value)))
+            .collect();
+        if let (true, Some(Item::View(view) | Item::Curve(view, _))) =
+            (own.is_empty(), self.items.get(&node.output))
+        {
+            own.push(view.base);
         }
+        self.graph.fallback_values[number].extend(own);
         Ok(())
     }
 
