@@ -106,6 +106,7 @@ impl Block {
             scale: 1.0 / ((WIDTH / HEADS) as f32).sqrt(),
             causal: self.causal,
             visible: None,
+            biased: false,
         });
         let [q, k, v, y] = self.weights.each_ref().map(linear);
         Graph {

@@ -25,7 +25,7 @@ fn every_core_computes_the_same_bytes() {
         "k29_instance_norm",
         "k31_gru_reset_before",
         "r18_upsample_bilinear",
-        "r27_attention_values_times_weights_transposed",
+        "b02_weights_transposed",
     ] {
         let [onnx, data] = ["onnx", "npz"].map(|end| fixture(&format!("cases/{name}.{end}")));
         for precision in PRECISIONS {

@@ -2,14 +2,15 @@
 //!
 //! Any layout, any number of axes, either side of either product, factors and summands anywhere, keys and values that heads share.
 
-use super::dots::Dots;
+use super::bias::Bias;
+use super::dots::{Dots, is_product};
 use super::heads::Heads;
 use super::matcher::{Matcher, Origin};
 use super::rewrite::{Arranged, Rewrite};
 use super::scores::Scores;
-use super::weighing::Weighing;
-use crate::graph::{Graph, Source, Value, ValueId, op};
-use attn_runtime::kernels::geometry::MAX_HEADS;
+use super::weighing::{Replaced, Weighing};
+use crate::graph::{Graph, ValueId, op};
+use attn_runtime::kernels::geometry::{MAX_HEADS, MAX_WIDTH};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
@@ -32,21 +33,19 @@ struct Input {
 
 /// An attention in place of a product of weights and values.
 struct Found {
-    name: String,
     op: op::Attention,
     inputs: [Input; 3],
+    bias: Option<Bias>,
     queries: usize,
-    /// The value of the product.
-    product: ValueId,
-    /// For each element of the product its place in the result.
-    place: Vec<u32>,
-    /// The softmax, if the model returns or reads its one row of weights.
-    weights: Option<ValueId>,
+    result: Replaced,
 }
 
 impl Found {
     /// The attention that ends with node number `at`, if one does.
     fn at(graph: &Graph, at: usize) -> Option<Self> {
+        if !is_product(&graph.nodes[at]) {
+            return None;
+        }
         let matcher = Matcher::new(graph);
         let weighing = Weighing::of(&matcher, &graph.nodes[at])?;
         let ways = Scores::of(&matcher, weighing.softmax);
@@ -70,24 +69,15 @@ impl Found {
         let visible = visible(weighing, &heads, &hidden)?;
         let (keys, width) = (weighing.keys, sides[0].width);
         let channels = weighing.uses.first()?.columns.len();
-        let fits = count <= MAX_HEADS as usize
-            && scale > 0.0
-            && channels == width
-            && scores.summands.is_empty()
-            && scores.bias(&hidden).is_none();
+        let fits =
+            count <= MAX_HEADS as usize && scale > 0.0 && channels.max(width) <= MAX_WIDTH as usize;
         if !fits {
             return None;
         }
-        let single = count == 1 && queries == 1;
-        let weights = weighing.softmax.output;
-        let others = matcher.consumers(weights);
-        let alone = others
-            .iter()
-            .all(|node| node.output == weighing.product.output)
-            && !matcher.is_returned(weights);
-        if !alone && !single {
-            return None;
-        }
+        let bias = Bias::of(weighing, scores, &heads, &hidden);
+        let rows = places_of_uses(weighing, &heads);
+        let first = |number: usize| (rows[number].0 * count + rows[number].1) * keys;
+        let result = weighing.replaced(matcher, places(weighing, &rows, count), first)?;
         let all = visible.iter().all(|&seen| seen);
         let ahead = |at: usize| at % keys > at / keys + keys - queries.min(keys);
         let mut seen = visible.iter().enumerate();
@@ -98,6 +88,7 @@ impl Found {
             causal,
             visible: (!all && !causal).then_some(visible),
             key_heads,
+            biased: bias.is_some(),
         };
         let shared = count / key_heads;
         let (query, key) = (sides[heads.side], sides[1 - heads.side]);
@@ -125,35 +116,24 @@ impl Found {
             channels: of.len() * width,
         };
         Some(Self {
-            name: matcher.onnx_name(weighing.product),
             inputs: [
                 input(&query.origin, queries, &queried, width),
                 input(&key.origin, keys, &keyed, width),
                 input(&weighing.values.origin, keys, &valued, channels),
             ],
             op,
+            bias,
             queries,
-            product: weighing.product.output,
-            place: places(weighing, &heads),
-            weights: (!alone).then_some(weights),
+            result,
         })
     }
 
     /// Puts it in place of node number `at`; gives the number of the node behind it.
     fn put(self, graph: &mut Graph, at: usize) -> usize {
-        let value = &graph.values[self.product.0];
-        let (name, channels) = (value.name.clone(), self.place.len() / self.queries);
-        let source = value.source.as_ref().map(|source| Source {
-            onnx: source.onnx.clone(),
-            position: source
-                .position
-                .iter()
-                .map(|&at| self.place[at as usize])
-                .collect(),
-        });
+        let name = graph.values[self.result.product.0].name.clone();
         let mut rewrite = Rewrite { graph, at };
         let labels = ["queries", "keys", "values"];
-        let inputs: Vec<ValueId> = (self.inputs.iter().zip(labels))
+        let mut inputs: Vec<ValueId> = (self.inputs.iter().zip(labels))
             .map(|(input, label)| {
                 let arranged = Arranged {
                     base: input.base,
@@ -163,41 +143,12 @@ impl Found {
                 rewrite.arranged(&format!("{name}.{label}"), &arranged)
             })
             .collect();
-        let dims = match self.queries {
-            1 => vec![channels],
-            queries => vec![queries, channels],
-        };
-        let value = Value {
-            name: name.clone(),
-            dims,
-            source,
-        };
-        let context = rewrite.add(&self.name, self.op, inputs, value);
-        let at = rewrite.at;
-        rewrite.replace(self.product, context, self.place);
-        if let Some(weights) = self.weights {
-            hand_out(graph, at - 1, weights);
-        }
-        at + 1
+        let bias = self.bias;
+        let bias = bias.and_then(|bias| bias.put(&mut rewrite, &format!("{name}.bias")));
+        inputs.extend(bias);
+        self.result
+            .put(&mut rewrite, self.op.into(), inputs, self.queries)
     }
-}
-
-/// Makes the weights of a softmax the second result of the attention that is node number `at`.
-fn hand_out(graph: &mut Graph, at: usize, weights: ValueId) {
-    let second = ValueId(graph.values.len());
-    let old = &graph.values[weights.0];
-    let value = Value {
-        dims: vec![old.len()],
-        ..old.clone()
-    };
-    graph.values.push(value);
-    graph.nodes[at].second = Some(second);
-    let readers = graph.nodes[at + 1..].iter_mut();
-    let inputs = readers.flat_map(|node| &mut node.inputs);
-    let outputs = graph.outputs.iter_mut();
-    let all = inputs.chain(outputs);
-    all.filter(|value| **value == weights)
-        .for_each(|value| *value = second);
 }
 
 /// What each query sees, `[queries, keys]`, if that is the same in all heads.
@@ -218,18 +169,23 @@ fn visible(weighing: &Weighing, heads: &Heads, hidden: &[bool]) -> Option<Vec<bo
         .then_some(first)
 }
 
-/// For each element of the product of weights and values its place in `[queries, heads * channels]`.
-fn places(weighing: &Weighing, heads: &Heads) -> Vec<u32> {
+/// For each use its query and head.
+fn places_of_uses(weighing: &Weighing, heads: &Heads) -> Vec<(usize, usize)> {
     let mut row = vec![(0, 0); weighing.uses.len()];
     for (number, head) in heads.heads.iter().enumerate() {
         for (query, &used) in head.uses.iter().enumerate() {
             row[used] = (query, number);
         }
     }
+    row
+}
+
+/// For each element of the product of weights and values its place in `[queries, heads * channels]`.
+fn places(weighing: &Weighing, rows: &[(usize, usize)], heads: usize) -> Vec<u32> {
     let channels = weighing.place.len() / weighing.uses.len().max(1);
     let place = |&(used, channel): &(u32, u32)| {
-        let (query, head) = row[used as usize];
-        ((query * heads.heads.len() + head) * channels + channel as usize) as u32
+        let (query, head) = rows[used as usize];
+        ((query * heads + head) * channels + channel as usize) as u32
     };
     weighing.place.iter().map(place).collect()
 }

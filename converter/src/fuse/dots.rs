@@ -40,6 +40,11 @@ impl Vectors {
 /// How an input is followed back: [`Matcher::moved`] or [`Matcher::scaled`].
 pub type Follow<'f> = &'f dyn Fn(ValueId) -> Origin;
 
+/// True for a node that may be dot products: cheap to ask first.
+pub fn is_product(node: &Node) -> bool {
+    matches!(node.op, Op::MatMul(_) | Op::WeightedRows(_) | Op::Reduce(_))
+}
+
 /// A node whose results are dot products of two vectors each.
 pub struct Dots {
     /// Vectors of the two sides.

@@ -1,7 +1,7 @@
 //! What passes ask of a graph: who computes a value, who reads it, and where its elements come from.
 
 use crate::graph::{Graph, Node, Op, ValueId, op};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where the elements of a value come from: element `i` is `factor * base[position[i]]`, or 0 at [`Origin::ZERO`].
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,22 @@ impl<'g> Matcher<'g> {
             }
         }
         found
+    }
+
+    /// True if a value is computed from another one.
+    pub fn depends(&self, value: ValueId, on: ValueId) -> bool {
+        let (mut seen, mut open) = (HashSet::new(), vec![value]);
+        while let Some(value) = open.pop() {
+            if value == on {
+                return true;
+            }
+            if let Some(&at) = self.producers.get(&value)
+                && seen.insert(at)
+            {
+                open.extend(&self.graph.nodes[at].inputs);
+            }
+        }
+        false
     }
 
     /// True if a model returns the value, or a rearrangement of it.

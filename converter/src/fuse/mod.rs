@@ -3,17 +3,21 @@
 //! A pass is one file. It finds what it looks for with the [`matcher`], which sees through everything that only moves elements, and
 //! puts new nodes in place with [`rewrite`]. What no pass takes stays as it is and still runs.
 
+mod additive;
 mod attention;
+mod bias;
 mod cells;
 mod columns;
 mod dots;
 mod functions;
+mod guards;
 mod heads;
 mod hoist;
 mod layers;
 mod matcher;
 mod moves;
 mod normalization;
+mod products;
 mod rewrite;
 mod scores;
 #[cfg(test)]
@@ -21,7 +25,7 @@ mod testing;
 mod weighing;
 
 use crate::graph::{Graph, Op};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A pass: it changes the graph where it finds its pattern.
 type Pass = fn(&mut Graph);
@@ -29,6 +33,10 @@ type Pass = fn(&mut Graph);
 /// The passes, in the order in which they run.
 const PASSES: &[Pass] = &[
     moves::run,
+    products::run,
+    layers::run,
+    guards::run,
+    additive::run,
     attention::run,
     cells::run,
     normalization::run,
@@ -56,31 +64,22 @@ fn forget_fused(graph: &mut Graph) {
             Op::Copy(_) | Op::MatMul(_) | Op::Reduce(_) | Op::ArgMax(_)
         )
     };
-    let (mut nodes, mut known) = (BTreeMap::<usize, Vec<bool>>::new(), BTreeSet::new());
+    let mut nodes = BTreeMap::<usize, Vec<bool>>::new();
     for node in &graph.nodes {
-        for fallback in node
-            .outputs()
-            .filter_map(|value| graph.fallback_values.get(&value))
-        {
+        let values = node.outputs();
+        for fallback in values.filter_map(|value| graph.fallback_values.get(&value)) {
             nodes.entry(*fallback).or_default().push(is_base(&node.op));
         }
     }
-    known.extend(graph.fallback_values.values().copied());
-    let left = |fallback: usize| match nodes.get(&fallback).map(Vec::as_slice) {
-        None => !known.contains(&fallback),
-        Some([base]) => *base,
-        Some(_) => true,
-    };
-    let numbers: Vec<usize> = (0..graph.fallbacks.len())
-        .filter(|&fallback| left(fallback))
-        .collect();
-    let place = |fallback: usize| numbers.binary_search(&fallback).ok();
-    graph.fallbacks = (numbers
+    nodes.retain(|_, nodes| *nodes != [false]);
+    let numbers: Vec<usize> = nodes.into_keys().collect();
+    let named = numbers
         .iter()
-        .map(|&fallback| graph.fallbacks[fallback].clone()))
-    .collect();
+        .filter_map(|&number| graph.fallbacks.get(number));
+    graph.fallbacks = named.cloned().collect();
+    let place = |number: usize| numbers.binary_search(&number).ok();
     let values = std::mem::take(&mut graph.fallback_values).into_iter();
     graph.fallback_values = values
-        .filter_map(|(value, fallback)| Some((value, place(fallback)?)))
+        .filter_map(|(value, number)| Some((value, place(number)?)))
         .collect();
 }

@@ -4,11 +4,11 @@ use super::matcher::{Matcher, Origin, places};
 use super::rewrite::{Arranged, Arrangement, arrangement};
 use crate::graph::{Graph, Op, ValueId, op};
 
-/// Runs the pass.
+/// Runs the pass. Views alone stay as they are: they cost nothing.
 pub fn run(graph: &mut Graph) {
     for at in 0..graph.nodes.len() {
         let node = &graph.nodes[at];
-        if places(graph, node).is_none() {
+        if places(graph, node).is_none() || !copies(graph, at) {
             continue;
         }
         let (value, before) = (node.output, node.inputs[0]);
@@ -18,25 +18,48 @@ pub fn run(graph: &mut Graph) {
             position: &origin.position,
             channels: graph.values[value.0].channels(),
         };
-        let whole = arrangement(graph, &arranged) == Arrangement::Same;
+        let arrangement = arrangement(graph, &arranged);
+        let whole = arrangement == Arrangement::Same;
         let alike = graph.values[value.0].dims == graph.values[origin.base.0].dims;
         if whole && alike && !graph.outputs.contains(&value) && !graph.tokens.contains(&value) {
             read_instead(graph, value, origin.base);
-        } else if before != origin.base || (whole && !matches!(node.op, Op::Reshape(_))) {
-            set(graph, at, origin, whole);
+        } else if before != origin.base || whole {
+            set(graph, at, origin, arrangement);
+        }
+    }
+}
+
+/// True if node number `at` or the moves before it copy.
+fn copies(graph: &Graph, mut at: usize) -> bool {
+    loop {
+        let node = &graph.nodes[at];
+        if places(graph, node).is_none() {
+            return false;
+        }
+        if matches!(node.op, Op::Copy(_)) {
+            return true;
+        }
+        // Producers stand in front of their readers.
+        let input = node.inputs[0];
+        let before = &graph.nodes[..at];
+        match before.iter().rposition(|node| node.output == input) {
+            Some(producer) => at = producer,
+            None => return false,
         }
     }
 }
 
 /// Makes node number `at` the one move that its chain is.
-fn set(graph: &mut Graph, at: usize, origin: Origin, whole: bool) {
+fn set(graph: &mut Graph, at: usize, origin: Origin, arrangement: Arrangement) {
     let node = &mut graph.nodes[at];
     // An operator computes every output: an input under other dimensions is copied.
     let returned = graph.outputs.contains(&node.output) && graph.inputs.contains(&origin.base);
     node.inputs = vec![origin.base];
-    node.op = match whole && !returned {
-        true => op::Reshape.into(),
-        false => op::Copy {
+    let rows = graph.values[node.output.0].rows();
+    node.op = match arrangement {
+        Arrangement::Same if !returned => op::Reshape.into(),
+        Arrangement::Rows(start) if !returned => op::SelectRows { start, rows }.into(),
+        _ => op::Copy {
             index: origin.position,
         }
         .into(),

@@ -72,8 +72,17 @@ impl Rewrite<'_> {
                 if let Some(part) = self.columns(arranged) {
                     return part;
                 }
-                let index = arranged.position.to_vec();
-                (op::Copy { index }.into(), vec![arranged.base])
+                match self.graph.constant(arranged.base) {
+                    Some(values) => {
+                        let at = |&at: &u32| values.get(at as usize).copied().unwrap_or(0.0);
+                        let values = arranged.position.iter().map(at).collect();
+                        (op::Constant { values }.into(), vec![])
+                    }
+                    None => {
+                        let index = arranged.position.to_vec();
+                        (op::Copy { index }.into(), vec![arranged.base])
+                    }
+                }
             }
         };
         // An equal one may be there already.
@@ -83,6 +92,7 @@ impl Rewrite<'_> {
                 (Op::Reshape(_), Op::Reshape(_)) => true,
                 (Op::SelectRows(a), Op::SelectRows(b)) => (a.start, a.rows) == (b.start, b.rows),
                 (Op::Copy(a), Op::Copy(b)) => a.index == b.index,
+                (Op::Constant(a), Op::Constant(b)) => a.values == b.values,
                 _ => false,
             };
             same && node.inputs == inputs && self.graph.values[node.output.0].dims == dims
@@ -163,13 +173,18 @@ impl Rewrite<'_> {
         Some(self.add(&name, op, inputs, value))
     }
 
+    /// No base operator computes this value any more.
+    pub fn fused(&mut self, value: ValueId) {
+        self.graph.fallback_values.remove(&value);
+    }
+
     /// Makes `value` the elements of `base` at these places: all that read it read them from there.
     pub fn replace(&mut self, value: ValueId, base: ValueId, index: Vec<u32>) {
         let node = |node: &Node| node.outputs().any(|output| output == value);
         let Some(at) = self.graph.nodes.iter().position(node) else {
             return;
         };
-        self.graph.fallback_values.remove(&value);
+        self.fused(value);
         self.graph.nodes[at].op = op::Copy { index }.into();
         self.graph.nodes[at].inputs = vec![base];
     }

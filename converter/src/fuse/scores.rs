@@ -3,9 +3,9 @@
 use super::matcher::{Matcher, Origin};
 use crate::graph::{Clamp, Node, Op, ValueId, op};
 
-/// A score that is at most this and was not computed is hidden: import puts it in place of -inf.
+/// A number that far below the highest constant of its row, in place of a score, hides: import puts it there for -inf.
 const HIDDEN: f32 = -100.0;
-/// A summand from here down hides a score beside others.
+/// A constant that is so far below the highest of its row hides a score.
 const HIDES: f32 = -1e4;
 
 /// What a softmax weighs: `factor * x[place] + constant + summands`, element by element.
@@ -120,14 +120,22 @@ impl Scores {
 
     /// Which elements are hidden, row by row; `None` if one is known but not hidden, or a row has no other.
     pub fn hidden(&self) -> Option<Vec<bool>> {
-        let hidden = |(&at, &constant): (&u32, &f32)| match at {
-            Origin::ZERO => (constant <= HIDDEN).then_some(true),
-            _ => Some(constant <= HIDES),
-        };
-        let hidden: Option<Vec<bool>> = self.place.iter().zip(&self.constant).map(hidden).collect();
-        let hidden = hidden?;
-        let seen = |row: &[bool]| row.contains(&false);
-        hidden.chunks(self.width.max(1)).all(seen).then_some(hidden)
+        let width = self.width.max(1);
+        let mut all = Vec::new();
+        for (places, constants) in self.place.chunks(width).zip(self.constant.chunks(width)) {
+            let row = || places.iter().zip(constants);
+            let computed = row().filter(|(at, _)| **at != Origin::ZERO);
+            let highest = computed.map(|(_, &c)| c).reduce(f32::max)?;
+            for (&at, &constant) in row() {
+                let below = constant - highest;
+                all.push(match at {
+                    Origin::ZERO if below > HIDDEN => return None,
+                    Origin::ZERO => true,
+                    _ => below <= HIDES,
+                });
+            }
+        }
+        Some(all)
     }
 
     /// The constants of what is seen, without what is the same for a whole row: that changes no softmax. `None` if nothing is left.

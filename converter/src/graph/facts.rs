@@ -251,9 +251,9 @@ pub enum Held {
     Probability,
     /// Like the first input, in int8 or int16: a table of either kind.
     Table,
-    /// A mean of values (the last input) in a window with their keys, all in int8 or all in int16.
+    /// A mean of values (the third input) in a window with their keys (the second), all in int8 or all in int16.
     Window,
-    /// A mean of values (the last input), which keep their type.
+    /// A mean of values (the third input), which keep their type.
     Mean,
     /// Whole numbers of 32 bits.
     Index,

@@ -96,7 +96,28 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             rows.flatten().copied().collect()
         }
         Op::Attention(attention) => {
-            attended(attention, [x, inputs.get(1)?, inputs.get(2)?], graph, node)
+            let bias = inputs.get(3).copied().unwrap_or(&[]);
+            attended(
+                attention,
+                [x, inputs.get(1)?, inputs.get(2)?, bias],
+                graph,
+                node,
+            )
+        }
+        Op::AdditiveAttention(op::AdditiveAttention { v, tanh }) => {
+            let (keys, values) = (*inputs.get(1)?, *inputs.get(2)?);
+            let energy = |sum: f32| if *tanh { sum.tanh() } else { sum };
+            let score = |key: &[f32]| -> f32 {
+                let sums = x.iter().zip(key).zip(v);
+                sums.map(|((q, k), v)| energy(q + k) * v).sum()
+            };
+            let scores: Vec<f32> = keys.chunks(v.len().max(1)).map(score).collect();
+            let weights = softmax(&scores);
+            let mean = |c: usize| {
+                let rows = values.chunks(channels).zip(&weights);
+                rows.map(|(row, w)| row[c] * w).sum()
+            };
+            (0..channels).map(mean).collect()
         }
         // They always are an ONNX tensor.
         Op::Conv1d(_)
@@ -104,7 +125,6 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
         | Op::Gru(_)
         | Op::Lstm(_)
         | Op::Recurrent(_)
-        | Op::AdditiveAttention(_)
         | Op::ClearRows(_)
         | Op::MeanRows(_)
         | Op::Embedding(_)
@@ -134,10 +154,27 @@ fn softmax(row: &[f32]) -> Vec<f32> {
 }
 
 /// Softmax attention, query by query, head by head.
-fn attended(of: &op::Attention, [q, k, v]: [&[f32]; 3], graph: &Graph, node: &Node) -> Vec<f32> {
+fn attended(
+    of: &op::Attention,
+    [q, k, v, bias]: [&[f32]; 4],
+    graph: &Graph,
+    node: &Node,
+) -> Vec<f32> {
     let channels = |slot: usize| graph.values[node.inputs[slot].0].channels().max(1);
     let (width, out) = (channels(0) / of.heads, channels(2) / of.key_heads);
     let (queries, keys) = (q.len() / channels(0), k.len() / channels(1));
+    let bias_width = node
+        .inputs
+        .get(3)
+        .map_or(0, |id| graph.values[id.0].channels());
+    // One for each query and head, or the same for all of either.
+    let bias = |query: usize, head: usize, key: usize| {
+        let row = if bias.len() > bias_width { query } else { 0 };
+        let head = if bias_width > keys { head } else { 0 };
+        bias.get(row * bias_width + head * keys + key)
+            .copied()
+            .unwrap_or(0.0)
+    };
     let mut all = Vec::new();
     for query in 0..queries {
         for head in 0..of.heads {
@@ -150,7 +187,7 @@ fn attended(of: &op::Attention, [q, k, v]: [&[f32]; 3], graph: &Graph, node: &No
             let seen: Vec<usize> = (0..keys).filter(seen).collect();
             let score = |&key: &usize| {
                 let k = &k[key * channels(1) + shared * width..][..width];
-                q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() * of.scale
+                q.iter().zip(k).map(|(q, k)| q * k).sum::<f32>() * of.scale + bias(query, head, key)
             };
             let weights = softmax(&seen.iter().map(score).collect::<Vec<_>>());
             let mean = |c: usize| {

@@ -199,6 +199,7 @@ mod tests {
             causal,
             visible: None,
             key_heads: 1,
+            biased: false,
         })
     }
 

@@ -148,14 +148,6 @@ fn distinct(heads: &Array3<u32>) -> Array3<u32> {
         .to_owned()
 }
 
-/// A view `[…, a, b]` with all axes before the last two flattened to heads.
-fn by_head(view: &View) -> Option<Array3<u32>> {
-    let shape = view.shape();
-    let (&b, &a) = (shape.last()?, shape.get(shape.len().checked_sub(2)?)?);
-    let heads = view.position.len() / (a * b).max(1);
-    Array3::from_shape_vec((heads, a, b), view.positions()).ok()
-}
-
 impl Importer<'_> {
     /// The value `[rows, heads * d]` that positions `[head, row, channel]` read.
     fn joined_heads(&mut self, base: ValueId, heads: Array3<u32>) -> Option<ValueId> {
@@ -207,8 +199,8 @@ impl Importer<'_> {
                  heads as adjacent channels",
             )
         };
-        let query = by_head(&a).ok_or_else(not_scores)?;
-        let mut keys = by_head(&b).ok_or_else(not_scores)?;
+        let query = a.by_head().ok_or_else(not_scores)?;
+        let mut keys = b.by_head().ok_or_else(not_scores)?;
         keys.swap_axes(1, 2);
         let ((heads, queries, d), (key_heads, key_count, key_d)) = (query.dim(), keys.dim());
         if heads != key_heads || d != key_d {
@@ -252,7 +244,10 @@ impl Importer<'_> {
                 node.form("a factor on the values: put it into the projection that makes them")
             );
         }
-        let values = by_head(&v).ok_or_else(not_values)?;
+        let values = v.by_head().ok_or_else(not_values)?;
+        if !scores.padded && self.reads_weights(node, &scores) {
+            return Err(node.form("weights that something else reads, too"));
+        }
         let (heads, count, d) = values.dim();
         let width = self.graph.values[scores.keys.0].channels() / scores.key_heads.max(1);
         if scores.additive.is_none() && d != width {
@@ -281,6 +276,7 @@ impl Importer<'_> {
                 causal: scores.causal,
                 visible: scores.visible.clone(),
                 key_heads: scores.key_heads,
+                biased: false,
             }),
             Some(Additive { v, tanh }) => Op::AdditiveAttention(op::AdditiveAttention {
                 v: v.iter().map(|v| v * scores.scale).collect(),
@@ -296,6 +292,24 @@ impl Importer<'_> {
         let dims = [scores.queries, heads * d];
         self.add_node(node, op, vec![scores.query, keys, values], &dims, view);
         self.hand_out_weights(&scores)
+    }
+
+    /// True if several rows of weights go to anything but products: fusion has the attention give them.
+    fn reads_weights(&self, node: &OnnxNode, scores: &Scores) -> bool {
+        let one = scores.heads == 1 && scores.queries == 1;
+        let names = [Some(&node.inputs[0]), scores.weights.as_ref()];
+        let read = |name: &String| {
+            let used = |reader: &&tract_onnx::pb::NodeProto| {
+                reader.input.contains(name) && reader.output.iter().any(|out| self.is_used(out))
+            };
+            let readers = self.reference.graph().node.iter().filter(used);
+            let mut others = readers
+                .filter(|reader| !["MatMul", "IsNaN", "Where"].contains(&reader.op_type.as_str()));
+            let returned = self.reference.graph().output.iter();
+            others.any(|reader| reader.name != node.name && reader.op_type != "Mul")
+                || returned.into_iter().any(|output| output.name == *name)
+        };
+        !one && names.into_iter().flatten().any(read)
     }
 
     /// The keys or values that an attention reads: all rows, or only the sequence's where padding is hidden.

@@ -57,7 +57,7 @@ pub(crate) const RECURRENT: &str = "B P Y Y_c Y_h activation_alpha activation_be
 operators! {
     MatMul => matmul(""), "Linear, Attention, WeightedRows",
         "a constant matrix on the right; queries times transposed keys; softmax weights or a constant matrix times rows; \
-         heads of 1 to 64, keys and values of one width, adjacent heads of queries may share them";
+         heads of 1 to 64, of which any may share keys and values; summands of the scores";
     Gemm => gemm("C alpha beta transA transB"), "Linear", "constant weights, no transA";
     Softmax => softmax("axis"), "Attention, Softmax",
         "of scores: over the keys; of a tensor: over the last axis, or over time if it has one channel";
@@ -110,7 +110,7 @@ operators! {
     InstanceNormalization, GroupNormalization => base_node("epsilon num_groups"), "base operators", "";
     Sign, ThresholdedRelu => base_node("alpha"), "base operators", "numbers that differ by a thousandth are told apart";
     CumSum => base_node("exclusive reverse"), "base operators", "along any axis";
-    Einsum => base_node("equation"), "base operators", "products of tensors, such as bij,bjk->bik";
+    Einsum => base_node("equation"), "part of an Attention, or base operators", "products of tensors, such as bij,bjk->bik";
     Resize => base_node("axes coordinate_transformation_mode cubic_coeff_a exclude_outside mode nearest_mode scales \
          sizes"), "base operators", "nearest, linear and cubic; no antialias, no region of interest";
     DepthToSpace, SpaceToDepth => base_node("blocksize mode"), POSITIONS, "";

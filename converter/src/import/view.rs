@@ -4,7 +4,7 @@
 //! the ONNX tensor in the base value. The table then tells whether a chain of them is a split into heads, the last row or neither.
 
 use crate::graph::ValueId;
-use ndarray::{ArrayD, Axis, IxDyn, Slice};
+use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice};
 
 /// Position of a padding zero.
 pub const PADDING: u32 = u32::MAX;
@@ -55,6 +55,14 @@ impl View {
     /// Positions in the order of the ONNX tensor.
     pub fn positions(&self) -> Vec<u32> {
         self.position.iter().copied().collect()
+    }
+
+    /// A view `[…, a, b]` with all axes before the last two flattened to heads.
+    pub fn by_head(&self) -> Option<Array3<u32>> {
+        let shape = self.shape();
+        let (&b, &a) = (shape.last()?, shape.get(shape.len().checked_sub(2)?)?);
+        let heads = self.position.len() / (a * b).max(1);
+        Array3::from_shape_vec((heads, a, b), self.positions()).ok()
     }
 
     fn with(&self, position: ArrayD<u32>) -> Self {

@@ -26,6 +26,10 @@ const MULTIPLIER_BITS: i32 = 17;
 /// Energies are sums of int16 numbers up to this, each times a number of at most 1.
 const V_MAX: f64 = 32767.0;
 
+/// Bytes of the parameters that every runtime knows; what is 0 behind them is left out.
+const INT_PARAMS: usize = 40;
+const HALF_PARAMS: usize = 32;
+
 /// Packed keys and values.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
@@ -58,12 +62,15 @@ impl Lower for op::Attention {
             None if self.causal && to.form == Form::Window => (AttentionGeometry::CAUSAL, 0),
             None => (AttentionGeometry::ALL, 0),
         };
-        let params = scores.params(AttentionGeometry {
+        let bias = self.biased.then(|| to.tensor(node.inputs[3]));
+        let window_params = AttentionGeometry {
             seen,
             mask,
             rows_rule,
+            biased: self.biased.into(),
             ..geometry(&shape)
-        });
+        };
+        let params = scores.params(window_params, bias.map(|bias| to.quant(bias)), node)?;
         let scratch = to.f32_scratch(
             node,
             match scores {
@@ -72,7 +79,8 @@ impl Lower for op::Attention {
             },
         );
         let window = [window.keys, window.values].into_iter().chain(window.ring);
-        let (kind, inputs) = (OpKind::Attention, [query].into_iter().chain(window));
+        let inputs = [query].into_iter().chain(window).chain(bias);
+        let kind = OpKind::Attention;
         to.op(
             &node.name,
             kind,
@@ -93,16 +101,41 @@ enum Scores {
 }
 
 impl Scores {
-    fn params(&self, window: AttentionGeometry) -> Vec<u8> {
-        match *self {
-            Self::Int(params) => AttentionParams { window, ..params }.as_bytes().to_vec(),
+    /// The record, without the fields at its end that are 0.
+    fn params(
+        &self,
+        window: AttentionGeometry,
+        bias: Option<Quant>,
+        node: &Node,
+    ) -> Result<Vec<u8>> {
+        let mut bytes = match *self {
+            Self::Int(params) => {
+                let (bias_factor, bias_shift) = match bias {
+                    Some(bias) => bias_steps(node, bias, params.score_multiplier)?,
+                    None => (0, 0),
+                };
+                let params = AttentionParams {
+                    window,
+                    bias_factor,
+                    bias_shift,
+                    ..params
+                };
+                params.as_bytes().to_vec()
+            }
             Self::Half(score_factor) => AttentionHalfParams {
                 score_factor,
                 window,
             }
             .as_bytes()
             .to_vec(),
-        }
+        };
+        let last = bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0);
+        let old = match self {
+            Self::Int(_) => INT_PARAMS,
+            Self::Half(_) => HALF_PARAMS,
+        };
+        bytes.truncate((last + 1).next_multiple_of(size_of::<u32>()).max(old));
+        Ok(bytes)
     }
 }
 
@@ -110,13 +143,6 @@ impl Lowering<'_> {
     fn attention_shape(&self, node: &Node, op: &op::Attention) -> Result<Shape> {
         let [key, value] = [1, 2].map(|i| &self.graph.values[node.inputs[i].0]);
         let (channels, slots) = (key.channels(), key.rows());
-        if channels != value.channels() {
-            let reason = format!(
-                "keys have {channels} channels, values {}: they must agree",
-                value.channels()
-            );
-            return Err(limit(node, reason));
-        }
         if slots > MAX_SLOTS && !self.scheme.is_half() {
             let reason = format!("a window of {slots} keys; at most {MAX_SLOTS}");
             return Err(limit(node, reason));
@@ -125,6 +151,7 @@ impl Lowering<'_> {
             heads: op.heads,
             key_heads: op.key_heads,
             head_dim: channels / op.key_heads,
+            value_dim: value.channels() / op.key_heads,
             slots,
         })
     }
@@ -174,6 +201,8 @@ impl Lowering<'_> {
             value_zero_point: v.zero_point,
             score_shift,
             window: geometry(shape),
+            bias_factor: 0,
+            bias_shift: 0,
         }))
     }
 
@@ -210,7 +239,7 @@ impl Lowering<'_> {
             self.kept(name, &[shape.key_heads, len], quant)
         };
         let keys = packed("keys", k, packed_len(shape.slots, shape.head_dim));
-        let values = packed("values", v, packed_len(shape.head_dim, shape.slots));
+        let values = packed("values", v, packed_len(shape.value_dim, shape.slots));
         let ring = (self.form == Form::Stream)
             .then(|| self.kept(format!("{}.ring", node.name), &[2], Quant::COUNTER));
         let (inputs, outputs) = match ring {
@@ -224,10 +253,12 @@ impl Lowering<'_> {
                 value_zero_point: 0,
                 score_shift: 0,
                 window: geometry(shape),
+                bias_factor: 0,
+                bias_shift: 0,
             }),
         };
         let (name, kind) = (format!("{}.push", node.name), OpKind::PushKeyValue);
-        let params = scores.params(geometry(shape));
+        let params = scores.params(geometry(shape), None, node)?;
         self.op(&name, kind, inputs, outputs, None, &*params)?;
         Ok(Window { keys, values, ring })
     }
@@ -319,7 +350,28 @@ fn geometry(shape: &Shape) -> AttentionGeometry {
         seen: AttentionGeometry::ALL,
         mask: 0,
         rows_rule: 0,
+        value_dim: match shape.value_dim == shape.head_dim {
+            true => 0,
+            false => shape.value_dim as u32,
+        },
+        biased: 0,
     }
+}
+
+/// The factor from a bias to a score, and the shift behind it.
+fn bias_steps(node: &Node, bias: Quant, score_multiplier: u32) -> Result<(i32, u32)> {
+    let score = f64::from(score_multiplier) / (LOG2_E * 32f64.exp2());
+    let ratio = f64::from(bias.scale) / score.max(f64::MIN_POSITIVE);
+    let fits = |shift: &u32| ratio * f64::from(*shift).exp2() <= f64::from(i32::MAX);
+    let shift = (0..u32::BITS).rev().find(fits);
+    let too_large = || {
+        let reason = format!(
+            "a step of the summands of its scores is {ratio:.0} times one of the scores: scale queries and keys up, or the summands down"
+        );
+        limit(node, reason)
+    };
+    let shift = shift.ok_or_else(too_large)?;
+    Ok(((ratio * f64::from(shift).exp2()).round() as i32, shift))
 }
 
 /// For each query, words of 32 bits: bit `slot % 32` of word `slot / 32` is set where it sees the slot.

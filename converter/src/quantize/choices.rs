@@ -46,7 +46,7 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for node in graph.nodes.iter().filter(|_| !audio) {
         let mut values: BTreeSet<ValueId> = match graph.facts(node).held {
-            Held::Window => node.inputs[1..].iter().copied().collect(),
+            Held::Window => node.inputs[1..3].iter().copied().collect(),
             Held::Table => [node.inputs[0], node.output].into(),
             Held::Free
             | Held::FreeBySums
@@ -90,7 +90,7 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
     let mut values: BTreeSet<ValueId> = produced.chain(inputs).collect();
     for node in &graph.nodes {
         match held(node) {
-            Held::Window => values.retain(|id| !node.inputs[1..].contains(id)),
+            Held::Window => values.retain(|id| !node.inputs[1..3].contains(id)),
             Held::Table => values.retain(|id| !node.inputs.contains(id)),
             Held::Free
             | Held::FreeBySums
@@ -109,7 +109,7 @@ fn single(graph: &Graph, audio: bool) -> BTreeSet<ValueId> {
 pub fn windows(graph: &Graph) -> BTreeSet<ValueId> {
     let windows = graph.nodes.iter();
     let windows = windows.filter(|node| graph.facts(node).held == Held::Window);
-    let read = windows.flat_map(|node| node.inputs[1..].iter().copied());
+    let read = windows.flat_map(|node| node.inputs[1..3].iter().copied());
     let whole = |id| graph.whole_sequence(id).unwrap_or(id);
     read.flat_map(|id| [id, whole(id)]).collect()
 }

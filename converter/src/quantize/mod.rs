@@ -222,7 +222,7 @@ impl Scheme {
             // A table maps int8 to int8 or int16 to int16.
             Held::Table if self.all_int16(&node.inputs) => None,
             Held::Table => Some(self.narrow[node.output.0]),
-            Held::Window if self.all_int16(&node.inputs[1..]) => Some(self.of(node.inputs[2])),
+            Held::Window if self.all_int16(&node.inputs[1..3]) => Some(self.of(node.inputs[2])),
             Held::Window => Some(mean_of(self.int8_of(node.inputs[2]))),
             Held::Mean => Some(mean_of(self.of(node.inputs[2]))),
             Held::Index => Some(Quant::COUNTER),

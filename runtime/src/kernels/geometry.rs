@@ -241,8 +241,10 @@ pub struct Shape {
     pub heads: usize,
     /// Heads of keys and values, a divisor of `heads`: adjacent heads of queries share one.
     pub key_heads: usize,
-    /// Channels per head.
+    /// Channels per head of queries and keys.
     pub head_dim: usize,
+    /// Channels per head of values.
+    pub value_dim: usize,
     /// Keys and values that the window holds.
     pub slots: usize,
 }
@@ -259,28 +261,35 @@ impl Shape {
         packed_len(self.slots, self.head_dim).saturating_mul(self.key_heads)
     }
 
-    /// Length of the values of all heads, each a matrix `[head_dim, slots]` whose length `packed_len` gives.
+    /// Length of the values of all heads, each a matrix `[value_dim, slots]` whose length `packed_len` gives.
     pub fn values_len(&self, packed_len: impl Fn(usize, usize) -> usize) -> usize {
-        packed_len(self.head_dim, self.slots).saturating_mul(self.key_heads)
+        packed_len(self.value_dim, self.slots).saturating_mul(self.key_heads)
     }
 
-    /// Puts a key or a value `[key_heads * head_dim]` into packed ones of `head_len` elements a head, each channel where
+    /// Puts a key or a value `[key_heads * width]` into packed ones of `head_len` elements a head, each channel where
     /// `place` says.
     pub(super) fn scatter<K: Copy>(
         &self,
-        row: &[K],
+        (row, width): (&[K], usize),
         head_len: usize,
         packed: &mut [K],
         place: impl Fn(usize) -> usize,
     ) {
         let heads = packed.chunks_exact_mut(head_len.max(1));
-        for (packed, row) in heads.zip(row.chunks_exact(self.head_dim.max(1))) {
+        for (packed, row) in heads.zip(row.chunks_exact(width.max(1))) {
             for (channel, &k) in row.iter().enumerate() {
                 if let Some(slot) = packed.get_mut(place(channel)) {
                     *slot = k;
                 }
             }
         }
+    }
+
+    /// The biases of a head for one query, if there are any: `biases` has rows for one query or for all, of one head or of all.
+    pub(super) fn bias<'b, B>(&self, biases: &'b [B], head: usize) -> Option<&'b [B]> {
+        let heads = biases.len() / self.slots.max(1);
+        let start = if heads > 1 { head * self.slots } else { 0 };
+        biases.get(start..start + self.slots)
     }
 
     /// Words of a mask for one query, a bit for each slot.

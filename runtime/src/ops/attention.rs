@@ -1,8 +1,9 @@
 //! Attention: softmax attention over a window of packed keys and values, see [`super::key_value`].
 //!
 //! Reads the query `[rows, heads * head_dim]` (input 0), packed keys and values (inputs 1 and 2) and, when streaming, the ring
-//! (input 3). The output has the shape of the query. A second output, for a single query of one head over a whole window, has
-//! its weights `[slots, 1]`.
+//! (input 3). Over a whole window, input 3 may be biases, which are added to the scores: `[rows, heads * slots]`, the same for all
+//! heads `[rows, slots]`, for all queries `[1, heads * slots]` or for both `[1, slots]`. The output is `[rows, heads * value_dim]`. A
+//! second output over a whole window has the weights `[rows, heads * slots]`; those of a single query of one head may be `[slots, 1]`.
 //!
 //! Integer: the query is int8 or int16, the output int16 with 1/128 of the scale of int8 values or with that of int16 values,
 //! the weights int16 (32767 is 1). Scratch int32: scores, then query and weights in pair order. Half: scratch f32 for query and
@@ -14,9 +15,7 @@ use super::key_value::{check_ring, check_width, check_window, ring};
 use super::{ALL, OpError, OpView, require};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
-use crate::kernels::int::additive::normalize;
-use crate::kernels::int::attention::{KeyValue, MAX_SLOTS, Scaling, Seen, attend};
-use crate::kernels::int::dot::{pair_index, pairs_len};
+use crate::kernels::int::attention::{Bias, Biases, KeyValue, MAX_SLOTS, Scaling, Seen, attend};
 use crate::kernels::int::requantize::Activation;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -40,6 +39,10 @@ pub struct AttentionGeometry {
     pub mask: u32,
     /// Number of the [`crate::format::RowRule`] that gives the filled slots of a window; 0: all of them. 0 on a stream.
     pub rows_rule: u32,
+    /// Channels per head of values; 0: `head_dim`.
+    pub value_dim: u32,
+    /// 1: the fourth input is biases; otherwise 0.
+    pub biased: u32,
 }
 
 /// Parameters of Attention and of PushKeyValue, which has 0 in all fields but the window.
@@ -52,13 +55,18 @@ pub struct AttentionParams {
     pub value_zero_point: i32,
     /// Right shift of the scores of int16 keys, 0 to 31; 0 for int8.
     pub score_shift: u32,
-    /// Shape and params.window.
+    /// Shape and visibility.
     pub window: AttentionGeometry,
+    /// From a bias to a score, times `2^bias_shift`; 0 without biases.
+    pub bias_factor: i32,
+    /// 0 to 31.
+    pub bias_shift: u32,
 }
 
 impl AttentionParams {
     pub(super) fn shape(&self) -> Result<Shape, OpError> {
-        require(self.score_shift < u32::BITS, OpError::BadParams)?;
+        let shifts = self.score_shift.max(self.bias_shift);
+        require(shifts < u32::BITS, OpError::BadParams)?;
         self.window.shape(MAX_SLOTS)
     }
 }
@@ -118,15 +126,17 @@ impl AttentionGeometry {
             };
         require(known, OpError::BadParams)?;
         require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
-        check_width(shape.heads, shape, query)?;
-        check_width(shape.heads, shape, context)?;
+        check_width(shape.heads, shape.head_dim, query)?;
+        check_width(shape.heads, shape.value_dim, context)?;
         require(query.rows() == context.rows(), OpError::WrongShape)?;
         self.mask(op, shape, query.rows())?;
         match op.input_count() {
             3 => {
+                require(self.biased == 0, OpError::MissingTensor)?;
                 op.check_rows_rule(self.rows_rule, shape.slots)?;
                 op.require_disjoint(&[query, keys, values, context])?;
             }
+            4 if self.biased != 0 => self.check_biases(op, shape)?,
             4 => {
                 // The slots of a ring are in no order.
                 let all = self.seen == AttentionGeometry::ALL && self.rows_rule == 0;
@@ -139,12 +149,48 @@ impl AttentionGeometry {
         let Ok(weights) = op.output_at(1) else {
             return Ok(());
         };
-        // The weights are those of one query of one head over a whole window.
-        let single = shape.heads == 1 && query.rows() == 1 && op.input_count() == 3;
-        require(ALL && single, OpError::WrongShape)?;
-        check_weights(op, shape.slots, self.rows_rule != 0)?;
+        let whole = op.input_count() == 3 || self.biased != 0;
+        require(ALL && whole, OpError::WrongShape)?;
+        if shape.heads == 1 && query.rows() == 1 {
+            check_weights(op, shape.slots, self.rows_rule != 0)?;
+        } else {
+            let fits = weights.rows() == query.rows()
+                && Some(weights.channels()) == shape.heads.checked_mul(shape.slots);
+            require(fits && self.rows_rule == 0, OpError::WrongShape)?;
+            let known = weights.dtype() == context.dtype();
+            require(known, OpError::WrongType)?;
+            require(weights.storage() == Storage::Arena, OpError::WrongStorage)?;
+        }
         op.require_disjoint(&[query, keys, values, weights])
     }
+
+    /// Biases for one query or all, of one head or all; no ring, and no rows that are left out.
+    fn check_biases(&self, op: &OpView, shape: &Shape) -> Result<(), OpError> {
+        let (query, keys, values, context) =
+            (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
+        let biases = op.input(3)?;
+        require(ALL && self.biased == 1, OpError::BadParams)?;
+        require(self.rows_rule == 0, OpError::BadParams)?;
+        let heads = [1, shape.heads].map(|heads| heads.checked_mul(shape.slots));
+        let fits =
+            [1, query.rows()].contains(&biases.rows()) && heads.contains(&Some(biases.channels()));
+        require(fits, OpError::WrongShape)?;
+        op.require_disjoint(&[query, keys, values, biases, context])
+    }
+
+    /// The biases, if there are any.
+    fn biases<'a>(&self, op: &OpView<'a>) -> Result<Option<&'a TensorRecord>, OpError> {
+        match ALL && self.biased != 0 {
+            true => op.input(3).map(Some),
+            false => Ok(None),
+        }
+    }
+}
+
+/// The biases of query number `row`, of `width` elements for one query: all queries may have the same.
+fn biases_of<B>(biases: &[B], width: usize, row: usize) -> &[B] {
+    let start = if biases.len() > width { row * width } else { 0 };
+    biases.get(start..start + width).unwrap_or(&[])
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
@@ -162,28 +208,10 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     };
     let in_range = zero_points.contains(&params.value_zero_point);
     require(in_range, OpError::BadParams)?;
-    op.scratch(DType::I32, scratch_len(&shape)).map(drop)
-}
-
-/// Writes the weights that the last row left in the scratch, normalised.
-fn write_weights(
-    op: &OpView,
-    shape: &Shape,
-    scratch: &TensorRecord,
-    arena: &mut [u8],
-) -> Result<(), OpError> {
-    let Ok(weights) = op.output_at(1) else {
-        return Ok(());
-    };
-    let [pairs, weights] = op.typed::<i16, 2>(arena, [scratch, weights])?;
-    let at = 2 * shape.scores_len() + pairs_len(shape.head_dim);
-    let pairs = pairs.get(at..).ok_or(OpError::ScratchTooSmall)?;
-    for (slot, weight) in weights.iter_mut().enumerate() {
-        *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
+    if let Some(biases) = params.window.biases(op)? {
+        require(biases.dtype() != DType::I32, OpError::WrongType)?;
     }
-    let total = weights.iter().map(|&w| u32::from(w as u16)).sum();
-    normalize(weights, total);
-    Ok(())
+    op.scratch(DType::I32, scratch_len(&shape)).map(drop)
 }
 
 /// int32 elements of scratch: scores, and half as many as there are int16 in pair order.
@@ -194,9 +222,10 @@ fn scratch_len(shape: &Shape) -> usize {
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
+    let biases = params.window.biases(op)?;
     let filled = match op.input_count() {
-        3 => op.active(params.window.rows_rule, shape.slots),
-        _ => ring(op, 3, &shape, arena)?[1],
+        4 if biases.is_none() => ring(op, 3, &shape, arena)?[1],
+        _ => op.active(params.window.rows_rule, shape.slots),
     };
     let (query, context) = (op.input(0)?, op.output()?);
     let scratch = op.scratch(DType::I32, scratch_len(&shape))?;
@@ -206,12 +235,23 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         query_zero_point: query.zero_point,
         value_zero_point: params.value_zero_point,
     };
-    let [query_bytes, keys, values, context, scratch_bytes] =
-        op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, scratch])?;
+    let (keys, values) = (op.input(1)?, op.input(2)?);
+    let records = [query, keys, values, context, scratch];
+    let (mains, [bias_bytes, weights]) = with_extras(op, arena, records, biases)?;
+    let [query_bytes, keys, values, context, scratch_bytes] = mains;
+    let biases = match biases {
+        Some(record) => Some(RowBiases::new(&params, record, bias_bytes)?),
+        None => None,
+    };
     let window = Window {
         keys,
         values,
         visible: params.window.visible(op, &shape, filled)?,
+        biases,
+        weights: match weights.is_empty() {
+            true => &mut [],
+            false => arena::typed(weights)?,
+        },
         shape,
         scaling,
     };
@@ -222,10 +262,27 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     } else {
         by_width!(query => window.attend::<i8, _>(query, scratch_bytes, context)?);
     }
-    if ALL {
-        write_weights(op, &shape, scratch, arena)?;
-    }
     Ok(())
+}
+
+/// The bytes of an attention's tensors, of its biases and of its weights, where it has them.
+#[allow(clippy::type_complexity)] // two arrays of slices
+fn with_extras<'t>(
+    op: &OpView,
+    arena: &'t mut [u8],
+    [query, keys, values, context, scratch]: [&TensorRecord; 5],
+    biases: Option<&TensorRecord>,
+) -> Result<([&'t mut [u8]; 5], [&'t mut [u8]; 2]), OpError> {
+    if !ALL {
+        let mains = op.tensors(arena, [query, keys, values, context, scratch])?;
+        return Ok((mains, [&mut [], &mut []]));
+    }
+    let mains = [query, keys, values, context, scratch].map(Some);
+    let [query, keys, values, context, scratch] = mains;
+    let weights = op.output_at(1).ok();
+    let all = [query, keys, values, context, scratch, biases, weights];
+    let [query, keys, values, context, scratch, biases, weights] = op.some_tensors(arena, all)?;
+    Ok(([query, keys, values, context, scratch], [biases, weights]))
 }
 
 /// Which slots the queries see.
@@ -250,11 +307,51 @@ impl<'a> Visible<'a> {
     }
 }
 
+/// Biases of all queries in integers.
+struct RowBiases<'t> {
+    values: Values<'t>,
+    width: usize,
+    zero_point: i32,
+    factor: i32,
+    shift: u32,
+}
+
+impl<'t> RowBiases<'t> {
+    fn new(
+        params: &AttentionParams,
+        record: &TensorRecord,
+        bytes: &'t mut [u8],
+    ) -> Result<Self, OpError> {
+        Ok(Self {
+            values: arena::values(bytes, record)?,
+            width: record.channels(),
+            zero_point: record.zero_point,
+            factor: params.bias_factor,
+            shift: params.bias_shift,
+        })
+    }
+
+    fn of(&self, row: usize) -> Bias<'_> {
+        let biases = match &self.values {
+            Values::I8(biases) => Biases::I8(biases_of(biases, self.width, row)),
+            Values::I16(biases) => Biases::I16(biases_of(biases, self.width, row)),
+        };
+        Bias {
+            biases,
+            zero_point: self.zero_point,
+            factor: self.factor,
+            shift: self.shift,
+        }
+    }
+}
+
 /// Keys and values as bytes, and how they are seen.
 struct Window<'t> {
     keys: &'t mut [u8],
     values: &'t mut [u8],
     visible: Visible<'t>,
+    biases: Option<RowBiases<'t>>,
+    weights: &'t mut [i16],
     shape: Shape,
     scaling: Scaling,
 }
@@ -277,11 +374,16 @@ impl Window<'_> {
             .ok_or(OpError::ScratchTooSmall)?;
         let (scores, pairs) = (arena::typed(scores)?, arena::typed(pairs)?);
         let width = (shape.heads * shape.head_dim).max(1);
-        let contexts = context.chunks_exact_mut(width);
+        let contexts = context.chunks_exact_mut((shape.heads * shape.value_dim).max(1));
         for (row, (query, context)) in query.chunks_exact(width).zip(contexts).enumerate() {
             let seen = self.visible.to(row);
+            let bias = self.biases.as_ref().filter(|_| ALL);
+            let bias = bias.map(|biases| biases.of(row));
+            let len = shape.heads * shape.slots;
+            let weights = self.weights.get_mut(row * len..(row + 1) * len);
+            let weights = weights.filter(|_| ALL).unwrap_or_default();
             attend(
-                query, keys, values, seen, shape, scaling, scores, pairs, context,
+                query, keys, values, seen, bias, shape, scaling, scores, pairs, context, weights,
             );
         }
         Ok(())
@@ -295,7 +397,7 @@ pub(super) mod half {
     use super::*;
     use crate::f16;
     use crate::kernels::half::LANES;
-    use crate::kernels::half::attention::{Filled, MAX_SLOTS, attend, write_weights};
+    use crate::kernels::half::attention::{Filled, MAX_SLOTS, attend};
 
     /// Parameters of Attention and of PushKeyValue in half precision.
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -322,6 +424,9 @@ pub(super) mod half {
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         check_half(query)?;
         check_half(context)?;
+        if let Some(biases) = params.window.biases(op)? {
+            check_half(biases)?;
+        }
         check_window(&shape, keys, values)?;
         let ordered =
             params.window.seen != AttentionGeometry::CAUSAL || query.rows() <= shape.slots;
@@ -335,13 +440,21 @@ pub(super) mod half {
         let (query, context) = (op.input(0)?, op.output()?);
         let filled = op.active(params.window.rows_rule, shape.slots);
         let visible = params.window.visible(op, &shape, filled)?;
+        let biases = params.window.biases(op)?;
         let of_ring = match op.input_count() {
-            4 => Some(ring(op, 3, &shape, arena)?),
+            4 if biases.is_none() => Some(ring(op, 3, &shape, arena)?),
             _ => None,
         };
         let wide = scratch(op, shape.scratch_len())?;
-        let [query, keys, values, context, wide_bytes] =
-            op.tensors(arena, [query, op.input(1)?, op.input(2)?, context, wide])?;
+        let (keys, values) = (op.input(1)?, op.input(2)?);
+        let records = [query, keys, values, context, wide];
+        let (mains, extras) = with_extras(op, arena, records, biases)?;
+        let [query, keys, values, context, wide_bytes] = mains;
+        let [halves, weights] = arena::try_map(extras, |bytes| match bytes.is_empty() {
+            true => Ok(&mut [][..]),
+            false => arena::typed::<f16>(bytes),
+        })?;
+        let bias_width = biases.map_or(0, |record| record.channels());
         let (keys, values) = (
             arena::typed::<[f16; LANES]>(keys)?,
             arena::typed::<[f16; LANES]>(values)?,
@@ -349,7 +462,8 @@ pub(super) mod half {
         let floats = arena::first::<f32>(wide_bytes, shape.scratch_len())?;
         let width = (shape.heads * shape.head_dim).max(1);
         let queries = arena::typed::<f16>(query)?.chunks_exact(width);
-        let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(width);
+        let value_width = (shape.heads * shape.value_dim).max(1);
+        let mut contexts = arena::typed::<f16>(context)?.chunks_exact_mut(value_width);
         let factor = params.score_factor;
         for (row, query) in queries.enumerate() {
             // Not zipped: that would divide by the length of a row, which the compiler does not know to be above 0.
@@ -361,18 +475,14 @@ pub(super) mod half {
                 Some([next, filled]) => Filled::ring(next, filled, shape.slots),
                 None => Filled::first(first),
             };
+            let biases = biases_of(halves, bias_width, row);
+            let len = shape.heads * shape.slots;
+            let weights = weights.get_mut(row * len..(row + 1) * len);
+            let weights = weights.unwrap_or_default();
             attend(
-                query, keys, values, &seen, bits, &shape, factor, floats, context,
+                query, keys, values, &seen, bits, biases, &shape, factor, floats, context, weights,
             );
         }
-        let Ok(weights) = op.output_at(1) else {
-            return Ok(());
-        };
-        // The last row, which is the only one here, left its weights in the scratch.
-        let [weights, wide] = op.tensors(arena, [weights, wide])?;
-        let (weights, wide) = (arena::typed::<f16>(weights)?, arena::typed::<f32>(wide)?);
-        let shares = wide.get_mut(shape.head_dim..).unwrap_or_default();
-        write_weights(shares, filled, weights);
         Ok(())
     }
 }

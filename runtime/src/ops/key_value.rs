@@ -1,4 +1,4 @@
-//! PushKeyValue: packs rows of keys and values `[n, key_heads * head_dim]` (inputs 0 and 1) into an attention window.
+//! PushKeyValue: packs rows of keys `[n, key_heads * head_dim]` and values `[n, key_heads * value_dim]` (inputs 0 and 1) into an attention window.
 //! Streaming: into the state tensors keys, values and ring (inputs 2 to 4), overwriting the oldest. Over a whole window: into
 //! two outputs, from the first slot on. Integer: keys and values are both int8 or both int16. Half: both half.
 //!
@@ -20,12 +20,17 @@ impl AttentionGeometry {
             && in_range(self.key_heads, self.heads)
             && self.heads.is_multiple_of(self.key_heads)
             && in_range(self.head_dim, MAX_WIDTH)
+            && self.value_dim <= MAX_WIDTH
             && in_range(self.slots, max_slots as u32);
         require(valid, OpError::BadParams)?;
         Ok(Shape {
             heads: self.heads as usize,
             key_heads: self.key_heads as usize,
             head_dim: self.head_dim as usize,
+            value_dim: match self.value_dim {
+                0 => self.head_dim as usize,
+                own => own as usize,
+            },
             slots: self.slots as usize,
         })
     }
@@ -57,9 +62,9 @@ pub(super) fn ring(
     ])
 }
 
-/// `rows` must hold `heads` heads.
-pub(super) fn check_width(heads: usize, shape: &Shape, rows: &TensorRecord) -> Result<(), OpError> {
-    let width = heads.checked_mul(shape.head_dim);
+/// `rows` must hold `heads` heads of `width` channels.
+pub(super) fn check_width(heads: usize, width: usize, rows: &TensorRecord) -> Result<(), OpError> {
+    let width = heads.checked_mul(width);
     require(width == Some(rows.channels()), OpError::WrongShape)
 }
 
@@ -92,8 +97,8 @@ fn window<'a>(op: &OpView<'a>) -> Result<[&'a TensorRecord; 2], OpError> {
 /// Shapes and places of all tensors, whatever the types of keys and values.
 fn check_rows(op: &OpView, shape: &Shape) -> Result<(), OpError> {
     let (key, value, [keys, values]) = (op.input(0)?, op.input(1)?, window(op)?);
-    check_width(shape.key_heads, shape, key)?;
-    check_width(shape.key_heads, shape, value)?;
+    check_width(shape.key_heads, shape.head_dim, key)?;
+    check_width(shape.key_heads, shape.value_dim, value)?;
     let fits = key.rows() == value.rows() && key.rows() <= shape.slots;
     require(fits, OpError::WrongShape)?;
     require(keys.dtype() == key.dtype(), OpError::WrongType)?;
@@ -174,7 +179,7 @@ where
     R: FromBytes + IntoBytes + Immutable + KnownLayout,
     W: FromBytes + IntoBytes + Immutable + KnownLayout,
 {
-    let width = (shape.key_heads * shape.head_dim).max(1);
+    let width = rows.channels().max(1);
     let [rows, window] = op.tensors(arena, [rows, window])?;
     let (rows, window) = (arena::typed::<R>(rows)?, arena::typed(window)?);
     let slots = (first..shape.slots).chain(0..first);

@@ -147,6 +147,21 @@ impl<'a> OpView<'a> {
             .map_err(|_| OpError::Overlap)
     }
 
+    /// The bytes of several tensors, as [`Self::tensors`]; of those that there are not, none.
+    pub(super) fn some_tensors<'t, const N: usize>(
+        &self,
+        arena: &'t mut [u8],
+        records: [Option<&TensorRecord>; N],
+    ) -> Result<[&'t mut [u8]; N], OpError> {
+        let active = |tensor: Option<&TensorRecord>| match tensor {
+            Some(tensor) => self.model.active_range(tensor, self.length),
+            None => 0..0,
+        };
+        arena
+            .get_disjoint_mut(records.map(active))
+            .map_err(|_| OpError::Overlap)
+    }
+
     /// The elements of several tensors of type `T`, as [`Self::tensors`].
     pub(super) fn typed<'t, T: FromBytes + IntoBytes + Immutable + KnownLayout, const N: usize>(
         &self,

@@ -5,7 +5,8 @@ use crate::graph::{Op, Value};
 use attn_runtime::format::OpKind;
 
 /// `softmax(scale * q k^T) v` per head; inputs `q: [tq, heads * d]`, `k: [tk, heads * d]`, `v: [tk, heads * dv]`,
-/// result `[tq, heads * dv]`.
+/// result `[tq, heads * dv]`. A fourth input is added to the scores: `[tq, heads * tk]`, or without the factors that are the same for all
+/// queries or all heads.
 #[derive(Clone, Debug)]
 pub struct Attention {
     /// Number of heads; heads are adjacent channel blocks.
@@ -19,18 +20,26 @@ pub struct Attention {
     /// Heads of keys and values, a divisor of `heads`: adjacent query heads share one (grouped-query attention).
     /// `k` is then `[tk, key_heads * d]`, `v` likewise.
     pub key_heads: usize,
+    /// There is a fourth input.
+    pub biased: bool,
 }
 
 impl Operator for Attention {
     fn facts(&self, _channels: usize) -> Facts {
-        Facts {
-            kind: Kind::Runtime(OpKind::Attention),
-            rows: Rows::Queries {
+        let rows = match self.biased {
+            true => Rows::All {
+                reason: "its scores have summands for all queries and keys: attention without them can be streamed",
+            },
+            false => Rows::Queries {
                 causal: self.causal,
                 masked: self.visible.is_some(),
             },
+        };
+        Facts {
+            kind: Kind::Runtime(OpKind::Attention),
+            rows,
             positions: Positions::None,
-            shortens: true,
+            shortens: !self.biased,
             held: Held::Window,
             second: Second::Weights,
             weighted: Weighted::None,

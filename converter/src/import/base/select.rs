@@ -3,6 +3,7 @@
 use super::super::Importer;
 use super::super::node::OnnxNode;
 use super::super::nodes::normalize;
+use super::super::view::View;
 use super::Operand;
 use super::arithmetic::{HIDDEN, MASKED};
 use crate::error::Result;
@@ -146,6 +147,14 @@ impl Importer<'_> {
     /// `condition * a + (1 - condition) * b`.
     pub(super) fn choice(&mut self, node: &OnnxNode) -> Result<()> {
         let condition = self.live(node, 0)?;
+        for (hidden, kept) in [(1, 2), (2, 1)] {
+            if let Some(fill) = self.constant(node, hidden)
+                && fill.iter().all(|&c| c <= HIDES)
+                && self.hides(node, &fill)
+            {
+                return self.hidden_where(node, condition, hidden == 1, kept);
+            }
+        }
         let mut masked = false;
         let mut sides = Vec::new();
         for input in [1, 2] {
@@ -170,6 +179,27 @@ impl Importer<'_> {
         if masked {
             self.altered.insert(sum.base);
         }
+        self.give(node, sum)
+    }
+
+    /// A choice that hides one side: what is added there lowers it far enough.
+    fn hidden_where(
+        &mut self,
+        node: &OnnxNode,
+        condition: View,
+        holds: bool,
+        kept: usize,
+    ) -> Result<()> {
+        let kept = self.operand(node, kept)?;
+        let hidden = match holds {
+            true => Operand::Live(condition),
+            false => self.complement(node, Operand::Live(condition)),
+        };
+        let mask = self.scaled_operand(node, hidden, HIDDEN);
+        let Operand::Live(sum) = self.sum_of(node, kept, mask)? else {
+            return Err(node.unsupported());
+        };
+        self.altered.insert(sum.base);
         self.give(node, sum)
     }
 

@@ -166,6 +166,7 @@ fn measure(random: &mut Random) {
         heads: 1,
         key_heads: 1,
         head_dim: 64,
+        value_dim: 64,
         slots: 98,
     };
     let keys = &memory.window[..shape.keys_len(packed_len)];
@@ -175,7 +176,17 @@ fn measure(random: &mut Random) {
         for (query, context) in black_box(&memory.x).chunks_exact(64).zip(contexts) {
             let filled = Filled::first(98);
             attend(
-                query, keys, values, &filled, None, &shape, 0.2, wide, context,
+                query,
+                keys,
+                values,
+                &filled,
+                None,
+                &[],
+                &shape,
+                0.2,
+                wide,
+                context,
+                &mut [],
             );
         }
     });

@@ -327,6 +327,7 @@ fn measure(random: &mut Random) {
         heads: 1,
         key_heads: 1,
         head_dim: 64,
+        value_dim: 64,
         slots: 98,
     };
     let scaling = Scaling {
@@ -347,7 +348,17 @@ fn measure(random: &mut Random) {
         for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {
             let (seen, context) = (seen(), black_box(&mut memory.context));
             attend(
-                query, keys, values, seen, &shape, &scaling, scores, pairs, context,
+                query,
+                keys,
+                values,
+                seen,
+                None,
+                &shape,
+                &scaling,
+                scores,
+                pairs,
+                context,
+                &mut [],
             );
         }
     });

@@ -26,6 +26,7 @@ const WINDOW: Shape = Shape {
     heads: 2,
     key_heads: 1,
     head_dim: 2,
+    value_dim: 2,
     slots: ROWS,
 };
 /// A head of queries for each of keys.
@@ -36,6 +37,7 @@ const PAIRS: Shape = Shape {
 const ONE_HEAD: Shape = Shape {
     heads: 1,
     head_dim: C,
+    value_dim: C,
     ..WINDOW
 };
 

@@ -10,6 +10,7 @@ use super::{Clamp, LANES, narrow, packed_index, packed_len, widen};
 use crate::f16;
 use crate::kernels::arch::half::dot4;
 use crate::kernels::geometry::Shape;
+use core::f32::consts::LOG2_E;
 use core::ops::Range;
 
 /// Most keys and values in a window.
@@ -26,14 +27,16 @@ impl Shape {
 pub fn push_key(key: &[f16], slot: usize, shape: &Shape, keys: &mut [[f16; LANES]]) {
     let (d, keys) = (shape.head_dim.max(1), keys.as_flattened_mut());
     let len = LANES * packed_len(shape.slots, d);
-    shape.scatter(key, len, keys, |i| packed_index(slot, i, d));
+    shape.scatter((key, d), len, keys, |i| packed_index(slot, i, d));
 }
 
-/// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
+/// Puts a value `[key_heads * value_dim]` into `slot` of the packed values.
 pub fn push_value(value: &[f16], slot: usize, shape: &Shape, values: &mut [[f16; LANES]]) {
-    let (d, values) = (shape.head_dim.max(1), values.as_flattened_mut());
+    let (d, values) = (shape.value_dim.max(1), values.as_flattened_mut());
     let len = LANES * packed_len(d, shape.slots);
-    shape.scatter(value, len, values, |i| packed_index(i, slot, shape.slots));
+    shape.scatter((value, d), len, values, |i| {
+        packed_index(i, slot, shape.slots)
+    });
 }
 
 /// The slots that hold something, in order of time: `oldest`, then `newest`.
@@ -70,30 +73,36 @@ impl Filled {
 }
 
 /// One query row `[heads * head_dim]` over the slots that are filled and, with `bits`, seen: bit `slot % 32` of word
-/// `slot / 32` is set. `score_factor` is the factor on the scores times log2(e). Where nothing is seen the context is 0.
-#[allow(clippy::too_many_arguments)] // three operands, scratch, result
+/// `slot / 32` is set. `score_factor` is the factor on the scores times log2(e). `biases` are added to the scores: none,
+/// `[slots]` for all heads alike, or `[heads * slots]`. Where nothing is seen the context is 0. `weights` are
+/// `[heads * slots]` over a whole window, or empty.
+#[allow(clippy::too_many_arguments)] // four operands, scratch, two results
 pub fn attend(
     query: &[f16],
     keys: &[[f16; LANES]],
     values: &[[f16; LANES]],
     filled: &Filled,
     bits: Option<&[u32]>,
+    biases: &[f16],
     shape: &Shape,
     score_factor: f32,
     wide: &mut [f32],
     context: &mut [f16],
+    weights: &mut [f16],
 ) {
-    let d = shape.head_dim.max(1);
+    let (d, value_dim) = (shape.head_dim.max(1), shape.value_dim.max(1));
     let Some((wide_query, scores)) = wide.split_at_mut_checked(d) else {
         return;
     };
     let shared = shape.heads / shape.key_heads.max(1);
     let heads = keys
         .chunks_exact(packed_len(shape.slots, d).max(1))
-        .zip(values.chunks_exact(packed_len(d, shape.slots).max(1)))
+        .zip(values.chunks_exact(packed_len(value_dim, shape.slots).max(1)))
         .flat_map(|head| core::iter::repeat_n(head, shared));
-    let rows = query.chunks_exact(d).zip(context.chunks_exact_mut(d));
-    for ((keys, values), (query, context)) in heads.zip(rows) {
+    let rows = query
+        .chunks_exact(d)
+        .zip(context.chunks_exact_mut(value_dim));
+    for (head, ((keys, values), (query, context))) in heads.zip(rows).enumerate() {
         widen(query, wide_query);
         wide_query.iter_mut().for_each(|q| *q *= score_factor);
         let end = filled.oldest.end.max(filled.newest.end);
@@ -102,7 +111,11 @@ pub fn attend(
             *scores = [0.0; LANES];
             dot4(wide_query, keys, scores);
         }
-        let reciprocal = weights(filled, bits, scores);
+        let biases = shape.bias(biases, head).unwrap_or(&[]);
+        for (score, bias) in scores.iter_mut().zip(biases) {
+            *score += bias.to_f32() * LOG2_E;
+        }
+        let reciprocal = unnormalised(filled, bits, scores);
         for (context, values) in context
             .chunks_mut(LANES)
             .zip(values.chunks_exact(shape.slots.max(1)))
@@ -117,12 +130,16 @@ pub fn attend(
             }
             narrow(&sums.map(|sum| sum * reciprocal), Clamp::NONE, context);
         }
+        let own = weights.get_mut(head * shape.slots..(head + 1) * shape.slots);
+        if let Some(weights) = own {
+            write_weights(scores, filled.oldest.end, weights);
+        }
     }
 }
 
 /// Turns the scores of the slots filled into weights `2^(score - greatest)`, 0 for those that are not seen; gives 1 / their
 /// sum, or 0 where there is none.
-fn weights(filled: &Filled, bits: Option<&[u32]>, scores: &mut [f32]) -> f32 {
+fn unnormalised(filled: &Filled, bits: Option<&[u32]>, scores: &mut [f32]) -> f32 {
     let ranges = [&filled.oldest, &filled.newest];
     let seen = |slot: usize| bits.is_none_or(|bits| Shape::sees(bits, slot));
     let of = |range: &Range<usize>| match bits {
@@ -150,8 +167,8 @@ fn weights(filled: &Filled, bits: Option<&[u32]>, scores: &mut [f32]) -> f32 {
     if sum > 0.0 { 1.0 / sum } else { 0.0 }
 }
 
-/// The weights that [`attend`] left in its scratch behind the query, divided by their sum; 0 for slots that hold nothing.
-pub fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
+/// The weights of the first `filled` slots divided by their sum; 0 for slots that hold nothing.
+fn write_weights(shares: &mut [f32], filled: usize, weights: &mut [f16]) {
     let shares = shares.get_mut(..filled).unwrap_or_default();
     let sum = shares.iter().fold(0.0, |sum, share| sum + share);
     let reciprocal = if sum > 0.0 { 1.0 / sum } else { 0.0 };
@@ -173,6 +190,7 @@ mod tests {
         heads: 4,
         key_heads: 2,
         head_dim: 6,
+        value_dim: 6,
         slots: 13,
     };
     const WIDTH: usize = 24;
@@ -205,10 +223,12 @@ mod tests {
             &values,
             &filled,
             bits,
+            &[],
             &SHAPE,
             0.8,
             &mut wide,
             &mut context,
+            &mut [],
         );
         context
     }
@@ -270,6 +290,57 @@ mod tests {
         assert_eq!(Filled::ring(3, 8, 8), filled(3..8, 0..3));
         assert_eq!(Filled::ring(1, 3, 8), filled(6..8, 0..1));
         assert_eq!(Filled::ring(0, 0, 8), filled(0..0, 0..0));
+    }
+
+    #[test]
+    fn biases_are_added_and_the_weights_of_every_head_are_given() {
+        let shape = Shape {
+            heads: 2,
+            key_heads: 1,
+            head_dim: 2,
+            value_dim: 1,
+            slots: 3,
+        };
+        let half = |x: &f32| f16::from_f32(*x);
+        let halves = |all: &[f32]| all.iter().map(half).collect::<Vec<f16>>();
+        let keys_of = [[1.0, 0.5], [-0.5, 2.0], [0.25, -1.0]];
+        let values_of = [1.0, -2.0, 4.0];
+        let mut keys = vec![[f16::ZERO; LANES]; shape.keys_len(packed_len)];
+        let mut values = vec![[f16::ZERO; LANES]; shape.values_len(packed_len)];
+        for slot in 0..shape.slots {
+            push_key(&halves(&keys_of[slot]), slot, &shape, &mut keys);
+            push_value(&halves(&values_of[slot..=slot]), slot, &shape, &mut values);
+        }
+        let (query, biases) = ([0.5, -1.0, 1.5, 0.25], [0.0, 1.0, -0.5, 2.0, 0.25, -1.0]);
+        let (mut context, mut weights) = ([f16::ZERO; 2], [f16::ZERO; 6]);
+        attend(
+            &halves(&query),
+            &keys,
+            &values,
+            &Filled::first(3),
+            None,
+            &halves(&biases),
+            &shape,
+            LOG2_E,
+            &mut vec![0.0; shape.scratch_len()],
+            &mut context,
+            &mut weights,
+        );
+        for head in 0..shape.heads {
+            let score = |slot: usize| {
+                let dot = (0..2).map(|c| query[head * 2 + c] * keys_of[slot][c]);
+                (dot.sum::<f32>() + biases[head * 3 + slot]).exp()
+            };
+            let all: Vec<f32> = (0..3).map(score).collect();
+            let total: f32 = all.iter().sum();
+            for slot in 0..shape.slots {
+                let got = weights[head * 3 + slot].to_f32();
+                assert!((got - all[slot] / total).abs() < 1e-3, "{got}");
+            }
+            let exact = (0..3).map(|slot| all[slot] * values_of[slot]).sum::<f32>() / total;
+            let got = context[head].to_f32();
+            assert!((got - exact).abs() < 4e-3, "{got} for {exact}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! matrix product with the query and the context one with the softmax weights. Slots can be filled in any order: integer
 //! sums do not depend on it, so a ring gives the same bytes as a window in order of time.
 
+use super::additive::normalize;
 use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
 use super::requantize::Activation;
 use super::softmax::{ScoreMultiplier, masked_row_weights, reciprocal, row_weights};
@@ -48,15 +49,15 @@ pub trait KeyValue: Copy {
 /// Puts a key `[key_heads * head_dim]` into `slot` of the packed keys.
 pub fn push_key<K: KeyValue>(key: &[K], slot: usize, shape: &Shape, keys: &mut [K]) {
     let d = shape.head_dim.max(1);
-    shape.scatter(key, packed_len(shape.slots, d), keys, |i| {
+    shape.scatter((key, d), packed_len(shape.slots, d), keys, |i| {
         K::index(slot, i, d)
     });
 }
 
-/// Puts a value `[key_heads * head_dim]` into `slot` of the packed values.
+/// Puts a value `[key_heads * value_dim]` into `slot` of the packed values.
 pub fn push_value<K: KeyValue>(value: &[K], slot: usize, shape: &Shape, values: &mut [K]) {
-    let (d, slots) = (shape.head_dim.max(1), shape.slots);
-    shape.scatter(value, packed_len(d, slots), values, |i| {
+    let (d, slots) = (shape.value_dim.max(1), shape.slots);
+    shape.scatter((value, d), packed_len(d, slots), values, |i| {
         K::index(i, slot, slots)
     });
 }
@@ -84,26 +85,72 @@ pub struct Seen<'m> {
     pub bits: Option<&'m [u32]>,
 }
 
+/// Integers of either width.
+#[derive(Clone, Copy, Debug)]
+pub enum Biases<'b> {
+    /// int8.
+    I8(&'b [i8]),
+    /// int16.
+    I16(&'b [i16]),
+}
+
+/// Summands of the scores of one query: `[slots]` for all heads alike or `[heads * slots]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bias<'b> {
+    /// One for each slot.
+    pub biases: Biases<'b>,
+    /// Integer that represents 0.
+    pub zero_point: i32,
+    /// From a bias to a score, times `2^shift`.
+    pub factor: i32,
+    /// At most 31.
+    pub shift: u32,
+}
+
+impl Bias<'_> {
+    /// Adds the biases of a head to its scores.
+    fn add(&self, shape: &Shape, head: usize, scores: &mut [i32]) {
+        match self.biases {
+            Biases::I8(biases) => self.add_all(biases, shape, head, scores),
+            Biases::I16(biases) => self.add_all(biases, shape, head, scores),
+        }
+    }
+
+    fn add_all<B: Activation>(&self, biases: &[B], shape: &Shape, head: usize, scores: &mut [i32]) {
+        let biases = shape.bias(biases, head).unwrap_or(&[]);
+        for (score, &bias) in scores.iter_mut().zip(biases) {
+            let bias: i32 = bias.into();
+            let steps = i64::from(bias.wrapping_sub(self.zero_point)) * i64::from(self.factor);
+            let sum = i64::from(*score) + (steps >> (self.shift & 31));
+            *score = sum.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        }
+    }
+}
+
 /// Bits that the context has below the step of int8 values:
 /// `context = 128 * (weighted mean of values - zero_point)`. int16 values need none.
 pub const CONTEXT_FRACTION_BITS: u32 = 7;
 
-/// One query row `[heads * head_dim]` over the slots that it sees. The context is int16. Its scale is 1/128 of the
-/// scale of int8 values, so that averaging costs no resolution, or the scale of int16 values. Without slots it is 0.
-#[allow(clippy::too_many_arguments)] // three operands, two scratch buffers, result
+/// One query row `[heads * head_dim]` over the slots that it sees. The context `[heads * value_dim]` is int16. Its scale is 1/128 of the
+/// scale of int8 values, so that averaging costs no resolution, or the scale of int16 values. Without slots it is 0. `weights` are
+/// `[heads * slots]`, 32767 is 1, or empty.
+#[allow(clippy::too_many_arguments)] // four operands, two scratch buffers, two results
 pub fn attend<Q: Activation, K: KeyValue>(
     query: &[Q],
     keys: &[K],
     values: &[K],
     seen: Seen,
+    bias: Option<Bias>,
     shape: &Shape,
     scaling: &Scaling,
     scores: &mut [i32],
     pairs: &mut [i16],
     context: &mut [i16],
+    weights: &mut [i16],
 ) {
-    let d = shape.head_dim.max(1);
-    let (key_len, value_len) = (packed_len(shape.slots, d), packed_len(d, shape.slots));
+    let (d, value_dim) = (shape.head_dim.max(1), shape.value_dim.max(1));
+    let key_len = packed_len(shape.slots, d);
+    let value_len = packed_len(value_dim, shape.slots);
     let (Some(scores), Some((query_pairs, rest))) = (
         scores.get_mut(..shape.scores_len()),
         pairs.split_at_mut_checked(pairs_len(d)),
@@ -118,9 +165,10 @@ pub fn attend<Q: Activation, K: KeyValue>(
         .chunks_exact(key_len.max(1))
         .zip(values.chunks_exact(value_len.max(1)))
         .flat_map(|head| core::iter::repeat_n(head, shared));
-    for ((keys, values), (query, context)) in
-        heads.zip(query.chunks_exact(d).zip(context.chunks_exact_mut(d)))
-    {
+    let rows = query
+        .chunks_exact(d)
+        .zip(context.chunks_exact_mut(value_dim));
+    for (head, ((keys, values), (query, context))) in heads.zip(rows).enumerate() {
         to_pairs(query, scaling.query_zero_point, query_pairs);
         // Only blocks of slots that hold something are scored.
         let used = seen.first.min(shape.slots);
@@ -132,13 +180,18 @@ pub fn attend<Q: Activation, K: KeyValue>(
             scaling.score_shift,
             scores.as_chunks_mut().0,
         );
-        let used = scores.get(..used).unwrap_or(&[]);
+        let used = scores.get_mut(..used).unwrap_or_default();
+        if let Some(bias) = &bias {
+            bias.add(shape, head, used);
+        }
         let total = match seen.bits {
             None => row_weights(used, scaling.score_multiplier, weight_pairs),
             Some(bits) => masked_row_weights(used, bits, scaling.score_multiplier, weight_pairs),
         };
+        let weights = weights.get_mut(head * shape.slots..(head + 1) * shape.slots);
         if total == 0 {
             context.fill(0);
+            weights.unwrap_or_default().fill(0);
         } else {
             K::context(
                 weight_pairs,
@@ -147,8 +200,18 @@ pub fn attend<Q: Activation, K: KeyValue>(
                 scaling.value_zero_point,
                 context,
             );
+            write_weights(weight_pairs, weights.unwrap_or_default());
         }
     }
+}
+
+/// Weights in pair order as shares of their sum, in order.
+fn write_weights(pairs: &[i16], weights: &mut [i16]) {
+    for (slot, weight) in weights.iter_mut().enumerate() {
+        *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
+    }
+    let total = weights.iter().map(|&w| u32::from(w as u16)).sum();
+    normalize(weights, total);
 }
 
 /// Number of bits of `x`.

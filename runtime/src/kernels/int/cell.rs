@@ -229,7 +229,6 @@ mod tests {
     use super::super::gates::tests::{H, Weights, distance};
     use super::*;
     use crate::kernels::testing::{AnyCell, numbers};
-    use std::vec;
     use std::vec::Vec;
 
     const K: usize = 6;

@@ -11,6 +11,7 @@ const SHAPE: Shape = Shape {
     heads: 2,
     key_heads: 2,
     head_dim: 6,
+    value_dim: 6,
     slots: 13,
 };
 const WIDTH: usize = 12;
@@ -73,11 +74,13 @@ impl<K: Numbers> Case<K> {
             &keys,
             &values,
             seen,
+            None,
             shape,
             &scaling,
             &mut scores,
             &mut pairs,
             &mut context,
+            &mut [],
         );
         context
     }
@@ -141,6 +144,7 @@ fn shared_heads_equal_repeated_ones() {
         heads: 6,
         key_heads,
         head_dim: 3,
+        value_dim: 3,
         slots: 4,
     };
     let query: Vec<i8> = (0..18i32).map(|i| (i * 91 % 256 - 128) as i8).collect();
@@ -228,6 +232,7 @@ fn check_long<K: Numbers>(
             heads: 1,
             key_heads: 1,
             head_dim: 4,
+            value_dim: 4,
             slots,
         },
         score_step: 0.002,
@@ -255,4 +260,83 @@ fn an_empty_window_gives_zero() {
     assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
     let empty = Case::<i16>::from(vec![]);
     assert_eq!(empty.run(&[1; WIDTH], first(0)), vec![0; WIDTH]);
+}
+
+/// One head of keys and narrower values for two heads of queries, with biases of either width: context and weights are those of f64.
+#[test]
+fn biases_are_added_and_the_weights_of_every_head_are_given() {
+    let shape = Shape {
+        heads: 2,
+        key_heads: 1,
+        head_dim: 4,
+        value_dim: 3,
+        slots: 5,
+    };
+    let number = |at: usize, seed: usize| ((at * 53 + seed * 29) % 41) as i8 - 20;
+    let rows = |width: usize, seed: usize| -> Vec<Vec<i8>> {
+        let row = |slot: usize| (0..width).map(|c| number(slot * width + c, seed)).collect();
+        (0..shape.slots).map(row).collect()
+    };
+    let (key_rows, value_rows) = (rows(4, 1), rows(3, 2));
+    let mut keys = vec![0; shape.keys_len(packed_len)];
+    let mut values = vec![0; shape.values_len(packed_len)];
+    for slot in 0..shape.slots {
+        push_key(&key_rows[slot], slot, &shape, &mut keys);
+        push_value(&value_rows[slot], slot, &shape, &mut values);
+    }
+    let query: Vec<i8> = (0..8).map(|at| number(at, 3)).collect();
+    let narrow: Vec<i8> = (0..10).map(|at| number(at, 4)).collect();
+    let wide: Vec<i16> = narrow.iter().map(|&b| i16::from(b)).collect();
+    let step = 0.01;
+    for biases in [Biases::I8(&narrow), Biases::I16(&wide)] {
+        let bias = Bias {
+            biases,
+            zero_point: 3,
+            // 4 steps of a score.
+            factor: 4 << 20,
+            shift: 20,
+        };
+        let scaling = Scaling {
+            score_multiplier: score_multiplier(step as f32),
+            score_shift: 0,
+            query_zero_point: 0,
+            value_zero_point: 0,
+        };
+        let (mut context, mut weights) = ([0; 6], [0; 10]);
+        let (mut scores, mut pairs) = (vec![0; shape.scores_len()], vec![0; shape.pairs_len()]);
+        attend(
+            &query,
+            &keys,
+            &values,
+            ALL,
+            Some(bias),
+            &shape,
+            &scaling,
+            &mut scores,
+            &mut pairs,
+            &mut context,
+            &mut weights,
+        );
+        for head in 0..shape.heads {
+            let score = |slot: usize| {
+                let dot =
+                    (0..4).map(|c| f64::from(query[head * 4 + c]) * f64::from(key_rows[slot][c]));
+                let bias = f64::from(narrow[head * shape.slots + slot]) - 3.0;
+                ((dot.sum::<f64>() + 4.0 * bias) * step).exp()
+            };
+            let all: Vec<f64> = (0..shape.slots).map(score).collect();
+            let total: f64 = all.iter().sum();
+            for slot in 0..shape.slots {
+                let got = f64::from(weights[head * shape.slots + slot]);
+                let exact = all[slot] / total * 32767.0;
+                assert!((got - exact).abs() < 30.0, "{got} for {exact}");
+            }
+            for c in 0..shape.value_dim {
+                let sum = (0..shape.slots).map(|slot| all[slot] * f64::from(value_rows[slot][c]));
+                let exact = sum.sum::<f64>() / total * 128.0;
+                let got = f64::from(context[head * 3 + c]);
+                assert!((got - exact).abs() < 4.0, "{got} for {exact}");
+            }
+        }
+    }
 }
