@@ -35,7 +35,7 @@ pub fn warn_of_clipped(clipped: &[Clipped], samples: usize) {
     for value in clipped {
         let why = match value.as_state {
             true => {
-                "a recurrent state in integers is within ±1; scale the model's, or use --dtype fp16"
+                "a recurrent state in integers is within ±1 unless calibration sees larger ones: calibrate with data like these"
             }
             false => "calibrate with data like these",
         };

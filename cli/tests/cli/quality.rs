@@ -67,7 +67,7 @@ fn a_good_conversion_is_one_line_for_each_output_and_no_warning() {
     assert_eq!(warnings, "");
 }
 
-/// Calibrated with states beyond 1, a layer is computed step by step; calibrated within, it is the runtime's, and larger states are named.
+/// Calibrated with states beyond 1, a layer holds them; calibrated within, larger states are named.
 #[test]
 fn a_given_state_beyond_one_is_computed_or_named() {
     let folder = Folder::new();

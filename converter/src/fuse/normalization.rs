@@ -360,27 +360,14 @@ fn absorb(graph: &mut Graph, at: usize) {
             Some((slope, offset)) => (vec![slope as f32; n], vec![offset as f32; n]),
             None => return,
         },
-        Op::Mul(op::Mul { factor }) => {
-            match graph
-                .constant(node.inputs[1])
-                .and_then(|values| row(values))
-            {
-                Some(factors) => (factors.iter().map(|x| x * factor).collect(), vec![0.0; n]),
-                None => return,
-            }
-        }
-        Op::Gate(op::Gate {
+        Op::Mul(op::Mul { factor })
+        | Op::Gate(op::Gate {
             per_row: false,
             factor,
-        }) => {
-            match graph
-                .constant(node.inputs[1])
-                .and_then(|values| row(values))
-            {
-                Some(factors) => (factors.iter().map(|x| x * factor).collect(), vec![0.0; n]),
-                None => return,
-            }
-        }
+        }) => match graph.constant(node.inputs[1]).and_then(row) {
+            Some(factors) => (factors.iter().map(|x| x * factor).collect(), vec![0.0; n]),
+            None => return,
+        },
         _ => return,
     };
     let each = |values: &[f32]| {

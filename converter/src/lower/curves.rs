@@ -104,7 +104,7 @@ impl Places<'_> {
 /// length can be so exact.
 pub(super) fn fit(function: &Function, bound: f64, clip: Option<f32>, tolerance: f64) -> Fitted {
     let places = Places(function);
-    let bound = bound.max(1.0).min(FARTHEST).log2().ceil().exp2();
+    let bound = bound.clamp(1.0, FARTHEST).log2().ceil().exp2();
     if let Some(clip) = clip.map(f64::from).filter(|&clip| clip < bound) {
         let end = (clip * ONE).round() as i64;
         return of(&places, [-end, end], [0.0; 2], tolerance);

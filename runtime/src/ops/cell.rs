@@ -231,9 +231,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let kept = arena::typed::<i16>(kept)?;
     if cell.is_lstm() {
         for (kept, &c) in kept.iter_mut().zip(&*memory.c) {
-            *kept = scaled(c, params.cell_out)
-                .max(i16::MIN.into())
-                .min(i16::MAX.into()) as i16;
+            *kept = scaled(c, params.cell_out).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
         }
     } else {
         kept.iter_mut()

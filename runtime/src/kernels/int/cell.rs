@@ -118,7 +118,7 @@ impl Layer<'_> {
     fn narrowed(&self, x: i32) -> i16 {
         let shift = 16 - self.state_bits;
         let rounded = x.saturating_add(1 << (shift - 1)) >> shift;
-        rounded.max(-32767).min(32767) as i16
+        rounded.clamp(-32767, 32767) as i16
     }
 
     /// One step: reads `x: [k]` and updates the memory.

@@ -47,7 +47,7 @@ impl Curve<'_> {
 /// The nearest number of 32 bits.
 #[inline]
 pub(super) fn saturated(x: i64) -> i32 {
-    x.max(i32::MIN.into()).min(i32::MAX.into()) as i32
+    x.clamp(i32::MIN.into(), i32::MAX.into()) as i32
 }
 
 #[cfg(test)]
