@@ -73,7 +73,7 @@ operators! {
     GlobalMaxPool, GlobalAveragePool => global_pool(""), "the mean or maximum of an image", "";
     GRU, LSTM => recurrent(RECURRENT), "Gru, Lstm",
         "PyTorch's form (linear_before_reset = 1, sigmoid and tanh, one sequence); forward, backward or both";
-    LayerNormalization, RMSNormalization => layer_norm("B axis epsilon"), "LayerNorm, RmsNorm",
+    LayerNormalization, RMSNormalization => layer_norm("B InvStdDev Mean axis epsilon"), "LayerNorm, RmsNorm",
         "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
     BatchNormalization => batch_norm("epsilon"), "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
         "constant parameters";

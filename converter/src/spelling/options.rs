@@ -109,7 +109,7 @@ const LIMITS: &[Limit] = &[
     (
         &["Resize"],
         "keep_aspect_ratio_policy",
-        &["stretch"],
+        &["stretch", "not_larger", "not_smaller"],
         "give the size of every axis, or scales",
     ),
     (
@@ -159,12 +159,6 @@ const LIMITS: &[Limit] = &[
         "mean saved_mean saved_var var running_mean running_var",
         &[],
         "export the model after model.eval()",
-    ),
-    (
-        &["LayerNormalization"],
-        "InvStdDev Mean",
-        &[],
-        "compute it by ReduceMean",
     ),
 ];
 

@@ -85,7 +85,7 @@ impl Importer<'_> {
             | "RMSNormalization" => self.base_normalization(node),
             "Concat" => self.base_concat(node),
             "Pad" | "Resize" | "DepthToSpace" | "SpaceToDepth" | "Slice" => self.base_move(node),
-            "Gather" => self.base_gather(node),
+            "Gather" if self.constant(node, 1).is_none() => self.base_gather(node),
             "GatherElements" => self.base_gather_elements(node),
             "GatherND" => Err(node.form(
                 "elements picked by computed numbers along several axes: pick along one axis, x[:, index], or by torch.gather",
