@@ -137,6 +137,18 @@ const LIMITS: &[Limit] = &[
         "write the elements once, and add or compare tensors afterwards",
     ),
     (
+        &["GridSample"],
+        "mode",
+        &["bilinear", "linear"],
+        "sample between pixels, which is the default",
+    ),
+    (
+        &["GridSample"],
+        "padding_mode",
+        &["zeros", "border"],
+        "clamp the grid to -1 and 1",
+    ),
+    (
         &["Constant"],
         "sparse_value",
         &[],

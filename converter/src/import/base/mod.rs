@@ -91,6 +91,7 @@ impl Importer<'_> {
                 "elements picked by computed numbers along several axes: pick along one axis, x[:, index], or by torch.gather",
             )),
             "ScatterElements" | "ScatterND" => self.base_scatter(node),
+            "GridSample" => self.base_grid_sample(node),
             "ArgMax" => self.base_arg_max(node),
             op if op.starts_with("Reduce") => self.base_reduce(node),
             _ => self.settled(node),
