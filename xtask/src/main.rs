@@ -6,6 +6,7 @@ mod demo;
 mod digests;
 mod results;
 mod setup;
+mod suite;
 mod systems;
 mod test;
 
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Runs ONNX's own operator tests; needs Python with onnx and numpy
+    Suite,
     /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
     Systems {
         /// Only checks whether the page is stale, with some of the systems
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Test { all } => test::run(all),
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
+        Command::Suite => suite::run(),
         Command::Systems { check } => systems::run(check),
     };
     match result {

@@ -151,7 +151,10 @@ impl Bundle<'_> {
             }
         };
         let inputs = self.inputs[0].iter().filter(|input| !input.integer);
-        inputs.filter_map(partner).collect()
+        let pairs: Vec<_> = inputs.filter_map(partner).collect();
+        // A caller gives and gets something.
+        let rest = pairs.len() < self.inputs[0].len().min(self.outputs[0].len());
+        if rest { pairs } else { Vec::new() }
     }
 }
 
@@ -164,7 +167,8 @@ fn state_error(state: &State, fault: StateFault) -> ConvertError {
 
 /// True for names that differ only in what tells a state that comes in from the same one that goes out.
 fn is_pair(input: &str, output: &str) -> bool {
-    let plain = stem(input, BEFORE) == stem(output, AFTER);
+    let [before, after] = [stem(input, BEFORE), stem(output, AFTER)];
+    let plain = before == after && !before.is_empty();
     let cut = |name: &str, end: char| name.to_lowercase().trim_end_matches(end).to_owned();
     let short = [cut(input, FIRST), input.to_lowercase()];
     plain || short.contains(&cut(output, LAST)) && input != output
@@ -203,6 +207,7 @@ mod tests {
             ("h_in", "c_out"),
             ("past.0.key", "present.1.key"),
             ("x", "y"),
+            ("input", "output"),
         ];
         for (before, after) in others {
             assert!(!is_pair(before, after), "{before}, {after}");

@@ -59,6 +59,20 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             let at = |&at: &u32| x.get(at as usize).copied().unwrap_or(0.0);
             index.iter().map(at).collect()
         }
+        Op::Embedding(op::Embedding { table }) => {
+            let rows = table.as_slice()?;
+            let row = |&token: &f32| {
+                let start = token as usize * channels;
+                let row = rows.get(start..start + channels).filter(|_| token >= 0.0);
+                row.map_or_else(|| vec![0.0; channels], <[f32]>::to_vec)
+            };
+            x.iter().flat_map(row).collect()
+        }
+        Op::SelectRows(op::SelectRows { start, .. }) => {
+            let len = graph.values[node.output.0].len();
+            let selected = x.iter().skip(start * channels).take(len);
+            selected.copied().collect()
+        }
         Op::MatMul(op::MatMul { batch, m, k, n }) => {
             let b = *inputs.get(1)?;
             let one = |i: usize| {
@@ -127,7 +141,6 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
         | Op::Recurrent(_)
         | Op::ClearRows(_)
         | Op::MeanRows(_)
-        | Op::Embedding(_)
         | Op::ConcatRows(_)
         | Op::Rotary(_)
         | Op::WeightedRows(_)

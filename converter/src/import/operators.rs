@@ -74,7 +74,7 @@ operators! {
     GRU, LSTM, RNN => recurrent(RECURRENT), "Gru, Lstm, Recurrent",
         "constant weights; forward, backward or both; Gru and Lstm are PyTorch's forms, Recurrent any other: any activation, clip, \
          peepholes, input_forget, linear_before_reset = 0; layout, constant sequence lengths, at most 64 sequences";
-    LayerNormalization, RMSNormalization => layer_norm("B axis epsilon"), "LayerNorm, RmsNorm",
+    LayerNormalization, RMSNormalization => layer_norm("B InvStdDev Mean axis epsilon"), "LayerNorm, RmsNorm",
         "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
     BatchNormalization => batch_norm("epsilon"), "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
         "constant parameters";
@@ -103,6 +103,7 @@ operators! {
     Pad => pad("axes constant_value mode pads value"), "padding of the next convolution", "constant zeros";
     GatherElements, GatherND => base_node("axis batch_dims"), "base operators", "one computed index for each element, along one axis";
     ScatterElements, ScatterND => base_node("axis"), POSITIONS, "constant indices";
+    GridSample => base_node("align_corners"), "base operators", "one image, between pixels; zeros or the border around it";
     LogSoftmax, ArgMax => base_node("axis keepdims select_last_index"), "base operators", "along any axis";
     ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node(REDUCED), "base operators",
         "over any axes";
@@ -126,7 +127,6 @@ operators! {
 alternatives! {
     Conv, ConvTranspose =>
         "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
-    GridSample => "nn.Upsample, or a table of places that is made before the export";
     LpPool, GlobalLpPool => "nn.AvgPool of a power, and the root of it";
     TopK => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
     If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";

@@ -109,7 +109,7 @@ const LIMITS: &[Limit] = &[
     (
         &["Resize"],
         "keep_aspect_ratio_policy",
-        &["stretch"],
+        &["stretch", "not_larger", "not_smaller"],
         "give the size of every axis, or scales",
     ),
     (
@@ -137,6 +137,18 @@ const LIMITS: &[Limit] = &[
         "write the elements once, and add or compare tensors afterwards",
     ),
     (
+        &["GridSample"],
+        "mode",
+        &["bilinear", "linear"],
+        "sample between pixels, which is the default",
+    ),
+    (
+        &["GridSample"],
+        "padding_mode",
+        &["zeros", "border"],
+        "clamp the grid to -1 and 1",
+    ),
+    (
         &["Constant"],
         "sparse_value",
         &[],
@@ -159,12 +171,6 @@ const LIMITS: &[Limit] = &[
         "mean saved_mean saved_var var running_mean running_var",
         &[],
         "export the model after model.eval()",
-    ),
-    (
-        &["LayerNormalization"],
-        "InvStdDev Mean",
-        &[],
-        "compute it by ReduceMean",
     ),
 ];
 

@@ -6,6 +6,7 @@ use super::super::node::OnnxNode;
 use super::super::view::View;
 use super::{Operand, axis_of};
 use crate::error::Result;
+use crate::function::{Binary, Function, Unary};
 use crate::graph::op;
 use crate::graph::op::Reduction;
 use ndarray::{ArrayD, Axis, IxDyn};
@@ -53,6 +54,52 @@ impl Importer<'_> {
         };
         let y = self.reduced(node, &product, size, Reduction::Sum, &indices);
         self.give(node, y)
+    }
+
+    /// `GridSample` between pixels: for each axis the weights of all its places, `max(1 - |place - at|, 0)`, and a product with the image.
+    pub(super) fn base_grid_sample(&mut self, node: &OnnxNode) -> Result<()> {
+        let (x, grid) = (self.live(node, 0)?, self.live(node, 1)?);
+        let (&[1, channels, height, width], &[1, rows, columns, 2]) = (x.shape(), grid.shape())
+        else {
+            return Err(node
+                .form("one image [1, channels, height, width] and a grid [1, height, width, 2]"));
+        };
+        let count = rows * columns;
+        let border = node.string("padding_mode").as_deref() == Some("border");
+        let corners = node.int("align_corners", 0) != 0;
+        let mut weights = Vec::new();
+        for (at, size) in [(1, height), (0, width)] {
+            let last = size as f64 - 1.0;
+            let scale = if corners { last } else { size as f64 } / 2.0;
+            let place = Function::scaled(scale).with(Binary::Add, Function::Constant(last / 2.0));
+            let place = match border {
+                true => place
+                    .with(Binary::Max, Function::Constant(0.0))
+                    .with(Binary::Min, Function::Constant(last)),
+                false => place,
+            };
+            let own = grid.selected(3, &[at]).reshaped(&[count, 1]);
+            let own = Operand::Live(self.mapped(node, &own, place));
+            let places = ArrayD::from_shape_fn(IxDyn(&[size]), |at| -(at[0] as f32));
+            let Operand::Live(away) = self.sum_of(node, own, Operand::Constant(places))? else {
+                return Err(node.unsupported());
+            };
+            let near = Function::Constant(1.0).with(Binary::Sub, Function::Input.then(Unary::Abs));
+            weights.push(self.mapped(node, &away, near.then(Unary::Relu)));
+        }
+        let [down, across] = [
+            weights[0].reshaped(&[count, height, 1]),
+            weights[1].reshaped(&[count, 1, width]),
+        ];
+        let both = self.product_of(node, Operand::Live(down), Operand::Live(across))?;
+        let Operand::Live(both) = both else {
+            return Err(node.unsupported());
+        };
+        let pixels = height * width;
+        let image = x.reshaped(&[channels, pixels]).transposed(&[1, 0]);
+        let y = self.matrix_product(node, both.reshaped(&[count, pixels]), image)?;
+        let y = y.reshaped(&[1, rows, columns, channels]);
+        self.give(node, y.transposed(&[0, 3, 1, 2]))
     }
 
     /// For every index of input 1 a row of `size`, with 1 where it points.

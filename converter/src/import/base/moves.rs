@@ -202,6 +202,7 @@ impl Importer<'_> {
         let listed = node.ints("axes").map(<[i64]>::to_vec);
         let listed = listed.unwrap_or_else(|| (0..out.len() as i64).collect());
         let scales = scales.filter(|scales| scales.len() == listed.len());
+        let one_scale = self.kept_ratio(node, x.shape(), &listed);
         let (a, exclude) = (
             node.float("cubic_coeff_a", -0.75),
             node.int("exclude_outside", 0) != 0,
@@ -209,14 +210,13 @@ impl Importer<'_> {
         let mut y = x;
         for axis in 0..out.len() {
             let (from, to) = (y.shape()[axis], out[axis]);
-            let scale = match &scales {
-                Some(scales) => {
-                    let at = listed
-                        .iter()
-                        .position(|&at| axis_of(at, out.len()) == Some(axis));
-                    at.map_or(1.0, |at| f64::from(scales[[at]]))
-                }
-                None => to as f64 / from as f64,
+            let at = listed
+                .iter()
+                .position(|&at| axis_of(at, out.len()) == Some(axis));
+            let scale = match (&scales, one_scale) {
+                (Some(scales), _) => at.map_or(1.0, |at| f64::from(scales[[at]])),
+                (None, Some(scale)) => at.map_or(1.0, |_| scale),
+                (None, None) => to as f64 / from as f64,
             };
             if from == to && scale == 1.0 {
                 continue;
@@ -273,6 +273,21 @@ impl Importer<'_> {
             y = self.along_axis(node, y, axis, weights)?;
         }
         self.give(node, y)
+    }
+
+    /// The scale of all axes of a resize to sizes that keeps their ratio.
+    fn kept_ratio(&self, node: &OnnxNode, shape: &[usize], listed: &[i64]) -> Option<f64> {
+        let policy = node.string("keep_aspect_ratio_policy")?;
+        let sizes = self.integers(node, 3)?;
+        let scales = sizes.iter().zip(listed).filter_map(|(&size, &axis)| {
+            let axis = axis_of(axis, shape.len())?;
+            Some(size as f64 / shape[axis] as f64)
+        });
+        match policy.as_str() {
+            "not_larger" => scales.reduce(f64::min),
+            "not_smaller" => scales.reduce(f64::max),
+            _ => None,
+        }
     }
 
     /// A tensor times a constant matrix `[from, to]` along one axis.
