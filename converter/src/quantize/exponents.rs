@@ -67,6 +67,54 @@ fn step(most: f32, precision: Precision) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::{Source, Value};
+
+    /// What a softmax needs whose input has these elements.
+    fn needed(elements: &[f32], precision: Precision) -> Result<usize> {
+        let node = pb::NodeProto {
+            op_type: "Softmax".into(),
+            name: "weights".into(),
+            input: vec!["x".into()],
+            output: vec!["y".into()],
+            ..Default::default()
+        };
+        let onnx = pb::GraphProto {
+            node: vec![node],
+            ..Default::default()
+        };
+        let value = Value {
+            name: "x".into(),
+            dims: vec![1, 4],
+            source: Some(Source {
+                onnx: "x".into(),
+                position: (0..4).collect(),
+            }),
+        };
+        let graph = Graph {
+            values: vec![value],
+            ..Graph::default()
+        };
+        let seen = [Distribution::of(elements)];
+        Ok(needs_int16(&onnx, &graph, &seen, precision)?.len())
+    }
+
+    #[test]
+    fn a_softmax_of_large_values_gets_16_bits_or_is_refused_by_name() {
+        let all = [Precision::Int8, Precision::Int16x8, Precision::Fp16];
+        let small = all.map(|precision| needed(&[-3.0, 4.0], precision).unwrap());
+        assert_eq!(small, [0, 0, 0]);
+        assert_eq!(needed(&[-100.0, 300.0], Precision::Int8).unwrap(), 1);
+        for precision in all {
+            let error = needed(&[0.0, 1.0, 10_000.0, 10_003.0], precision).unwrap_err();
+            let said = error.to_string();
+            assert!(
+                said.contains("`weights`") && said.contains("Softmax of `x`"),
+                "{said}"
+            );
+            // What a mask hides is far below the rest.
+            assert!(needed(&[-10_000.0, 3.0], precision).is_ok());
+        }
+    }
 
     #[test]
     fn the_distance_of_numbers_is_that_of_the_type() {

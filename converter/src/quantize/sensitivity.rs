@@ -25,7 +25,7 @@ const RUNS: usize = 1000;
 /// Neighbours are measured together in a model of more groups.
 const MOST_GROUPS: usize = 256;
 /// Whole ranges are taken where all of them together gain this in dB.
-const FAR_LESS_DB: f64 = 1.0;
+const FAR_LESS_DB: f64 = 3.0;
 /// How often the outcome of a choice is measured, and the choice corrected.
 const ROUNDS: usize = 3;
 
@@ -123,10 +123,9 @@ impl Trials<'_, '_> {
     /// have far less error. Clipping shows here, since it takes the same off many values in a row.
     fn narrow(&self, choices: &mut [Choices]) -> Result<Vec<f64>> {
         let errors = self.errors(choices)?;
-        if choices
-            .iter()
-            .any(|choice| choice.range != RangeMethod::Measured)
-        {
+        // What listens all the time keeps the ranges of features that its figures were measured with.
+        let settled = |choice: &Choices| choice.range != RangeMethod::Measured || choice.audio;
+        if choices.iter().any(settled) {
             return Ok(errors);
         }
         let mut whole = choices.to_vec();
@@ -197,6 +196,7 @@ impl Trials<'_, '_> {
             signal: self.signal(),
             fixed,
             plain,
+            listens: narrowest.iter().any(|choice| choice.audio),
         })
     }
 
