@@ -77,6 +77,7 @@ pub fn remedy(remedy: Remedy) -> &'static str {
         Remedy::Range(RangeMethod::MinMax) => "--range min-max",
         Remedy::Range(RangeMethod::Percentile) => "--range percentile",
         Remedy::Range(RangeMethod::Mse) => "--range mse",
+        Remedy::Range(RangeMethod::Measured) => "--range measured",
     }
 }
 
@@ -111,6 +112,8 @@ pub enum Range {
     Percentile,
     /// The range with the smallest mean squared error of rounding and clipping.
     Mse,
+    /// The same, or everything that was seen if measurement finds that far better.
+    Measured,
 }
 
 impl From<Range> for RangeMethod {
@@ -119,6 +122,7 @@ impl From<Range> for RangeMethod {
             Range::MinMax => Self::MinMax,
             Range::Percentile => Self::Percentile,
             Range::Mse => Self::Mse,
+            Range::Measured => Self::Measured,
         }
     }
 }

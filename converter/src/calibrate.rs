@@ -16,8 +16,10 @@ pub enum RangeMethod {
     /// Without one in 10 000 at either end.
     Percentile,
     /// The range with the smallest mean squared error of rounding and clipping.
-    #[default]
     Mse,
+    /// The same, or the whole range if the search for widths finds that with that for all values the outputs lose far less.
+    #[default]
+    Measured,
 }
 
 /// Limit on the elements kept of a value over all samples.
@@ -34,6 +36,8 @@ pub struct Distribution {
     /// Largest element seen, at least 0.
     pub max: f32,
     elements: Vec<f32>,
+    /// An element was no whole number.
+    fractions: bool,
     /// The range of least error, computed on first use: the search takes long.
     least_error: OnceLock<(f32, f32)>,
 }
@@ -60,6 +64,7 @@ impl Distribution {
         for &x in elements.iter().filter(|x| x.is_finite()) {
             self.min = self.min.min(x);
             self.max = self.max.max(x);
+            self.fractions |= x.fract() != 0.0;
         }
         let stride = elements.len().div_ceil(keep.max(1)).max(1);
         // The float model gives NaN for a softmax over no keys.
@@ -72,7 +77,13 @@ impl Distribution {
     pub fn merge(&mut self, other: &Self) {
         (self.min, self.max) = (self.min.min(other.min), self.max.max(other.max));
         self.elements.extend(&other.elements);
+        self.fractions |= other.fractions;
         self.least_error.take();
+    }
+
+    /// True if every element was a whole number, and not all were 0: results of comparisons and roundings, pixels.
+    pub fn is_whole(&self) -> bool {
+        !self.fractions && self.largest() > 0.0
     }
 
     /// The range that `method` chooses for 256 steps; contains 0.
@@ -80,7 +91,9 @@ impl Distribution {
         match method {
             RangeMethod::MinMax => (self.min, self.max),
             RangeMethod::Percentile => self.percentile(),
-            RangeMethod::Mse => *self.least_error.get_or_init(|| self.least_error()),
+            RangeMethod::Mse | RangeMethod::Measured => {
+                *self.least_error.get_or_init(|| self.least_error())
+            }
         }
     }
 

@@ -15,12 +15,16 @@ use crate::program::Program;
 use crate::progress::{Phase, Progress, Step};
 use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
+use crate::quantize::exponents;
 use crate::quantize::inputs::Inputs;
+use crate::quantize::rerun::Recorded;
 use crate::quantize::sensitivity::{Measure, Widened, widen};
+use crate::quantize::steps::Memory;
 use crate::quantize::{Precision, Scheme};
 use crate::runner::ModelFile;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -38,11 +42,14 @@ pub enum Source<'s> {
     Bundle(&'s Manifest),
 }
 
+/// Samples that the search for widths may measure on.
+const MEASURED: usize = 64;
+
 /// Which activations of an int8 file have 16 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mixed {
     /// For a single model those that are worth it; for one that decodes, whose vectors are short and whose weights take the time, all
-    /// but keys and values, which make up the memory of attention.
+    /// but keys and values, which make up the memory of attention: of those the ones that are worth it.
     #[default]
     Usual,
     /// Those that are worth it, by measurement.
@@ -104,18 +111,11 @@ fn convert_manifest(
 ) -> Result<Conversion> {
     let mut loaded = load(manifest, options)?;
     let seen = calibrate(&mut loaded, options.precision, progress)?;
-    let chosen = choose(&mut loaded, &seen, options, progress)?;
-    let schemes = schemes(&loaded, &seen, &chosen.choices, options.precision);
+    let chosen = choose(&loaded, &seen, options, progress)?;
+    let quality = quality::measure(&mut loaded, &seen, &chosen.choices, options, progress)?;
+    let schemes = schemes(&loaded, &seen.all, &chosen.choices, options.precision);
     let (mut program, mut metadata) = write(&loaded, &schemes, options)?;
     let file = finish(manifest, &program, &mut metadata)?;
-    let quality = quality::measure(
-        &mut loaded,
-        &seen,
-        &chosen.choices,
-        &file,
-        options,
-        progress,
-    )?;
     let file = match fuse_candidates(manifest, &mut program, &mut metadata)? {
         true => finish(manifest, &program, &mut metadata)?,
         false => file,
@@ -223,48 +223,110 @@ fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
     })
 }
 
-/// What calibration has seen, by part.
+/// What has been seen of some samples, by part.
 pub(crate) struct Seen {
     distributions: Vec<Vec<Distribution>>,
     inputs: Vec<Rc<Inputs>>,
+    /// Weights that were rounded for these inputs.
+    memory: Rc<Memory>,
+}
+
+/// What calibration has seen.
+pub(crate) struct Calibrated {
+    /// Of all samples.
+    all: Seen,
+    /// Of those that are not held back; none if none are.
+    part: Option<Seen>,
+    /// Some of those that are not held back, to choose by.
+    recorded: Vec<Recorded>,
+}
+
+impl Seen {
+    /// The schemes without the search for good roundings that finished files have.
+    pub fn quick(&self, schemes: Vec<Scheme>) -> Vec<Scheme> {
+        let schemes = schemes.into_iter();
+        schemes
+            .map(|scheme| scheme.quick(self.memory.clone()))
+            .collect()
+    }
+}
+
+impl Calibrated {
+    /// What choices and their measurement may know.
+    pub fn known(&self) -> &Seen {
+        self.part.as_ref().unwrap_or(&self.all)
+    }
 }
 
 /// Runs the float models over all samples.
-fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Seen> {
+fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> Result<Calibrated> {
     let Loaded {
         bundle,
         samples,
         links,
     } = loaded;
-    let graphs = bundle.graphs.clone();
-    let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
-    let mut distributions: Vec<_> = graphs.iter().map(none).collect();
-    let inputs = |graph: &Graph| match precision {
-        Precision::Fp16 => Inputs::default(),
-        Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
+    let (graphs, outputs) = (bundle.graphs.clone(), bundle.graphs_for_caller());
+    let empty = || -> Vec<Inputs> {
+        let inputs = |graph: &Graph| match precision {
+            Precision::Fp16 => Inputs::default(),
+            Precision::Int8 | Precision::Int16x8 => Inputs::new(graph),
+        };
+        graphs.iter().map(inputs).collect()
     };
-    let mut inputs: Vec<Inputs> = graphs.iter().map(inputs).collect();
+    let none = |graph: &Graph| vec![Distribution::default(); graph.values.len()];
+    let mut all: Vec<_> = graphs.iter().map(none).collect();
+    let mut known: Vec<_> = graphs.iter().map(none).collect();
+    let (mut inputs, mut held_inputs) = (empty(), empty());
     let parts = 0..graphs.len();
     let runs: Vec<usize> = parts.map(|part| samples.runs(bundle, part)).collect();
-    let total = samples.samples.len();
+    let (total, split) = (samples.samples.len(), samples.split());
+    let measured: BTreeSet<usize> = split.known(MEASURED).collect();
+    let mut recorded = Vec::new();
     for (number, sample) in samples.samples.iter().enumerate() {
+        let held = split.is_held_back(number);
+        let mut record = Recorded::of(sample.length);
         bundle.run(sample, |run, elements| {
             let part = run.part;
-            for (elements, distribution) in elements.iter().zip(&mut distributions[part]) {
-                distribution.extend(&elements.values, total);
+            for (at, elements) in elements.iter().enumerate() {
+                all[part][at].extend(&elements.values, total);
+                if !held && split.any() {
+                    known[part][at].extend(&elements.values, total);
+                }
             }
             inputs[part].add(&graphs[part], elements, number, runs[part]);
+            if held {
+                held_inputs[part].add(&graphs[part], elements, number, runs[part]);
+            }
+            if measured.contains(&number) {
+                record.add(run, &outputs[part], elements);
+            }
             Ok(())
         })?;
+        if measured.contains(&number) {
+            recorded.push(record);
+        }
         progress(Step::of(Phase::Calibrate, number + 1, total));
     }
     if bundle.keeps_states() {
-        share_ranges(&mut distributions[0], links);
+        share_ranges(&mut all[0], links);
+        share_ranges(&mut known[0], links);
     }
-    let inputs = inputs.into_iter().map(Rc::new).collect();
-    Ok(Seen {
-        distributions,
-        inputs,
+    let part = split.any().then(|| Seen {
+        distributions: known,
+        inputs: (held_inputs.into_iter().zip(&inputs))
+            .map(|(held, all)| Rc::new(held.others(all)))
+            .collect(),
+        memory: Rc::default(),
+    });
+    let all = Seen {
+        distributions: all,
+        inputs: inputs.into_iter().map(Rc::new).collect(),
+        memory: Rc::default(),
+    };
+    Ok(Calibrated {
+        all,
+        part,
+        recorded,
     })
 }
 
@@ -288,21 +350,12 @@ pub(crate) struct Chosen {
 
 /// Decides the width and range of every value.
 fn choose(
-    loaded: &mut Loaded,
-    seen: &Seen,
+    loaded: &Loaded,
+    seen: &Calibrated,
     options: &Options,
     progress: Progress,
 ) -> Result<Chosen> {
-    let Loaded {
-        bundle,
-        samples,
-        links,
-    } = loaded;
-    let searched = match options.mixed {
-        Mixed::Usual => bundle.decoding.is_none(),
-        Mixed::Searched => true,
-        Mixed::None => false,
-    };
+    let Loaded { bundle, links, .. } = loaded;
     let mut choices = Vec::new();
     for (part, graph) in bundle.graphs.iter().enumerate() {
         let mut choice = Choices {
@@ -313,7 +366,7 @@ fn choose(
         let all = choices::all(graph, choice.audio);
         choice.wide = match (options.precision, options.mixed) {
             (Precision::Int16x8 | Precision::Fp16, _) => all,
-            (Precision::Int8, Mixed::Usual) if !searched => {
+            (Precision::Int8, Mixed::Usual) if bundle.decoding.is_some() => {
                 let windows = choices::windows(graph);
                 all.difference(&windows).copied().collect()
             }
@@ -326,20 +379,29 @@ fn choose(
                 .flat_map(|link| link.from.iter().chain([&link.to]));
             choice.wide.extend(ends.map(|(_, value)| *value));
         }
+        let (seen, precision) = (&seen.all.distributions[part], options.precision);
+        let needed = exponents::needs_int16(bundle.onnx(part), graph, seen, precision)?;
+        choice.wide.extend(needed);
         choices.push(choice);
     }
+    let known = seen.known();
+    if options.precision != Precision::Fp16 {
+        let inputs = seen.all.inputs.iter();
+        let others = seen.part.iter().flat_map(|part| &part.inputs);
+        let inputs: Vec<Rc<Inputs>> = inputs.chain(others).cloned().collect();
+        Inputs::compare_roundings(&inputs, progress);
+    }
     let mut widened = Vec::new();
-    if searched && options.precision == Precision::Int8 {
+    if options.precision == Precision::Int8 && options.mixed != Mixed::None {
         let measure = Measure {
             bundle,
             links,
-            distributions: &seen.distributions,
-            tables: Rc::default(),
+            distributions: &known.distributions,
+            inputs: &known.inputs,
+            memory: &known.memory,
+            samples: &seen.recorded,
         };
-        widened = widen(measure, samples, &mut choices, progress)?;
-    }
-    if options.precision != Precision::Fp16 {
-        Inputs::compare_roundings(&seen.inputs, progress);
+        widened = widen(measure, &mut choices, progress)?;
     }
     Ok(Chosen { choices, widened })
 }

@@ -1,13 +1,14 @@
-//! How close a finished file comes to its models, measured on some of the calibration data; where an output is bad, why, and what helps.
+//! How close a file comes to its models, measured on calibration data that was held back; where an output is bad, why, and what helps.
 //!
-//! Remedies are tried, not guessed: the file is made again with each, and runs on the same samples.
+//! What is measured is a file that is made like the finished one, but without having seen those samples, and in less time, which costs it
+//! a little precision. Remedies are tried, not guessed: that file is made again with each, and runs on the same samples.
 
 use crate::calibrate::RangeMethod;
 use crate::compare::{self, Clipped, Comparison, Judge, Judged, Loss};
 use crate::error::{ConvertError, Result};
 use crate::graph::Graph;
 use crate::lower::Form;
-use crate::pipeline::{self, Loaded, Options, Seen};
+use crate::pipeline::{self, Calibrated, Loaded, Options, Seen};
 use crate::progress::{Phase, Progress, Step};
 use crate::quantize::Precision;
 use crate::quantize::choices::{self, Choices};
@@ -18,7 +19,7 @@ use attn_runtime::Session;
 const FLOOR_DB: f64 = 25.0;
 const FINE_FLOOR_DB: f64 = 40.0;
 /// Limits on samples, and on inferences of a file.
-const SAMPLES: usize = 8;
+const SAMPLES: usize = 32;
 const RUNS: usize = 1000;
 /// Gain in dB from which a remedy is named, and that shows a cause.
 const GAIN_DB: f64 = 1.0;
@@ -29,8 +30,12 @@ const FEW: usize = 32;
 /// How close a file comes to its models.
 #[derive(Clone, Debug)]
 pub struct Quality {
-    /// Samples of the calibration data that it was measured on.
+    /// Samples that it was measured on.
     pub samples: usize,
+    /// How many there are in all.
+    pub of: usize,
+    /// The samples were held back: no range, rounding or width was chosen on them. Else calibration has seen them.
+    pub held_back: bool,
     /// Every output of a model, or the logits of a bundle that decodes.
     pub outputs: Vec<Judged>,
     /// Values that leave the range in which the file holds them, where calibration does not choose it.
@@ -89,15 +94,14 @@ struct Trial<'t, 'm> {
     samples: usize,
 }
 
-/// Measures a finished file, and tries what could be better if that is bad.
+/// Measures a file made by these choices, and tries what could be better if that is bad.
 ///
 /// # Errors
-/// Those of the float run and of a session.
+/// Those of lowering, of the float run and of a session.
 pub(crate) fn measure(
     loaded: &mut Loaded,
-    seen: &Seen,
+    seen: &Calibrated,
     chosen: &[Choices],
-    file: &ModelFile,
     options: &Options,
     progress: Progress,
 ) -> Result<Quality> {
@@ -106,11 +110,12 @@ pub(crate) fn measure(
     let mut trial = Trial {
         loaded,
         graphs: &graphs,
-        seen,
+        seen: seen.known(),
         options,
         samples,
     };
-    let (comparison, losses) = trial.run(file)?;
+    let file = trial.file(options.precision, chosen)?;
+    let (comparison, losses) = trial.run(&file)?;
     // What calibration has seen is clipped on purpose.
     let mut clipped = comparison.clipped();
     clipped.retain(|value| value.as_state || options.precision == Precision::Fp16);
@@ -135,8 +140,11 @@ pub(crate) fn measure(
         }
     });
     progress(Step::of(Phase::Quality, 1, 1));
+    let all = loaded.samples.samples.len();
     Ok(Quality {
         samples: comparison.samples,
+        of: all,
+        held_back: loaded.samples.split().any(),
         outputs: comparison.judged,
         clipped,
         doubt,
@@ -178,20 +186,24 @@ impl Trial<'_, '_> {
         })?;
         let mut arena = AlignedBytes::zeroed(file.model().arena_len());
         let mut session = Session::new(file.model(), arena.as_mut_slice())?;
-        for (number, sample) in samples.spread(self.samples).enumerate() {
-            judge.add(bundle, &mut session, sample, number)?;
+        for (number, at) in samples.split().held_back(self.samples).enumerate() {
+            judge.add(bundle, &mut session, &samples.samples[at], number)?;
         }
         let losses = judge.losses();
         Ok((judge.comparison(samples.labelled), losses))
     }
 
+    /// The file of this precision.
+    fn file(&self, precision: Precision, chosen: &[Choices]) -> Result<ModelFile> {
+        let schemes = pipeline::schemes(self.loaded, self.seen, chosen, precision);
+        let schemes = self.seen.quick(schemes);
+        let (program, mut metadata) = pipeline::write(self.loaded, &schemes, self.options)?;
+        pipeline::finish(self.loaded.bundle.manifest, &program, &mut metadata)
+    }
+
     /// The SQNR in dB of an output in a file of this precision; `None` where there can be none.
     fn with(&mut self, precision: Precision, chosen: &[Choices], output: &str) -> Option<f64> {
-        let schemes = pipeline::schemes(self.loaded, self.seen, chosen, precision);
-        let written = pipeline::write(self.loaded, &schemes, self.options);
-        let (program, mut metadata) = written.ok()?;
-        let manifest = self.loaded.bundle.manifest;
-        let file = pipeline::finish(manifest, &program, &mut metadata).ok()?;
+        let file = self.file(precision, chosen).ok()?;
         let (comparison, _) = self.run(&file).ok()?;
         let judged = comparison.judged.iter().find(|o| o.name == output);
         Some(judged?.sqnr.db())

@@ -338,6 +338,25 @@ impl<'m, 'a> Session<'m, 'a> {
         self.arena.get(range)
     }
 
+    /// The same, to be changed: for [`Session::start_at`].
+    #[cfg(feature = "internals")]
+    pub fn tensor_bytes_mut(&mut self, id: usize) -> Option<&mut [u8]> {
+        let range = self.model.active_range(self.model.tensor(id)?, self.length);
+        self.arena.get_mut(range)
+    }
+
+    /// Like [`Session::start`], from operator number `op` of the model on: the caller has put into the arena what the operators before it
+    /// would have.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSuchEntry`].
+    #[cfg(feature = "internals")]
+    pub fn start_at(&mut self, entry: usize, op: usize) -> Result<(), SessionError> {
+        let ops = self.entry(entry)?.ops();
+        self.pending = op.clamp(ops.start, ops.end)..ops.end;
+        Ok(())
+    }
+
     /// The first `len` bytes of the state, less if there are less.
     pub(crate) fn state(&mut self, len: usize) -> &mut [u8] {
         let len = len.min(self.arena.len());

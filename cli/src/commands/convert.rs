@@ -38,7 +38,7 @@ pub struct Convert {
     #[arg(long, value_enum, default_value_t = Dtype::Int8)]
     dtype: Dtype,
     /// How the range of an int8 value is chosen from the calibration data.
-    #[arg(long, value_enum, default_value_t = Range::Mse)]
+    #[arg(long, value_enum, default_value_t = Range::Measured)]
     range: Range,
     /// With int8: hold values in int16 where measurement finds that worth it. A single model is converted so; of one that decodes, all
     /// but keys and values are int16 without this.

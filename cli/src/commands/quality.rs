@@ -13,12 +13,17 @@ pub fn print(quality: &Quality) {
             let (agree, all) = (top.agree, top.samples);
             format!(", highest element as in float {agree} of {all} times")
         });
-        say!(
-            "{}: SQNR {:.1} dB{agree} (on {} samples of the calibration data)",
-            output.name,
-            output.sqnr.db(),
-            quality.samples
-        );
+        let (name, db, samples) = (&output.name, output.sqnr.db(), measured_on(quality));
+        say!("{name}: SQNR {db:.1} dB{agree} ({samples})");
+    }
+}
+
+/// Which samples the figures are of.
+fn measured_on(quality: &Quality) -> String {
+    let (samples, of) = (quality.samples, quality.of);
+    match quality.held_back {
+        true => format!("on {samples} of {of} samples, held back from calibration"),
+        false => format!("measured on the calibration data itself, {samples} of {of} samples"),
     }
 }
 
@@ -108,5 +113,5 @@ pub fn as_json(quality: &Quality) -> Value {
             "worst": worst, "cause": cause, "remedies": tried, "few_samples": doubt.few_samples,
         })
     });
-    json!({"samples": quality.samples, "outputs": outputs, "clipped": clipped, "warning": doubt})
+    json!({"samples": quality.samples, "of": quality.of, "held_back": quality.held_back, "outputs": outputs, "clipped": clipped, "warning": doubt})
 }

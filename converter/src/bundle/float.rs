@@ -14,6 +14,7 @@ use attn_runtime::format::RowRule;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
+use tract_onnx::pb;
 
 /// A value of one of the models.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +208,12 @@ impl<'m> Bundle<'m> {
     /// Equalises the channels of all models, for files in integers.
     pub fn equalize(&mut self) {
         self.graphs.iter_mut().for_each(equalize::equalize);
+    }
+
+    /// The ONNX graph of a part.
+    pub fn onnx(&self, part: usize) -> &pb::GraphProto {
+        let loaded = self.loaded.iter().find(|(key, _)| key.0 == part);
+        loaded.expect("every part is loaded").1.graph()
     }
 
     /// The part that runs once for each sample: the encoder, or a model that is alone.

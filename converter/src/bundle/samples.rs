@@ -104,10 +104,45 @@ impl Samples {
         }
     }
 
-    /// At most `count` samples, spread evenly.
-    pub fn spread(&self, count: usize) -> impl Iterator<Item = &Sample> {
-        let (len, count) = (self.samples.len(), count.min(self.samples.len()).max(1));
-        (0..count).filter_map(move |i| self.samples.get(i * len / count))
+    /// Which of them are held back.
+    pub fn split(&self) -> Split {
+        Split(self.samples.len())
+    }
+}
+
+/// Which of a number of samples calibration does not see at first, so that a conversion can be measured on them: one in five, and at least
+/// one of four or more. With fewer, none: each is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split(pub usize);
+
+impl Split {
+    const FEWEST: usize = 4;
+    const ONE_IN: usize = 5;
+
+    /// True for sample number `at` if it is held back.
+    pub fn is_held_back(self, at: usize) -> bool {
+        self.any() && at < self.0 && at % Self::ONE_IN == Self::FEWEST - 1
+    }
+
+    /// True if some are held back.
+    pub fn any(self) -> bool {
+        self.0 >= Self::FEWEST
+    }
+
+    /// Numbers of at most `count` of those that are held back, spread evenly; of all if none are.
+    pub fn held_back(self, count: usize) -> impl Iterator<Item = usize> {
+        self.spread(count, move |at| self.is_held_back(at) || !self.any())
+    }
+
+    /// Numbers of at most `count` of those that are not held back, spread evenly.
+    pub fn known(self, count: usize) -> impl Iterator<Item = usize> {
+        self.spread(count, move |at| !self.is_held_back(at))
+    }
+
+    fn spread(self, count: usize, of: impl Fn(usize) -> bool) -> impl Iterator<Item = usize> {
+        let some: Vec<usize> = (0..self.0).filter(|&at| of(at)).collect();
+        let (len, count) = (some.len(), count.min(some.len()));
+        (0..count).map(move |i| some[i * len / count])
     }
 }
 
@@ -137,4 +172,36 @@ fn with_tokens(path: &Path, bundle: &Bundle) -> Result<Vec<Sample>> {
         return wrong(reason);
     }
     Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sample_in_five_is_held_back_and_every_other_is_known() {
+        for count in 0..100 {
+            let split = Split(count);
+            let held: Vec<usize> = (0..count).filter(|&at| split.is_held_back(at)).collect();
+            let known: Vec<usize> = split.known(count).collect();
+            assert_eq!(held.len() + known.len(), count);
+            assert!(known.iter().all(|at| !held.contains(at)), "{count}");
+            match count < Split::FEWEST {
+                // Too few to spare one: all are measured on.
+                true => assert!(held.is_empty() && split.held_back(9).count() == count),
+                false => {
+                    assert_eq!(split.held_back(count).collect::<Vec<_>>(), held);
+                    assert!((1..=count / 4).contains(&held.len()), "{count}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn some_are_spread_over_all() {
+        let some: Vec<usize> = Split(96).held_back(4).collect();
+        assert_eq!(some, [3, 23, 48, 73]);
+        assert_eq!(Split(96).held_back(100).count(), 19);
+        assert_eq!(Split(96).known(100).count(), 77);
+    }
 }

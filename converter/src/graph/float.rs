@@ -105,10 +105,6 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             };
             x.chunks((*n).max(1)).map(place).collect()
         }
-        Op::SelectRows(op::SelectRows { start, rows }) => {
-            let rows = x.chunks(channels).skip(*start).take(*rows);
-            rows.flatten().copied().collect()
-        }
         Op::Attention(attention) => {
             let bias = inputs.get(3).copied().unwrap_or(&[]);
             attended(

@@ -46,7 +46,12 @@ pub fn adjustable(graph: &Graph, audio: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for node in graph.nodes.iter().filter(|_| !audio) {
         let mut values: BTreeSet<ValueId> = match graph.facts(node).held {
-            Held::Window => node.inputs[1..3].iter().copied().collect(),
+            Held::Window => {
+                let read = node.inputs[1..3].iter();
+                read.flat_map(|&id| [Some(id), graph.whole_sequence(id)])
+                    .flatten()
+                    .collect()
+            }
             Held::Table => [node.inputs[0], node.output].into(),
             Held::Free
             | Held::FreeBySums

@@ -231,6 +231,14 @@ impl Inputs {
         }
     }
 
+    /// Of the other rows, where these are some of `all`.
+    pub fn others(mut self, all: &Self) -> Self {
+        for (own, all) in self.moments.values_mut().zip(all.moments.values()) {
+            own.become_others(all);
+        }
+        self
+    }
+
     /// The moments of the input of the matrix on one side of a node, if known.
     pub fn of(&self, graph: &Graph, node: &Node, side: Side) -> Option<&Moments> {
         self.moments.get(&Rows::of(graph, node, side)?)

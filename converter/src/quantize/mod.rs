@@ -4,10 +4,13 @@
 //! multipliers; [`inputs`], [`moments`] and [`rounding`] make rounded weights make up for each other's errors; [`sensitivity`] finds the values
 //! that need 16 bits. The arithmetic is written down in `docs/reference/numerics.md`.
 
+pub mod candidates;
 pub mod choices;
 pub mod cholesky;
+pub mod exponents;
 pub mod inputs;
 pub mod moments;
+pub mod rerun;
 pub mod rounding;
 pub mod sensitivity;
 pub mod steps;
@@ -23,7 +26,7 @@ use choices::Choices;
 use inputs::{Inputs, Side};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use steps::Rounding;
+use steps::{Memory, Rounding};
 
 /// Scale of a GRU's state and output: Q15.
 const STATE_SCALE: f32 = 1.0 / 32768.0;
@@ -147,6 +150,8 @@ pub struct Scheme {
     /// For half precision, the range of every value in calibration.
     half: Option<Vec<(f32, f32)>>,
     fine: bool,
+    /// Where weights are rounded in little time: what was rounded before.
+    quick: Option<Rc<Memory>>,
     inputs: Rc<Inputs>,
     tables: Rc<Tables>,
 }
@@ -154,10 +159,7 @@ pub struct Scheme {
 impl Scheme {
     /// Decides for every value.
     pub fn new(graph: &Graph, distributions: &[Distribution], choices: &Choices) -> Self {
-        let narrow: Vec<Quant> = distributions
-            .iter()
-            .map(|d| Quant::int8(d.range(choices.range)))
-            .collect();
+        let narrow: Vec<Quant> = distributions.iter().map(|d| narrow(d, choices)).collect();
         let mut scheme = Self {
             held: narrow.clone(),
             narrow,
@@ -165,13 +167,12 @@ impl Scheme {
             cells: BTreeMap::new(),
             half: None,
             fine: false,
+            quick: None,
             inputs: Rc::default(),
             tables: Rc::default(),
         };
         for &id in &choices.wide {
-            let distribution = &distributions[id.0];
-            let limit = distribution.largest() * INT16_HEADROOM;
-            scheme.held[id.0] = Quant::int16(limit);
+            scheme.held[id.0] = wide(&distributions[id.0]);
         }
         if choices.audio {
             let features = Quant {
@@ -300,6 +301,7 @@ impl Scheme {
             cells: BTreeMap::new(),
             half: Some(ranges),
             fine: false,
+            quick: None,
             inputs: Rc::default(),
             tables: Rc::default(),
         }
@@ -331,6 +333,12 @@ impl Scheme {
         }
     }
 
+    /// The same with less time for the rounding of weights, and a little more error: for files that are only measured.
+    pub fn quick(self, memory: Rc<Memory>) -> Self {
+        let quick = Some(memory);
+        Self { quick, ..self }
+    }
+
     /// The same, with these tables of functions at hand: schemes of one search share most of them.
     pub fn with_tables(self, tables: Rc<Tables>) -> Self {
         Self { tables, ..self }
@@ -345,14 +353,19 @@ impl Scheme {
     pub fn rounding(&self, graph: &Graph, node: &Node, side: Side) -> Rounding<'_> {
         let moments = self.inputs.of(graph, node, side);
         let compensation = moments.and_then(|moments| moments.compensation());
-        compensation.map_or(self.uncompensated(), Rounding::Compensated)
+        match (compensation, &self.quick) {
+            (Some(compensation), Some(memory)) => Rounding::Quick(Some(compensation), memory),
+            (Some(compensation), None) => Rounding::Compensated(compensation),
+            (None, _) => self.uncompensated(),
+        }
     }
 
     /// How weights are rounded whose inputs are not known.
     pub fn uncompensated(&self) -> Rounding<'_> {
-        match self.fine {
-            true => Rounding::BestScale,
-            false => Rounding::Nearest,
+        match &self.quick {
+            Some(memory) => Rounding::Quick(None, memory),
+            None if self.fine => Rounding::BestScale,
+            None => Rounding::Nearest,
         }
     }
 
@@ -390,6 +403,32 @@ impl Scheme {
         } else {
             self.narrow[value.0]
         }
+    }
+}
+
+/// How a value is held in int8. If it was whole, a step is 1 divided by a whole number: whole numbers are exact.
+fn narrow(distribution: &Distribution, choices: &Choices) -> Quant {
+    let (low, high) = (distribution.min, distribution.max);
+    let steps = (255.0 / (high - low)).floor();
+    if !distribution.is_whole() || steps < 1.0 {
+        return Quant::int8(distribution.range(choices.range));
+    }
+    let zero_point = (-128.0 - low * steps).clamp(-128.0, 127.0);
+    Quant {
+        dtype: DType::I8,
+        scale: 1.0 / steps,
+        zero_point: zero_point as i32,
+    }
+}
+
+/// How a value is held in int16. If it was whole, a step is a power of two of at most 1.
+fn wide(distribution: &Distribution) -> Quant {
+    let limit = distribution.largest() * INT16_HEADROOM;
+    let quant = Quant::int16(limit);
+    let power = quant.scale.log2().ceil().exp2();
+    match distribution.is_whole() && power <= 1.0 {
+        true => Quant::scaled_int16(power),
+        false => quant,
     }
 }
 
@@ -440,6 +479,27 @@ fn cell_from(layer: &Node, distributions: &[Distribution]) -> Quant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_are_held_exactly() {
+        let choices = Choices::default();
+        for elements in [
+            &[0.0, 1.0][..],
+            &[-3.0, 7.0, 2.0],
+            &[0.0, 255.0],
+            &[-100.0, 0.0],
+        ] {
+            let distribution = Distribution::of(elements);
+            for quant in [narrow(&distribution, &choices), wide(&distribution)] {
+                let held = |x: &f32| quant.dequantize(quant.quantize(*x));
+                assert!(elements.iter().all(|x| held(x) == *x), "{elements:?}");
+            }
+        }
+        let fractions = Distribution::of(&[0.0, 0.5, 1.0]);
+        assert_eq!(wide(&fractions), Quant::int16(2.0));
+        let large = Distribution::of(&[0.0, 1000.0]);
+        assert_eq!(narrow(&large, &choices), Quant::int8((0.0, 1000.0)));
+    }
 
     #[test]
     fn zero_is_exact_and_the_range_is_covered() {

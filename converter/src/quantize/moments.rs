@@ -84,6 +84,17 @@ impl Moments {
         self.compensation.take();
     }
 
+    /// Turns into the moments of the other rows, where these are some of `all`.
+    pub fn become_others(&mut self, all: &Self) {
+        for (own, all) in self.halves.iter_mut().zip(&all.halves) {
+            own.rows = all.rows - own.rows;
+            own.sum = &all.sum - &own.sum;
+            own.products
+                .zip_mut_with(&all.products, |own, all| *own = all - *own);
+        }
+        self.compensation.take();
+    }
+
     /// How rows of weights for these inputs are rounded; `None` if rounding to nearest is best, or if there are not two samples to
     /// compare.
     pub fn compensation(&self) -> Option<&Compensation> {

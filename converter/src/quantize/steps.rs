@@ -4,6 +4,8 @@
 //! accumulators.
 
 use super::rounding::{Compensation, Rounded};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// Largest weight; -128 is not used, so that a weight and its negative both exist.
 pub const WEIGHT_MAX: f64 = 127.0;
@@ -61,6 +63,8 @@ pub enum Rounding<'c> {
     BestScale,
     /// With compensation of errors, and the scale of least error.
     Compensated(&'c Compensation),
+    /// The best of these, with fewer scales to choose from, and remembered.
+    Quick(Option<&'c Compensation>, &'c Memory),
 }
 
 impl Rounding<'_> {
@@ -69,14 +73,24 @@ impl Rounding<'_> {
         match self {
             Self::Nearest => Steps::nearest(row, scale),
             Self::BestScale => Steps::nearest(row, least_error(row, scale)),
-            Self::Compensated(compensation) => compensated(compensation, row, scale),
+            Self::Compensated(compensation) => {
+                compensated(compensation, row, scale, COMPENSATED_PRODUCTS)
+            }
+            Self::Quick(compensation, memory) => {
+                memory.steps(compensation, row, scale, || match compensation {
+                    Some(compensation) => compensated(compensation, row, scale, QUICK_PRODUCTS),
+                    None => Steps::nearest(row, least_error(row, scale)),
+                })
+            }
         }
     }
 
     /// The same with exactly this scale.
     pub fn round_to(self, row: &[f32], scale: f64) -> Steps {
         match self {
-            Self::Compensated(compensation) => Steps::of(compensation.round(row, scale), scale),
+            Self::Compensated(compensation) | Self::Quick(Some(compensation), _) => {
+                Steps::of(compensation.round(row, scale), scale)
+            }
             _ => Steps::nearest(row, scale),
         }
     }
@@ -112,14 +126,38 @@ impl Steps {
     }
 }
 
+/// What decides about the steps of a row: its weights, the scale near which it is rounded, and the place of the compensation in memory.
+type Key = (Box<[u32]>, u64, usize);
+
+/// Rows that were rounded before: the programs of a search have the same weights. It must not outlive the compensations.
+#[derive(Debug, Default)]
+pub struct Memory(RefCell<HashMap<Key, Steps>>);
+
+impl Memory {
+    fn steps(
+        &self,
+        compensation: Option<&Compensation>,
+        row: &[f32],
+        scale: f64,
+        make: impl FnOnce() -> Steps,
+    ) -> Steps {
+        let place = compensation.map_or(0, |found| std::ptr::from_ref(found).addr());
+        let weights = row.iter().map(|weight| weight.to_bits()).collect();
+        let key = (weights, scale.to_bits(), place);
+        let mut known = self.0.borrow_mut();
+        known.entry(key).or_insert_with(make).clone()
+    }
+}
+
 /// Limit on the products of weights and errors in the search for a row's scale, and the minimum number of scales.
 const COMPENSATED_PRODUCTS: usize = 1 << 20;
+const QUICK_PRODUCTS: usize = 1 << 17;
 const FEWEST_SCALES: usize = 16;
 
 /// The best of rounding with compensation in many scales, and of rounding to nearest.
-fn compensated(compensation: &Compensation, row: &[f32], scale: f64) -> Steps {
+fn compensated(compensation: &Compensation, row: &[f32], scale: f64, most: usize) -> Steps {
     let products = row.len() * row.len() / 2;
-    let count = (COMPENSATED_PRODUCTS / products.max(1)).clamp(FEWEST_SCALES, MOST_SCALES);
+    let count = (most / products.max(1)).clamp(FEWEST_SCALES, MOST_SCALES);
     let plain = least_error(row, scale);
     let mut best = (compensation.round_to_nearest(row, plain), plain);
     let scales = (0..count).map(|i| scale * (0.85 + 0.2 * i as f64 / count as f64));

@@ -24,7 +24,7 @@ pub fn options(precision: Precision, form: Form) -> Options {
     Options {
         form,
         precision,
-        range: RangeMethod::Mse,
+        range: RangeMethod::Measured,
         ..Options::default()
     }
 }
