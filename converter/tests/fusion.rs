@@ -31,7 +31,8 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("r13_mha_averaged_weights_as_output", "Attention"),
     ("r19_einsum", "Attention"),
     ("r21_values_narrower_than_keys", "Attention"),
-    ("r24_v_parameter_bmm_permute", "AdditiveAttention"),
+    // The parameter is a learned query over energies.
+    ("r24_v_parameter_bmm_permute", "Attention"),
     ("r27_attention_values_times_weights_transposed", "Attention"),
     ("r28_past_keys_and_values_of_2_heads", "Attention"),
 ];
