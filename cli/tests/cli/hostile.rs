@@ -23,7 +23,7 @@ const INSIDE: [&str; 7] = [
 ];
 
 fn hostile(name: &str) -> String {
-    fixture(&format!("hostile/{name}"))
+    format!("{}/tests/data/hostile/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What a command says that must fail in good order.

@@ -4,10 +4,10 @@ use crate::{done, refused};
 use attn_converter::files::write_npz;
 use attn_converter::npz::Npz;
 use attn_converter::sqnr::Sqnr;
-use attn_test_support::folder::{Folder, fixture};
+use attn_test_support::folder::Folder;
 use ndarray::ArrayD;
 
-/// Models of `host-tests/fixtures/states` with their states.
+/// Models of `tests/data/states`, which `make.py` there makes, with their states.
 const STEPS: [(&str, &str); 8] = [
     ("gru_step", "h_in=h_out"),
     ("lstm_step", "h0=hn,c0=cn"),
@@ -20,7 +20,10 @@ const STEPS: [(&str, &str); 8] = [
 ];
 
 fn file(name: &str, end: &str) -> String {
-    fixture(&format!("states/{name}.{end}"))
+    format!(
+        "{}/tests/data/states/{name}.{end}",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
 
 fn array(path: &str, name: &str) -> ArrayD<f32> {
