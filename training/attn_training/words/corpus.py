@@ -19,6 +19,7 @@ from .places import RATE
 # For non-commercial use: nothing is trained on it.
 EXCLUDED_SOURCES = {"mycroft_heysavant"}
 FOLDS = 3
+SOUNDS = {".wav", ".flac", ".ogg", ".opus"}
 
 
 @dataclass
@@ -63,7 +64,7 @@ def _own_clips(folder, splits):
     """FOLDER/WORD/file: every fifth file is for validation."""
     found = []
     for word in sorted(p for p in folder.iterdir() if p.is_dir()):
-        files = sorted(p for p in word.iterdir() if p.suffix.lower() in {".wav", ".flac", ".ogg", ".opus"})
+        files = sorted(p for p in word.iterdir() if p.suffix.lower() in SOUNDS)
         for i, path in enumerate(files):
             split = "val" if i % 5 == 4 else "train"
             if split in splits:
@@ -76,7 +77,7 @@ def long_files(folder):
     folder = Path(folder)
     if not (folder / "manifest.csv").exists():
         return [Clip("", read(p), "own", p.stem, "val" if i % 5 == 4 else "train")
-                for i, p in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".wav", ".flac", ".ogg", ".opus"}))]
+                for i, p in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS))]
     pieces, path, whole = {}, None, None
     for row in rows(folder):
         if row["path"] != path:
@@ -90,9 +91,10 @@ def long_files(folder):
 
 def rooms(folder, splits):
     """Impulse responses, float32, the direct sound first."""
-    if not Path(folder).is_dir():
-        return []
-    return [soundfile.read(Path(folder) / row["path"], dtype="float32")[0][32:] for row in rows(folder) if row["split"] in splits]
+    folder = Path(folder)
+    if not (folder / "manifest.csv").exists():
+        return [soundfile.read(p, dtype="float32")[0] for p in sorted(folder.rglob("*")) if p.suffix.lower() in SOUNDS]
+    return [soundfile.read(folder / row["path"], dtype="float32")[0][32:] for row in rows(folder) if row["split"] in splits]
 
 
 def coded(pcm, rng):

@@ -43,7 +43,7 @@ def logit(p):
     return np.log(p / (1 - p))
 
 
-def threshold(peaks, hours, rate, least=0.2):
+def threshold(peaks, hours, rate, least=0.05):
     """The threshold at which a label gives `rate` false accepts an hour: by count, or by the exponential tail of its highest peaks
     where the rate allows fewer than three in `hours`."""
     allowed = rate * hours
@@ -57,6 +57,19 @@ def threshold(peaks, hours, rate, least=0.2):
         z = tail[-1] + mean * np.log((len(tail) - 1) / allowed)
         value = 1 / (1 + np.exp(-z))
     return float(np.clip(value, least, HIGHEST))
+
+
+def label_biases(logits, reported, hours, rate, target=0.6, rounds=4):
+    """What to add to the logit of each reported label, so that at the threshold `target` each gives `rate` false accepts an hour.
+
+    `logits`: a list of [frame, label]. One threshold then serves all labels, as a converter without thresholds for each of them needs.
+    """
+    biases = np.zeros(logits[0].shape[1], np.float32)
+    for _ in range(rounds):
+        peaks = label_peaks([spot.smoothed(x + biases) for x in logits], reported)
+        for k, mine in enumerate(peaks):
+            biases[k] += logit(target) - logit(threshold(mine, hours, rate, least=0.01))
+    return biases
 
 
 def recall(scores, own, thresholds):

@@ -9,11 +9,15 @@ PIECE = int(2.2 * RATE)
 BEFORE = int(1.6 * RATE)  # of the piece lies before the peak
 
 
-def mine(model, long_clips, reported, path, most=1500, floor=0.05, seed=0):
-    """Writes the pieces around the highest peaks, half of them found at another speed, to `path`. Returns how many."""
+def mine(model, long_clips, reported, path, most=1500, floor=0.05, seed=0, share=0.5):
+    """Looks through a `share` of the recordings, half of it at another speed, and writes the pieces around the highest peaks to `path`.
+
+    Returns how many there are."""
     rng = np.random.default_rng(seed)
     found = []
     for clip in long_clips:
+        if rng.random() >= share:
+            continue
         pcm = clip.pcm
         if rng.random() < 0.5:
             pcm = np.round(augment.change_speed(pcm.astype(np.float32), rng.uniform(0.85, 1.18))).astype(np.int16)

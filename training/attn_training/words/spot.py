@@ -40,6 +40,20 @@ def events(average, thresholds):
     return found
 
 
+def match(found, truth):
+    """Pairs events [(seconds, label, score)] with truth [(seconds at the end of the word, label)], each with at most one.
+
+    Returns for each truth its event or None, and the events that match none.
+    """
+    left, pairs = list(found), []
+    for end, word in truth:
+        hit = next((d for d in left if d[1] == word and end - EARLY <= d[0] <= end + LATE), None)
+        if hit:
+            left.remove(hit)
+        pairs.append(hit)
+    return pairs, left
+
+
 def peaks(lead, floor=0.02):
     """[(frame, score)] of one label's averages in a stream: the events that it would give at each threshold, highest first."""
     candidates = np.flatnonzero(lead >= floor)

@@ -1,25 +1,18 @@
-"""Writes the keyword spotter as ONNX, by both of PyTorch's exporters.
+"""Untrained spotters with what PyTorch computes from them, for the converter's tests: `python -m attn_training fixtures`.
 
-Usage: python export.py            cache/kws.pt -> models/kws.onnx and host-tests/fixtures/kws_torchscript.onnx
-       python export.py --random   untrained models with what PyTorch computes from them, for tests:
-                                   host-tests/fixtures/kws_random{_dynamo,_torchscript,_long}.onnx and .npz
+Writes host-tests/fixtures/kws_random{_dynamo,_torchscript,_long}.onnx and .npz, and kws_torchscript.onnx of the shipped weights.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
+import onnx_files  # beside this package
 import torch
 import torch.nn.functional as F
 
-from model import BANDS, CHANNELS, WINDOW, KeywordSpotter
-from paths import CACHE, ROOT
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import onnx_files  # noqa: E402
+from .model import BANDS, CHANNELS, WINDOW, KeywordSpotter
+from .places import ROOT
 
 FIXTURES = ROOT / "host-tests" / "fixtures"
+LABELS = 20
 LONG = 120  # frames
 
 
@@ -48,32 +41,20 @@ def record(model, path, count, frames):
     np.savez(path, features=features, logits=logits)
 
 
-def export_random():
+def main():
     torch.manual_seed(3)
-    model = KeywordSpotter()
+    model = KeywordSpotter(LABELS)
     export(model, FIXTURES / "kws_random_dynamo.onnx", True)
     export(model, FIXTURES / "kws_random_torchscript.onnx", False)
     record(model, FIXTURES / "kws_random.npz", 8, WINDOW)
-    long = LongKeywordSpotter()
+    long = LongKeywordSpotter(LABELS)
     long.load_state_dict(model.state_dict())
     export(long, FIXTURES / "kws_random_long.onnx", True, LONG)
     record(long, FIXTURES / "kws_random_long.npz", 4, LONG)
+    shipped()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random", action="store_true", help="write the untrained fixtures")
-    arguments = parser.parse_args()
-    if arguments.random:
-        export_random()
-        return
-    model = KeywordSpotter()
-    model.load_state_dict(torch.load(CACHE / "kws.pt"))
-    print(sum(p.numel() for p in model.parameters()), "parameters")
-    (ROOT / "models").mkdir(exist_ok=True)
-    export(model, ROOT / "models" / "kws.onnx", True)
+def shipped():
+    labels = len((ROOT / "models" / "kws_labels.txt").read_text().split())
+    model = KeywordSpotter(labels).load_onnx(ROOT / "models" / "kws.onnx")
     export(model, FIXTURES / "kws_torchscript.onnx", False)
-
-
-if __name__ == "__main__":
-    main()
