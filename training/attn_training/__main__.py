@@ -3,6 +3,7 @@
 words WORD… [--recordings DIR]   a spotter for these words: model, labels, thresholds, calibration data, curve, card
 voices                           fetches the neural voices that say the words
 judge MODEL                      false accepts and recall on what no training heard
+shrink LARGE SMALL STREAMS       a smaller spotter from a larger one, to start from
 fixtures                         untrained spotters for the converter's tests, and the shipped one by the other exporter
 """
 
@@ -21,6 +22,9 @@ def main():
         from .words import places, voices
         voices.fetch(places.VOICES)
         print(f"voices in {places.VOICES}")
+    elif command == "shrink":
+        from .words.shrink import main as run
+        run(rest)
     elif command == "fixtures":
         from .words.fixtures import main as run
         run()

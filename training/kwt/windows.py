@@ -51,7 +51,7 @@ def logits_of(model, features):
 
 def teacher():
     """The shipped streaming spotter."""
-    return spotters.KeywordSpotter(len(LABELS)).load_onnx(MODELS / "kws.onnx").eval()
+    return spotters.from_onnx(MODELS / "kws.onnx").eval()
 
 
 def padded(pcm, rng, samples=LEAD + 3 * RATE):

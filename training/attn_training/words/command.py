@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from . import augment, card, conditions, corpus, export, judge, material, rounds, spot
-from .model import KeywordSpotter
+from .model import from_onnx
 from .places import CACHE, DATA, RATE, ROOT, VOICES
 from .voices import Voices
 
@@ -101,7 +101,7 @@ def main(arguments):
     work = CACHE / name
     work.mkdir(parents=True, exist_ok=True)
     own, held = gather(arguments, keywords, further, work, started + 60 * SHARE_OF_VOICES * arguments.minutes)
-    model = KeywordSpotter(len(names)).load_onnx(arguments.start, start_rows(arguments.start, names))
+    model = from_onnx(arguments.start, start_rows(arguments.start, names))
     left = arguments.minutes - (time.time() - started) / 60
     minutes = max(1.0, 0.85 * left - 1)
     maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, arguments.seed)

@@ -7,6 +7,8 @@ with start_s,duration_s in long files), `rooms`. A user's own folder is FOLDER/W
 import csv
 import hashlib
 import io
+import os
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import numpy as np
 import scipy.signal
 import soundfile
 
-from .places import RATE
+from .places import CACHE, RATE
 
 # For non-commercial use: nothing is trained on it.
 EXCLUDED_SOURCES = {"mycroft_heysavant"}
@@ -56,8 +58,24 @@ def word_clips(folder, splits):
     folder = Path(folder)
     if not (folder / "manifest.csv").exists():
         return _own_clips(folder, splits)
-    return [Clip(row["label"], read(folder / row["path"]), row["source"], row.get("speaker_or_group") or row.get("speaker"), row["split"])
-            for row in rows(folder) if row["split"] in splits and row["source"] not in EXCLUDED_SOURCES]
+    found = _decoded(folder, lambda: [
+        Clip(row["label"], read(folder / row["path"]), row["source"], row.get("speaker_or_group") or row.get("speaker"), row["split"])
+        for row in rows(folder) if row["source"] not in EXCLUDED_SOURCES])
+    return [clip for clip in found if clip.split in splits]
+
+
+def _decoded(folder, make):
+    """What `make` returns, kept in the cache for as long as the folder's manifest is the same."""
+    key = hashlib.sha1(str(folder.resolve()).encode() + (folder / "manifest.csv").read_bytes()).hexdigest()[:16]
+    path = CACHE / "decoded" / f"{key}.pkl"
+    if path.exists():
+        return pickle.loads(path.read_bytes())
+    found = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_bytes(pickle.dumps(found))
+    part.rename(path)
+    return found
 
 
 def _own_clips(folder, splits):
@@ -78,6 +96,10 @@ def long_files(folder):
     if not (folder / "manifest.csv").exists():
         return [Clip("", read(p), "own", p.stem, "val" if i % 5 == 4 else "train")
                 for i, p in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS))]
+    return _decoded(folder, lambda: _joined(folder))
+
+
+def _joined(folder):
     pieces, path, whole = {}, None, None
     for row in rows(folder):
         if row["path"] != path:
@@ -118,7 +140,6 @@ class Corpus:
     sentences: list = field(default_factory=list)  # synthetic speech
     noise: list = field(default_factory=list)
     rooms: list = field(default_factory=list)
-    hard: list = field(default_factory=list)  # pieces that an earlier round took for a keyword
 
     def __str__(self):
         count = {k: len(v) for k, v in self.words.items()}

@@ -8,11 +8,11 @@ import onnx_files  # beside this package
 import torch
 import torch.nn.functional as F
 
-from .model import BANDS, CHANNELS, WINDOW, KeywordSpotter
+from .model import BANDS, WINDOW, KeywordSpotter, Sizes, from_onnx
 from .places import ROOT
 
 FIXTURES = ROOT / "host-tests" / "fixtures"
-LABELS = 20
+LABELS, SIZES = 20, Sizes(64, 96, 64, 64)
 LONG = 120  # frames
 
 
@@ -25,7 +25,7 @@ class LongKeywordSpotter(KeywordSpotter):
         last, recent = h[:, -1:, :], h[:, -WINDOW:, :]
         q, k, v = self.heads(self.query(last)), self.heads(self.key(recent)), self.heads(self.value(recent))
         context = F.scaled_dot_product_attention(q, k, v)
-        context = context.transpose(1, 2).reshape(x.shape[0], CHANNELS)
+        context = context.transpose(1, 2).reshape(x.shape[0], self.sizes.width)
         return self.classify(context, h[:, -1, :])
 
 
@@ -43,11 +43,11 @@ def record(model, path, count, frames):
 
 def main():
     torch.manual_seed(3)
-    model = KeywordSpotter(LABELS)
+    model = KeywordSpotter(LABELS, SIZES)
     export(model, FIXTURES / "kws_random_dynamo.onnx", True)
     export(model, FIXTURES / "kws_random_torchscript.onnx", False)
     record(model, FIXTURES / "kws_random.npz", 8, WINDOW)
-    long = LongKeywordSpotter(LABELS)
+    long = LongKeywordSpotter(LABELS, SIZES)
     long.load_state_dict(model.state_dict())
     export(long, FIXTURES / "kws_random_long.onnx", True, LONG)
     record(long, FIXTURES / "kws_random_long.npz", 4, LONG)
@@ -55,6 +55,4 @@ def main():
 
 
 def shipped():
-    labels = len((ROOT / "models" / "kws_labels.txt").read_text().split())
-    model = KeywordSpotter(labels).load_onnx(ROOT / "models" / "kws.onnx")
-    export(model, FIXTURES / "kws_torchscript.onnx", False)
+    export(from_onnx(ROOT / "models" / "kws.onnx"), FIXTURES / "kws_torchscript.onnx", False)

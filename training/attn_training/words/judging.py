@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import card, conditions, corpus, export, judge, spot, testset
-from .model import KeywordSpotter
+from .model import KeywordSpotter, from_onnx
 from .places import CACHE, DATA
 
 
@@ -32,7 +32,7 @@ def parse(arguments):
 
 def load(path):
     names = Path(str(path).removesuffix(".onnx") + "_labels.txt").read_text().split()
-    return KeywordSpotter(len(names)).load_onnx(path), names
+    return from_onnx(path), names
 
 
 def shipped_thresholds(path):
@@ -136,11 +136,10 @@ def main(arguments):
 def load_fold(path, names):
     if path.suffix == ".pt":
         import torch
-        model = KeywordSpotter(len(names))
-        model.norm1.eps = model.norm2.eps = 0.0
+        model = KeywordSpotter(len(names)).fold()
         model.load_state_dict(torch.load(path))
         return model
-    return KeywordSpotter(len(names)).load_onnx(path)
+    return from_onnx(path)
 
 
 __all__ = ["CACHE", "main"]
