@@ -63,10 +63,14 @@ def word_bounds(x):
     """First and last sample of the word in a clip, by energy in 10 ms steps."""
     step = 160
     n = len(x) // step
+    if n == 0:
+        return 0, len(x)
     energy = np.sqrt(np.mean(np.square(x[: n * step].reshape(n, step), dtype=np.float64), axis=1))
     floor = np.percentile(energy, 10)
     threshold = max(energy.max() * 0.05, min(floor * 3, energy.max() * 0.3))
     loud = np.flatnonzero(energy > threshold)
+    if len(loud) == 0:  # silence
+        return 0, len(x)
     return int(loud[0] * step), int((loud[-1] + 1) * step)
 
 

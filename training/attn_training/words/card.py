@@ -13,15 +13,27 @@ CARD = """# {title}: model card
 | labels | `{name}_labels.txt`, in the order of the logits |
 | input | `features` [1, 50, 40]: one second of log-mel features of `attn features`, real value = int8 / 32; 20 ms per frame |
 | output | `logits` [1, {labels}] of the last frame |
-| network | causal Conv1d 40→64 (5 frames), causal Conv1d 64→64 (3 frames), GRU 64→96, scaled dot-product attention with 2 heads of 32 from the last frame over the last 50, Linear 160→64, Linear 64→{labels} |
-| size | {parameters} parameters, 108 000 multiply-adds per 20 ms when streamed |
+| network | {network} |
+| size | {parameters} parameters, {macs} multiply-adds per 20 ms when streamed |
 | decision | softmax posteriors averaged over 6 hops; the highest keyword is reported when it reaches its threshold; then nothing for 50 hops |
 
     attn convert {name}.onnx --stream --calibrate {name}_calibration.npz --labels {name}_labels.txt \\
-        --audio-hop 320 --smoothing 6 --threshold {lowest:.2f} --refractory 50 -o {name}.attn
+        --audio-hop 320 --smoothing 6 --threshold {lowest:.2f} --refractory 50 \\
+        --background {background} -o {name}.attn
 
 {body}
 """
+
+
+def network(model):
+    """What the card says of the layers, the parameters and the work for a frame."""
+    c, h, w, i = model.sizes
+    labels = len(model.logits.bias)
+    text = (f"causal Conv1d 40→{c} (5 frames), causal Conv1d {c}→{c} (3 frames), GRU {c}→{h}, scaled dot-product attention with 2 heads of "
+            f"{w // 2} from the last frame over the last 50, Linear {w + h}→{i}, Linear {i}→{labels}")
+    macs = 200 * c + 3 * c * c + 3 * h * (c + h) + 3 * h * w + 100 * w + (w + h) * i + i * labels
+    parameters = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("norm"))
+    return {"network": text, "macs": f"{macs:,}".replace(",", " "), "parameters": f"{parameters:,}".replace(",", " ")}
 
 
 def percent(hits, count):

@@ -84,8 +84,8 @@ def gather(arguments, keywords, further, work, deadline):
 
 def validation_streams(data=DATA):
     """Speech and noise of the validation split without a keyword: as it is, and at two other speeds."""
-    clips = [c for folder in ("speech_negative", "noise") if (data / folder).is_dir() for c in corpus.long_files(data / folder)
-             if c.split == "val" and len(c.pcm) > RATE]
+    clips = [c for folder in ("speech_negative", "noise") if (data / folder).is_dir() for c in corpus.long_files(data / folder, {"val"})
+             if len(c.pcm) > RATE]
     rng = np.random.default_rng(1)
     changed = [corpus.Clip("", np.round(augment.change_speed(c.pcm.astype(np.float32), f * rng.uniform(0.96, 1.04))).astype(np.int16))
                for f in (0.9, 1.12) for c in clips]
@@ -148,9 +148,7 @@ def finish(model, own, held, keywords, names, arguments, name, seconds):
         f"![misses against false accepts]({name}_curve.png)",
         f"## Data\n\n{own}\n\nMade by `python -m attn_training words {' '.join(map(repr, arguments.words))}` in {seconds / 60:.0f} minutes."])
     (out / f"{name}.md").write_text(card.CARD.format(
-        title=name, name=name, words=", ".join(keywords), labels=len(names), parameters=sum(p.numel() for n, p in model.named_parameters()
-                                                                                           if not n.startswith("norm")),
-        lowest=min(values.values()), body=body))
+        title=name, name=name, words=", ".join(keywords), labels=len(names), lowest=THRESHOLD, background=",".join(names[len(keywords):]), body=body, **card.network(model)))
     print(json.dumps({"thresholds": values, "false_accepts": counts.tolist(), "hours": hours,
                       "recall": {k: judge.recall(s, o, list(values.values())) for k, (s, o) in scores.items()}}))
 

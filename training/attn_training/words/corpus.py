@@ -58,19 +58,22 @@ def word_clips(folder, splits):
     folder = Path(folder)
     if not (folder / "manifest.csv").exists():
         return _own_clips(folder, splits)
-    found = _decoded(folder, lambda: [
+    return _decoded(folder, splits, lambda split: [
         Clip(row["label"], read(folder / row["path"]), row["source"], row.get("speaker_or_group") or row.get("speaker"), row["split"])
-        for row in rows(folder) if row["source"] not in EXCLUDED_SOURCES])
-    return [clip for clip in found if clip.split in splits]
+        for row in rows(folder) if row["split"] == split and row["source"] not in EXCLUDED_SOURCES])
 
 
-def _decoded(folder, make):
-    """What `make` returns, kept in the cache for as long as the folder's manifest is the same."""
-    key = hashlib.sha1(str(folder.resolve()).encode() + (folder / "manifest.csv").read_bytes()).hexdigest()[:16]
+def _decoded(folder, splits, make):
+    """What `make` returns for each of the splits, kept in the cache for as long as the folder's manifest is the same."""
+    return sum((_kept(folder, split, make) for split in sorted(splits)), [])
+
+
+def _kept(folder, split, make):
+    key = hashlib.sha1(f"{folder.resolve()} {split}".encode() + (folder / "manifest.csv").read_bytes()).hexdigest()[:16]
     path = CACHE / "decoded" / f"{key}.pkl"
     if path.exists():
         return pickle.loads(path.read_bytes())
-    found = make()
+    found = make(split)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}")
     part.write_bytes(pickle.dumps(found))
@@ -90,18 +93,21 @@ def _own_clips(folder, splits):
     return found
 
 
-def long_files(folder):
+def long_files(folder, splits=("train", "val", "test")):
     """Running speech or noise: one Clip per file and speaker (or group), its pieces joined; `label` is the folder's label or ''."""
     folder = Path(folder)
     if not (folder / "manifest.csv").exists():
-        return [Clip("", read(p), "own", p.stem, "val" if i % 5 == 4 else "train")
-                for i, p in enumerate(sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS))]
-    return _decoded(folder, lambda: _joined(folder))
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SOUNDS)
+        own = [("val" if i % 5 == 4 else "train", p) for i, p in enumerate(paths)]
+        return [Clip("", read(p), "own", p.stem, split) for split, p in own if split in splits]
+    return _decoded(folder, splits, lambda split: _joined(folder, split))
 
 
-def _joined(folder):
+def _joined(folder, split):
     pieces, path, whole = {}, None, None
     for row in rows(folder):
+        if row["split"] != split:
+            continue
         if row["path"] != path:
             path, whole = row["path"], read(folder / row["path"])
         start = round(float(row["start_s"]) * RATE)

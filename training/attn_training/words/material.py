@@ -46,9 +46,9 @@ def recorded(material, keywords, further, recordings, splits=("train",), data=DA
                 elif clip.label not in labels and not _says(clip.label, labels):
                     material.others.append(clip)
     if (data / "speech_negative").is_dir():
-        material.speech += [c for c in corpus.long_files(data / "speech_negative") if c.split in splits]
+        material.speech += corpus.long_files(data / "speech_negative", splits)
     if (data / "noise").is_dir():
-        material.noise += [c for c in corpus.long_files(data / "noise") if c.split in splits]
+        material.noise += corpus.long_files(data / "noise", splits)
     material.rooms = corpus.rooms(data / "rooms", splits)
 
 

@@ -35,8 +35,8 @@ def clips(labels, folders, splits, name, data=DATA, cache=CACHE):
     """Clips of `labels` under the three conditions; noise and talkers are those of the test split, so no training heard them."""
     def make():
         words = [c for folder in folders for c in corpus.word_clips(folder, splits) if c.label in labels]
-        talkers = [c for c in corpus.long_files(data / "speech_negative") if c.split == "test"]
-        noise = [c for c in corpus.long_files(data / "noise") if c.split == "test"]
+        talkers = corpus.long_files(data / "speech_negative", {"test"})
+        noise = corpus.long_files(data / "noise", {"test"})
         return conditions.clips(words, labels, noise, talkers)
     return _kept(cache / f"clips_{name}.pkl", make)
 
