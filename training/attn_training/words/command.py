@@ -1,6 +1,7 @@
 """`python -m attn_training words`: from words on the command line to a model, its thresholds, its curve and its card."""
 
 import argparse
+import copy
 import json
 import pickle
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import augment, card, conditions, corpus, export, judge, material, rounds, spot
+from . import augment, card, conditions, corpus, export, fit, judge, material, rounds, spot
 from .model import from_onnx
 from .places import CACHE, DATA, RATE, ROOT, VOICES
 from .voices import Voices
@@ -104,9 +105,10 @@ def main(arguments):
     model = from_onnx(arguments.start, start_rows(arguments.start, names))
     left = arguments.minutes - (time.time() - started) / 60
     minutes = max(1.0, 0.85 * left - 1)
-    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, arguments.seed)
+    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, copy.deepcopy(model),
+                            work / "weights.pt", arguments.seed)
     try:
-        rounds.rounds(model, own, list(keywords), work / "streams", minutes, work / "weights.pt", seed=arguments.seed)
+        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", seed=arguments.seed)
     finally:
         maker.terminate()
     for shard in () if arguments.keep_streams else (work / "streams").glob("*.npz"):

@@ -4,6 +4,7 @@ A false accept is one peak of the smoothed posterior, wherever it is in hours of
 has a loss for its highest wrong peak, and each keyword one for the highest right one.
 """
 
+import os
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from .spot import SMOOTHING
 from .streams import BACKGROUND, IGNORE, Store
 
 BATCH = 64
+SYNC, ROUND = 20, 200  # steps
 CARRY = 0.75  # share of the streams that start from the state in which another ended: a spotter listens for hours
 
 
@@ -56,57 +58,97 @@ def carried(h, share, rng):
     return (last * keep)[None]
 
 
-def train(model, folder, keywords, minutes, path, peak_rate=2e-3, fold=None, capacity=40, least=4, threads=1, after_round=None, seed=7):
-    """Trains on the streams that appear in `folder` for `minutes`; the rate rises for a tenth of the time and falls to nothing.
+class Team:
+    """Processes that train copies of one model, each on one core, and share the mean of their weights every SYNC steps.
 
-    The weights are an average over the last steps. `after_round(model, share of the time)` is called after each pass.
+    No process waits inside a step, so it works on cores that others use too, where threads would lose their time in waiting.
     """
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
+
+    def __init__(self, model, size=2):
+        self.size, self.barrier = size, torch.multiprocessing.Barrier(size)
+        self.shared = torch.zeros(size, sum(v.numel() for v in self.floats(model))).share_memory_()
+        self.over = torch.zeros(1).share_memory_()
+
+    @staticmethod
+    def floats(model):
+        return [value for value in model.state_dict().values() if value.is_floating_point()]
+
+    def share(self, model, rank, over):
+        """Takes the mean of all members' weights; whether the first member says that the time is over."""
+        self.shared[rank] = torch.cat([v.flatten() for v in self.floats(model)])
+        if rank == 0:
+            self.over[0] = float(over)
+        self.barrier.wait()
+        mean, at = self.shared.mean(0), 0
+        over = bool(self.over[0])
+        self.barrier.wait()
+        for value in self.floats(model):
+            value.copy_(mean[at: at + value.numel()].view_as(value))
+            at += value.numel()
+        return over
+
+
+def member(team, rank, model, folder, keywords, minutes, path, started, peak_rate, fold, capacity, least, seed):
+    """One process of a team. The learning rate rises for a tenth of the time and falls to nothing; the first one writes the weights."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(seed + rank)
+    rng = np.random.default_rng([seed, rank])
     store = Store(folder, capacity, fold).refresh(least)
+    features, targets = store.arrays()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)
     mean = {name: value.clone() for name, value in model.state_dict().items()}
-    started, step, state, spent = time.time(), 0, None, 0.0
-    while (share := (time.time() - started - spent) / 60 / minutes) < 1:
-        features, targets = store.refresh(least).arrays()
+    state, totals, step = None, [], 0
+    while True:
+        share = min(1.0, (time.time() - started) / 60 / minutes)
+        optimizer.param_groups[0]["lr"] = peak_rate * min(share / 0.1 + 0.02, 0.5 * (1 + np.cos(np.pi * max(share - 0.1, 0) / 0.9)))
         model.train()
-        totals, count = np.zeros(3), 0
-        order = rng.permutation(len(features))
-        for start in range(0, len(order) - BATCH + 1, BATCH):
-            share = (time.time() - started - spent) / 60 / minutes
-            if share >= 1:
-                break
-            rate = peak_rate * min(share / 0.1 + 0.02, 0.5 * (1 + np.cos(np.pi * max(share - 0.1, 0) / 0.9)))
-            optimizer.param_groups[0]["lr"] = rate
-            chosen = np.sort(order[start: start + BATCH])
-            x = augment.mask(features[chosen].astype(np.float32), rng)
-            x = torch.from_numpy(np.clip(x, -128, 127) * np.float32(SCALE))
-            y = torch.from_numpy(targets[chosen].astype(np.int64))
-            h = model.frames(x, state)
-            state = carried(h, CARRY, rng)
-            logp = F.log_softmax(model.attend(h), -1)
-            frames = frame_loss(logp, y)
-            false, miss = peak_losses(logp, y, keywords)
-            loss = frames + 0.5 * false + 0.25 * miss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            decay = min(0.999, (1 + step) / (20 + step))
-            for name, value in model.state_dict().items():
-                if value.is_floating_point():
-                    mean[name].mul_(decay).add_(value, alpha=1 - decay)
-            totals += [frames.item(), false.item(), miss.item()]
-            count, step = count + 1, step + 1
-        if count:
-            f, a, m = totals / count
-            print(f"{(time.time() - started) / 60:5.1f} min, {len(features)} streams, step {step}: frames {f:.4f} false {a:.4f} miss {m:.4f}",
-                  flush=True)
-        torch.save(mean, path)
-        if after_round:
-            before = time.time()
-            after_round(share)
-            spent += time.time() - before
-    model.load_state_dict(mean)
+        chosen = np.sort(rng.choice(len(features), BATCH, replace=False))
+        x = augment.mask(features[chosen].astype(np.float32), rng)
+        x = torch.from_numpy(np.clip(x, -128, 127) * np.float32(SCALE))
+        y = torch.from_numpy(targets[chosen].astype(np.int64))
+        h = model.frames(x, state)
+        state = carried(h, CARRY, rng)
+        logp = F.log_softmax(model.attend(h), -1)
+        frames = frame_loss(logp, y)
+        false, miss = peak_losses(logp, y, keywords)
+        optimizer.zero_grad()
+        (frames + 0.5 * false + 0.25 * miss).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        totals.append([frames.item(), false.item(), miss.item()])
+        step += 1
+        if step % SYNC:
+            continue
+        over = team.share(model, rank, share >= 1)
+        decay = min(0.9, step / (step + 5 * SYNC))  # of a mean over the last ten or so exchanges
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                mean[name].mul_(decay).add_(value, alpha=1 - decay)
+        if rank == 0 and (over or step % ROUND == 0):
+            f, a, m = np.mean(totals, axis=0)
+            totals = []
+            print(f"{(time.time() - started) / 60:5.1f} min, {len(features)} streams, step {step} x {team.size}: frames {f:.4f} false {a:.4f} "
+                  f"miss {m:.4f}", flush=True)
+            torch.save(mean, f"{path}.part")
+            os.replace(f"{path}.part", path)
+        if over:
+            return
+        if step % ROUND == 0 and store.refresh(least).changed:
+            features, targets = store.arrays()
+
+
+def train(model, folder, keywords, minutes, path, peak_rate=3e-3, fold=None, capacity=60, least=4, seed=7, size=2):
+    """Trains on the streams that appear in `folder` for `minutes`, by `size` processes. Returns the model with the mean weights."""
+    team, started = Team(model, size), time.time()
+    context = torch.multiprocessing.get_context("fork")
+    members = [context.Process(target=member, args=(team, rank, model, folder, keywords, minutes, path, started, peak_rate, fold, capacity,
+                                                    least, seed), daemon=True) for rank in range(size)]
+    for process in members:
+        process.start()
+    for process in members:
+        process.join()
+    if any(process.exitcode for process in members):
+        raise SystemExit("training has failed: see above")
+    model.load_state_dict(torch.load(path))
     return model

@@ -5,6 +5,7 @@ import numpy as np
 from . import corpus, speech
 from .places import DATA
 
+SENTENCE_VOICES = [("kokoro", "espeak"), ("espeak", "foreign"), ("flite", "espeak"), ("espeak",), ("foreign", "flite"), ("espeak",)]
 OPUS = {"gsc", "so762_digits"}  # sources whose training clips are Opus already
 
 
@@ -22,7 +23,7 @@ def synthesise(material, voices, keywords, further, cache, kokoro, stop=lambda: 
                 material.near += voices.said(row, engine, count, stop=stop)
     log(f"{len(material.near)} rows of near misses")
     for i, text in enumerate(speech.other_sentences([*texts, *further.values()])):
-        for engine in [("kokoro", "espeak"), ("espeak", "foreign"), ("flite", "espeak")][i % 3]:
+        for engine in SENTENCE_VOICES[i % len(SENTENCE_VOICES)]:
             material.sentences += voices.said(text, engine, 1, stop=stop)
     log(f"{len(material.sentences)} sentences")
 

@@ -5,7 +5,6 @@ training took for a keyword (`mining.py`), or noise alone. Every stream leaves o
 streams serves the shipped model and the models of the three folds.
 """
 
-import os
 import time
 from pathlib import Path
 
@@ -195,11 +194,12 @@ def mark(target, label, start, end, unknown):
     target[after] = IGNORE
 
 
-def produce(streams, folder, limit, seed=0):
-    """Writes shards of streams into `folder` until `limit()` says that it is enough; takes up new hard pieces from hard.npz."""
-    os.nice(1)
+def produce(streams, folder, limit, seed=0, before=lambda number: None):
+    """Writes shards of streams into `folder` until `limit(number)` says that it is enough. Before each shard, `before` is called, and new hard pieces are
+    taken from hard.npz."""
     folder, number, taken = Path(folder), 0, 0.0
     while not limit(number):
+        before(number)
         hard = folder / "hard.npz"
         if hard.exists() and hard.stat().st_mtime > taken:
             taken = hard.stat().st_mtime
@@ -220,9 +220,11 @@ class Store:
 
     def refresh(self, least=1):
         """Reads new shards; waits until there are `least`."""
+        before = set(self.shards)
         while True:
             paths = sorted(self.folder.glob("shard-*.npz"), key=lambda p: p.stat().st_mtime)[-self.capacity:]
             self.shards = {p: self.shards.get(p) or self._load(p) for p in paths}
+            self.changed = set(self.shards) != before
             if len(self.shards) >= least:
                 return self
             time.sleep(1)
