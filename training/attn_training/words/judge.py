@@ -23,7 +23,7 @@ def binomial(hits, count, level=0.95):
     if count == 0:
         return float("nan"), 0.0, 1.0
     a = (1 - level) / 2
-    low = scipy.stats.beta.ppf(a, hits, count - hits + 1) if hits else 0.0
+    low = scipy.stats.beta.ppf(a, hits, count - hits + 1) if hits > 0 else 0.0
     high = scipy.stats.beta.ppf(1 - a, hits + 1, count - hits) if hits < count else 1.0
     return hits / count, float(low), float(high)
 
