@@ -34,6 +34,7 @@ def parse(arguments):
     parser.add_argument("--voices", type=int, default=KOKORO, help=f"renderings of each word by the neural voices (default {KOKORO})")
     parser.add_argument("--name", help="of the files (default: the first label)")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the files (default: this one)")
+    parser.add_argument("--leave-out", type=int, choices=range(corpus.FOLDS), help="train without this fold of the speakers (for `judge --folds`)")
     parser.add_argument("--keep-streams", action="store_true", help="leave the training streams in the cache (training/kwt uses them)")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(arguments)
@@ -108,7 +109,7 @@ def main(arguments):
     maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, copy.deepcopy(model),
                             work / "weights.pt", arguments.seed)
     try:
-        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", seed=arguments.seed)
+        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", fold=arguments.leave_out, seed=arguments.seed)
     finally:
         maker.terminate()
     for shard in () if arguments.keep_streams else (work / "streams").glob("*.npz"):
