@@ -1,25 +1,20 @@
 """Makes the demo recording: keywords among other speech and noise, all of it synthetic and ours.
 
-Voices, speeds and pitches are none of those in training (../kws/synth.py). Writes firmware/assets/demo.wav (16 kHz, mono,
+Voices, speeds and pitches are none of those in training (attn_training/words/voices.py). Writes firmware/assets/demo.wav (16 kHz, mono,
 16-bit) and firmware/assets/demo.csv (`time_ms,label`: the end of each keyword).
 
-Usage: python make_demo.py [--check]     (needs espeak-ng; --check instead runs the float model ../kws/cache/kws.pt over it)
+Usage, in the folder above: python -m demo.make_demo [--check]     (needs espeak-ng; --check instead runs models/kws.onnx over it)
 """
 
 import argparse
 import csv
 import sys
-from pathlib import Path
 
 import numpy as np
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "kws"))
-
-import augment  # noqa: E402
-import synth  # noqa: E402
-from paths import CACHE, ROOT, attn  # noqa: E402
-from words import KEYWORDS, SPELLING  # noqa: E402
+from attn_training.words import augment, corpus
+from attn_training.words.places import ROOT, features
+from attn_training.words.voices import say
 
 RATE = 16000
 ASSETS = ROOT / "firmware" / "assets"
@@ -39,6 +34,7 @@ SCRIPT = [
     ("alexa", "en-us+Andrea", 145, 60, -4, 1.0),
     ("we could take the bicycle instead", "en-us+aunty", 155, 55, 0, 0.8),
 ]
+KEYWORDS = {text for text, *_ in SCRIPT if " " not in text}
 TAIL = 1.0  # seconds of noise at the end
 
 
@@ -46,7 +42,7 @@ def perform(rng):
     """Speech alone, float32 at power one in each utterance, and the truth [(seconds, label)]."""
     parts, truth, at = [], [], 0
     for text, voice, speed, pitch, gain, pause in SCRIPT:
-        x = synth.say(SPELLING.get(text, text), voice, speed, pitch).astype(np.float32)
+        x = say(text.replace("_", " "), voice, speed, pitch).astype(np.float32)
         start, end = augment.word_bounds(x)
         x = augment.reverberate(np.pad(x, (0, RATE // 4)), rng)
         x *= 10 ** (gain / 20) / augment.rms(x[start:end])
@@ -64,7 +60,7 @@ def babble(n, rng):
     mix = np.zeros(n, np.float32)
     sentences = [line[0] for line in SCRIPT if line[0] not in KEYWORDS]
     for voice in ["en-gb+adam", "en-us+belinda", "en-gb-x-gbclan+david", "en-us+grandma"]:
-        said = [synth.say(str(text), voice, 170, 50) for text in rng.permutation(sentences)]
+        said = [say(str(text), voice, 170, 50) for text in rng.permutation(sentences)]
         x = np.resize(np.concatenate(said).astype(np.float32), n)
         mix += np.roll(x, rng.integers(n)) / augment.rms(x)
     return mix
@@ -87,19 +83,14 @@ def read_truth():
 
 def check():
     """Fails unless the float model finds every keyword of demo.csv and nothing else."""
-    import torch
+    from attn_training.words import judging, spot
 
-    import spot
-    from model import KeywordSpotter
-
-    attn("features", ASSETS / "demo.wav", "-o", CACHE / "features_demo.npz")
-    features = np.load(CACHE / "features_demo.npz")["features"].astype(np.float32) / 32
-    model = KeywordSpotter()
-    model.load_state_dict(torch.load(CACHE / "kws.pt"))
-    model.eval()
-    with torch.no_grad():
-        logits = model.stream(torch.from_numpy(features))[0].numpy()
-    pairs, false = spot.match(spot.detections(logits), read_truth())
+    model, names = judging.load(ROOT / "models" / "kws.onnx")
+    thresholds = judging.shipped_thresholds(ROOT / "models" / "kws.onnx")
+    average = spot.smoothed(model.stream(features(corpus.read(ASSETS / "demo.wav")[None])[0]))
+    found = [(frame * spot.HOP_SECONDS + spot.FRAME_SECONDS, names[label], score)
+             for frame, label, score in spot.events(average, list(thresholds.values()))]
+    pairs, false = spot.match(found, read_truth())
     for (end, word), hit in zip(read_truth(), pairs):
         print(f"{end:6.2f} s  {word:14}", f"found at {hit[0]:6.2f} s, confidence {hit[2]:.2f}" if hit else "MISSED")
     for seconds, word, confidence in false:

@@ -18,7 +18,7 @@ from setting import CACHE, FRAME, HOP, RATE, ROOT, SCALE, TOKENS, WORDS, attn  #
 from strings import SAMPLES  # noqa: E402
 from synth import say  # noqa: E402
 
-import augment  # noqa: E402
+from attn_training.words import augment  # noqa: E402
 
 ASSETS = ROOT / "firmware" / "assets"
 STRING = ["four", "seven", "one", "zero", "nine"]

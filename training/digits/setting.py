@@ -1,17 +1,18 @@
-"""Where things are and what the numbers mean; also the door to the keyword recipe's augmentation and synthetic voices.
+"""Where things are and what the numbers mean; also the door to the package attn_training, its augmentation and synthetic voices.
 
-`ATTN_SPEECH` overrides the folder of recordings, `ATTN` the converter's binary (see ../kws/paths.py).
+`ATTN_DATA` overrides the folder of recordings, `ATTN` the converter's binary (see ../attn_training/words/places.py).
 """
 
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE.parent), str(HERE.parent / "kws")]
+sys.path.append(str(HERE.parent))
 
-from paths import ATTN, ROOT, SPEECH, attn  # noqa: E402, F401
+from attn_training.words.places import ATTN, DATA, ROOT, attn  # noqa: E402, F401
 
 CACHE = HERE / "cache"
+SPEECH = DATA / "speech"
 MODELS = ROOT / "models"
 FIXTURES = ROOT / "host-tests" / "fixtures" / "seq2seq"
 RATE, HOP, FRAME = 16000, 320, 512

@@ -19,7 +19,7 @@ import soundfile
 
 from setting import CACHE, FRAME, HOP, MAX_DIGITS, MAX_FRAMES, RATE, SPEECH, WORDS, attn
 
-import augment  # from ../kws
+from attn_training.words import augment
 
 SAMPLES = FRAME + (MAX_FRAMES - 1) * HOP
 CHUNK = 1000

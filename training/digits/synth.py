@@ -4,23 +4,18 @@ Usage: python synth.py --voices 250     (needs espeak-ng; a minute)
 """
 
 import argparse
-import importlib.util
 import random
 
 import numpy as np
 
-from setting import CACHE, HERE, WORDS
+from setting import CACHE, WORDS
 
-# The keyword recipe's module of the same name.
-_spec = importlib.util.spec_from_file_location("kws_synth", HERE.parent / "kws" / "synth.py")
-kws_synth = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kws_synth)
-say = kws_synth.say
+from attn_training.words.voices import ESPEAK, VARIANTS, say
 
 
 def voice(rng):
     """A voice of English, its words per minute and its pitch."""
-    return rng.choice(kws_synth.VOICES) + rng.choice(kws_synth.VARIANTS), rng.randint(120, 220), rng.randint(15, 90)
+    return rng.choice(ESPEAK) + rng.choice(VARIANTS), rng.randint(120, 220), rng.randint(15, 90)
 
 
 def main():

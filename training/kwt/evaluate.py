@@ -2,7 +2,7 @@
 
 Usage: python evaluate.py --split val                           the shipped ONNX file, in float
        python evaluate.py --split val --trained                 what training has left in cache/kwt.pt
-       python evaluate.py --split val --spotter                 the streaming spotter of ../kws on the same windows
+       python evaluate.py --split val --spotter                 the streaming spotter on the same windows
        python evaluate.py --split val --write-features f.npz    int8 features [clip, 98, 40]
        python evaluate.py --split val --logits logits.npz       judges `logits` [clip, 20] that `attn run` made of those
 
@@ -14,22 +14,17 @@ import argparse
 import numpy as np
 import torch
 
-from windows import LABELS, MODELS, SCALE, SPOTTER, KeywordSpotter, clips, logits_of, trained
+from windows import LABELS, MODELS, SCALE, UNKNOWN, clips, logits_of, teacher, trained
 
 import onnx_files  # from .., whose door windows.py is
-from words import DIGITS, FURTHER_WORDS, WAKE_WORDS  # from ../kws, likewise
 
+WAKE_WORDS, FURTHER_WORDS, DIGITS = LABELS[:6], LABELS[6:8], LABELS[8:UNKNOWN]
 GROUPS = {"six wake words": WAKE_WORDS, "athena and amelia": FURTHER_WORDS, "digits": DIGITS, "noise": ["noise"]}
 
 
 def by_spotter(features):
     """The streaming model's logits at a window's last frame."""
-    model = KeywordSpotter()
-    model.load_state_dict(torch.load(SPOTTER))
-    model.eval()
-    with torch.no_grad():
-        parts = np.array_split(features, len(features) // 64 + 1)
-        return np.concatenate([model.stream(torch.from_numpy(x.astype(np.float32) * SCALE))[:, -1].numpy() for x in parts])
+    return teacher().batch(features)[:, -1]
 
 
 def report(logits, labels):

@@ -5,16 +5,17 @@ Usage: python export.py     (needs espeak-ng and the converter, for features)
 models/kwt.onnx (dynamo), models/kwt_calibration.npz, and in host-tests/fixtures/trained kwt_torchscript.onnx and kwt.npz:
 `features` [n, 98, 40] int8 with `scale`, and `logits` [n, 20].
 
-All windows that are written are of synthetic voices and noise, made as ../kws/calibration.py makes its own.
+All windows that are written are of synthetic voices and noise, made as `attn_training/words/export.py` makes those of the spotter.
 """
 
 import numpy as np
 import torch
 
-from windows import CACHE, FRAME, FRAMES, HOP, MODELS, ROOT, SCALE, attn, trained
+from windows import FRAME, FRAMES, HOP, LABELS, MODELS, ROOT, SCALE, STREAMS, UNKNOWN, features, trained
 
-import calibration  # from ../kws, whose door windows.py is
 import onnx_files
+from attn_training.words import export, text
+from attn_training.words.voices import Voices
 
 FIXTURES = ROOT / "host-tests" / "fixtures" / "trained"
 CALIBRATION, RECORDED = 96, 24
@@ -24,9 +25,10 @@ def synthetic(count, seed):
     """int8 features [count, FRAMES, 40] of synthetic words, sentences and noise."""
     rng = np.random.default_rng(seed)
     samples = FRAME + (FRAMES - 1) * HOP
-    np.savez(CACHE / "pcm.npz", pcm=np.stack([calibration.window(i, rng, samples) for i in range(count)]))
-    attn("features", CACHE / "pcm.npz", "-o", CACHE / "features.npz")
-    return np.load(CACHE / "features.npz")["features"]
+    voices = Voices(STREAMS / "renderings")
+    words = [voices.said(label.replace("_", " "), "espeak", 20, seed) for label in LABELS[:UNKNOWN]]
+    others = [x for sentence in text.sentences(40) for x in voices.said(sentence, "espeak", 2, seed)]
+    return features(np.stack([export.window(i, words, others, rng, samples) for i in range(count)]))
 
 
 def main():

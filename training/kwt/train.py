@@ -1,4 +1,4 @@
-"""Trains the keyword transformer on windows of the streams of training/kws and writes cache/kwt.pt.
+"""Trains the keyword transformer on windows of the streams of attn_training and writes cache/kwt.pt.
 
 Half of the loss is the window's label, half the posteriors of the streaming keyword spotter at the same frame: a transformer
 needs more data than a recurrent net does, and the paper too trains with such a net as teacher.
@@ -16,25 +16,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from windows import CACHE, IGNORE, LABELS, SCALE, SPOTTER, KeywordSpotter, Streams, clips, logits_of, network
+from windows import CACHE, IGNORE, LABELS, SCALE, Streams, clips, logits_of, network, teacher
 
 BATCH, ROUND = 64, 1000
 PEAK_RATE, WARM_UP = 1.5e-3, 0.05
-STAGES = [1, 2]
 
 
 def teach(features):
     """log posteriors [stream, frame, label] of the streaming spotter, float16, computed once."""
     path = CACHE / "teacher.npy"
     if not path.exists():
-        teacher = KeywordSpotter()
-        teacher.load_state_dict(torch.load(SPOTTER))
-        teacher.eval()
+        spotter = teacher()
         said = np.empty((*features.shape[:2], len(LABELS)), np.float16)
         with torch.no_grad():
             for start in range(0, len(features), 250):
-                x = torch.from_numpy(features[start: start + 250].astype(np.float32) * SCALE)
-                said[start: start + 250] = teacher.stream(x).log_softmax(-1).numpy()
+                logits = torch.from_numpy(spotter.batch(features[start: start + 250]))
+                said[start: start + 250] = logits.log_softmax(-1).numpy()
         np.save(path, said)
     return np.load(path, mmap_mode="r")
 
@@ -79,7 +76,7 @@ def main():
     torch.manual_seed(5)
     rng = np.random.default_rng(5)
     CACHE.mkdir(exist_ok=True)
-    streams, val = Streams(STAGES), clips("val")
+    streams, val = Streams(), clips("val")
     said = teach(streams.features)
     model = network()
     apart(model)

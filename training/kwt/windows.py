@@ -1,6 +1,6 @@
-"""Windows of FRAMES frames, cut from what training/kws makes: streams for training, single clips for judging.
+"""Windows of FRAMES frames, cut from the streams of attn_training: for training, and single clips for judging.
 
-Also the door to that recipe's modules and to the network, which is one of the systems of ../attention.
+Also the door to that package and to the network, which is one of the systems of ../attention.
 """
 
 import sys
@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE.parent), str(HERE.parent / "kws"), str(HERE.parent / "attention")]
+sys.path += [str(HERE.parent), str(HERE.parent / "attention")]
 
-import augment  # noqa: E402
-from data import FRAME, HOP, IGNORE, RATE, padded, read_clips  # noqa: E402
-from model import KeywordSpotter  # noqa: E402
-from paths import CACHE as STREAMS  # noqa: E402
-from paths import ROOT, attn  # noqa: E402, F401
+from attn_training.words import augment, corpus  # noqa: E402
+from attn_training.words import model as spotters  # noqa: E402
+from attn_training.words.places import CACHE as STREAMS  # noqa: E402
+from attn_training.words.places import DATA, FRAME, HOP, RATE, ROOT, features  # noqa: E402
+from attn_training.words.streams import BACKGROUND, IGNORE, Store  # noqa: E402, F401
 from transformers import KeywordTransformer  # noqa: E402
-from words import LABELS, UNKNOWN  # noqa: E402
 
 CACHE = HERE / "cache"
-SPOTTER = STREAMS / "kws.pt"  # weights of the streaming model, the teacher
 MODELS = ROOT / "models"
+LABELS = (MODELS / "kws_labels.txt").read_text().split()
+UNKNOWN = LABELS.index("unknown")
 FRAMES, BANDS = 98, 40  # 1.97 seconds
 SCALE = 1 / 32
 LAYERS = 4  # of KWT-1's 12
@@ -49,6 +49,21 @@ def logits_of(model, features):
         return np.concatenate([model(torch.from_numpy(part.astype(np.float32) * SCALE)).numpy() for part in parts])
 
 
+def teacher():
+    """The shipped streaming spotter."""
+    return spotters.from_onnx(MODELS / "kws.onnx").eval()
+
+
+def padded(pcm, rng, samples=LEAD + 3 * RATE):
+    """A clip with noise at its own floor around it, LEAD samples of it in front, cut or filled to `samples`."""
+    x = pcm.astype(np.float32)
+    floor = min(augment.rms(part) for part in np.array_split(x, 12))
+    out = rng.normal(size=samples).astype(np.float32) * min(floor, 200)
+    n = min(len(x), samples - LEAD)
+    out[LEAD: LEAD + n] = x[:n]
+    return np.clip(np.round(out), -32768, 32767).astype(np.int16)
+
+
 def clips(split):
     """int8 windows [clip, FRAMES, 40] and labels [clip] of a split's recordings, one window each.
 
@@ -58,15 +73,12 @@ def clips(split):
     path = CACHE / f"clips_{split}.npz"
     if not path.exists():
         rng = np.random.default_rng(6)
-        recordings = read_clips({split})
-        samples = LEAD + 3 * RATE
-        ends = [(LEAD + augment.word_bounds(pcm.astype(np.float32))[1] + AFTER - FRAME) // HOP for _, _, pcm in recordings]
+        recordings = [c for c in corpus.word_clips(DATA / "speech", {split}) if c.label != "hey_computer"]
+        ends = [(LEAD + augment.word_bounds(c.pcm.astype(np.float32))[1] + AFTER - FRAME) // HOP for c in recordings]
         CACHE.mkdir(exist_ok=True)
-        np.savez(CACHE / "pcm.npz", pcm=np.stack([padded(pcm, rng, LEAD, samples) for _, _, pcm in recordings]))
-        attn("features", CACHE / "pcm.npz", "-o", CACHE / "features.npz")
-        rows = np.load(CACHE / "features.npz")["features"]
+        rows = features(np.stack([padded(c.pcm, rng) for c in recordings]))
         windows = np.stack([row[end + 1 - FRAMES: end + 1] for row, end in zip(rows, ends)])
-        np.savez(path, features=windows, labels=[LABELS.index(label) for label, _, _ in recordings])
+        np.savez(path, features=windows, labels=[LABELS.index(c.label if c.label in LABELS else "unknown") for c in recordings])
     data = np.load(path)
     return data["features"], data["labels"]
 
@@ -74,10 +86,9 @@ def clips(split):
 class Streams:
     """Training windows: where they end, what the target is there and what the teacher says."""
 
-    def __init__(self, stages):
-        parts = [np.load(STREAMS / f"train_{stage}.npz") for stage in stages]
-        self.features = np.concatenate([part["features"] for part in parts])
-        self.targets = np.concatenate([part["targets"] for part in parts])
+    def __init__(self):
+        self.features, targets = Store(STREAMS / "kws" / "streams").refresh().arrays()
+        self.targets = np.where(targets == BACKGROUND, UNKNOWN, targets)
         self.frames = self.features.shape[1]
 
     def end(self, stream, rng):

@@ -12,6 +12,12 @@ def change_speed(x, factor):
     return np.interp(positions, np.arange(len(x)), x).astype(np.float32)
 
 
+def in_room(x, response):
+    """As a room gives it back, at the level of before."""
+    y = scipy.signal.fftconvolve(x, response)[: len(x)]
+    return (y * (rms(x) / rms(y))).astype(np.float32)
+
+
 def reverberate(x, rng):
     """Exponentially decaying noise as impulse response, behind the direct sound."""
     decay = rng.uniform(0.08, 0.45)
@@ -20,6 +26,14 @@ def reverberate(x, rng):
     tail[: int(RATE * 0.002)] = 0
     tail[0] = 1
     return scipy.signal.fftconvolve(x, tail)[: len(x)].astype(np.float32)
+
+
+def whispered(x, rng):
+    """Without voice: the spectrum's magnitudes with random phases."""
+    _, _, z = scipy.signal.stft(x, nperseg=320)
+    z = np.abs(z) * np.exp(2j * np.pi * rng.random(z.shape))
+    y = scipy.signal.istft(z, nperseg=320)[1][: len(x)]
+    return np.pad(y, (0, len(x) - len(y))).astype(np.float32)
 
 
 def low_pass(x, rng):
@@ -49,10 +63,14 @@ def word_bounds(x):
     """First and last sample of the word in a clip, by energy in 10 ms steps."""
     step = 160
     n = len(x) // step
+    if n == 0:
+        return 0, len(x)
     energy = np.sqrt(np.mean(np.square(x[: n * step].reshape(n, step), dtype=np.float64), axis=1))
     floor = np.percentile(energy, 10)
     threshold = max(energy.max() * 0.05, min(floor * 3, energy.max() * 0.3))
     loud = np.flatnonzero(energy > threshold)
+    if len(loud) == 0:  # silence
+        return 0, len(x)
     return int(loud[0] * step), int((loud[-1] + 1) * step)
 
 

@@ -1,25 +1,18 @@
-"""Writes the keyword spotter as ONNX, by both of PyTorch's exporters.
+"""Untrained spotters with what PyTorch computes from them, for the converter's tests: `python -m attn_training fixtures`.
 
-Usage: python export.py            cache/kws.pt -> models/kws.onnx and host-tests/fixtures/kws_torchscript.onnx
-       python export.py --random   untrained models with what PyTorch computes from them, for tests:
-                                   host-tests/fixtures/kws_random{_dynamo,_torchscript,_long}.onnx and .npz
+Writes host-tests/fixtures/kws_random{_dynamo,_torchscript,_long}.onnx and .npz, and kws_torchscript.onnx of the shipped weights.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import numpy as np
+import onnx_files  # beside this package
 import torch
 import torch.nn.functional as F
 
-from model import BANDS, CHANNELS, WINDOW, KeywordSpotter
-from paths import CACHE, ROOT
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import onnx_files  # noqa: E402
+from .model import BANDS, WINDOW, KeywordSpotter, Sizes, from_onnx
+from .places import ROOT
 
 FIXTURES = ROOT / "host-tests" / "fixtures"
+LABELS, SIZES = 20, Sizes(64, 96, 64, 64)
 LONG = 120  # frames
 
 
@@ -32,7 +25,7 @@ class LongKeywordSpotter(KeywordSpotter):
         last, recent = h[:, -1:, :], h[:, -WINDOW:, :]
         q, k, v = self.heads(self.query(last)), self.heads(self.key(recent)), self.heads(self.value(recent))
         context = F.scaled_dot_product_attention(q, k, v)
-        context = context.transpose(1, 2).reshape(x.shape[0], CHANNELS)
+        context = context.transpose(1, 2).reshape(x.shape[0], self.sizes.width)
         return self.classify(context, h[:, -1, :])
 
 
@@ -48,32 +41,18 @@ def record(model, path, count, frames):
     np.savez(path, features=features, logits=logits)
 
 
-def export_random():
+def main():
     torch.manual_seed(3)
-    model = KeywordSpotter()
+    model = KeywordSpotter(LABELS, SIZES)
     export(model, FIXTURES / "kws_random_dynamo.onnx", True)
     export(model, FIXTURES / "kws_random_torchscript.onnx", False)
     record(model, FIXTURES / "kws_random.npz", 8, WINDOW)
-    long = LongKeywordSpotter()
+    long = LongKeywordSpotter(LABELS, SIZES)
     long.load_state_dict(model.state_dict())
     export(long, FIXTURES / "kws_random_long.onnx", True, LONG)
     record(long, FIXTURES / "kws_random_long.npz", 4, LONG)
+    shipped()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--random", action="store_true", help="write the untrained fixtures")
-    arguments = parser.parse_args()
-    if arguments.random:
-        export_random()
-        return
-    model = KeywordSpotter()
-    model.load_state_dict(torch.load(CACHE / "kws.pt"))
-    print(sum(p.numel() for p in model.parameters()), "parameters")
-    (ROOT / "models").mkdir(exist_ok=True)
-    export(model, ROOT / "models" / "kws.onnx", True)
-    export(model, FIXTURES / "kws_torchscript.onnx", False)
-
-
-if __name__ == "__main__":
-    main()
+def shipped():
+    export(from_onnx(ROOT / "models" / "kws.onnx"), FIXTURES / "kws_torchscript.onnx", False)
