@@ -2,7 +2,7 @@
 
 use crate::{attn, converting, done};
 use attn_converter::files::{read_array, write_npz};
-use attn_test_support::folder::{Folder, fixture};
+use attn_test_support::folder::Folder;
 use ndarray::ArrayD;
 use serde_json::Value;
 
@@ -78,14 +78,15 @@ fn a_good_conversion_is_one_line_for_each_output_and_no_warning() {
 fn a_given_state_beyond_one_is_computed_or_named() {
     let folder = Folder::new();
     let file = folder.path("model.attn");
+    let named = "a recurrent state in integers is within ±1";
     for dtype in ["int8", "int16x8"] {
-        assert_eq!(said(&convert(STATES, &file, dtype))[1], "", "{dtype}");
+        let warnings = &said(&convert(STATES, &file, dtype))[1];
+        assert!(!warnings.contains(named), "{dtype}: {warnings}");
     }
     let usual = states(&folder, "usual.npz", 16, 0.3);
     done(&convert(&usual, &file, "int8"));
     let compare = ["compare", GIVEN_STATE, &file, "--data", STATES];
     let warnings = &said(&compare)[1];
-    let named = "a recurrent state in integers is within ±1";
     assert!(warnings.contains(named), "{warnings}");
     let result: Value = serde_json::from_str(&done(&[&compare[..], &["--json"]].concat())).unwrap();
     let clipped = result["clipped"].as_array().unwrap();
@@ -96,17 +97,17 @@ fn a_given_state_beyond_one_is_computed_or_named() {
 fn a_bad_output_is_named_with_what_helps() {
     let folder = Folder::new();
     let file = folder.path("model.attn");
-    let [model, data] =
-        ["onnx", "npz"].map(|end| fixture(&format!("cases/w08_cast_to_int_and_back.{end}")));
-    let convert = |dtype| {
-        let arguments = ["convert", &model, "--calibrate", &data, "--dtype", dtype];
-        [&arguments[..], &["-o", &file]].concat()
-    };
-    let warnings = &said(&convert("int16x8"))[1];
-    for part in ["warning: y has an SQNR of ", "try --dtype fp16 (+"] {
+    // Samples that are held back leave the ranges of the few others.
+    let convert = |dtype| convert(STATES, &file, dtype);
+    let warnings = &said(&convert("int8"))[1];
+    for part in [
+        "warning: 145 has an SQNR of ",
+        "try --dtype fp16 (+",
+        "more calibration samples",
+    ] {
         assert!(warnings.contains(part), "`{part}` is not in: {warnings}");
     }
-    let json = done(&[&convert("int16x8")[..], &["--json"]].concat());
+    let json = done(&[&convert("int8")[..], &["--json"]].concat());
     let quality = &serde_json::from_str::<Value>(&json).unwrap()["quality"];
     assert_eq!(quality["warning"]["remedies"][0]["flags"], "--dtype fp16");
     assert_eq!(said(&convert("fp16"))[1], "");

@@ -4,8 +4,12 @@ use super::choices::{Choices, Group};
 
 /// Gain in dB that is worth the bytes of an int16 tensor.
 pub const WORTH_DB: f64 = 0.5;
+/// The same for a model that listens all the time, which has few values, all of them small.
+pub const LISTENING_DB: f64 = 0.3;
 /// Below this SQNR of the outputs, less is worth it, even slower operators: in a deep model no single value matters much.
 pub const ENOUGH_DB: f64 = 35.0;
+/// The same for a model that decodes: each token follows from those before it.
+pub const ENOUGH_TO_DECODE_DB: f64 = 38.0;
 /// For less, nothing is widened.
 pub const LEAST_DB: f64 = 0.1;
 
@@ -59,8 +63,8 @@ pub struct Candidates {
     pub fixed: f64,
     /// and that would if weights were rounded to nearest.
     pub plain: f64,
-    /// The model listens all the time: only what is worth it is widened, however bad the outputs are.
-    pub listens: bool,
+    /// What SQNR of the outputs is enough; none in a model that listens all the time: only what is worth it is widened there.
+    pub enough_db: Option<f64>,
 }
 
 impl Candidates {
@@ -88,9 +92,11 @@ impl Candidates {
             // Compensated rounding fits the samples of calibration best. What is worth it beside plain rounding is so on others.
             let beside = left - self.fixed + self.fixed.max(self.plain);
             let gain = |noise: f64| ratio_db(beside, beside - noise);
-            let enough = self.listens || ratio_db(self.signal, left * scale) >= ENOUGH_DB;
+            let db = ratio_db(self.signal, left * scale);
+            let enough = self.enough_db.is_none_or(|enough| db >= enough);
+            let worth_db = self.enough_db.map_or(LISTENING_DB, |_| WORTH_DB);
             let worth = |at: &usize| match enough {
-                true => !self.all[*at].group.costly && gain(self.all[*at].noise) >= WORTH_DB,
+                true => !self.all[*at].group.costly && gain(self.all[*at].noise) >= worth_db,
                 false => self.all[*at].noise > 0.0,
             };
             let mut open = (0..self.all.len()).filter(|at| !chosen.contains(at));
@@ -132,7 +138,7 @@ mod tests {
             signal,
             fixed,
             plain: fixed,
-            listens: false,
+            enough_db: Some(ENOUGH_DB),
         }
     }
 
@@ -157,10 +163,10 @@ mod tests {
         assert_eq!(ids(&all), [0, 1]);
         all.plain = 5.0;
         assert_eq!(ids(&all), [0]);
-        // 9 dB are not enough, but for what listens all the time only 0.5 dB count.
+        // 9 dB are not enough, but for what listens all the time only 0.3 dB count.
         all.signal = 80.0;
         assert_eq!(ids(&all), [0, 1]);
-        all.listens = true;
+        all.enough_db = None;
         assert_eq!(ids(&all), [0]);
     }
 

@@ -5,7 +5,7 @@
 //! add up and predict the cost of any choice without more runs. Starting from int8, it then widens the worst groups while the gain is worth
 //! it, and sees that the outputs come out as predicted.
 
-use super::candidates::{Candidate, Candidates, ENOUGH_DB, picks, ratio_db};
+use super::candidates::{Candidate, Candidates, ENOUGH_DB, ENOUGH_TO_DECODE_DB, picks, ratio_db};
 use super::choices::{Choices, Group, adjustable, schemes};
 use super::inputs::Inputs;
 use super::rerun::{Recorded, Runner};
@@ -123,7 +123,7 @@ impl Trials<'_, '_> {
     /// have far less error. Clipping shows here, since it takes the same off many values in a row.
     fn narrow(&self, choices: &mut [Choices]) -> Result<Vec<f64>> {
         let errors = self.errors(choices)?;
-        // What listens all the time keeps the ranges of features that its figures were measured with.
+        // What listens all the time has the scale of features, and the ranges that its figures were measured with.
         let settled = |choice: &Choices| choice.range != RangeMethod::Measured || choice.audio;
         if choices.iter().any(settled) {
             return Ok(errors);
@@ -196,8 +196,19 @@ impl Trials<'_, '_> {
             signal: self.signal(),
             fixed,
             plain,
-            listens: narrowest.iter().any(|choice| choice.audio),
+            enough_db: self.enough_db(narrowest),
         })
+    }
+
+    /// What SQNR of the outputs is enough, if any is.
+    fn enough_db(&self, choices: &[Choices]) -> Option<f64> {
+        let listens = choices.iter().any(|choice| choice.audio);
+        let decodes = self.measure.bundle.decoding.is_some();
+        match (decodes, listens) {
+            (true, _) => Some(ENOUGH_TO_DECODE_DB),
+            (false, true) => None,
+            (false, false) => Some(ENOUGH_DB),
+        }
     }
 
     /// Power of the exact outputs.
@@ -252,7 +263,8 @@ pub fn widen(
         let errors = trials.errors(&candidates.with(choices, &chosen))?;
         step();
         let (errors, predicted) = (errors.iter().sum(), candidates.left(&chosen));
-        if ratio_db(candidates.signal, errors) >= ENOUGH_DB || predicted <= 0.0 {
+        let db = ratio_db(candidates.signal, errors);
+        if candidates.enough_db.is_none_or(|enough| db >= enough) || predicted <= 0.0 {
             break;
         }
         let more = candidates.choose(errors / predicted);
