@@ -68,6 +68,8 @@ def picture(names, peaks, hours, recalls, path, title, marks=None):
         intervals = [judge.poisson(int(c), hours) for c in counts]
         rate = np.array([max(i[0], 0.3 / hours) for i in intervals])
         for kind, (scores, own) in recalls.items():
+            if not np.any(own == k):
+                continue
             missed = np.array([100 * np.mean(scores[own == k] < t) for t in at])
             line, = axis.plot(rate, missed, label=kind, linewidth=1.4)
             if kind == next(iter(recalls)):

@@ -149,6 +149,6 @@ class Corpus:
 
     def __str__(self):
         count = {k: len(v) for k, v in self.words.items()}
-        spoken = {k: len(v) for k, v in self.spoken.items()}
+        spoken = {k: sum(map(len, v.values())) for k, v in self.spoken.items()}
         hours = {name: round(sum(len(getattr(c, "pcm", c)) for c in getattr(self, name)) / RATE / 3600, 2) for name in ("others", "speech", "near", "sentences", "noise")}
         return f"recorded {count}, synthetic {spoken}, hours {hours}, {len(self.rooms)} rooms"
