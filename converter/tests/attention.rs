@@ -162,7 +162,7 @@ fn heads_that_do_not_divide_the_width_are_refused_with_their_node() {
         view.unwrap().raw_data[16] = 5;
         graph.value_info.clear();
     });
-    let named = message.contains("changed.onnx") && message.contains("\"node_view\"");
+    let named = message.contains("changed.onnx") && message.contains("`node_view`");
     assert!(named, "{message}");
 }
 
@@ -175,7 +175,7 @@ fn masks_of_another_rank_or_size_are_refused() {
             mask.unwrap().dims = dims.to_vec();
             graph.value_info.clear();
         });
-        let named = message.contains("changed.onnx") && message.contains("\"node_");
+        let named = message.contains("changed.onnx") && message.contains("`node_");
         assert!(named, "{dims:?}: {message}");
     }
 }

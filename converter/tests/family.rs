@@ -117,7 +117,7 @@ fn attention_nodes_of_other_forms_are_refused_with_their_node() {
     let cases: [(Change, &str); 3] = [
         (
             |graph, at| set(&mut graph.node[at], &[int("new_attribute", 1)]),
-            "attribute `new_attribute` is not understood",
+            "attribute `new_attribute` is none of this operator",
         ),
         (
             |graph, at| {

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_shape_that_overflows_has_no_length() {
         let mut record: TensorRecord = zerocopy::FromZeros::new_zeroed();
-        record.dims = [u32::MAX; MAX_RANK];
+        (record.rank, record.dims) = (MAX_RANK as u8, [u32::MAX; MAX_RANK]);
         assert_eq!(record.checked_len(), None);
     }
 }

@@ -380,7 +380,9 @@ impl Window<'_> {
             let bias = self.biases.as_ref().filter(|_| ALL);
             let bias = bias.map(|biases| biases.of(row));
             let len = shape.heads * shape.slots;
-            let weights = self.weights.get_mut(row * len..(row + 1) * len);
+            // A sequence may be shorter than the window.
+            let end = self.weights.len().min((row + 1) * len);
+            let weights = self.weights.get_mut(row * len..end);
             let weights = weights.filter(|_| ALL).unwrap_or_default();
             attend(
                 query, keys, values, seen, bias, shape, scaling, scores, pairs, context, weights,
@@ -477,8 +479,8 @@ pub(super) mod half {
             };
             let biases = biases_of(halves, bias_width, row);
             let len = shape.heads * shape.slots;
-            let weights = weights.get_mut(row * len..(row + 1) * len);
-            let weights = weights.unwrap_or_default();
+            let end = weights.len().min((row + 1) * len);
+            let weights = weights.get_mut(row * len..end).unwrap_or_default();
             attend(
                 query, keys, values, &seen, bits, biases, &shape, factor, floats, context, weights,
             );

@@ -130,7 +130,8 @@ pub fn attend(
             }
             narrow(&sums.map(|sum| sum * reciprocal), Clamp::NONE, context);
         }
-        let own = weights.get_mut(head * shape.slots..(head + 1) * shape.slots);
+        let end = weights.len().min((head + 1) * shape.slots);
+        let own = weights.get_mut(head * shape.slots..end);
         if let Some(weights) = own {
             write_weights(scores, filled.oldest.end, weights);
         }

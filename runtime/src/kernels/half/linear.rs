@@ -65,8 +65,8 @@ pub(super) fn rows(
     let (stride, end) = (columns.stride.max(1), columns.first + matrix.bias.len());
     let mut done = 0;
     if takes_rows(x, k) {
-        let tiles = x.chunks_exact(ROWS * k);
-        for (x, y) in tiles.zip(y.chunks_exact_mut(ROWS * stride)) {
+        let tiles = x.chunks_exact((ROWS * k).max(1));
+        for (x, y) in tiles.zip(y.chunks_exact_mut((ROWS * stride).max(1))) {
             tile(x, k, matrix, clamp, columns, y);
             done += ROWS;
         }

@@ -133,7 +133,7 @@ pub const CONTEXT_FRACTION_BITS: u32 = 7;
 
 /// One query row `[heads * head_dim]` over the slots that it sees. The context `[heads * value_dim]` is int16. Its scale is 1/128 of the
 /// scale of int8 values, so that averaging costs no resolution, or the scale of int16 values. Without slots it is 0. `weights` are
-/// `[heads * slots]`, 32767 is 1, or empty.
+/// `[heads * slots]`, 32767 is 1, as far as they reach.
 #[allow(clippy::too_many_arguments)] // four operands, two scratch buffers, two results
 pub fn attend<Q: Activation, K: KeyValue>(
     query: &[Q],
@@ -188,7 +188,8 @@ pub fn attend<Q: Activation, K: KeyValue>(
             None => row_weights(used, scaling.score_multiplier, weight_pairs),
             Some(bits) => masked_row_weights(used, bits, scaling.score_multiplier, weight_pairs),
         };
-        let weights = weights.get_mut(head * shape.slots..(head + 1) * shape.slots);
+        let end = weights.len().min((head + 1) * shape.slots);
+        let weights = weights.get_mut(head * shape.slots..end);
         if total == 0 {
             context.fill(0);
             weights.unwrap_or_default().fill(0);
