@@ -18,7 +18,7 @@ CARD = """# {title}: model card
 | decision | softmax posteriors averaged over 6 hops; the highest keyword is reported when it reaches its threshold; then nothing for 50 hops |
 
     attn convert {name}.onnx --stream --calibrate {name}_calibration.npz --labels {name}_labels.txt \\
-        --audio-hop 320 --smoothing 6 --threshold {lowest:.2f} --refractory 50 \\
+        --range min-max --audio-hop 320 --smoothing 6 --threshold {lowest:.2f} --refractory 50 \\
         --background {background} -o {name}.attn
 
 {body}

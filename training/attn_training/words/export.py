@@ -71,8 +71,8 @@ def _pcm(x):
 
 def convert(stem, path, threshold=0.6):
     """STEM.onnx to an .attn file at `path`, as the card says."""
-    attn("convert", f"{stem}.onnx", "--stream", "--calibrate", f"{stem}_calibration.npz", "--labels", f"{stem}_labels.txt", "--audio-hop", HOP,
-         "--smoothing", SMOOTHING, "--threshold", threshold, "--refractory", REFRACTORY, "-o", path)
+    attn("convert", f"{stem}.onnx", "--stream", "--calibrate", f"{stem}_calibration.npz", "--labels", f"{stem}_labels.txt", "--range", "min-max",
+         "--audio-hop", HOP, "--smoothing", SMOOTHING, "--threshold", threshold, "--refractory", REFRACTORY, "-o", path)
 
 
 def int8_logits(path, streams):
