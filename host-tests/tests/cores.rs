@@ -118,7 +118,7 @@ fn recordings() -> Vec<i16> {
 }
 
 #[test]
-#[ignore = "needs recordings that are not ours to commit: ATTN_SPEECH names their folder (training/kws/README.md)"]
+#[ignore = "needs recordings that are not ours to commit: ATTN_SPEECH names their folder (training/README.md)"]
 fn real_recordings_give_the_same_bytes_on_the_m4() {
     let samples = recordings();
     same_features(Core::M4, &samples);

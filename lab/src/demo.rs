@@ -8,7 +8,7 @@ use crate::table::bordered;
 use comfy_table::Table;
 use std::path::Path;
 
-/// How far before and after the end of a word its event may come (as in `training/kws/spot.py`).
+/// How far before and after the end of a word its event may come (as in `training/attn_training/words/spot.py`).
 const EARLY_MS: u64 = 500;
 const LATE_MS: u64 = 800;
 

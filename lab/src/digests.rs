@@ -200,6 +200,7 @@ fn calibration(onnx: &Path) -> Outcome<PathBuf> {
     let models = workspace::root().join("models");
     let candidates = [
         models.join(format!("{name}_calibration.npz")),
+        onnx.with_file_name(format!("{name}_calibration.npz")),
         onnx.with_file_name(format!("{name}.npz")),
     ];
     let found = candidates.into_iter().find(|path| path.exists());

@@ -10,7 +10,7 @@ use thiserror::Error;
 /// speakers: they are in the logits, but not reported.
 const CONVERT: &str = "convert models/kws.onnx --calibrate models/kws_calibration.npz --stream \
     --labels models/kws_labels.txt --audio-hop 320 --smoothing 6 --threshold 0.60 --refractory 50 \
-    --background unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine";
+    --background athena,amelia,unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine --range min-max";
 
 /// Why there is no converted model.
 #[derive(Debug, Error)]

@@ -45,7 +45,7 @@ pub fn demo_truth() -> PathBuf {
     root().join("firmware/assets/demo.csv")
 }
 
-/// Recordings that are not ours to commit (training/kws/README.md): the folder that `ATTN_SPEECH` names.
+/// Recordings that are not ours to commit (training/README.md): the folder that `ATTN_SPEECH` names.
 pub fn speech() -> PathBuf {
     let beside = root().join("../shared/data/speech");
     std::env::var_os("ATTN_SPEECH").map_or(beside, PathBuf::from)

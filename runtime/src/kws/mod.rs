@@ -1,7 +1,7 @@
 //! Keyword spotting: PCM in, keyword events out.
 //!
 //! Here are the chain `audio → session → decision` ([`KeywordSpotter`]) and the decision rule ([`Decoder`]); [`crate::audio`]
-//! computes features, the model computes logits. `training/kws/evaluate.py` has the same rule: posteriors are averaged
+//! computes features, the model computes logits. `training/attn_training/words/spot.py` has the same rule: posteriors are averaged
 //! over the last hops, and the keyword with the highest average fires when it reaches its threshold.
 
 mod decoder;
