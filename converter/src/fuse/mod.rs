@@ -1,7 +1,7 @@
 //! Fusion: passes over the graph after import. Base operators that together are an attention-level operator become that operator.
 //!
-//! A pass is one file. It finds what it looks for with the [`matcher`], which sees through everything that only moves elements, and
-//! puts new nodes in place with [`rewrite`]. What no pass takes stays as it is and still runs.
+//! A pass is one file. It finds what it looks for with the `matcher`, which sees through everything that only moves elements, and
+//! puts new nodes in place with `rewrite`. What no pass takes stays as it is and still runs.
 
 mod additive;
 mod attention;
