@@ -78,6 +78,7 @@ pub fn remedy(remedy: Remedy) -> &'static str {
         Remedy::Range(RangeMethod::Percentile) => "--range percentile",
         Remedy::Range(RangeMethod::Mse) => "--range mse",
         Remedy::Range(RangeMethod::Measured) => "--range measured",
+        Remedy::Samples => "more calibration samples",
     }
 }
 

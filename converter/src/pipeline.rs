@@ -256,6 +256,11 @@ impl Calibrated {
     pub fn known(&self) -> &Seen {
         self.part.as_ref().unwrap_or(&self.all)
     }
+
+    /// What the finished file is made by.
+    pub fn whole(&self) -> &Seen {
+        &self.all
+    }
 }
 
 /// Runs the float models over all samples.

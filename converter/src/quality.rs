@@ -59,7 +59,7 @@ pub struct Doubt {
     pub cause: Cause,
     /// What was tried and helps, by falling gain in dB.
     pub remedies: Vec<(Remedy, f64)>,
-    /// There are few calibration samples; more may help.
+    /// There are few calibration samples; more may help, whether or not that was seen.
     pub few_samples: bool,
 }
 
@@ -83,13 +83,15 @@ pub enum Remedy {
     Precision(Precision),
     /// Ranges chosen this way.
     Range(RangeMethod),
+    /// Calibration data with more samples: the gain is what those that were held back bring for themselves.
+    Samples,
 }
 
 /// A file under test: what it is made of, and how.
 struct Trial<'t, 'm> {
     loaded: &'t mut Loaded<'m>,
     graphs: &'t [Graph],
-    seen: &'t Seen,
+    seen: &'t Calibrated,
     options: &'t Options,
     samples: usize,
 }
@@ -110,11 +112,11 @@ pub(crate) fn measure(
     let mut trial = Trial {
         loaded,
         graphs: &graphs,
-        seen: seen.known(),
+        seen,
         options,
         samples,
     };
-    let file = trial.file(options.precision, chosen)?;
+    let file = trial.file(options.precision, chosen, seen.known())?;
     let (comparison, losses) = trial.run(&file)?;
     // What calibration has seen is clipped on purpose.
     let mut clipped = comparison.clipped();
@@ -193,17 +195,23 @@ impl Trial<'_, '_> {
         Ok((judge.comparison(samples.labelled), losses))
     }
 
-    /// The file of this precision.
-    fn file(&self, precision: Precision, chosen: &[Choices]) -> Result<ModelFile> {
-        let schemes = pipeline::schemes(self.loaded, self.seen, chosen, precision);
-        let schemes = self.seen.quick(schemes);
+    /// The file of this precision, by what was seen.
+    fn file(&self, precision: Precision, chosen: &[Choices], seen: &Seen) -> Result<ModelFile> {
+        let schemes = pipeline::schemes(self.loaded, seen, chosen, precision);
+        let schemes = seen.quick(schemes);
         let (program, mut metadata) = pipeline::write(self.loaded, &schemes, self.options)?;
         pipeline::finish(self.loaded.bundle.manifest, &program, &mut metadata)
     }
 
     /// The SQNR in dB of an output in a file of this precision; `None` where there can be none.
-    fn with(&mut self, precision: Precision, chosen: &[Choices], output: &str) -> Option<f64> {
-        let file = self.file(precision, chosen).ok()?;
+    fn with(
+        &mut self,
+        precision: Precision,
+        chosen: &[Choices],
+        seen: &Seen,
+        output: &str,
+    ) -> Option<f64> {
+        let file = self.file(precision, chosen, seen).ok()?;
         let (comparison, _) = self.run(&file).ok()?;
         let judged = comparison.judged.iter().find(|o| o.name == output);
         Some(judged?.sqnr.db())
@@ -216,21 +224,25 @@ impl Trial<'_, '_> {
         chosen: &[Choices],
         progress: Progress,
     ) -> Vec<(Remedy, f64)> {
-        let tried = tried(self.options);
+        let tried = tried(self.options, self.loaded.samples.split().any());
         let total = tried.len() + 1;
         let mut gains = Vec::new();
         for (done, remedy) in tried.into_iter().enumerate() {
             let (mut precision, mut choices) = (self.options.precision, chosen.to_vec());
+            let mut seen = self.seen.known();
             for (choice, graph) in choices.iter_mut().zip(&self.loaded.bundle.graphs) {
                 match remedy {
                     Remedy::Range(range) => choice.range = range,
                     Remedy::Precision(_) => choice.wide = choices::all(graph, choice.audio),
+                    Remedy::Samples => {}
                 }
             }
-            if let Remedy::Precision(other) = remedy {
-                precision = other;
+            match remedy {
+                Remedy::Precision(other) => precision = other,
+                Remedy::Samples => seen = self.seen.whole(),
+                Remedy::Range(_) => {}
             }
-            let db = self.with(precision, &choices, &output.name);
+            let db = self.with(precision, &choices, seen, &output.name);
             gains.extend(db.map(|db| (remedy, db - output.sqnr.db())));
             progress(Step::of(Phase::Quality, done + 1, total));
         }
@@ -240,31 +252,33 @@ impl Trial<'_, '_> {
     }
 }
 
-/// What is tried for a file that was made with these options.
-fn tried(options: &Options) -> Vec<Remedy> {
+/// What is tried for a file that was made with these options, with all samples or without those held back.
+fn tried(options: &Options, held_back: bool) -> Vec<Remedy> {
     use RangeMethod::{MinMax, Mse, Percentile};
     let half = Remedy::Precision(Precision::Fp16);
     let ranges = [MinMax, Percentile, Mse].into_iter();
     let ranges = ranges.filter(|range| *range != options.range);
+    let samples = held_back.then_some(Remedy::Samples);
     match options.precision {
         Precision::Int8 => [Remedy::Precision(Precision::Int16x8), half]
             .into_iter()
             .chain(ranges.map(Remedy::Range))
+            .chain(samples)
             .collect(),
-        Precision::Int16x8 => vec![half],
+        Precision::Int16x8 => [half].into_iter().chain(samples).collect(),
         Precision::Fp16 => Vec::new(),
     }
 }
 
 /// What costs most, from what helps.
 fn cause(gains: &[(Remedy, f64)], cut: bool) -> Cause {
-    let gain = |precision| {
-        let mut all = gains.iter();
-        let found = all.find(|(remedy, _)| *remedy == Remedy::Precision(precision));
+    let gain = |wanted| {
+        let found = gains.iter().find(|(remedy, _)| *remedy == wanted);
         found.map_or(0.0, |(_, gain)| *gain)
     };
-    match (gain(Precision::Int16x8), gain(Precision::Fp16)) {
-        _ if cut => Cause::Range,
+    let [wide, half] = [Precision::Int16x8, Precision::Fp16].map(Remedy::Precision);
+    match (gain(wide), gain(half)) {
+        _ if cut || gain(Remedy::Samples) >= CAUSE_DB => Cause::Range,
         (wide, _) if wide >= CAUSE_DB => Cause::Activations,
         (_, half) if half >= CAUSE_DB => Cause::Weights,
         _ => Cause::Unknown,

@@ -3,7 +3,7 @@
 use crate::flags::remedy;
 use crate::shown::{say, shown};
 use attn_converter::compare::Clipped;
-use attn_converter::quality::{Cause, Doubt, Quality};
+use attn_converter::quality::{Cause, Doubt, Quality, Remedy};
 use serde_json::{Value, json};
 
 /// A line for each output.
@@ -65,7 +65,7 @@ fn told(doubt: &Doubt) -> String {
         format!("; most is lost at {value} ({op}, node {node}):{before} to {after:.1} dB")
     });
     let cause = match doubt.cause {
-        Cause::Range => "; values beyond the range held cost most",
+        Cause::Range => "; values beyond the range that calibration saw cost most",
         Cause::Activations => "; activations in 8 bits cost most",
         Cause::Weights => "; weights in 8 bits cost most",
         Cause::Unknown => "",
@@ -74,7 +74,8 @@ fn told(doubt: &Doubt) -> String {
     let mut advice: Vec<String> = tried
         .map(|(what, gain)| format!("{} ({gain:+.1} dB)", remedy(*what)))
         .collect();
-    if doubt.few_samples {
+    let is_named = |(what, _): &(Remedy, f64)| *what == Remedy::Samples;
+    if doubt.few_samples && !doubt.remedies.iter().any(is_named) {
         advice.push("more calibration samples".into());
     }
     let advice = match advice.is_empty() {
@@ -106,7 +107,7 @@ pub fn as_json(quality: &Quality) -> Value {
         };
         let tried = doubt.remedies.iter();
         let tried: Vec<Value> = tried
-            .map(|(what, gain)| json!({"flags": remedy(*what), "gain_db": gain}))
+            .map(|(what, gain)| json!({"try": remedy(*what), "gain_db": gain}))
             .collect();
         json!({
             "output": doubt.output, "sqnr_db": doubt.sqnr_db, "floor_db": doubt.floor_db,

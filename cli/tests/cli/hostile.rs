@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// A file may keep the command busy for so long before it says what it is about.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Words of libraries and panics that are nobody's business.
+/// Words of libraries and panics that no message may have.
 const INSIDE: [&str; 7] = [
     "tract",
     "panicked",

@@ -5,24 +5,19 @@
 
 use super::dots::{Dots, is_product};
 use super::matcher::{Matcher, Origin};
-use super::rewrite::{Arranged, Rewrite};
+use super::rewrite::{Arranged, Rewrite, each};
 use super::scores::Scores;
 use super::weighing::{Replaced, Weighing};
-use crate::function::Function;
 use crate::graph::op::Affine;
-use crate::graph::{Clamp, Graph, Node, Op, Value, ValueId, op};
+use crate::graph::{Clamp, Graph, Node, Op, ValueId, op};
 use ndarray::{ArrayD, Axis, Slice};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
-    let mut at = 0;
-    while at < graph.nodes.len() {
-        let found = Found::at(graph, at);
-        at = match found {
-            Some(found) => found.put(graph, at),
-            None => at + 1,
-        };
-    }
+    each(graph, |graph, at| {
+        let found = Found::at(graph, at)?;
+        Some(found.put(graph, at))
+    });
 }
 
 /// The products of `v` and energies: one row of energies for each key.
@@ -320,24 +315,13 @@ fn total(
         1 => vec![width],
         rows => vec![rows, width],
     };
-    let add = |rewrite: &mut Rewrite, op: Op, inputs: Vec<ValueId>| {
-        let value = Value {
-            name: format!("{name}{}", rewrite.graph.values.len()),
-            dims: dims.clone(),
-            source: None,
-        };
-        let label = value.name.clone();
-        rewrite.add(&label, op, inputs, value)
-    };
-    let mut sum: Option<ValueId> = None;
+    let mut values = Vec::new();
     let mut constant = vec![0.0; rows * width];
     for summand in summands {
-        let value = match summand {
+        values.push(match summand {
             Summand::Constant(own) => {
-                constant
-                    .iter_mut()
-                    .zip(own)
-                    .for_each(|(sum, own)| *sum += own);
+                let sums = constant.iter_mut().zip(own);
+                sums.for_each(|(sum, own)| *sum += own);
                 continue;
             }
             Summand::Value(origin) => rewrite.arranged(name, &arranged(&origin, rows, width)),
@@ -345,35 +329,11 @@ fn total(
                 let channels = weight.shape()[1];
                 let x = rewrite.arranged(name, &arranged(&origin, rows, channels));
                 let layer = op::Linear(Affine::new(weight, vec![0.0; width]));
-                add(rewrite, layer.into(), vec![x])
+                rewrite.add_inner(name, layer, vec![x], &dims)
             }
-        };
-        sum = Some(match sum {
-            None => value,
-            Some(sum) if sum == value => {
-                let twice = op::Activation(Function::scaled(2.0));
-                add(rewrite, twice.into(), vec![sum])
-            }
-            Some(sum) => add(
-                rewrite,
-                op::Add { clamp: Clamp::NONE }.into(),
-                vec![sum, value],
-            ),
         });
     }
-    let none = constant.iter().all(|&c| c == 0.0);
-    match sum {
-        None => add(rewrite, op::Constant { values: constant }.into(), vec![]),
-        Some(sum) if none => sum,
-        Some(sum) => {
-            let clamp = Clamp::NONE;
-            add(
-                rewrite,
-                op::AddConstant { constant, clamp }.into(),
-                vec![sum],
-            )
-        }
-    }
+    rewrite.sum(name, values, constant, &dims)
 }
 
 /// The first rows of what comes from somewhere.

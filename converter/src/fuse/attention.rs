@@ -6,7 +6,7 @@ use super::bias::Bias;
 use super::dots::{Dots, is_product};
 use super::heads::Heads;
 use super::matcher::{Matcher, Origin};
-use super::rewrite::{Arranged, Rewrite};
+use super::rewrite::{Arranged, Rewrite, each};
 use super::scores::Scores;
 use super::weighing::{Replaced, Weighing};
 use crate::graph::{Graph, ValueId, op};
@@ -14,14 +14,10 @@ use attn_runtime::kernels::geometry::{MAX_HEADS, MAX_WIDTH};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
-    let mut at = 0;
-    while at < graph.nodes.len() {
-        let found = Found::at(graph, at);
-        at = match found {
-            Some(found) => found.put(graph, at),
-            None => at + 1,
-        };
-    }
+    each(graph, |graph, at| {
+        let found = Found::at(graph, at)?;
+        Some(found.put(graph, at))
+    });
 }
 
 /// Elements of a value, for one input of the attention.

@@ -6,7 +6,7 @@ use super::rewrite::{Arranged, Rewrite};
 use super::scores::Scores;
 use super::weighing::Weighing;
 use crate::function::Function;
-use crate::graph::{Clamp, Op, Value, ValueId, op};
+use crate::graph::{ValueId, op};
 
 /// Summands in the order of the tensor.
 pub struct Bias {
@@ -88,16 +88,7 @@ impl Bias {
             1 => vec![self.channels],
             rows => vec![rows, self.channels],
         };
-        let add = |rewrite: &mut Rewrite, op: Op, inputs: Vec<ValueId>| {
-            let value = Value {
-                name: format!("{name}{}", rewrite.graph.values.len()),
-                dims: dims.clone(),
-                source: None,
-            };
-            let label = value.name.clone();
-            rewrite.add(&label, op, inputs, value)
-        };
-        let mut sum: Option<ValueId> = None;
+        let mut values = Vec::new();
         for summand in &self.summands {
             let arranged = Arranged {
                 base: summand.base,
@@ -107,33 +98,13 @@ impl Bias {
             let mut value = rewrite.arranged(name, &arranged);
             if summand.factor != 1.0 {
                 let scaled = Function::scaled(summand.factor.into());
-                value = add(rewrite, op::Activation(scaled).into(), vec![value]);
+                value = rewrite.add_inner(name, op::Activation(scaled), vec![value], &dims);
             }
-            sum = Some(match sum {
-                None => value,
-                Some(sum) if sum == value => {
-                    let twice = op::Activation(Function::scaled(2.0));
-                    add(rewrite, twice.into(), vec![sum])
-                }
-                Some(sum) => add(
-                    rewrite,
-                    op::Add { clamp: Clamp::NONE }.into(),
-                    vec![sum, value],
-                ),
-            });
+            values.push(value);
         }
-        match (sum, self.constant) {
-            (Some(sum), Some(constant)) => {
-                let clamp = Clamp::NONE;
-                Some(add(
-                    rewrite,
-                    op::AddConstant { constant, clamp }.into(),
-                    vec![sum],
-                ))
-            }
-            (None, Some(values)) => Some(add(rewrite, op::Constant { values }.into(), vec![])),
-            (sum, None) => sum,
-        }
+        let zeros = || vec![0.0; rows * self.channels];
+        let constant = self.constant.unwrap_or_else(zeros);
+        Some(rewrite.sum(name, values, constant, &dims))
     }
 }
 

@@ -245,7 +245,7 @@ impl Cell {
         None
     }
 
-    /// Puts the step in the place of node number `at`, or of the node that computes its new cell, and gives the place.
+    /// Replaces node number `at`, or the node that computes the new cell, by the step, and gives its number.
     fn put(self, graph: &mut Graph, at: usize) -> usize {
         let (output, name) = (graph.nodes[at].output, graph.nodes[at].name.clone());
         let node = Node {

@@ -122,7 +122,7 @@ impl Head {
         let count = vectors.origin.position.len() / vectors.width.max(1);
         let known = self.keys.iter().position(Option::is_some).unwrap_or(0);
         let first = self.keys.get(known).copied().flatten().unwrap_or(0);
-        // A key that nobody sees can be any: best the one that stands there.
+        // Any key will do where none is seen; the present one needs no move.
         let guess = |at: usize| {
             let near = (first as usize + at).checked_sub(known);
             near.filter(|&near| near < count)

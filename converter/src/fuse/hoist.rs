@@ -2,15 +2,12 @@
 //! moves take it up. So a gate over the channels of a convolution is computed in rows of channels.
 
 use super::matcher::{Matcher, Origin, places};
-use super::rewrite::{Arranged, Rewrite};
+use super::rewrite::{Arranged, Rewrite, each};
 use crate::graph::{Graph, Op, Source, Value, ValueId};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
-    let mut at = 0;
-    while at < graph.nodes.len() {
-        at = hoist(graph, at).unwrap_or(at) + 1;
-    }
+    each(graph, |graph, at| Some(hoist(graph, at)? + 1));
 }
 
 /// True for operators that compute each element of their result from the same elements of their inputs alone.
@@ -18,7 +15,7 @@ fn is_elementwise(op: &Op) -> bool {
     matches!(op, Op::Activation(_) | Op::Mul(_) | Op::Add(_))
 }
 
-/// True if a value is made of moves by operators that work element by element, with nobody else to read them.
+/// True if element-wise operators make a value from moves, and nothing else reads what stands between.
 fn is_of_moves(matcher: &Matcher, value: ValueId) -> bool {
     let Some(node) = matcher.producer(value) else {
         return false;

@@ -51,7 +51,7 @@ impl Affine {
     }
 }
 
-/// Makes node number `at` part of the layer that it reads, if nobody else reads that.
+/// Makes node number `at` part of the layer that it reads, if it is the only reader.
 fn absorb(graph: &mut Graph, at: usize) {
     let (value, input) = (graph.nodes[at].output, graph.nodes[at].inputs[0]);
     let matcher = Matcher::new(graph);

@@ -169,7 +169,7 @@ impl Norm {
             if groups.n > MOST || !spread.is_own(&groups) {
                 return None;
             }
-            // What is divided is what was squared, or computed in the same way once more.
+            // The dividend is the value that was squared, or a second computation of it.
             let in_order = scaled
                 .position
                 .iter()
@@ -324,7 +324,7 @@ fn centre(graph: &mut Graph, at: usize) {
     }
 }
 
-/// A factor or a summand for each channel of a normalisation, with nobody else to read it, becomes part of it.
+/// A factor or a summand for each channel becomes part of the normalisation before it, if it is the only reader.
 fn absorb(graph: &mut Graph, at: usize) {
     let node = &graph.nodes[at];
     let matcher = Matcher::new(graph);

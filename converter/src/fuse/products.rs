@@ -1,20 +1,17 @@
 //! Products with a constant matrix are layers.
 
 use super::matcher::{Matcher, Origin};
-use super::rewrite::{Arranged, Rewrite};
+use super::rewrite::{Arranged, Rewrite, each};
 use crate::graph::op::Affine;
 use crate::graph::{Graph, Op, op};
 use ndarray::ArrayD;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
-    let mut at = 0;
-    while at < graph.nodes.len() {
-        at = match layer(graph, at) {
-            Some((layer, rows)) => put(graph, at, layer, rows),
-            None => at + 1,
-        };
-    }
+    each(graph, |graph, at| {
+        let (layer, rows) = layer(graph, at)?;
+        Some(put(graph, at, layer, rows))
+    });
 }
 
 /// The layer that node number `at` is, and its input `[rows, channels]`.

@@ -1,8 +1,9 @@
 //! Edits of a graph: new nodes in front of the one that they replace, and values rearranged in the cheapest way there is.
 
 use super::matcher::{Matcher, Origin, places};
+use crate::function::Function;
 use crate::graph::op::Affine;
-use crate::graph::{Graph, Node, Op, Source, Value, ValueId, op};
+use crate::graph::{Clamp, Graph, Node, Op, Source, Value, ValueId, op};
 use ndarray::Axis;
 use std::collections::HashSet;
 
@@ -34,7 +35,63 @@ impl Arranged<'_> {
     }
 }
 
+/// Goes over all nodes. `step` may put others in place of node number `at`, and then gives the number behind them.
+pub fn each(graph: &mut Graph, step: impl Fn(&mut Graph, usize) -> Option<usize>) {
+    let mut at = 0;
+    while at < graph.nodes.len() {
+        at = step(graph, at).unwrap_or(at + 1);
+    }
+}
+
 impl Rewrite<'_> {
+    /// Adds a node whose result has no ONNX tensor, under a name that begins with `name`.
+    pub fn add_inner(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: Vec<ValueId>,
+        dims: &[usize],
+    ) -> ValueId {
+        let value = Value {
+            name: format!("{name}{}", self.graph.values.len()),
+            dims: dims.to_vec(),
+            source: None,
+        };
+        let label = value.name.clone();
+        self.add(&label, op, inputs, value)
+    }
+
+    /// The sum of values and of a constant, all of these dimensions.
+    pub fn sum(
+        &mut self,
+        name: &str,
+        values: Vec<ValueId>,
+        constant: Vec<f32>,
+        dims: &[usize],
+    ) -> ValueId {
+        let clamp = Clamp::NONE;
+        let mut sum: Option<ValueId> = None;
+        for value in values {
+            sum = Some(match sum {
+                None => value,
+                // An operator reads two different values.
+                Some(sum) if sum == value => {
+                    let twice = op::Activation(Function::scaled(2.0));
+                    self.add_inner(name, twice, vec![sum], dims)
+                }
+                Some(sum) => self.add_inner(name, op::Add { clamp }, vec![sum, value], dims),
+            });
+        }
+        match sum {
+            None => self.add_inner(name, op::Constant { values: constant }, vec![], dims),
+            Some(sum) if constant.iter().all(|&c| c == 0.0) => sum,
+            Some(sum) => {
+                let op = op::AddConstant { constant, clamp };
+                self.add_inner(name, op, vec![sum], dims)
+            }
+        }
+    }
+
     /// Adds a node and the value that it computes.
     pub fn add(
         &mut self,
@@ -108,7 +165,7 @@ impl Rewrite<'_> {
         self.add(name, op, inputs, value)
     }
 
-    /// Columns of the layer that computes the base, as a layer of their own, if then nobody reads the whole.
+    /// Columns of the layer that computes the base, as a layer of their own, if nothing reads the whole then.
     fn columns(&mut self, arranged: &Arranged) -> Option<ValueId> {
         let matcher = Matcher::new(self.graph);
         let node = matcher.producer(arranged.base)?;

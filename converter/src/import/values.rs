@@ -142,15 +142,7 @@ impl Importer<'_> {
         inputs: Vec<ValueId>,
         dims: &[usize],
     ) -> ValueId {
-        let output = self.push_value(name, dims.to_vec(), None);
-        self.graph.nodes.push(Node {
-            name: name.into(),
-            op,
-            inputs,
-            output,
-            second: None,
-        });
-        output
+        self.graph.add_inner(name, op, inputs, dims)
     }
 
     pub(super) fn next_value(&self) -> ValueId {
