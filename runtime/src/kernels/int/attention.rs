@@ -188,26 +188,24 @@ pub fn attend<Q: Activation, K: KeyValue>(
             None => row_weights(used, scaling.score_multiplier, weight_pairs),
             Some(bits) => masked_row_weights(used, bits, scaling.score_multiplier, weight_pairs),
         };
-        let end = weights.len().min((head + 1) * shape.slots);
-        let weights = weights.get_mut(head * shape.slots..end);
         if total == 0 {
             context.fill(0);
-            weights.unwrap_or_default().fill(0);
         } else {
-            K::context(
-                weight_pairs,
-                total,
-                values,
-                scaling.value_zero_point,
-                context,
-            );
-            write_weights(weight_pairs, weights.unwrap_or_default());
+            let zero_point = scaling.value_zero_point;
+            K::context(weight_pairs, total, values, zero_point, context);
+        }
+        if !weights.is_empty() {
+            let pairs = if total == 0 { &[] } else { &*weight_pairs };
+            write_weights(pairs, head * shape.slots, shape.slots, weights);
         }
     }
 }
 
-/// Weights in pair order as shares of their sum, in order.
-fn write_weights(pairs: &[i16], weights: &mut [i16]) {
+/// Weights in pair order as shares of their sum, in order, as the `slots` from `start` on; without any they are 0.
+#[inline(never)] // few models give their weights away
+fn write_weights(pairs: &[i16], start: usize, slots: usize, weights: &mut [i16]) {
+    let end = weights.len().min(start + slots);
+    let weights = weights.get_mut(start..end).unwrap_or_default();
     for (slot, weight) in weights.iter_mut().enumerate() {
         *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
     }
