@@ -34,5 +34,6 @@ pub mod reference;
 pub mod runner;
 mod schemas;
 mod shapes;
+pub mod sign;
 mod spelling;
 pub mod sqnr;

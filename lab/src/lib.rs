@@ -25,5 +25,6 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod digests;
 pub mod identity;
+pub mod parsing;
 pub mod recording;
 pub mod systems;

@@ -43,11 +43,17 @@ mod session;
 #[cfg(attn_half)]
 pub use ::half::f16;
 pub use format::{
-    AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SpotterMeta, Storage, TensorRecord,
+    AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SignatureMeta, SpotterMeta,
+    Storage, TensorRecord,
 };
 #[doc(hidden)]
 pub use format::{arena_len, beam_len};
 pub use include::Aligned;
-pub use model::{Limited, Model, ModelError, TensorError};
-pub use ops::OpError;
+#[cfg(all(feature = "signed", feature = "internals"))]
+#[doc(hidden)]
+pub use model::signed_parts;
+pub use model::{Limited, Limits, Model, ModelError, TensorError};
+#[cfg(feature = "signed")]
+pub use model::{SignedError, Trust};
+pub use ops::{OpError, Work};
 pub use session::{Arena, Element, Progress, Session, SessionError};

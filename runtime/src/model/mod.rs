@@ -6,15 +6,22 @@
 mod check;
 mod decode;
 mod error;
+mod flow;
+mod limits;
+#[cfg(feature = "signed")]
+mod signed;
 
 pub use error::{Limited, ModelError, TensorError};
+pub use limits::Limits;
+#[cfg(feature = "signed")]
+pub use signed::{SignedError, Trust, signed_parts};
 
 use crate::format::{
     self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_ENTRY_IO,
-    MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord,
-    VERSION,
+    MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SignatureMeta, SpotterMeta,
+    TensorRecord, VERSION,
 };
-use crate::ops::{OpView, require};
+use crate::ops::{OpView, Work, require};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A validated `.attn` file. Copying it copies a few references.
@@ -28,10 +35,14 @@ pub struct Model<'a> {
     params: &'a [u8],
     weights: &'a [u8],
     strings: &'a [u8],
+    /// Longest sequence; 0 without metadata Length.
+    max_length: u32,
+    /// Rules of metadata Length, numbered from 1.
+    row_rules: &'a [RowRule],
 }
 
 impl<'a> Model<'a> {
-    /// Checks `file` from the first byte to the last and returns it as a model.
+    /// Checks `file` from the first byte to the last and returns it as a model, within the default [`Limits`].
     ///
     /// `file` must start at a multiple of 16 ([`include_model!`](crate::include_model) sees to that). Any byte
     /// string at all gives a model or an error; a model that was accepted cannot fail while it runs.
@@ -39,8 +50,16 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`ModelError`], which names the rule that the file breaks.
     pub fn parse(file: &'a [u8]) -> Result<Self, ModelError> {
+        Self::parse_with(file, &Limits::default())
+    }
+
+    /// The same within other limits. Time is linear in the length of the file.
+    ///
+    /// # Errors
+    /// [`ModelError`]; [`ModelError::TooMuchWork`] for a model whose run asks for more than `limits`.
+    pub fn parse_with(file: &'a [u8], limits: &Limits) -> Result<Self, ModelError> {
         let header = parse_header(file)?;
-        let model = Self {
+        let mut model = Self {
             header,
             tensors: records(file, header.tensors)?,
             ops: records(file, header.ops)?,
@@ -49,9 +68,19 @@ impl<'a> Model<'a> {
             params: records(file, header.params)?,
             weights: records(file, header.weights)?,
             strings: records(file, header.strings)?,
+            max_length: 0,
+            row_rules: &[],
         };
-        model.check()?;
+        if let Some((length, rules)) = model.length() {
+            (model.max_length, model.row_rules) = (length.max, rules);
+        }
+        model.check(file.len(), limits)?;
         Ok(model)
+    }
+
+    /// The work of one run of an entry point, at the greatest length of a sequence; none for one that does not exist.
+    pub fn work(&self, entry: usize) -> Option<Work> {
+        self.work_of(self.entries.get(entry)?.ops()).ok()
     }
 
     /// Bytes of arena that a session of this model needs.
@@ -129,6 +158,11 @@ impl<'a> Model<'a> {
         AudioMeta::ref_from_bytes(self.payload(MetaKey::Audio)?.1).ok()
     }
 
+    /// Which model it is and who made it, if the file says so. Nothing is checked here: see `Model::parse_signed`.
+    pub fn signature(&self) -> Option<&'a SignatureMeta> {
+        SignatureMeta::ref_from_bytes(self.payload(MetaKey::Signature)?.1).ok()
+    }
+
     /// How posteriors become keyword events: parameters and one Q15 threshold per label.
     pub fn spotter(&self) -> Option<(&'a SpotterMeta, &'a [u16])> {
         let (count, bytes) = self.payload(MetaKey::Spotter)?;
@@ -148,7 +182,7 @@ impl<'a> Model<'a> {
 
     /// Longest sequence that the model takes; 0 for a model without an axis of variable length.
     pub fn max_length(&self) -> usize {
-        self.length().map_or(0, |(length, _)| length.max as usize)
+        self.max_length as usize
     }
 
     fn length(&self) -> Option<(&'a LengthMeta, &'a [RowRule])> {
@@ -160,7 +194,7 @@ impl<'a> Model<'a> {
 
     /// The rule that gives the rows of tensors with this number in their record; `None` for 0.
     pub(crate) fn row_rule(&self, number: usize) -> Option<&'a RowRule> {
-        self.length()?.1.get(number.checked_sub(1)?)
+        self.row_rules.get(number.checked_sub(1)?)
     }
 
     /// Rows of `tensor` that are in use for a sequence of `length`.

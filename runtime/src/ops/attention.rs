@@ -12,7 +12,7 @@
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
 use super::key_value::{check_ring, check_width, check_window, ring};
-use super::{ALL, OpError, OpView, require};
+use super::{ALL, OpError, OpView, centred, magnitude, require, require_fits};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
 use crate::kernels::int::attention::{Bias, Biases, KeyValue, MAX_SLOTS, Scaling, Seen, attend};
@@ -130,6 +130,9 @@ impl AttentionGeometry {
         check_width(shape.heads, shape.value_dim, context)?;
         require(query.rows() == context.rows(), OpError::WrongShape)?;
         self.mask(op, shape, query.rows())?;
+        let channels = shape.head_dim.saturating_add(shape.value_dim);
+        let products = shape.heads.saturating_mul(channels);
+        op.count_macs(query.rows(), products.saturating_mul(shape.slots));
         match op.input_count() {
             3 => {
                 require(self.biased == 0, OpError::MissingTensor)?;
@@ -193,6 +196,19 @@ fn biases_of<B>(biases: &[B], width: usize, row: usize) -> &[B] {
     biases.get(start..start + width).unwrap_or(&[])
 }
 
+/// The scores of a head must fit 32 bits. Those of int16 keys are added in 64 and shifted.
+fn check_scores(
+    query: &TensorRecord,
+    keys: &TensorRecord,
+    shape: &Shape,
+    shift: u32,
+) -> Result<(), OpError> {
+    let product = u64::from(centred(query)) * u64::from(magnitude(keys));
+    let score = product.saturating_mul(shape.head_dim as u64);
+    let shift = if keys.dtype() == DType::I16 { shift } else { 0 };
+    require_fits(score >> shift, 0)
+}
+
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
@@ -200,7 +216,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     let known = query.dtype() != DType::I32 && context.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
-    check_window(&shape, keys, values)?;
+    check_window(op, &shape, keys, values)?;
+    check_scores(query, keys, &shape, params.score_shift)?;
     let zero_points = if keys.dtype() == DType::I8 {
         -128..=127
     } else {
@@ -429,7 +446,7 @@ pub(super) mod half {
         if let Some(biases) = params.window.biases(op)? {
             check_half(biases)?;
         }
-        check_window(&shape, keys, values)?;
+        check_window(op, &shape, keys, values)?;
         let ordered =
             params.window.seen != AttentionGeometry::CAUSAL || query.rows() <= shape.slots;
         require(ordered, OpError::WrongShape)?;

@@ -10,6 +10,7 @@ mod additive;
 mod arena;
 mod arithmetic;
 mod attention;
+mod audit;
 mod cell;
 mod conv1d;
 mod conv2d;
@@ -38,6 +39,9 @@ use crate::format::Encoding;
 pub use additive::AdditiveAttentionParams;
 pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
+pub(crate) use audit::Audit;
+pub use audit::Work;
+use audit::{Sums, centred, magnitude, require_fits};
 pub use cell::{CurveParams, RecurrentParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
@@ -85,6 +89,28 @@ pub use {
 
 /// Whether every operator is linked, or only those of streaming keyword spotting.
 const ALL: bool = cfg!(feature = "all-operators");
+
+/// Operators whose outputs do not have the rows of their inputs: they check row rules themselves.
+const fn has_own_rows(kind: OpKind) -> bool {
+    use OpKind::*;
+    matches!(
+        kind,
+        Conv1d
+            | DepthwiseConv1d
+            | MeanRows
+            | LastRow
+            | ClearRows
+            | AdditiveAttention
+            | PushKeyValue
+            | WeightedRows
+            | ShiftRows
+    )
+}
+
+/// Operators whose output may have exactly the bytes of their input.
+const fn works_in_place(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Lut)
+}
 
 /// `$call`, if the operators of the set are linked.
 macro_rules! linked {
@@ -139,6 +165,8 @@ macro_rules! operators {
             pub(crate) fn check(&self) -> Result<(), OpError> {
                 self.check_overlap()?;
                 self.check_encoding()?;
+                self.check_rows()?;
+                self.count_bytes()?;
                 match self.encoding()? {
                     Encoding::Int8 => match self.kind()? {
                         $(OpKind::$name => linked!($set, $family::$check(self)),)*
