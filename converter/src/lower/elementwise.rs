@@ -171,11 +171,16 @@ impl Lower for op::Activation {
         let [from, out] = ends.map(|tensor| to.quant(tensor));
         if wide {
             let made = to.scheme.tables().interpolated(function, from, out);
-            let (table, step_bits) = &*made;
             let params = WideLutParams {
-                table: to.program.weights(table),
-                step_bits: *step_bits,
+                table: to.program.weights(&made.entries),
+                step_bits: made.step_bits,
+                points: to.program.weights(made.points.as_flattened()),
+                point_count: made.points.len() as u32,
             };
+            if made.points.is_empty() {
+                let plain = [params.table, params.step_bits];
+                return to.unary(node, kind, ends, None, &plain);
+            }
             return to.unary(node, kind, ends, None, &params);
         }
         let entry = |q: i32| out.quantize(function.eval(from.dequantize(q).into()) as f32) as i8;

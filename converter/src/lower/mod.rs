@@ -14,6 +14,7 @@ mod image;
 mod matrix;
 mod normalization;
 mod parabolas;
+mod points;
 mod recurrent;
 mod rows;
 mod table;
