@@ -5,7 +5,7 @@ use super::matrix::{half_limits, halves};
 use super::parabolas::fit;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
-use crate::graph::{Node, ValueId, op};
+use crate::graph::{Clamp, Node, ValueId, op};
 use crate::program::{Place, Tensor, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
@@ -190,6 +190,30 @@ impl Lower for op::Activation {
     }
 }
 
+impl Lowering<'_> {
+    /// The parameters of a sum in integers.
+    pub(super) fn sum_params(
+        &self,
+        node: &Node,
+        inputs: [TensorId; 2],
+        y: TensorId,
+        clamp: Clamp,
+    ) -> Result<AddParams> {
+        let out = self.quant(y);
+        let factor = |x| f64::from(self.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
+        let factors = inputs.map(factor);
+        if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
+            let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data";
+            return Err(limit(node, reason));
+        }
+        Ok(AddParams {
+            factors: factors.map(|factor| factor.round() as i32),
+            min: out.quantize(clamp.min),
+            max: out.quantize(clamp.max),
+        })
+    }
+}
+
 impl Lower for op::Add {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let (inputs, y) = (to.pair(node)?, to.add_value(node.output));
@@ -198,18 +222,8 @@ impl Lower for op::Add {
             let params = AddHalfParams { min, max };
             return to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params);
         }
-        let out = to.quant(y);
-        let factor = |x| f64::from(to.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
-        let factors = [factor(inputs[0]), factor(inputs[1])];
-        if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
-            let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data";
-            return Err(limit(node, reason));
-        }
-        let params = AddParams {
-            factors: factors.map(|factor| factor.round() as i32),
-            min: out.quantize(self.clamp.min),
-            max: out.quantize(self.clamp.max),
-        };
+        let ends = inputs[..].try_into().expect("a pair");
+        let params = to.sum_params(node, ends, y, self.clamp)?;
         to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params)
     }
 }

@@ -11,6 +11,8 @@ const TABLE_ERROR: f64 = 4.0;
 /// … and no denser than 4096 intervals.
 const STEP_BITS: core::ops::RangeInclusive<u32> = 4..=9;
 
+/// Where it needs points, no result between them is further off than this, if that can be.
+const POINTS_ERROR: f64 = 1.0;
 /// Most points beside a table.
 const POINTS: usize = 512;
 
@@ -68,14 +70,20 @@ fn interpolated(function: &Function, from: Quant, to: Quant) -> Table {
                 .collect(),
         }
     };
-    let with_points =
-        |bits: u32, most: usize| Some((bits, fit(&exact, 1 << bits, TABLE_ERROR, most)?));
-    let plain = STEP_BITS.rev().find_map(|bits| with_points(bits, 0));
-    let smallest = || {
-        let all = STEP_BITS.filter_map(|bits| with_points(bits, POINTS));
+    let with_points = |bits: u32, error: f64, most: usize| {
+        let points = fit(&exact, 1 << bits, error, most)?;
+        Some((bits, points))
+    };
+    let plain = STEP_BITS
+        .rev()
+        .find_map(|bits| with_points(bits, TABLE_ERROR, 0));
+    let smallest = |error: f64| {
+        let all = STEP_BITS.filter_map(|bits| with_points(bits, error, POINTS));
         all.min_by_key(|(bits, points)| (2 << (16 - bits)) + size_of_val(&points[..]))
     };
-    let found = plain.or_else(smallest);
+    let found = plain
+        .or_else(|| smallest(POINTS_ERROR))
+        .or_else(|| smallest(TABLE_ERROR));
     let (bits, points) = found.unwrap_or((*STEP_BITS.start(), Vec::new()));
     table(bits, points)
 }
