@@ -15,6 +15,7 @@ use attn_runtime::ops::{
     AddConstantHalfParams, AddConstantParams, AddHalfParams, AddParams, GateHalfParams, GateParams,
     LutHalfParams, LutParams, MulHalfParams, RequantizeParams, SoftmaxParams, WideLutParams,
 };
+use zerocopy::IntoBytes;
 
 /// Sums are Q16.
 const SUM_ONE: f64 = 65536.0;
@@ -165,8 +166,11 @@ impl Lower for op::Activation {
                 negative: fitted.negative.len() as u32,
                 positive: fitted.positive.len() as u32,
                 inverse_step: fitted.inverse_step,
+                octave_bits: fitted.octave_bits,
             };
-            return to.unary(node, kind, ends, None, &params);
+            // What is 0 at the end may be left out.
+            let len = size_of_val(&params) - 4 * usize::from(fitted.octave_bits == 0);
+            return to.unary(node, kind, ends, None, &params.as_bytes()[..len]);
         }
         let [from, out] = ends.map(|tensor| to.quant(tensor));
         if wide {

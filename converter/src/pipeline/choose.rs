@@ -91,7 +91,7 @@ pub(super) fn choose(
 
 /// The SQNR in dB of the outputs below which weights may get two parts. A model that listens keeps its figures, and the weights of one
 /// that decodes are most of its time.
-fn goal_of_weights(bundle: &Bundle, options: &Options) -> Option<f64> {
+pub(crate) fn goal_of_weights(bundle: &Bundle, options: &Options) -> Option<f64> {
     let plain = options.metadata.audio.is_none() && bundle.decoding.is_none();
     match options.precision {
         Precision::Int8 if options.mixed != Mixed::None => plain.then_some(INT8_DB),

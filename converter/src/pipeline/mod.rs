@@ -24,6 +24,7 @@ use crate::quantize::steps::Memory;
 use crate::quantize::{Precision, Scheme};
 use crate::runner::ModelFile;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+pub(crate) use choose::goal_of_weights;
 use choose::{Chosen, choose};
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -108,7 +108,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 pub(super) mod half {
     use super::super::activations::half::check_halves;
     use super::*;
-    use crate::kernels::half::function::{Table, apply};
+    use crate::kernels::half::function::{Knots, Table, apply};
 
     /// Parameters of Lut in half precision: a function as parabolas between equally spaced knots, see
     /// [`crate::kernels::half::function::Table`].
@@ -121,8 +121,10 @@ pub(super) mod half {
         pub negative: u32,
         /// Parabolas above 0, 1 to 2^16.
         pub positive: u32,
-        /// 1 / the distance of knots: finite, above 0.
+        /// 1 / the second knot, which is the distance of knots where they are equally spaced: finite, above 0.
         pub inverse_step: f32,
+        /// 0: knots are equally spaced. 1 to 24: they are so in every octave, `2^(octave_bits - 1)` of them.
+        pub octave_bits: u32,
     }
 
     const MAX_PARABOLAS: u32 = 1 << 16;
@@ -130,7 +132,8 @@ pub(super) mod half {
     impl LutHalfParams {
         fn table<'a>(&self, op: &OpView<'a>) -> Result<Table<'a>, OpError> {
             let in_range = |n: u32| (1..=MAX_PARABOLAS).contains(&n);
-            let valid = in_range(self.negative) && in_range(self.positive);
+            let valid =
+                in_range(self.negative) && in_range(self.positive) && self.octave_bits <= 24;
             let scaled = self.inverse_step.is_finite() && self.inverse_step > 0.0;
             require(valid && scaled, OpError::BadParams)?;
             let count = (self.negative + self.positive) as usize;
@@ -138,8 +141,17 @@ pub(super) mod half {
                 .weights(self.table, count)?
                 .split_at_checked(self.negative as usize)
                 .ok_or(OpError::BadParams)?;
+            let inverse_step = self.inverse_step;
+            let knots = match 24u32.checked_sub(self.octave_bits) {
+                None | Some(24) => Knots::Equal { inverse_step },
+                Some(shift) => Knots::Octaves {
+                    shift,
+                    first: (1.0 / inverse_step).to_bits() >> shift,
+                    inverse_step,
+                },
+            };
             Ok(Table {
-                inverse_step: self.inverse_step,
+                knots,
                 negative,
                 positive,
             })
