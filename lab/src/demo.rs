@@ -3,7 +3,6 @@
 use crate::decoding::TIMEOUT;
 use crate::emulator::{Emulator, Region};
 use crate::error::{LabError, io};
-use crate::recording;
 use crate::table::bordered;
 use comfy_table::Table;
 use std::path::Path;
@@ -42,7 +41,7 @@ pub struct Played {
 /// [`LabError`].
 pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, LabError> {
     let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
-    recording::write(&folder.path().join("recording.wav"), pcm)?;
+    attn_recordings::write(&folder.path().join("recording.wav"), pcm)?;
     let emulator = emulator.clone().timeout(TIMEOUT);
     let run = emulator.run(image, &["recording.wav"], folder.path())?;
     let mut played = Played {

@@ -3,7 +3,7 @@
 use crate::{TaskResult, setup};
 use attn_lab::decoding::{Decoded, Input};
 use attn_lab::decoding_cost::{DecodingCost, measure};
-use attn_lab::{model, recording, workspace};
+use attn_lab::{model, workspace};
 use std::path::{Path, PathBuf};
 
 /// Word that the cost table shows.
@@ -56,11 +56,11 @@ pub fn llama(prompt: &str) -> TaskResult {
 pub fn digits(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::digits_recording();
     // Read here first: any sampling rate is accepted, and an unusable recording is refused before anything is built.
-    let pcm = recording::read(wav.unwrap_or(&committed))?;
+    let pcm = attn_recordings::read(wav.unwrap_or(&committed))?;
     let model = converted("digits")?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("recording.wav");
-    recording::write(&path, &pcm)?;
+    attn_recordings::write(&path, &pcm)?;
     println!(
         "decoding {:.1} s of sound on the emulated Cortex-M4",
         pcm.len() as f64 / 16e3

@@ -6,7 +6,7 @@ use attn_lab::demo::{Comparison, Played, events_table, play, truth};
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
 use attn_lab::model::{self, Converted};
-use attn_lab::{recording, workspace};
+use attn_lab::workspace;
 use attn_runtime::audio::SAMPLE_RATE;
 use std::path::Path;
 
@@ -43,7 +43,7 @@ pub fn show(pcm: &[i16]) -> Result<Shown, Box<dyn std::error::Error>> {
 pub fn run(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::demo_recording();
     // An unusable recording is refused before anything is built.
-    let pcm = recording::read(wav.unwrap_or(&committed))?;
+    let pcm = attn_recordings::read(wav.unwrap_or(&committed))?;
     let Shown { played, cost } = show(&pcm)?;
     println!();
     let verdict = if wav.is_some() {
