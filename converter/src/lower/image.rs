@@ -38,8 +38,13 @@ impl Lowering<'_> {
         weight.outer_iter().map(kernel).collect()
     }
 
-    /// Scratch for the pixels under a kernel.
-    fn image_scratch(&mut self, node: &Node, kernel: [usize; 2]) -> Option<TensorId> {
+    /// Scratch for the pixels under a kernel, for so many of its results.
+    fn image_scratch(
+        &mut self,
+        node: &Node,
+        kernel: [usize; 2],
+        results: usize,
+    ) -> Option<TensorId> {
         let channels = self.channels(node.inputs[0]);
         if self.scheme.is_half() {
             return self.f32_scratch(node, kernel[0] * kernel[1] * channels);
@@ -51,7 +56,7 @@ impl Lowering<'_> {
             pad: [0; 2],
             pad_value: 0,
         };
-        let len = window.scratch_len(channels);
+        let len = window.scratch_len(channels, results);
         Some(self.program.scratch(&node.name, DType::I16, len))
     }
 }
@@ -62,7 +67,7 @@ impl Lower for op::Conv2d {
         let matrix = Matrix::packed(&self.affine, to.kernel_rows(&self.affine.weight));
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv2d(window_params(&self.window));
-        let scratch = to.image_scratch(node, self.window.kernel);
+        let scratch = to.image_scratch(node, self.window.kernel, to.results(node));
         to.unary(node, OpKind::Conv2d, ends, scratch, &*params)
     }
 }
@@ -91,7 +96,7 @@ impl Lower for op::ConvTranspose2d {
         };
         let params = to.matrix(node, &matrix, ends)?;
         let params = params.conv2d(window_params(&window));
-        let scratch = to.image_scratch(node, window.kernel);
+        let scratch = to.image_scratch(node, window.kernel, 1);
         to.unary(node, OpKind::ConvTranspose2d, ends, scratch, &*params)
     }
 }
