@@ -39,8 +39,13 @@ impl Lowering<'_> {
         weight.outer_iter().map(kernel).collect()
     }
 
-    /// Scratch for the pixels under a kernel.
-    fn image_scratch(&mut self, node: &Node, kernel: [usize; 2]) -> Option<TensorId> {
+    /// Scratch for the pixels under a kernel, for so many of its results.
+    fn image_scratch(
+        &mut self,
+        node: &Node,
+        kernel: [usize; 2],
+        results: usize,
+    ) -> Option<TensorId> {
         let channels = self.channels(node.inputs[0]);
         if self.scheme.is_half() {
             return self.f32_scratch(node, kernel[0] * kernel[1] * channels);
@@ -52,7 +57,7 @@ impl Lowering<'_> {
             pad: [0; 2],
             pad_value: 0,
         };
-        let len = window.scratch_len(channels);
+        let len = window.scratch_len(channels, results);
         Some(self.program.scratch(&node.name, DType::I16, len))
     }
 }
@@ -65,7 +70,7 @@ impl Lower for op::Conv2d {
             kind: OpKind::Conv2d,
             matrix: &Matrix::packed(&self.affine, to.kernel_rows(&self.affine.weight)),
             params: &|matrix| matrix.conv2d(window),
-            scratch: to.image_scratch(node, self.window.kernel),
+            scratch: to.image_scratch(node, self.window.kernel, to.results(node)),
         };
         to.layer(node, &layer, ends)
     }
@@ -102,7 +107,7 @@ impl Lower for op::ConvTranspose2d {
             kind: OpKind::ConvTranspose2d,
             matrix: &matrix,
             params: &|matrix| matrix.conv2d(params),
-            scratch: to.image_scratch(node, window.kernel),
+            scratch: to.image_scratch(node, window.kernel, 1),
         };
         to.layer(node, &layer, ends)
     }

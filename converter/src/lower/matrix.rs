@@ -12,6 +12,7 @@ use attn_runtime::f16;
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kernels::half;
 use attn_runtime::kernels::int::dot::pairs_len;
+use attn_runtime::kernels::int::linear::scratch_len;
 use attn_runtime::ops::{
     Conv1dHalfParams, Conv1dParams, Conv2dHalfParams, Conv2dParams, EmbeddingHalfParams,
     EmbeddingParams, LinearHalfParams, LinearParams, Window1dParams, Window2dParams,
@@ -204,15 +205,22 @@ impl Lowering<'_> {
         })
     }
 
-    /// Scratch for `len` inputs in the order in which a matrix is multiplied with them.
+    /// Scratch for rows of `len` inputs in the order in which a matrix is multiplied with them.
     fn gathered(&mut self, node: &Node, len: usize) -> Option<TensorId> {
+        let rows = self.results(node);
         Some(match self.scheme.is_half() {
             true => self.program.scratch(&node.name, DType::I32, len),
             false => {
-                let pairs = pairs_len(len);
+                let pairs = scratch_len(pairs_len(len), rows);
                 self.program.scratch(&node.name, DType::I16, pairs)
             }
         })
+    }
+
+    /// Rows of a node's output: results of its matrix.
+    pub(super) fn results(&self, node: &Node) -> usize {
+        let rows = |dims: &[usize]| dims.iter().rev().skip(1).product();
+        rows(&self.dims(node.output))
     }
 
     /// The rows that a convolution reads: its input, or the history that the newest row was pushed into.
