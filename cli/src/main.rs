@@ -10,6 +10,7 @@ mod flags;
 mod limits;
 mod plot;
 mod shown;
+mod sound;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]

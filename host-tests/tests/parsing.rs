@@ -1,7 +1,7 @@
 //! Parsing takes time linear in the file on the chip, for files made so that it takes as long as it can.
 
 use attn_converter::runner::ModelFile;
-use attn_lab::{model, parsing};
+use attn_lab::{parsing, workspace};
 use attn_runtime::format::{DType, OpKind, Storage};
 use attn_runtime::kernels::int::dot::packed_len;
 use attn_test_support::tiny_model::{Builder, Int, Words};

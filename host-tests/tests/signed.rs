@@ -2,7 +2,9 @@
 
 use attn_converter::runner::AlignedBytes;
 use attn_converter::sign::{model_name, new_keys, sign};
+use attn_lab::emulator::Region;
 use attn_lab::parsing::{measure, measure_signed};
+use attn_lab::workspace;
 use attn_runtime::format::{Encoding, checksum};
 use attn_runtime::{Limits, Model, SignedError, Trust};
 use attn_test_support::folder::Folder;

@@ -26,5 +26,4 @@ pub mod demo;
 pub mod digests;
 pub mod identity;
 pub mod parsing;
-pub mod recording;
 pub mod systems;

@@ -9,6 +9,7 @@ mod mutated;
 mod others;
 mod outputs;
 mod quality;
+mod sound;
 mod states;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};

@@ -11,8 +11,8 @@
 
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
-use super::key_value::{check_ring, check_width, check_window, ring};
-use super::{ALL, OpError, OpView, centred, magnitude, require, require_fits};
+use super::key_value::{check_ring, check_scores, check_width, check_window, ring};
+use super::{ALL, OpError, OpView, require};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
 use crate::kernels::int::attention::{Bias, Biases, KeyValue, MAX_SLOTS, Scaling, Seen, attend};
@@ -194,19 +194,6 @@ impl AttentionGeometry {
 fn biases_of<B>(biases: &[B], width: usize, row: usize) -> &[B] {
     let start = if biases.len() > width { row * width } else { 0 };
     biases.get(start..start + width).unwrap_or(&[])
-}
-
-/// The scores of a head must fit 32 bits. Those of int16 keys are added in 64 and shifted.
-fn check_scores(
-    query: &TensorRecord,
-    keys: &TensorRecord,
-    shape: &Shape,
-    shift: u32,
-) -> Result<(), OpError> {
-    let product = u64::from(centred(query)) * u64::from(magnitude(keys));
-    let score = product.saturating_mul(shape.head_dim as u64);
-    let shift = if keys.dtype() == DType::I16 { shift } else { 0 };
-    require_fits(score >> shift, 0)
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {

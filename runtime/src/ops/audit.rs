@@ -114,17 +114,33 @@ impl Sums<'_> {
     }
 }
 
+/// Groups whose magnitudes add up within 16 bits.
+const SHORT: usize = 127;
+
 /// For each output of a block of packed weights, the sum of their magnitudes.
 fn block_magnitudes(block: &[i8]) -> [u32; LANES] {
     let mut sums = [0u32; LANES];
-    for group in block.as_chunks::<{ LANES * LANES }>().0 {
-        for (sum, weights) in sums.iter_mut().zip(group.as_chunks::<LANES>().0) {
-            for w in weights {
-                *sum = sum.wrapping_add(u32::from(w.unsigned_abs()));
+    for groups in block.as_chunks::<{ LANES * LANES }>().0.chunks(SHORT) {
+        let mut halves = [0u32; LANES];
+        for group in groups {
+            for (halves, &weights) in halves.iter_mut().zip(group.as_chunks::<LANES>().0) {
+                *halves = halves.wrapping_add(magnitudes(zerocopy::transmute!(weights)));
             }
+        }
+        for (sum, halves) in sums.iter_mut().zip(halves) {
+            *sum = sum.wrapping_add((halves & 0xffff) + (halves >> 16));
         }
     }
     sums
+}
+
+/// The magnitudes of four weights in a word: sums of the lower two and of the upper two, in 16 bits each.
+#[inline(always)]
+fn magnitudes(word: u32) -> u32 {
+    let negative = word >> 7 & 0x0101_0101;
+    // -x is the complement of x, plus 1; that of -128 fits a byte without a sign.
+    let magnitudes = (word ^ (negative << 8).wrapping_sub(negative)).wrapping_add(negative);
+    (magnitudes & 0x00ff_00ff) + (magnitudes >> 8 & 0x00ff_00ff)
 }
 
 /// A magnitude that `left_shift` must not push out of 32 bits.
@@ -244,6 +260,22 @@ mod tests {
         });
         assert_eq!(a, b);
         a
+    }
+
+    #[test]
+    fn magnitudes_of_all_weights_are_added() {
+        for w in i8::MIN..=i8::MAX {
+            let halves = magnitudes(zerocopy::transmute!([w, 3i8, -128i8, w]));
+            let w = u32::from(w.unsigned_abs());
+            assert_eq!([halves & 0xffff, halves >> 16], [w + 3, w + 128]);
+        }
+        let mut block = [0i8; 16 * 300];
+        block.iter_mut().step_by(3).for_each(|w| *w = -128);
+        let mut sums = [0; LANES];
+        for (at, w) in block.iter().enumerate() {
+            sums[at / LANES % LANES] += u32::from(w.unsigned_abs());
+        }
+        assert_eq!(block_magnitudes(&block), sums);
     }
 
     #[test]

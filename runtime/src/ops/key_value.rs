@@ -5,7 +5,7 @@
 //! The shape of the window and the ring are here, too: [`super::attention`] reads what this operator writes.
 
 use super::attention::{AttentionGeometry, AttentionParams};
-use super::{ALL, OpError, OpView, arena, require};
+use super::{ALL, OpError, OpView, arena, centred, magnitude, require, require_fits};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::{MAX_HEADS, MAX_WIDTH, RING_LEN, Shape};
 use crate::kernels::int::attention::{KeyValue, push_key, push_value};
@@ -80,6 +80,19 @@ pub(super) fn check_window(
     let fits =
         keys.len() == shape.keys_len(packed_len) && values.len() == shape.values_len(packed_len);
     require(fits, OpError::WrongShape)
+}
+
+/// The scores of a head must fit 32 bits. Those of int16 keys are added in 64 and shifted.
+pub(super) fn check_scores(
+    query: &TensorRecord,
+    keys: &TensorRecord,
+    shape: &Shape,
+    shift: u32,
+) -> Result<(), OpError> {
+    let product = u64::from(centred(query)) * u64::from(magnitude(keys));
+    let score = product.saturating_mul(shape.head_dim as u64);
+    let shift = if keys.dtype() == DType::I16 { shift } else { 0 };
+    require_fits(score >> shift, 0)
 }
 
 fn check_types(keys: &TensorRecord, values: &TensorRecord) -> Result<(), OpError> {
