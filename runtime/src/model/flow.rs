@@ -114,13 +114,14 @@ impl<'m, 'a> Flow<'m, 'a> {
         let Some(written) = self.model.tensor(id) else {
             return false;
         };
-        let (outer, inner) = (written.range(), read.range());
-        let contains = outer.start <= inner.start && inner.end <= outer.end;
-        let varies = written.rows_rule != 0;
+        let inner = read.range();
+        let within = |outer: Range<usize>| outer.start <= inner.start && inner.end <= outer.end;
+        // The shortest sequence has the fewest rows.
+        let always = within(self.model.active_range(written, 1));
         let alike = read.rows_rule == written.rows_rule
-            && outer.start == inner.start
+            && read.offset == written.offset
             && row_len(read) <= row_len(written);
-        written.dtype == read.dtype && contains && (!varies || alike)
+        written.dtype == read.dtype && (always || alike && within(written.range()))
     }
 }
 
