@@ -4,13 +4,14 @@ use attn_lab::boards::{App, BOARDS, Board};
 use attn_lab::elf::Image as Elf;
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
-use attn_lab::{checks, demo, model, workspace};
+use attn_lab::model::Shipped;
+use attn_lab::{checks, demo, workspace};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 fn kws() -> &'static Path {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
-    MODEL.get_or_init(|| model::convert().unwrap().path)
+    MODEL.get_or_init(|| Shipped::Keywords.path())
 }
 
 /// The keyword image of every board.

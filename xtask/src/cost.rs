@@ -11,8 +11,8 @@ const DECODING: &str = "decoding-cost";
 /// Measures and writes the page, or checks it.
 pub fn run(check: bool) -> TaskResult {
     let pcm = attn_recordings::read(&workspace::demo_recording())?;
-    let cost = demo::show(&pcm)?.cost;
-    let word = decode::pronounce(decode::WORD)?.markdown();
+    let cost = demo::cost_of(&pcm)?;
+    let word = decode::cost_of(decode::WORD)?.markdown();
     let page = results::page("cost");
     let text = std::fs::read_to_string(&page)?;
     let text = with_table(&text, SPOTTING, &cost.markdown())?;

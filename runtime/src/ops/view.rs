@@ -184,7 +184,7 @@ impl<'a> OpView<'a> {
         })
     }
 
-    /// The elements of the first input and of the output, and int16 scratch of `len` elements.
+    /// The elements of the first input and of the output, and int16 scratch of at least `len` elements.
     pub(super) fn with_pairs<'t>(
         &self,
         arena: &'t mut [u8],
@@ -194,7 +194,7 @@ impl<'a> OpView<'a> {
         let scratch = self.scratch(DType::I16, len)?;
         let [x_bytes, y_bytes, scratch] = self.tensors(arena, [x, y, scratch])?;
         let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
-        Ok((x, y, arena::first(scratch, len)?))
+        Ok((x, y, arena::typed(scratch)?))
     }
 
     /// Valid rows of `tensor` in this run.
