@@ -49,5 +49,7 @@ pub use format::{
 pub use format::{arena_len, beam_len};
 pub use include::Aligned;
 pub use model::{Limited, Model, ModelError, TensorError};
-pub use ops::OpError;
+#[doc(hidden)]
+pub use ops::Linked;
+pub use ops::{OpError, OperatorSet, Operators};
 pub use session::{Arena, Element, Progress, Session, SessionError};

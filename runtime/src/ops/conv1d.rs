@@ -99,7 +99,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         .check(op, packed_len(op.output()?.channels(), span))
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let (c, span) = (x.channels(), params.window.span(x)?);
@@ -111,7 +111,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
-    by_width!(x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
+    by_width!(USES; x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
     Ok(())
 }
 

@@ -81,14 +81,14 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         .check(op, packed_len(y.channels(), x.channels()))
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<LinearParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let k = x.channels();
     let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
     let output = params.output(op, y.channels(), y.zero_point)?;
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(k))?;
-    by_width!(x, y => linear(x, k, &matrix, &output, pairs, y));
+    by_width!(USES; x, y => linear(x, k, &matrix, &output, pairs, y));
     Ok(())
 }
 
