@@ -3,7 +3,7 @@
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
 use attn_lab::model::Shipped;
-use attn_lab::{identity, recording, workspace};
+use attn_lab::{identity, workspace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -31,7 +31,7 @@ fn features_of(pcm: &[i16]) -> Vec<u8> {
 }
 
 fn pcm() -> Vec<i16> {
-    let whole = recording::read(&workspace::demo_recording()).unwrap();
+    let whole = attn_recordings::read(&workspace::demo_recording()).unwrap();
     whole[FIRST_HOP * HOP..(FIRST_HOP + HOPS + 1) * HOP].to_vec()
 }
 
@@ -112,8 +112,7 @@ fn recordings() -> Vec<i16> {
         let row = rows
             .find(|row| row[1] == word && row[4] == "test")
             .unwrap_or_else(|| panic!("no recording of {word} in {}", folder.display()));
-        let mut flac = claxon::FlacReader::open(folder.join(row[0])).unwrap();
-        samples.extend(flac.samples().map(|sample| sample.unwrap() as i16));
+        samples.extend(attn_recordings::read(&folder.join(row[0])).unwrap());
     }
     samples
 }

@@ -7,8 +7,8 @@ use crate::decoding::{self, Decoded, Input, Search};
 use crate::elf::Image as Elf;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::LabError;
+use crate::runner;
 use crate::table::Figures;
-use crate::{recording, runner};
 use attn_runtime::Model;
 use attn_runtime::audio::FrontEnd;
 use attn_runtime::format::DecodeMeta;
@@ -183,7 +183,7 @@ fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), LabErr
         }
         Input::Prompt(_) => (Vec::new(), 0),
         Input::Wav(path) => {
-            let pcm = recording::read(path)?;
+            let pcm = attn_recordings::read(path)?;
             let hop = model.audio().map_or(0, |audio| audio.hop as usize);
             let mut front_end =
                 FrontEnd::new(hop).map_err(|error| LabError::BadOutput(error.to_string()))?;

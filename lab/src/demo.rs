@@ -3,7 +3,6 @@
 use crate::decoding::TIMEOUT;
 use crate::emulator::{Emulator, Region};
 use crate::error::{LabError, io};
-use crate::recording;
 use crate::table::bordered;
 use comfy_table::Table;
 use std::path::Path;
@@ -55,7 +54,7 @@ pub fn play_watched(
     mut heard: impl FnMut(&Word),
 ) -> Result<Played, LabError> {
     let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
-    recording::write(&folder.path().join("recording.wav"), pcm)?;
+    attn_recordings::write(&folder.path().join("recording.wav"), pcm)?;
     let emulator = emulator.clone().timeout(TIMEOUT);
     let mut watch = |line: &str| {
         let mut new = Played::default();

@@ -5,7 +5,7 @@ use attn_lab::decoding::{Decoded, Input};
 use attn_lab::decoding_cost::{Answers, DecodingCost, answers, measure};
 use attn_lab::images::Image;
 use attn_lab::model::Shipped;
-use attn_lab::{recording, workspace};
+use attn_lab::workspace;
 use std::path::{Path, PathBuf};
 
 /// Word that the cost table shows.
@@ -65,10 +65,10 @@ pub fn llama(prompt: &str) -> TaskResult {
 pub fn digits(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::digits_recording();
     // Read here first: any sampling rate is accepted, and an unusable recording is refused before anything is built.
-    let pcm = recording::read(wav.unwrap_or(&committed))?;
+    let pcm = attn_recordings::read(wav.unwrap_or(&committed))?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("recording.wav");
-    recording::write(&path, &pcm)?;
+    attn_recordings::write(&path, &pcm)?;
     let answers = show(Shipped::Digits, Input::Wav(&path), print_tokens)?;
     if wav.is_none() {
         let said = std::fs::read_to_string(workspace::digits_truth())?;

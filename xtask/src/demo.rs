@@ -6,7 +6,7 @@ use attn_lab::demo::{self, Comparison, Word, events_table, truth};
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
 use attn_lab::model::Shipped;
-use attn_lab::{recording, workspace};
+use attn_lab::workspace;
 use attn_runtime::audio::SAMPLE_RATE;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub fn cost_of(pcm: &[i16]) -> Result<Cost, Box<dyn std::error::Error>> {
 pub fn run(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::demo_recording();
     // An unusable recording is refused before anything is built.
-    let pcm = recording::read(wav.unwrap_or(&committed))?;
+    let pcm = attn_recordings::read(wav.unwrap_or(&committed))?;
     let image = image()?;
     let seconds = pcm.len() as f64 / f64::from(SAMPLE_RATE);
     println!("\nplaying {seconds:.1} s of sound to it in the emulator; it hears:");

@@ -36,7 +36,7 @@ enum Command {
         what: Shown,
         /// For g2p: the word; for llama: the text to continue
         text: Option<String>,
-        /// For keywords and digits: a WAV file of yours instead of the committed recording
+        /// For keywords and digits: a recording of yours (WAV or FLAC) instead of the committed recording
         #[arg(long)]
         wav: Option<PathBuf>,
     },

@@ -51,6 +51,8 @@ pub struct OpFacts<'f> {
     pub inputs: [Option<DType>; 2],
     /// Types of the first two outputs.
     pub outputs: [Option<DType>; 2],
+    /// Rows of the first output: all axes but the last.
+    pub rows: usize,
     /// The parameters' bytes.
     pub params: &'f [u8],
 }
@@ -83,6 +85,7 @@ pub const fn op_at(file: &[u8], index: usize) -> Option<OpFacts<'_>> {
         encoding: u16_at(file, at + offset_of!(OpRecord, encoding)),
         inputs: [dtype_at(file, inputs), dtype_at(file, inputs + 2)],
         outputs: [dtype_at(file, outputs), dtype_at(file, outputs + 2)],
+        rows: rows_at(file, outputs),
         params: params.split_at(len as usize).0,
     })
 }
@@ -97,6 +100,23 @@ const fn dtype_at(file: &[u8], at: usize) -> Option<DType> {
         }
         _ => None,
     }
+}
+
+/// Rows of the tensor whose number is at byte `at`: all axes but the last.
+const fn rows_at(file: &[u8], at: usize) -> usize {
+    let number = u16_at(file, at);
+    let tensors = section(file, offset_of!(Header, tensors));
+    let Some(at) = record(file, tensors, number as usize, size_of::<TensorRecord>()) else {
+        return 0;
+    };
+    let rank = file[at + offset_of!(TensorRecord, rank)] as usize;
+    let (mut rows, mut axis) = (1usize, 0);
+    while axis + 1 < rank {
+        let dims = at + offset_of!(TensorRecord, dims);
+        rows = rows.saturating_mul(u32_at(file, dims + 4 * axis) as usize);
+        axis += 1;
+    }
+    rows
 }
 
 /// Whether rows of a file's tensors vary with the length of a sequence.

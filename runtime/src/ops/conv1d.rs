@@ -4,7 +4,7 @@
 use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::linear::LinearParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::{MAX_ROWS, MAX_SPAN, Window1d};
 use crate::kernels::int::conv::{conv1d, depthwise_conv1d};
@@ -111,7 +111,11 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
-    by_width!(USES; x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
+    if USES & Uses::EXTRAS != 0 {
+        by_width!(USES; x, y => conv1d::<_, _, true>(x, c, &window, &matrix, &output, pairs, y));
+    } else {
+        by_width!(USES; x, y => conv1d::<_, _, false>(x, c, &window, &matrix, &output, pairs, y));
+    }
     Ok(())
 }
 

@@ -167,7 +167,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     params.window.check(x, y)?;
     let window = params.full(x)?;
     let c = x.channels();
-    op.scratch(DType::I16, window.scratch_len(c))?;
+    op.scratch(DType::I16, window.scratch_len(c, 1))?;
     let packed = packed_len(y.channels(), window.span(c));
     params.matrix.check(op, packed)
 }
@@ -197,7 +197,7 @@ struct Full<'w> {
 impl Full<'_> {
     fn run(&self, op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         let (from, [_, width, out]) = (size(op.input(0)?)?, size(op.output()?)?);
-        let (x, y, scratch) = op.with_pairs(arena, self.window.scratch_len(from[2]))?;
+        let (x, y, scratch) = op.with_pairs(arena, self.window.scratch_len(from[2], 1))?;
         by_width!(x, y => self.kernel(&image(x, from), scratch, y, [width, out]));
         Ok(())
     }
@@ -268,7 +268,7 @@ pub(super) fn check_transposed(op: &OpView) -> Result<(), OpError> {
     params.window.check_dense()?;
     size(y)?;
     let window = params.full(x)?;
-    op.scratch(DType::I16, window.scratch_len(x.channels()))?;
+    op.scratch(DType::I16, window.scratch_len(x.channels(), 1))?;
     params.all_phases(op, &window)?;
     params.matrix.check(op, 0)
 }

@@ -187,7 +187,7 @@ impl<'a> OpView<'a> {
         })
     }
 
-    /// The elements of the first input and of the output, and int16 scratch of `len` elements.
+    /// The elements of the first input and of the output, and int16 scratch of at least `len` elements.
     pub(super) fn with_pairs<'t>(
         &self,
         arena: &'t mut [u8],
@@ -197,7 +197,7 @@ impl<'a> OpView<'a> {
         let scratch = self.scratch(DType::I16, len)?;
         let [x_bytes, y_bytes, scratch] = self.tensors(arena, [x, y, scratch])?;
         let (x, y) = (arena::values(x_bytes, x)?, arena::values(y_bytes, y)?);
-        Ok((x, y, arena::first(scratch, len)?))
+        Ok((x, y, arena::typed(scratch)?))
     }
 
     /// Valid rows of `tensor` in this run.
@@ -213,6 +213,7 @@ impl<'a> OpView<'a> {
             encoding: self.record.encoding,
             inputs: [0, 1].map(|slot| dtype(self.record.inputs().nth(slot))),
             outputs: [0, 1].map(|slot| dtype(self.record.outputs().nth(slot))),
+            rows: self.output().map_or(0, TensorRecord::rows),
             params: self.param_bytes().unwrap_or_default(),
         }
     }

@@ -7,14 +7,14 @@
 
 use attn_emulated::bench::region;
 use attn_images::Random;
-use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
+use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, TileStore, WideBlocks};
 use attn_runtime::kernels::arch::taps::Taps;
 use attn_runtime::kernels::arch::{dsp, portable, portable::int as portable_int};
 use attn_runtime::kernels::geometry::{Image, Shape, Window1d, Window2d};
 use attn_runtime::kernels::int::attention::{Scaling, Seen, attend};
 use attn_runtime::kernels::int::conv::{conv1d, depthwise_conv1d};
 use attn_runtime::kernels::int::depthwise::depthwise_conv2d;
-use attn_runtime::kernels::int::dot::{LANES, packed_len, pairs_len};
+use attn_runtime::kernels::int::dot::{LANES, ROWS, packed_len, pairs_len};
 use attn_runtime::kernels::int::linear::{Matrix, linear};
 use attn_runtime::kernels::int::requantize::{Activation, Output};
 use attn_runtime::kernels::int::softmax::score_multiplier;
@@ -27,6 +27,8 @@ use static_cell::ConstStaticCell;
 const CASES: usize = 6000;
 const WIDE_CASES: usize = 2000;
 const TAPS_CASES: usize = 2000;
+const TILE_CASES: usize = 3000;
+const PAIRS_CASES: usize = 1000;
 /// Longest row, in values.
 const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
@@ -158,6 +160,48 @@ fn bodies_agree<Y: Copy + PartialEq>(
     expected == found
 }
 
+/// The same for a tile, whose rows are what a case has.
+fn tiles_agree(blocks: &Blocks, random: &mut Random, case: usize) -> bool {
+    let row = blocks.pairs.len() / (ROWS * LANES) * LANES;
+    let tile = Blocks {
+        pairs: &blocks.pairs[..blocks.pairs.len().min(ROWS * row + random.below(2))],
+        ..*blocks
+    };
+    let (stride, room) = (random.below(OUTPUTS), random.below(ROWS * OUTPUTS));
+    let factors = [0; ROWS].map(|_| value(random, None));
+    fn agree<Y: Copy + PartialEq>(
+        (tile, stride): (&Blocks, usize),
+        (old, room): (Y, usize),
+        store: impl Fn(&mut [Y]) -> TileStore<'_>,
+    ) -> bool {
+        let (mut expected, mut found) = ([old; ROWS * OUTPUTS], [old; ROWS * OUTPUTS]);
+        portable_int::run_tile(tile, store(&mut expected[..room]), stride);
+        dsp::run_tile(tile, store(&mut found[..room]), stride);
+        expected == found
+    }
+    let with = (&tile, stride);
+    match case % 5 {
+        0 => agree(with, (0x55i8, room), |y| TileStore::I8(y)),
+        1 => agree(with, (0x55i16, room), |y| TileStore::I16(y)),
+        2 => agree(with, (0x55i16, room), |y| TileStore::Scaled(y, factors)),
+        3 => agree(with, (0x55i32, room), |y| TileStore::I32(y)),
+        _ => agree(with, (0x55i32, room), |y| TileStore::Sums(y)),
+    }
+}
+
+/// The same for values in pair order, alone or in a tile.
+fn pairs_agree<X: Activation>(x: &[X], random: &mut Random) -> bool {
+    let groups = x[random.below(4)..].as_chunks().0;
+    let groups = &groups[..random.below(groups.len() + 1)];
+    let rows = [1, ROWS][random.below(2)];
+    let (offset, row) = (value(random, None), random.below(rows + 1));
+    let (mut expected, mut found) = ([7; MAX_ROW], [7; MAX_ROW]);
+    let room = random.below(MAX_ROW);
+    portable::pairs::fill(groups, offset, &mut expected[..room], [rows, row]);
+    dsp::pairs::fill(groups, offset, &mut found[..room], [rows, row]);
+    expected == found
+}
+
 /// The same for the taps of a depthwise kernel, over `channels` of them.
 fn taps_agree<X: Activation, Y: Activation + PartialEq>(taps: &Taps<X>, channels: usize) -> bool {
     let (mut expected, mut found) = ([Y::from_i32(0x55); OUTPUTS], [Y::from_i32(0x55); OUTPUTS]);
@@ -184,9 +228,28 @@ fn main() -> ! {
         data.wide.as_ptr() as usize,
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
-    for case in 0..CASES + WIDE_CASES + TAPS_CASES {
+    for case in 0..CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES {
         if case % 8 == 0 {
             data.fill(&mut random);
+        }
+        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES {
+            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
+            let agree = match case % 2 {
+                0 => pairs_agree(&narrow, &mut random),
+                _ => pairs_agree(&data.pairs[..64], &mut random),
+            };
+            require(agree, case, &data.pairs[..64]);
+            continue;
+        }
+        if case >= CASES + WIDE_CASES + TAPS_CASES {
+            let mut blocks = data.case(&mut random);
+            match random.below(4) {
+                0 => (blocks.min, blocks.max) = (i8::MIN.into(), i8::MAX.into()),
+                1 => (blocks.min, blocks.max) = (i16::MIN.into(), i16::MAX.into()),
+                _ => {}
+            }
+            require(tiles_agree(&blocks, &mut random, case), case, blocks);
+            continue;
         }
         if case >= CASES + WIDE_CASES {
             let (channels, zero) = (random.below(OUTPUTS), random.below(256) as i32 - 128);
@@ -222,7 +285,7 @@ fn main() -> ! {
         };
         require(agree, case, blocks);
     }
-    let cases = CASES + WIDE_CASES + TAPS_CASES;
+    let cases = CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES;
     println!("{cases} cases: the DSP body equals the portable one");
     measure(&mut random);
     process::exit(0)
@@ -280,7 +343,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..rows * k]);
         let (y, pairs) = (&mut memory.y[..rows * out], &mut memory.pairs);
         region(format_args!("linear {rows}x{k}->{out}"), || {
-            linear(x, k, &matrix, &output(out), pairs, black_box(y));
+            linear::<_, _, true>(x, k, &matrix, &output(out), pairs, black_box(y));
         });
     }
     let matrix = |len: usize| Matrix {
@@ -299,7 +362,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..98 * 40]);
         let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
         let y = black_box(&mut y[..98 * 64]);
-        conv1d(x, 40, &window(3), &matrix, &output, pairs, y);
+        conv1d::<_, _, true>(x, 40, &window(3), &matrix, &output, pairs, y);
     });
     region("depthwise 9, 64 channels, 98 rows", || {
         let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));

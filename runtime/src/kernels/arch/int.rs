@@ -4,8 +4,11 @@
 //!
 //! Here are the operands and the choice of the body; `portable::int` defines the result.
 
-use crate::kernels::int::dot::LANES;
+use crate::kernels::int::dot::{LANES, ROWS};
 use crate::kernels::int::requantize::{Activation, requantize};
+
+/// Whether to use tiles: where weights are taken apart once for all of their rows.
+pub const TILES: bool = cfg!(any(attn_dsp, target_arch = "x86_64"));
 
 /// Constants of the outputs.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +29,10 @@ impl Constants<'_> {
     }
 
     /// The constants of the last, incomplete block.
-    pub(super) fn tail(&self) -> [i32; LANES] {
+    fn tail(&self) -> Self {
         match self {
-            Self::Each(each) => padded(each.as_chunks::<LANES>().1),
-            Self::Same(four) => *four,
+            Self::Each(each) => Self::Same(padded(each.as_chunks::<LANES>().1)),
+            Self::Same(four) => Self::Same(*four),
         }
     }
 }
@@ -41,9 +44,9 @@ fn padded(rest: &[i32]) -> [i32; LANES] {
 /// Operands of the products, and the requantization of sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'w> {
-    /// The row, in pair order; its length is a multiple of 4.
+    /// The row, in pair order; its length is a multiple of 4. Of a tile: its rows, interleaved.
     pub pairs: &'w [i16],
-    /// Packed weights, `4 * pairs.len()` bytes per block.
+    /// Packed weights, 4 bytes per block for each value of a row.
     pub weights: &'w [i8],
     /// Initial values of sums.
     pub bias: Constants<'w>,
@@ -72,10 +75,43 @@ pub enum Store<'y> {
     I32(&'y mut [[i32; LANES]]),
 }
 
+/// Where the results of a tile go: elements of all rows.
+#[derive(Debug)]
+pub enum TileStore<'y> {
+    /// The sums themselves.
+    Sums(&'y mut [i32]),
+    /// Requantized to int8.
+    I8(&'y mut [i8]),
+    /// Requantized to int16.
+    I16(&'y mut [i16]),
+    /// Requantized to int16 with a multiplier for each row, in place of those of outputs; the type is the limit.
+    Scaled(&'y mut [i16], [i32; ROWS]),
+    /// Requantized, without zero point and limits.
+    I32(&'y mut [i32]),
+}
+
+impl TileStore<'_> {
+    /// Whole blocks that rows with this distance have room for.
+    pub(super) fn room(&self, stride: usize) -> usize {
+        let len = match self {
+            Self::I8(y) => y.len(),
+            Self::I16(y) | Self::Scaled(y, _) => y.len(),
+            Self::Sums(y) | Self::I32(y) => y.len(),
+        };
+        let last = len.saturating_sub(stride.saturating_mul(ROWS - 1));
+        last.min(stride) / LANES
+    }
+}
+
 impl Blocks<'_> {
     /// Bytes of weights per block.
     pub(super) fn block_len(&self) -> usize {
-        self.pairs.len() * LANES
+        self.pairs.len() / LANES * (LANES * LANES)
+    }
+
+    /// The same, where `pairs` is a tile.
+    pub(super) fn tile_block_len(&self) -> usize {
+        self.pairs.len() / (ROWS * LANES) * (LANES * LANES)
     }
 
     #[inline(always)]
@@ -103,22 +139,58 @@ impl Blocks<'_> {
     pub fn run_to<Y: Activation>(&self, y: &mut [Y]) {
         let (y, rest) = y.as_chunks_mut();
         self.run(Y::store(y));
-        if rest.is_empty() {
+        if !rest.is_empty() {
+            let mut last = [[0; LANES]];
+            self.behind(y.len(), self.block_len())
+                .run(Store::I32(&mut last));
+            self.finish(last.as_flattened(), rest);
+        }
+    }
+
+    /// The incomplete block behind `whole` others, of so many bytes each.
+    #[inline(never)]
+    fn behind(&self, whole: usize, block_len: usize) -> Self {
+        Self {
+            weights: self.weights.get(whole * block_len..).unwrap_or(&[]),
+            bias: self.bias.tail(),
+            multipliers: self.multipliers.tail(),
+            ..*self
+        }
+    }
+
+    /// Results from requantized sums.
+    fn finish<Y: Activation>(&self, sums: &[i32], y: &mut [Y]) {
+        for (y, &sum) in y.iter_mut().zip(sums) {
+            let value = sum.wrapping_add(self.zero_point);
+            *y = Y::from_i32(value.max(self.min).min(self.max));
+        }
+    }
+
+    /// Computes the blocks that weights, constants and `store` all have, for the rows of a tile. Results of two rows are
+    /// `stride` elements apart.
+    pub fn run_tile(&self, store: TileStore, stride: usize) {
+        #[cfg(attn_dsp)]
+        super::dsp::run_tile(self, store, stride);
+        #[cfg(target_arch = "x86_64")]
+        super::sse2::run_tile(self, store, stride);
+        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
+        super::portable::int::run_tile(self, store, stride);
+    }
+
+    /// Computes `y: [ROWS, out]` from a tile; the last block may be incomplete as in [`Self::run_to`].
+    pub fn run_tile_to<Y: Activation>(&self, y: &mut [Y], out: usize) {
+        self.run_tile(Y::store_tile(y), out);
+        let (blocks, whole) = (out / LANES, out / LANES * LANES);
+        if whole == out {
             return;
         }
-        let mut last = [[Y::from_i32(0); LANES]];
-        let tail = Self {
-            weights: self
-                .weights
-                .get(y.len() * self.block_len()..)
-                .unwrap_or(&[]),
-            bias: Constants::Same(self.bias.tail()),
-            multipliers: Constants::Same(self.multipliers.tail()),
-            ..*self
-        };
-        tail.run(Y::store(&mut last));
-        let values = last.as_flattened();
-        rest.iter_mut().zip(values).for_each(|(slot, &y)| *slot = y);
+        let mut last = [[0; LANES]; ROWS];
+        let store = TileStore::I32(last.as_flattened_mut());
+        self.behind(blocks, self.tile_block_len())
+            .run_tile(store, LANES);
+        for (y, last) in y.chunks_exact_mut(out).zip(last) {
+            self.finish(&last, y.get_mut(whole..).unwrap_or_default());
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The integer inner loops for hosts: every x86-64 has SSE2. `PMADDWD` multiplies eight pairs and adds neighbours; sums
 //! wrap as in `portable`.
 
-use super::int::{Blocks, Store, WideBlocks};
-use super::portable::int::run_with;
-use crate::kernels::int::dot::LANES;
+use super::int::{Blocks, Store, TileStore, WideBlocks};
+use super::portable::int::{run_tile_with, run_with};
+use crate::kernels::int::dot::{LANES, ROWS, Tiled};
 use core::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_add_epi64, _mm_andnot_si128, _mm_cmpeq_epi32, _mm_loadl_epi64,
-    _mm_loadu_si128, _mm_madd_epi16, _mm_set1_epi32, _mm_setzero_si128, _mm_shuffle_epi32,
-    _mm_shufflelo_epi16, _mm_srai_epi16, _mm_srai_epi32, _mm_storeu_si128, _mm_unpackhi_epi8,
-    _mm_unpackhi_epi32, _mm_unpacklo_epi8, _mm_unpacklo_epi32,
+    _mm_loadu_si128, _mm_madd_epi16, _mm_set_epi32, _mm_set1_epi32, _mm_setzero_si128,
+    _mm_shuffle_epi32, _mm_shufflelo_epi16, _mm_srai_epi16, _mm_srai_epi32, _mm_storeu_si128,
+    _mm_unpackhi_epi8, _mm_unpackhi_epi32, _mm_unpacklo_epi8, _mm_unpacklo_epi32,
 };
 
 /// Weights of four outputs for four inputs.
@@ -20,6 +20,15 @@ pub fn run(blocks: &Blocks, store: Store) {
         // SAFETY: every x86-64 has SSE2.
         unsafe { dot4(pairs, block, sums) }
     });
+}
+
+/// See [`Blocks::run_tile`].
+pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
+    let dot = |tile: &[Tiled], block: &[i8], sums| {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { tile4(tile, block, sums) }
+    };
+    run_tile_with(blocks, store, stride, dot);
 }
 
 /// See [`WideBlocks::run`].
@@ -42,21 +51,58 @@ fn dot4(pairs: &[i16], block: &[i8], accumulators: [i32; LANES]) -> [i32; LANES]
     let mut sums = [_mm_setzero_si128(); 2];
     let groups = block.as_chunks::<GROUP>().0;
     for (x, weights) in pairs.as_chunks::<LANES>().0.iter().zip(groups) {
-        // SAFETY: four int16 are 8 bytes, 16 int8 are 16; both loads take any alignment.
-        let (x, w) = unsafe {
-            (
-                _mm_loadl_epi64(x.as_ptr().cast()),
-                _mm_loadu_si128(weights.as_ptr().cast()),
-            )
-        };
+        // SAFETY: four int16 are 8 bytes; the load takes any alignment.
+        let x = unsafe { _mm_loadl_epi64(x.as_ptr().cast()) };
         // `x0 x2 x1 x3` as `x0 x1 x2 x3`, twice.
         let x = _mm_shufflelo_epi16::<0b11_01_10_00>(x);
-        let x = _mm_shuffle_epi32::<0b01_00_01_00>(x);
-        let low = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(w, w));
-        let high = _mm_srai_epi16::<8>(_mm_unpackhi_epi8(w, w));
-        sums[0] = _mm_add_epi32(sums[0], _mm_madd_epi16(low, x));
-        sums[1] = _mm_add_epi32(sums[1], _mm_madd_epi16(high, x));
+        add_products(
+            &mut sums,
+            widened(weights),
+            _mm_shuffle_epi32::<0b01_00_01_00>(x),
+        );
     }
+    totals(sums, accumulators)
+}
+
+/// [`dot4`] of every row of a tile.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn tile4(tile: &[Tiled], block: &[i8], accumulators: [i32; LANES]) -> [[i32; LANES]; ROWS] {
+    let mut sums = [[_mm_setzero_si128(); 2]; ROWS];
+    let groups = block.as_chunks::<GROUP>().0;
+    for ([even, odd], weights) in tile.iter().zip(groups) {
+        let weights = widened(weights);
+        for (sums, (&[x0, x2], &[x1, x3])) in sums.iter_mut().zip(even.iter().zip(odd)) {
+            let word = |low: i16, high: i16| i32::from(high) << 16 | i32::from(low as u16);
+            let (low, high) = (word(x0, x1), word(x2, x3));
+            add_products(sums, weights, _mm_set_epi32(high, low, high, low));
+        }
+    }
+    sums.map(|sums| totals(sums, accumulators))
+}
+
+/// int8 weights as int16: those of outputs 0 and 1, and those of outputs 2 and 3.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn widened(weights: &[i8; GROUP]) -> [__m128i; 2] {
+    // SAFETY: 16 int8 are 16 bytes; the load takes any alignment.
+    let w = unsafe { _mm_loadu_si128(weights.as_ptr().cast()) };
+    [
+        _mm_srai_epi16::<8>(_mm_unpacklo_epi8(w, w)),
+        _mm_srai_epi16::<8>(_mm_unpackhi_epi8(w, w)),
+    ]
+}
+
+/// Adds the products of four inputs, which `x` has twice.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn add_products(sums: &mut [__m128i; 2], [low, high]: [__m128i; 2], x: __m128i) {
+    sums[0] = _mm_add_epi32(sums[0], _mm_madd_epi16(low, x));
+    sums[1] = _mm_add_epi32(sums[1], _mm_madd_epi16(high, x));
+}
+
+/// The partial sums of each output, added to its accumulator.
+fn totals(sums: [__m128i; 2], accumulators: [i32; LANES]) -> [i32; LANES] {
     let [a, b] = sums.map(stored);
     let totals = [[a[0], a[1]], [a[2], a[3]], [b[0], b[1]], [b[2], b[3]]];
     core::array::from_fn(|lane| {

@@ -1,44 +1,45 @@
 //! Convolution over time, channels last.
 
 use super::depthwise::depthwise_conv2d;
-use super::dot::{pairs_len, to_pairs};
-use super::linear::{Matrix, matvec};
+use super::dot::{LANES, PairRow, pairs_len};
+use super::linear::{Matrix, each_row};
 use super::requantize::{Activation, Output};
 use crate::kernels::geometry::{Image, Window1d};
 
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
 /// Under a kernel without gaps lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping
-/// rows. `pairs` is scratch of at least `pairs_len(kernel * c)`.
-pub fn conv1d<X: Activation, Y: Activation>(
+/// rows, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(kernel * c)`, better [`super::linear::scratch_len`].
+pub fn conv1d<X: Activation, Y: Activation, const TILED: bool>(
     x: &[X],
     c: usize,
     window: &Window1d,
     matrix: &Matrix,
     output: &Output,
-    pairs: &mut [i16],
+    scratch: &mut [i16],
     y: &mut [Y],
 ) {
     let span = window.kernel * c;
-    let Some(pairs) = pairs.get_mut(..pairs_len(span)) else {
-        return;
-    };
-    for (position, y) in y
-        .chunks_exact_mut(output.multipliers.len().max(1))
-        .enumerate()
-    {
-        // First value under the kernel, counted from the start of the padding.
-        let start = position * window.stride * c;
-        match start
-            .checked_sub(window.pad_before * c)
-            .and_then(|start| x.get(start..start + span))
-            .filter(|_| window.dilation == 1)
-        {
-            Some(row) => to_pairs(row, 0, pairs),
-            None => scattered_pairs(x, c, window, start, pairs),
-        }
-        matvec(pairs, matrix, output, y);
-    }
+    let len = pairs_len(span);
+    each_row::<Y, TILED>(
+        len,
+        matrix,
+        output,
+        scratch,
+        y,
+        &mut |position, mut pairs| {
+            // First value under the kernel, counted from the start of the padding.
+            let start = position * window.stride * c;
+            match start
+                .checked_sub(window.pad_before * c)
+                .and_then(|start| x.get(start..start + span))
+                .filter(|_| window.dilation == 1)
+            {
+                Some(row) => pairs.fill(row, 0),
+                None => scattered_pairs(x, c, window, start, pairs),
+            }
+        },
+    );
 }
 
 /// Pair order of the values under the kernel where they are not adjacent, or some of them are padding.
@@ -48,20 +49,29 @@ fn scattered_pairs<X: Activation>(
     c: usize,
     window: &Window1d,
     start: usize,
-    pairs: &mut [i16],
+    mut pairs: PairRow,
 ) {
-    pairs.fill(0);
     for tap in 0..window.kernel {
         let first = start + tap * window.dilation * c;
-        for channel in 0..c {
-            let inside = (first + channel)
-                .checked_sub(window.pad_before * c)
-                .and_then(|at| x.get(at));
-            if let Some(slot) = pairs.get_mut(super::dot::pair_index(tap * c + channel)) {
-                *slot = inside.map_or(window.pad_value, |&x| x.into()) as i16;
+        let inside = first
+            .checked_sub(window.pad_before * c)
+            .and_then(|at| x.get(at..at + c));
+        if c.is_multiple_of(LANES) {
+            let mut pairs = pairs.part(tap * c, (tap + 1) * c);
+            match inside {
+                Some(row) => pairs.fill(row, 0),
+                None => pairs.set_all(window.pad_value as i16),
             }
+            continue;
+        }
+        for channel in 0..c {
+            let value = inside.and_then(|row| row.get(channel));
+            let value = value.map_or(window.pad_value, |&x| x.into());
+            pairs.set(tap * c + channel, value as i16);
         }
     }
+    let span = window.kernel * c;
+    (span..pairs_len(span)).for_each(|i| pairs.set(i, 0));
 }
 
 /// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`. It is one over an image of one
@@ -104,7 +114,7 @@ mod tests {
         };
         let (window, x) = (window1d([3, 1, 1, 2], -1), [10i8, 20, 30, 40]);
         let mut y = [0i16; 2];
-        conv1d(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
+        conv1d::<_, _, true>(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
         // rows under the kernel: (-1 -1) (-1 -1) (10 20), then (-1 -1) (10 20) (30 40)
         assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
     }
@@ -136,7 +146,7 @@ mod tests {
             let output = Output { multipliers: &multipliers[..out], left_shift, ..ONE };
             let matrix = Matrix { weights: &pack(&weights, kernel * c), bias: &bias[..out] };
             let mut y = vec![0i16; positions * out];
-            conv1d(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
+            conv1d::<_, _, true>(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
             let exact = under.sums([positions, 1], &weights, &real[..out]);
             prop_assert_eq!(y, exact.into_iter().map(|sum| finished(sum, left_shift)).collect::<Vec<_>>());
 

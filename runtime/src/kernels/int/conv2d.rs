@@ -1,8 +1,8 @@
 //! Convolution over images, channels last: full and transposed. Depthwise ones are in [`super::depthwise`], pooling in
 //! [`super::pool`].
 
-use super::dot::{packed_len, pairs_len, to_pairs};
-use super::linear::{Matrix, matvec};
+use super::dot::{PairRow, packed_len, pairs_len};
+use super::linear::{self, Matrix, each_row, matvec};
 use super::requantize::{Activation, Output};
 use crate::kernels::geometry::{Image, Window2d};
 
@@ -18,13 +18,15 @@ impl Window2d {
         self.kernel[0] * self.row_pairs(channels)
     }
 
-    /// int16 elements of scratch: the values under the kernel, and one kernel row.
-    pub const fn scratch_len(&self, channels: usize) -> usize {
-        self.span(channels) + self.row_pairs(channels)
+    /// int16 elements of scratch for so many results: the values under the kernel, as [`linear::scratch_len`] says, and one kernel
+    /// row. Less is slower, down to that of one result.
+    pub const fn scratch_len(&self, channels: usize, results: usize) -> usize {
+        linear::scratch_len(self.span(channels), results) + self.row_pairs(channels)
     }
 }
 
-/// Full convolution: weights `[out, span]`, `y: [rows, y_width, out]`, `scratch` of at least `window.scratch_len(c)`.
+/// Full convolution: weights `[out, span]`, `y: [rows, y_width, out]`, `scratch` of at least
+/// `window.scratch_len(c, 1)`.
 pub fn conv2d<X: Activation, Y: Activation>(
     x: &Image<X>,
     window: &Window2d,
@@ -34,16 +36,14 @@ pub fn conv2d<X: Activation, Y: Activation>(
     y: &mut [Y],
     y_width: usize,
 ) {
-    let out = output.multipliers.len().max(1);
-    let Some((pairs, edge)) = scratch.split_at_mut_checked(window.span(x.channels)) else {
+    let span = window.span(x.channels);
+    let Some((edge, scratch)) = scratch.split_at_mut_checked(window.row_pairs(x.channels)) else {
         return;
     };
-    for (row, y) in y.chunks_exact_mut((y_width * out).max(1)).enumerate() {
-        for (column, y) in y.chunks_exact_mut(out).enumerate() {
-            gather(x, window, window.start(row, column), edge, pairs);
-            matvec(pairs, matrix, output, y);
-        }
-    }
+    let width = y_width.max(1);
+    each_row::<Y, true>(span, matrix, output, scratch, y, &mut |at, pairs| {
+        gather(x, window, window.start(at / width, at % width), edge, pairs);
+    });
 }
 
 /// Transposed convolution. Results whose row and column have the same remainders by `stride` (the same *phase*) are a plain
@@ -60,7 +60,10 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
     [y_width, out]: [usize; 2],
 ) {
     let span = window.span(x.channels);
-    let Some((pairs, edge)) = scratch.split_at_mut_checked(span) else {
+    let Some((edge, scratch)) = scratch.split_at_mut_checked(window.row_pairs(x.channels)) else {
+        return;
+    };
+    let Some(pairs) = scratch.get_mut(..span) else {
         return;
     };
     let mut gathered = None;
@@ -69,7 +72,7 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
             let (start, phase) = window.phase(row, column);
             // The phases of a row follow each other over the same values.
             if gathered.replace(start) != Some(start) {
-                gather(x, window, start, edge, pairs);
+                gather(x, window, start, edge, PairRow::alone(pairs));
             }
             let part = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, span)),
@@ -99,7 +102,7 @@ fn gather<X: Activation>(
     window: &Window2d,
     [top, left]: [isize; 2],
     edge: &mut [i16],
-    pairs: &mut [i16],
+    mut pairs: PairRow,
 ) {
     let (c, row_len) = (x.channels, x.width * x.channels);
     let len = window.kernel[1] * c;
@@ -109,13 +112,15 @@ fn gather<X: Activation>(
     let start = left.wrapping_mul(c as isize);
     let down = window.dilation[0].wrapping_mul(row_len) as isize;
     let mut at = top.wrapping_mul(row_len as isize);
-    for pairs in pairs.chunks_exact_mut(window.row_pairs(c).max(1)) {
+    let row_pairs = window.row_pairs(c);
+    for kernel_row in 0..window.kernel[0] {
+        let mut pairs = pairs.part(kernel_row * row_pairs, (kernel_row + 1) * row_pairs);
         let row = usize::try_from(at)
             .ok()
             .and_then(|at| x.values.get(at..at.checked_add(row_len)?));
         at = at.wrapping_add(down);
         let Some(row) = row else {
-            pairs.fill(window.pad_value as i16);
+            pairs.set_all(window.pad_value as i16);
             continue;
         };
         let inside = usize::try_from(start)
@@ -123,14 +128,14 @@ fn gather<X: Activation>(
             .and_then(|start| row.get(start..start.checked_add(len)?))
             .filter(|_| window.dilation[1] == 1);
         if let Some(inside) = inside {
-            to_pairs(inside, 0, pairs);
+            pairs.fill(inside, 0);
             continue;
         }
         match window.dilation[1] {
             1 => shifted(row, start, window.pad_value as i16, edge),
             _ => spread(x, row, window, left, edge),
         }
-        to_pairs(edge, 0, pairs);
+        pairs.fill(edge, 0);
     }
 }
 
@@ -294,14 +299,15 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn a_convolution_equals_plain_sums(case in case()) {
+        fn a_convolution_equals_plain_sums(case in case(), tiled in any::<bool>()) {
             let ([rows, columns], out) = (case.results(), case.weights.len());
             let (bias, multipliers): (Vec<i32>, _) = ((0..out as i32).map(|o| o * 100).collect(), vec![1 << 28; out]);
             let row = case.window.kernel[1];
             let packed = case.packed(|o, tap, channel| case.weights[o][(tap[0] * row + tap[1]) * case.c + channel].into());
             let matrix = Matrix { weights: &packed, bias: &bias };
             let mut y = vec![0i16; rows * columns * out];
-            let mut scratch = vec![77; case.window.scratch_len(case.c)];
+            let results = if tiled { rows * columns } else { 1 };
+            let mut scratch = vec![77; case.window.scratch_len(case.c, results)];
             conv2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, columns);
             let bias: Vec<f64> = bias.iter().map(|&b| b.into()).collect();
             prop_assert_eq!(y, finished(&case.under().sums([rows, columns], &case.weights, &bias)));
@@ -342,7 +348,7 @@ pub(super) mod tests {
             }
             let matrix = Matrix { weights: &packed, bias: &bias };
             let mut y = vec![0i16; sums.len()];
-            let mut scratch = vec![77; case.window.scratch_len(c)];
+            let mut scratch = vec![77; case.window.scratch_len(c, 1)];
             conv_transpose2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, [size[1], out]);
             prop_assert_eq!(y, finished(&sums));
         }

@@ -7,6 +7,12 @@
 //! Here are the two orders; the loop is in [`crate::kernels::arch`].
 //!
 //! Keys and values of an attention window are packed in the same way, so this is also the loop of attention.
+//!
+//! Several rows that meet the same weights go through the loop as a *tile*, which takes the weights apart once for all of
+//! them. Its rows are interleaved: for every four inputs `x0 x2` of each row, then `x1 x3` of each.
+
+use super::requantize::Activation;
+use crate::kernels::arch::pairs;
 
 /// Outputs per block, and inputs per group.
 pub const LANES: usize = 4;
@@ -34,29 +40,107 @@ pub const fn pair_index(i: usize) -> usize {
     i / LANES * LANES + swapped[i % LANES]
 }
 
+/// Rows of a tile. Two more registers for sums are all that a Cortex-M has; see [`crate::kernels::arch`].
+pub const ROWS: usize = 3;
+
+/// Four inputs of `R` rows: `x0 x2` of each, then `x1 x3` of each. With one row this is pair order.
+pub type Tiled<const R: usize = ROWS> = [[[i16; 2]; R]; 2];
+
+/// Interleaved rows, four inputs at a time.
+pub fn tiled<const R: usize>(rows: &[i16]) -> &[Tiled<R>] {
+    rows.as_chunks().0.as_chunks().0.as_chunks().0
+}
+
+/// The same, to be written.
+pub fn tiled_mut<const R: usize>(rows: &mut [i16]) -> &mut [Tiled<R>] {
+    rows.as_chunks_mut().0.as_chunks_mut().0.as_chunks_mut().0
+}
+
 /// Writes `row` minus `offset` in pair order; values after its end are 0.
-#[inline(never)]
-pub fn to_pairs<T: Copy + Into<i32>>(row: &[T], offset: i32, pairs: &mut [i16]) {
-    let value = |x: T| x.into().wrapping_sub(offset) as i16;
-    let (groups, rest) = row.as_chunks();
-    let (slots, _) = pairs.as_chunks_mut();
-    for (slot, &[a, b, c, d]) in slots.iter_mut().zip(groups) {
-        *slot = [value(a), value(c), value(b), value(d)];
+pub fn to_pairs<X: Activation>(row: &[X], offset: i32, pairs: &mut [i16]) {
+    PairRow::alone(pairs).fill(row, offset);
+}
+
+/// The place of a row in pair order: a buffer of its own, or its part of a tile.
+#[derive(Debug)]
+pub struct PairRow<'p> {
+    pairs: &'p mut [i16],
+    /// Number in a tile.
+    row: Option<usize>,
+}
+
+impl<'p> PairRow<'p> {
+    /// All of `pairs`.
+    pub fn alone(pairs: &'p mut [i16]) -> Self {
+        Self { pairs, row: None }
     }
-    if let Some(slot) = slots.get_mut(groups.len()) {
-        *slot = [0; LANES];
-        for (i, &x) in rest.iter().enumerate() {
-            if let Some(s) = slot.get_mut(pair_index(i)) {
-                *s = value(x);
-            }
+
+    /// Row `row` of a tile.
+    pub fn of_tile(tile: &'p mut [i16], row: usize) -> Self {
+        Self {
+            pairs: tile,
+            row: Some(row),
         }
     }
+
+    fn rows(&self) -> usize {
+        if self.row.is_some() { ROWS } else { 1 }
+    }
+
+    /// The values from `start` to before `end`, multiples of 4.
+    pub fn part(&mut self, start: usize, end: usize) -> PairRow<'_> {
+        let rows = self.rows();
+        let pairs = self.pairs.get_mut(start * rows..end * rows);
+        PairRow {
+            pairs: pairs.unwrap_or_default(),
+            row: self.row,
+        }
+    }
+
+    /// Writes `values` minus `offset`; behind them 0.
+    pub fn fill<X: Activation>(&mut self, values: &[X], offset: i32) {
+        let place = [self.rows(), self.row.unwrap_or(0)];
+        let (groups, rest) = values.as_chunks();
+        pairs::fill(groups, offset, self.pairs, place);
+        let whole = groups.len() * LANES;
+        let mut rest = rest.iter();
+        for i in whole..self.pairs.len() / self.rows() {
+            let value = rest.next().map(|&x| x.into().wrapping_sub(offset) as i16);
+            self.set(i, value.unwrap_or(0));
+        }
+    }
+
+    /// Sets all values.
+    #[inline(never)]
+    pub fn set_all(&mut self, value: i16) {
+        for i in 0..self.pairs.len() / self.rows() {
+            self.set(i, value);
+        }
+    }
+
+    /// Sets value `i`.
+    #[inline(never)]
+    pub fn set(&mut self, i: usize, value: i16) {
+        let at = match self.row {
+            None => pair_index(i),
+            Some(row) => tile_index(i, row),
+        };
+        if let Some(slot) = self.pairs.get_mut(at) {
+            *slot = value;
+        }
+    }
+}
+
+/// Index of value `i` of a row of a tile.
+const fn tile_index(i: usize, row: usize) -> usize {
+    let group = i / LANES * LANES * ROWS;
+    group + i % 2 * 2 * ROWS + 2 * row + i % LANES / 2
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::kernels::arch::int::{Blocks, Constants, Store};
+    use crate::kernels::arch::int::{Blocks, Constants, Store, TileStore};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -73,6 +157,57 @@ pub(super) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_tile_gives_what_its_rows_give_alone(
+            (weights, rows) in (1usize..11, 1usize..23).prop_flat_map(|(out, k)| (
+                proptest::collection::vec(proptest::collection::vec(any::<i8>(), k), out),
+                proptest::collection::vec(proptest::collection::vec(any::<i8>(), k), ROWS),
+            )),
+            (offset, left_shift, zero_point) in (-128i32..128, 0u32..9, -9i32..9),
+            own in any::<bool>(),
+        ) {
+            let (k, out) = (rows[0].len(), weights.len());
+            let packed = pack(&weights, k);
+            let bias: Vec<i32> = (0..out as i32).map(|o| o * 777 - 9).collect();
+            let factors: Vec<i32> = (0..out as i32).map(|o| (o + 1) << 25).collect();
+            let of_rows = [1 << 27, 1 << 28, 3 << 28];
+            let blocks = Blocks {
+                pairs: &[],
+                weights: &packed,
+                bias: Constants::Each(&bias),
+                multipliers: Constants::Each(&factors),
+                left_shift,
+                zero_point,
+                min: -32768,
+                max: 32767,
+            };
+            let mut tile = vec![7; ROWS * pairs_len(k)];
+            for (i, row) in rows.iter().enumerate() {
+                PairRow::of_tile(&mut tile, i).fill(row, offset);
+            }
+            let stride = if own { out.next_multiple_of(LANES) } else { out };
+            let mut y = vec![5i16; ROWS * stride];
+            let blocks_of_tile = Blocks { pairs: &tile, ..blocks };
+            match own {
+                true => blocks_of_tile.run_tile(TileStore::Scaled(&mut y, of_rows), stride),
+                false => blocks_of_tile.run_tile_to(&mut y, out),
+            }
+            for (i, row) in rows.iter().enumerate() {
+                let mut pairs = vec![7; pairs_len(k)];
+                to_pairs(row, offset, &mut pairs);
+                let mut alone = vec![5i16; stride];
+                let mut row = Blocks { pairs: &pairs, ..blocks };
+                if own {
+                    row.multipliers = Constants::Same([of_rows[i]; LANES]);
+                }
+                row.run_to(&mut alone);
+                prop_assert_eq!(&y[i * stride..][..out / LANES * LANES], &alone[..out / LANES * LANES]);
+                if !own {
+                    prop_assert_eq!(&y[i * stride..][..out], &alone[..out]);
+                }
+            }
+        }
+
         #[test]
         fn packed_dot_products_equal_plain_ones(
             (weights, row) in (1usize..11, 1usize..23).prop_flat_map(|(out, k)| (

@@ -1,8 +1,8 @@
 //! Rows times a weight matrix: the fully connected layer, and by its row stride also convolution over time.
 
-use super::dot::{pairs_len, to_pairs};
+use super::dot::{PairRow, ROWS, pairs_len};
 use super::requantize::{Activation, Output};
-use crate::kernels::arch::int::{Blocks, Constants};
+use crate::kernels::arch::int::{Blocks, Constants, TILES};
 
 /// A weight matrix in flash, as the converter packs it.
 #[derive(Clone, Copy, Debug)]
@@ -13,42 +13,95 @@ pub struct Matrix<'w> {
     pub bias: &'w [i32],
 }
 
+impl<'w> Matrix<'w> {
+    fn blocks<'p>(&self, pairs: &'p [i16], output: &Output<'p>) -> Blocks<'p>
+    where
+        'w: 'p,
+    {
+        Blocks {
+            pairs,
+            weights: self.weights,
+            bias: Constants::Each(self.bias),
+            multipliers: Constants::Each(output.multipliers),
+            left_shift: output.left_shift,
+            zero_point: output.zero_point,
+            min: output.min,
+            max: output.max,
+        }
+    }
+}
+
 /// One row: `y[o] = output(bias[o] + sum_i weights[o, i] * x[i])` with `x` in pair order.
 /// `y`, `bias` and `multipliers` have one element per output; results of padding outputs are dropped.
 #[inline]
 pub fn matvec<Y: Activation>(pairs: &[i16], matrix: &Matrix, output: &Output, y: &mut [Y]) {
-    let blocks = Blocks {
-        pairs,
-        weights: matrix.weights,
-        bias: Constants::Each(matrix.bias),
-        multipliers: Constants::Each(output.multipliers),
-        left_shift: output.left_shift,
-        zero_point: output.zero_point,
-        min: output.min,
-        max: output.max,
-    };
-    blocks.run_to(y);
+    matrix.blocks(pairs, output).run_to(y);
 }
 
-/// Rows `x: [rows, k]` to `y: [rows, out]`. `pairs` is scratch of at least `pairs_len(k)`.
-pub fn linear<X: Activation, Y: Activation>(
+/// int16 elements of scratch for `rows` rows of `len` values in pair order, a multiple of 4: a tile, if there are enough of
+/// them. [`each_row`] takes less, down to one row, and is slower.
+pub const fn scratch_len(len: usize, rows: usize) -> usize {
+    len.saturating_mul(if rows < ROWS { 1 } else { ROWS })
+}
+
+/// Rows of `len` values in pair order, which `fill` writes, times a matrix: `y: [rows, out]`. `scratch` is at least `len`, better
+/// [`scratch_len`]. Not `TILED`: one row at a time, the same results in less code.
+#[inline(never)]
+pub fn each_row<Y: Activation, const TILED: bool>(
+    len: usize,
+    matrix: &Matrix,
+    output: &Output,
+    scratch: &mut [i16],
+    y: &mut [Y],
+    fill: &mut dyn FnMut(usize, PairRow),
+) {
+    let out = output.multipliers.len().max(1);
+    let mut row = 0;
+    let mut rest = y;
+    if let Some(tile) = scratch.get_mut(..len * ROWS).filter(|_| TILES && TILED) {
+        let mut tiles = rest.chunks_exact_mut(out * ROWS);
+        for y in &mut tiles {
+            for at in 0..ROWS {
+                fill(row + at, PairRow::of_tile(tile, at));
+            }
+            matrix.blocks(tile, output).run_tile_to(y, out);
+            row += ROWS;
+        }
+        rest = tiles.into_remainder();
+    }
+    let Some(pairs) = scratch.get_mut(..len) else {
+        return;
+    };
+    for y in rest.chunks_exact_mut(out) {
+        fill(row, PairRow::alone(pairs));
+        matvec(pairs, matrix, output, y);
+        row += 1;
+    }
+}
+
+/// Rows `x: [rows, k]` to `y: [rows, out]`, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(k)`, better [`scratch_len`].
+pub fn linear<X: Activation, Y: Activation, const TILED: bool>(
     x: &[X],
     k: usize,
     matrix: &Matrix,
     output: &Output,
-    pairs: &mut [i16],
+    scratch: &mut [i16],
     y: &mut [Y],
 ) {
-    let Some(pairs) = pairs.get_mut(..pairs_len(k)) else {
-        return;
-    };
-    for (x, y) in x
-        .chunks_exact(k.max(1))
-        .zip(y.chunks_exact_mut(output.multipliers.len().max(1)))
-    {
-        to_pairs(x, 0, pairs);
-        matvec(pairs, matrix, output, y);
-    }
+    let mut rows = x.chunks_exact(k.max(1));
+    let used = rows.len().saturating_mul(output.multipliers.len());
+    let used = used.min(y.len());
+    let y = y.get_mut(..used).unwrap_or_default();
+    each_row::<Y, TILED>(
+        pairs_len(k),
+        matrix,
+        output,
+        scratch,
+        y,
+        &mut |_, mut pairs| {
+            pairs.fill(rows.next().unwrap_or_default(), 0);
+        },
+    );
 }
 
 #[cfg(test)]
@@ -75,7 +128,7 @@ mod tests {
             max: 100,
         };
         let mut y = [0i8; 4];
-        linear(
+        linear::<_, _, true>(
             &[1i8, 2, 3, 100, 0, 0],
             3,
             &matrix,

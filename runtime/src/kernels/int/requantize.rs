@@ -1,7 +1,7 @@
 //! From a 32-bit accumulator back to an activation: one multiplication, one rounding.
 
 use super::dot::LANES;
-use crate::kernels::arch::int::Store;
+use crate::kernels::arch::int::{Store, TileStore};
 use crate::kernels::arch::taps::Values;
 
 /// `round(accumulator * 2^left_shift * multiplier / 2^32)`, halves up.
@@ -47,6 +47,9 @@ pub trait Activation: Copy + Into<i32> {
     /// Where the inner loop stores results of this type.
     fn store(y: &mut [[Self; LANES]]) -> Store<'_>;
 
+    /// Where a tile stores results of this type.
+    fn store_tile(y: &mut [Self]) -> TileStore<'_>;
+
     /// Values with their type's width.
     fn values(x: &[Self]) -> Values<'_>;
 }
@@ -59,6 +62,10 @@ impl Activation for i8 {
 
     fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
         Store::I8(y)
+    }
+
+    fn store_tile(y: &mut [Self]) -> TileStore<'_> {
+        TileStore::I8(y)
     }
 
     fn values(x: &[Self]) -> Values<'_> {
@@ -74,6 +81,10 @@ impl Activation for i16 {
 
     fn store(y: &mut [[Self; LANES]]) -> Store<'_> {
         Store::I16(y)
+    }
+
+    fn store_tile(y: &mut [Self]) -> TileStore<'_> {
+        TileStore::I16(y)
     }
 
     fn values(x: &[Self]) -> Values<'_> {

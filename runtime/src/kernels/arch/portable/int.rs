@@ -1,7 +1,7 @@
 //! The integer inner loop.
 
-use crate::kernels::arch::int::{Blocks, Store, WideBlocks};
-use crate::kernels::int::dot::LANES;
+use crate::kernels::arch::int::{Blocks, Store, TileStore, WideBlocks};
+use crate::kernels::int::dot::{LANES, ROWS, Tiled, tiled};
 use crate::kernels::int::requantize::requantize;
 
 /// See [`Blocks::run`].
@@ -40,13 +40,85 @@ fn each<Y>(
     dot4: impl Dot4,
     finish: impl Fn([i32; LANES], [i32; LANES]) -> [Y; LANES],
 ) {
-    let packed = blocks.weights.chunks_exact(blocks.block_len().max(1));
+    if blocks.block_len() == 0 {
+        return;
+    }
+    let packed = blocks.weights.chunks_exact(blocks.block_len());
     for (at, (y, packed)) in y.iter_mut().zip(packed).enumerate() {
         let (Some(bias), Some(multipliers)) = (blocks.bias.get(at), blocks.multipliers.get(at))
         else {
             return;
         };
         *y = finish(dot4(blocks.pairs, packed, bias), multipliers);
+    }
+}
+
+/// See [`Blocks::run_tile`].
+pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
+    run_tile_with(blocks, store, stride, |tile, block, bias| {
+        core::array::from_fn(|row| {
+            let of_row = tile.iter().map(|group| group.map(|pairs| pairs[row]));
+            let in_order = of_row.map(|[[x0, x2], [x1, x3]]| [x0, x2, x1, x3]);
+            dot4_of(in_order, block, bias)
+        })
+    });
+}
+
+/// [`run_tile`] with another body for the products of all rows of a tile with a block.
+#[inline(always)]
+pub(in crate::kernels::arch) fn run_tile_with(
+    blocks: &Blocks,
+    store: TileStore,
+    stride: usize,
+    dot: impl Fn(&[Tiled], &[i8], [i32; LANES]) -> [[i32; LANES]; ROWS],
+) {
+    let place = (stride, store.room(stride));
+    match store {
+        TileStore::Sums(y) => each_of_tile(blocks, y, place, dot, |_, sums, _| sums),
+        TileStore::I8(y) => each_of_tile(blocks, y, place, dot, |_, sums, m| {
+            blocks.scale(sums, m).map(|v| v as i8)
+        }),
+        TileStore::I16(y) => each_of_tile(blocks, y, place, dot, |_, sums, m| {
+            blocks.scale(sums, m).map(|v| v as i16)
+        }),
+        TileStore::Scaled(y, factors) => each_of_tile(blocks, y, place, dot, |row, sums, _| {
+            let (min, max) = (i16::MIN.into(), i16::MAX.into());
+            let whole = Blocks {
+                min,
+                max,
+                ..*blocks
+            };
+            whole.scale(sums, [factors[row]; LANES]).map(|v| v as i16)
+        }),
+        TileStore::I32(y) => each_of_tile(blocks, y, place, dot, |_, sums, m| {
+            core::array::from_fn(|i| requantize(sums[i], m[i], blocks.left_shift))
+        }),
+    }
+}
+
+fn each_of_tile<Y: Copy>(
+    blocks: &Blocks,
+    y: &mut [Y],
+    (stride, room): (usize, usize),
+    dot: impl Fn(&[Tiled], &[i8], [i32; LANES]) -> [[i32; LANES]; ROWS],
+    finish: impl Fn(usize, [i32; LANES], [i32; LANES]) -> [Y; LANES],
+) {
+    let tile = tiled(blocks.pairs);
+    if tile.is_empty() {
+        return;
+    }
+    let packed = blocks.weights.chunks_exact(blocks.tile_block_len());
+    for (at, packed) in packed.enumerate().take(room) {
+        let (Some(bias), Some(multipliers)) = (blocks.bias.get(at), blocks.multipliers.get(at))
+        else {
+            return;
+        };
+        for (row, sums) in dot(tile, packed, bias).into_iter().enumerate() {
+            let place = y.get_mut(row * stride + at * LANES..);
+            if let Some(place) = place.and_then(|y| y.first_chunk_mut()) {
+                *place = finish(row, sums, multipliers);
+            }
+        }
     }
 }
 
@@ -57,9 +129,22 @@ pub(in crate::kernels::arch) fn dot4(
     block: &[i8],
     accumulators: [i32; LANES],
 ) -> [i32; LANES] {
+    dot4_of(
+        pairs.as_chunks::<LANES>().0.iter().copied(),
+        block,
+        accumulators,
+    )
+}
+
+#[inline(always)]
+fn dot4_of(
+    pairs: impl Iterator<Item = [i16; LANES]>,
+    block: &[i8],
+    accumulators: [i32; LANES],
+) -> [i32; LANES] {
     let mut sums = [[0i32; LANES]; LANES];
     let groups = block.as_chunks::<{ LANES * LANES }>().0;
-    for (&[x0, x2, x1, x3], weights) in pairs.as_chunks::<LANES>().0.iter().zip(groups) {
+    for ([x0, x2, x1, x3], weights) in pairs.zip(groups) {
         let x = [x0, x1, x2, x3];
         for (sums, w) in sums.iter_mut().zip(weights.as_chunks::<LANES>().0) {
             for ((sum, &w), x) in sums.iter_mut().zip(w).zip(x) {

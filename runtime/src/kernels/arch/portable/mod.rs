@@ -3,4 +3,5 @@
 #[cfg(attn_half)]
 pub mod half;
 pub mod int;
+pub mod pairs;
 pub mod taps;
