@@ -38,10 +38,12 @@ pub mod ops;
 mod ops;
 pub mod seq2seq;
 mod session;
+pub mod typed;
 
 /// Half-precision elements.
 #[cfg(attn_half)]
 pub use ::half::f16;
+pub use format::Port;
 pub use format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SpotterMeta, Storage, TensorRecord,
 };

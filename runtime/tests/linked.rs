@@ -1,6 +1,7 @@
 //! A program has the operators that its tables name; a file that needs others is refused by name.
 
-use attn_runtime::{Model, ModelError, OpKind, Operators, operators};
+use attn_runtime::typed::{InputOf, OutputOf};
+use attn_runtime::{Model, ModelError, OpKind, Operators, Port, operators};
 
 attn_runtime::include_model!(mod tiny = "tiny.attn");
 attn_runtime::include_model!(mod kws = "../../models/kws.attn");
@@ -68,4 +69,60 @@ fn one_table_serves_several_models() {
     for file in [kws::FILE, g2p::FILE] {
         assert!(Model::parse_linked(file, BOTH).is_ok());
     }
+}
+
+#[test]
+fn ports_have_the_names_types_and_scales_of_the_file() {
+    const STEP: usize = llama::entry("step");
+    let model = llama::model().unwrap();
+    let entry = &model.entries()[STEP];
+    let inputs: Vec<&str> = model.input_names(entry).collect();
+    let port = <llama::Input<STEP> as InputOf<llama::File>>::PORT;
+    assert_eq!(port.name, inputs[0]);
+    assert_eq!(llama::input(STEP, inputs[0]), 0);
+    assert_eq!(llama::input(STEP, "no such name"), usize::MAX);
+    assert_eq!(llama::entry("no such name"), usize::MAX);
+    let output = <kws::Output as OutputOf<kws::File>>::PORT;
+    let model = kws::model().unwrap();
+    let record = model.entries()[0].outputs().next().unwrap();
+    let record = model.tensor(record).unwrap();
+    assert_eq!(output.scale, record.scale);
+    assert_eq!(output.zero_point, record.zero_point);
+    assert_eq!(output.dtype, record.dtype);
+    let dims = &output.dims[..output.rank];
+    assert!(
+        dims.iter().eq(record
+            .shape()
+            .iter()
+            .map(|&d| d as usize)
+            .collect::<Vec<_>>()
+            .iter())
+    );
+}
+
+#[test]
+fn a_typed_session_takes_and_gives_reals() {
+    let mut arena = tiny::arena::<{ tiny::ARENA_LEN }>();
+    let mut session = tiny::Session::new(arena.as_mut_slice()).unwrap();
+    let Port {
+        scale, zero_point, ..
+    } = <tiny::Input as InputOf<tiny::File>>::PORT;
+    let element = session.input::<tiny::Input>().unwrap();
+    let expected: Vec<i8> = (0..element.len()).map(|at| at as i8).collect();
+    let reals = expected
+        .iter()
+        .map(|q| (i32::from(*q) - zero_point) as f32 * scale);
+    session.quantize::<tiny::Input>(reals).unwrap();
+    assert_eq!(session.input::<tiny::Input>().unwrap(), expected);
+    session.run(0).unwrap();
+    let raw: Vec<i8> = session.output::<tiny::Output>().unwrap().to_vec();
+    let Port {
+        scale, zero_point, ..
+    } = <tiny::Output as OutputOf<tiny::File>>::PORT;
+    let reals = session.dequantize::<tiny::Output>().unwrap();
+    assert!(
+        reals.eq(raw
+            .iter()
+            .map(|q| (i32::from(*q) - zero_point) as f32 * scale))
+    );
 }

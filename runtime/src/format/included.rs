@@ -2,8 +2,8 @@
 //! [`crate::Model::parse`] checks everything else.
 
 use super::{
-    DType, HEADER_LEN, Header, MAGIC, MetaKey, MetaRecord, NO_TENSOR, OpRecord, Section,
-    TensorRecord, VERSION,
+    DType, EntryRecord, HEADER_LEN, Header, MAGIC, MAX_ENTRY_IO, MAX_RANK, MetaKey, MetaRecord,
+    NO_TENSOR, OpRecord, Section, TensorRecord, VERSION,
 };
 use core::mem::offset_of;
 
@@ -90,23 +90,27 @@ pub const fn op_at(file: &[u8], index: usize) -> Option<OpFacts<'_>> {
     })
 }
 
-/// Type of the tensor whose number is at byte `at`.
-const fn dtype_at(file: &[u8], at: usize) -> Option<DType> {
+/// Where the record of the tensor starts whose number is at byte `at`.
+const fn tensor_at(file: &[u8], at: usize) -> Option<usize> {
     let number = u16_at(file, at);
+    if number == NO_TENSOR {
+        return None;
+    }
     let tensors = section(file, offset_of!(Header, tensors));
-    match record(file, tensors, number as usize, size_of::<TensorRecord>()) {
-        Some(at) if number != NO_TENSOR => {
-            DType::from_code(file[at + offset_of!(TensorRecord, dtype)])
-        }
-        _ => None,
+    record(file, tensors, number as usize, size_of::<TensorRecord>())
+}
+
+/// Type of that tensor.
+const fn dtype_at(file: &[u8], at: usize) -> Option<DType> {
+    match tensor_at(file, at) {
+        Some(at) => DType::from_code(file[at + offset_of!(TensorRecord, dtype)]),
+        None => None,
     }
 }
 
-/// Rows of the tensor whose number is at byte `at`: all axes but the last.
+/// Rows of that tensor: all axes but the last.
 const fn rows_at(file: &[u8], at: usize) -> usize {
-    let number = u16_at(file, at);
-    let tensors = section(file, offset_of!(Header, tensors));
-    let Some(at) = record(file, tensors, number as usize, size_of::<TensorRecord>()) else {
+    let Some(at) = tensor_at(file, at) else {
         return 0;
     };
     let rank = file[at + offset_of!(TensorRecord, rank)] as usize;
@@ -130,4 +134,111 @@ pub const fn has_lengths(file: &[u8]) -> bool {
         index += 1;
     }
     false
+}
+
+/// An input or output of an entry point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Port {
+    /// Code of the [`DType`].
+    pub dtype: u8,
+    /// Dimensions; those from `rank` on are 1. Where rows vary, the first is the greatest.
+    pub dims: [usize; MAX_RANK],
+    /// Number of dimensions.
+    pub rank: usize,
+    /// Real value of one step.
+    pub scale: f32,
+    /// The integer that stands for 0.0.
+    pub zero_point: i32,
+    /// Name in the original model.
+    pub name: &'static str,
+}
+
+/// Input number `index` of entry point number `entry` of a file, or with `output` that output; `None` if there is none.
+pub const fn port_at(
+    file: &'static [u8],
+    entry: usize,
+    index: usize,
+    output: bool,
+) -> Option<Port> {
+    let entries = section(file, offset_of!(Header, entries));
+    let Some(entry) = record(file, entries, entry, size_of::<EntryRecord>()) else {
+        return None;
+    };
+    if index >= MAX_ENTRY_IO {
+        return None;
+    }
+    let (ids, names) = if output {
+        (
+            offset_of!(EntryRecord, outputs),
+            offset_of!(EntryRecord, output_names),
+        )
+    } else {
+        (
+            offset_of!(EntryRecord, inputs),
+            offset_of!(EntryRecord, input_names),
+        )
+    };
+    let Some(at) = tensor_at(file, entry + ids + 2 * index) else {
+        return None;
+    };
+    let named = u32_at(file, entry + names + 4 * index);
+    let own = u32_at(file, at + offset_of!(TensorRecord, name));
+    let mut dims = [1; MAX_RANK];
+    let mut axis = 0;
+    while axis < MAX_RANK {
+        dims[axis] = u32_at(file, at + offset_of!(TensorRecord, dims) + 4 * axis) as usize;
+        axis += 1;
+    }
+    Some(Port {
+        dtype: file[at + offset_of!(TensorRecord, dtype)],
+        dims,
+        rank: file[at + offset_of!(TensorRecord, rank)] as usize,
+        scale: f32::from_bits(u32_at(file, at + offset_of!(TensorRecord, scale))),
+        zero_point: u32_at(file, at + offset_of!(TensorRecord, zero_point)) as i32,
+        name: string_at(file, if named == 0 { own } else { named }),
+    })
+}
+
+/// Number of the entry point of this name; one that no entry point has, where there is none.
+pub const fn entry_named(file: &'static [u8], name: &str) -> usize {
+    let entries = section(file, offset_of!(Header, entries));
+    let mut index = 0;
+    while let Some(at) = record(file, entries, index, size_of::<EntryRecord>()) {
+        let found = string_at(file, u32_at(file, at + offset_of!(EntryRecord, name)));
+        if same(found.as_bytes(), name.as_bytes()) {
+            return index;
+        }
+        index += 1;
+    }
+    usize::MAX
+}
+
+/// Number of the input, or with `output` of the output, of this name; one that none has, where there is none.
+pub const fn port_named(file: &'static [u8], entry: usize, name: &str, output: bool) -> usize {
+    let mut index = 0;
+    while let Some(port) = port_at(file, entry, index, output) {
+        if same(port.name.as_bytes(), name.as_bytes()) {
+            return index;
+        }
+        index += 1;
+    }
+    usize::MAX
+}
+
+const fn string_at(file: &'static [u8], offset: u32) -> &'static str {
+    let (_, strings) = file.split_at(section(file, offset_of!(Header, strings)).offset as usize);
+    let (_, text) = strings.split_at(offset as usize + 2);
+    let len = u16_at(strings, offset as usize) as usize;
+    match core::str::from_utf8(text.split_at(len).0) {
+        Ok(text) => text,
+        Err(_) => panic!("a name in the file is not UTF-8"),
+    }
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    at == a.len() && at == b.len()
 }
