@@ -343,7 +343,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..rows * k]);
         let (y, pairs) = (&mut memory.y[..rows * out], &mut memory.pairs);
         region(format_args!("linear {rows}x{k}->{out}"), || {
-            linear(x, k, &matrix, &output(out), pairs, black_box(y));
+            linear::<_, _, true>(x, k, &matrix, &output(out), pairs, black_box(y));
         });
     }
     let matrix = |len: usize| Matrix {
@@ -362,7 +362,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..98 * 40]);
         let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
         let y = black_box(&mut y[..98 * 64]);
-        conv1d(x, 40, &window(3), &matrix, &output, pairs, y);
+        conv1d::<_, _, true>(x, 40, &window(3), &matrix, &output, pairs, y);
     });
     region("depthwise 9, 64 channels, 98 rows", || {
         let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));
