@@ -1,5 +1,6 @@
 //! The definition of every innermost loop, in plain Rust.
 
+pub mod exp;
 #[cfg(attn_half)]
 pub mod half;
 pub mod int;
