@@ -5,6 +5,7 @@
 //! the first takes two cycles, each further one takes one.
 
 pub mod exp;
+pub mod norm;
 pub mod pairs;
 mod row;
 pub mod taps;

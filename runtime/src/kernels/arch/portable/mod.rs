@@ -4,5 +4,6 @@ pub mod exp;
 #[cfg(attn_half)]
 pub mod half;
 pub mod int;
+pub mod norm;
 pub mod pairs;
 pub mod taps;
