@@ -9,6 +9,7 @@ mod commands;
 mod flags;
 mod plot;
 mod shown;
+mod sound;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]

@@ -4,6 +4,7 @@
 //! integers. An array `labels` (one class number per sample) is optional.
 
 use crate::error::{ConvertError, Result};
+use crate::hiding::{is_mask, shown};
 use crate::npz::Npz;
 use crate::reference::Input;
 use ndarray::{ArrayD, ArrayView, Axis, IxDyn, Slice};
@@ -285,9 +286,13 @@ pub(crate) fn data(path: &Path, array: &str, reason: String) -> ConvertError {
 /// The array of an npz file for one input.
 fn read_input(path: &Path, input: &Input) -> Result<ArrayD<f32>> {
     let (mut npz, name) = (Npz::open(path)?, input.name.as_str());
-    Ok(match input.integer {
-        true => npz.read_tokens(name)?.mapv(|token| token as f32),
-        false => npz.read_real(name)?,
+    if input.integer {
+        return Ok(npz.read_tokens(name)?.mapv(|token| token as f32));
+    }
+    let array = npz.read_real(name)?;
+    Ok(match input.hides && is_mask(array.iter()) {
+        true => array.mapv(shown),
+        false => array,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Decoding on the host, with the runtime's own decoders: sequences of tokens for an input, or the attention weights along
 //! one sequence.
 
-use crate::features::{FeatureError, read_clips};
+use crate::features::{FeatureError, clip};
 use crate::runner::AlignedBytes;
 use attn_runtime::format::{DType, DecodeMeta, MAX_CANDIDATES};
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling, Spelling};
@@ -57,13 +57,12 @@ pub struct Sequence {
     pub ended: bool,
 }
 
-/// Features of a recording, for a model with sound as its input.
+/// Features of a recording, for a model with sound as its input: 16 kHz mono samples that errors call `path`.
 ///
 /// # Errors
-/// [`FeatureError`].
-pub fn features(path: &Path, hop: usize) -> Result<Input, FeatureError> {
-    let clips = read_clips(path)?;
-    let features = crate::features::features(path, &clips, hop)?;
+/// [`FeatureError::TooShort`], [`FeatureError::Hop`].
+pub fn features(path: &Path, pcm: Vec<i16>, hop: usize) -> Result<Input, FeatureError> {
+    let features = crate::features::features(path, &clip(pcm), hop)?;
     Ok(Input::Features(features.into_raw_vec_and_offset().0))
 }
 

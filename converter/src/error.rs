@@ -187,14 +187,14 @@ pub enum ConvertError {
         /// Its error.
         reason: String,
     },
-    /// A model that made import panic.
+    /// A model that made import panic, or of which calibration cannot see a value.
     #[error(
         "{path}: the model is damaged, or of a form that is not tested ({reason}); if other programs run it, please report it"
     )]
     Unexpected {
         /// The ONNX file.
         path: PathBuf,
-        /// The panic's message.
+        /// The panic's message, or the value.
         reason: String,
     },
     /// Calibration or evaluation data do not fit the model.

@@ -1,9 +1,10 @@
-//! Audio features on the host: WAV files or arrays of PCM through the runtime's own front end.
+//! Audio features on the host: recordings or arrays of PCM through the runtime's own front end.
 //!
 //! There is one front end, [`attn_runtime::audio`]; training, calibration and evaluation all use it.
 
 use crate::files::{self, FileError};
-use attn_runtime::audio::{AudioError, FRAME_LEN, FrontEnd, MEL_BANDS, SAMPLE_RATE};
+use attn_recordings::RecordingError;
+use attn_runtime::audio::{AudioError, FRAME_LEN, FrontEnd, MEL_BANDS};
 use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -12,27 +13,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FeatureError {
-    /// Not a WAV file that can be read.
-    #[error("{path}: not a readable WAV file: {source}")]
-    Wav {
-        /// The file.
-        path: PathBuf,
-        /// The WAV reader's error.
-        source: hound::Error,
-    },
-    /// Another sample format, rate or channel count.
-    #[error(
-        "{path}: {found}; the front end takes 16 kHz, mono, 16-bit integer PCM. Convert it, for example: sox {path} -r 16000 -c 1 -b 16 -e signed out.wav"
-    )]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// What it holds.
-        found: String,
-    },
+    /// The recording cannot be read.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// Fewer samples than one frame.
     #[error(
-        "{path}: {samples} samples are less than one frame ({FRAME_LEN} samples, 32 ms): there is nothing to compute features of"
+        "{path}: {samples} samples are less than one frame ({FRAME_LEN} samples at 16 kHz, 32 ms): there is nothing to compute features of"
     )]
     TooShort {
         /// The file.
@@ -48,55 +34,10 @@ pub enum FeatureError {
     File(#[from] FileError),
 }
 
-/// PCM of a WAV file: 16 kHz, mono, 16-bit.
+/// Clips of equal length, `[clip, sample]`, from a recording (one clip) or the array `pcm` of an npz file.
 ///
 /// # Errors
-/// [`FeatureError::Wav`] for no WAV file, [`FeatureError::Format`] for another format or rate,
-/// [`FeatureError::TooShort`] for one without samples.
-pub fn read_wav(path: &Path) -> Result<Vec<i16>, FeatureError> {
-    let wav = |source| FeatureError::Wav {
-        path: path.into(),
-        source,
-    };
-    let mut reader = hound::WavReader::open(path).map_err(wav)?;
-    let spec = reader.spec();
-    let kind = match spec.sample_format {
-        hound::SampleFormat::Int => "integer",
-        hound::SampleFormat::Float => "float",
-    };
-    if (
-        spec.channels,
-        spec.sample_rate,
-        spec.bits_per_sample,
-        spec.sample_format,
-    ) != (1, SAMPLE_RATE, 16, hound::SampleFormat::Int)
-    {
-        let found = format!(
-            "{} Hz, {} channel(s), {}-bit {kind}",
-            spec.sample_rate, spec.channels, spec.bits_per_sample
-        );
-        return Err(FeatureError::Format {
-            path: path.into(),
-            found,
-        });
-    }
-    let samples = reader
-        .samples::<i16>()
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(wav)?;
-    if samples.is_empty() {
-        return Err(FeatureError::TooShort {
-            path: path.into(),
-            samples: 0,
-        });
-    }
-    Ok(samples)
-}
-
-/// Clips of equal length, `[clip, sample]`, from a WAV file (one clip) or the array `pcm` of an npz file.
-///
-/// # Errors
-/// Those of [`read_wav`], and [`FeatureError::File`] for an npz without such an array.
+/// [`FeatureError::Recording`], and [`FeatureError::File`] for an npz without such an array.
 pub fn read_clips(path: &Path) -> Result<Array2<i16>, FeatureError> {
     if path
         .extension()
@@ -104,8 +45,12 @@ pub fn read_clips(path: &Path) -> Result<Array2<i16>, FeatureError> {
     {
         return Ok(files::read_array(path, "pcm")?);
     }
-    let pcm = read_wav(path)?;
-    Ok(Array2::from_shape_vec((1, pcm.len()), pcm).expect("one row of all samples"))
+    Ok(clip(attn_recordings::read(path)?))
+}
+
+/// Samples as one clip.
+pub fn clip(pcm: Vec<i16>) -> Array2<i16> {
+    Array2::from_shape_vec((1, pcm.len()), pcm).expect("one row of all samples")
 }
 
 /// Features of every clip, `[clip, frame, band]` int8, from frames that start `hop` samples apart.

@@ -20,6 +20,7 @@ pub mod function;
 pub mod fuse;
 pub mod graph;
 pub mod guard;
+mod hiding;
 pub mod import;
 pub mod lower;
 pub mod npz;

@@ -72,6 +72,8 @@ pub enum Cause {
     Activations,
     /// Weights in 8 bits.
     Weights,
+    /// Steps of equal size, for numbers of very different size.
+    EqualSteps,
     /// Nothing that was tried helps.
     Unknown,
 }
@@ -128,6 +130,8 @@ pub(crate) fn measure(
     let bad = comparison.judged.iter().zip(losses);
     let bad = bad.filter(|(output, _)| output.sqnr.db() < floor_db && output.sqnr.db().is_finite());
     let worst = bad.min_by(|a, b| a.0.sqnr.db().total_cmp(&b.0.sqnr.db()));
+    // Layers could have weights of two parts, and that was not enough.
+    let weights_are_open = pipeline::goal_of_weights(&trial.loaded.bundle, options).is_none();
     let doubt = worst.map(|(output, worst)| {
         let gains = trial.gains(output, chosen, progress);
         let cut = |loss: &Loss| clipped.iter().any(|c| c.name == loss.value);
@@ -135,7 +139,7 @@ pub(crate) fn measure(
             output: output.name.clone(),
             sqnr_db: output.sqnr.db(),
             floor_db,
-            cause: cause(&gains, worst.as_ref().is_some_and(cut)),
+            cause: cause(&gains, worst.as_ref().is_some_and(cut), weights_are_open),
             worst,
             remedies: gains,
             few_samples: trial.loaded.samples.samples.len() < FEW,
@@ -271,7 +275,7 @@ fn tried(options: &Options, held_back: bool) -> Vec<Remedy> {
 }
 
 /// What costs most, from what helps.
-fn cause(gains: &[(Remedy, f64)], cut: bool) -> Cause {
+fn cause(gains: &[(Remedy, f64)], cut: bool, weights_are_open: bool) -> Cause {
     let gain = |wanted| {
         let found = gains.iter().find(|(remedy, _)| *remedy == wanted);
         found.map_or(0.0, |(_, gain)| *gain)
@@ -280,7 +284,8 @@ fn cause(gains: &[(Remedy, f64)], cut: bool) -> Cause {
     match (gain(wide), gain(half)) {
         _ if cut || gain(Remedy::Samples) >= CAUSE_DB => Cause::Range,
         (wide, _) if wide >= CAUSE_DB => Cause::Activations,
-        (_, half) if half >= CAUSE_DB => Cause::Weights,
+        (_, half) if half >= CAUSE_DB && weights_are_open => Cause::Weights,
+        (_, half) if half >= CAUSE_DB => Cause::EqualSteps,
         _ => Cause::Unknown,
     }
 }

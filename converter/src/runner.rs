@@ -1,6 +1,7 @@
 //! Running `.attn` files on the host, with the runtime itself: floats in, the file's own types inside, floats out.
 
 use crate::error::{ConvertError, Result};
+use crate::hiding::HIDDEN;
 use crate::quantize::Quant;
 use crate::reference::Input;
 use attn_runtime::format::{DType, TensorRecord};
@@ -101,11 +102,14 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     } else if shape.len() == 3 {
         shape.rotate_right(1);
     }
+    let quant = quant(tensor);
+    let least = quant.dequantize(quant.limits().0);
     Input {
         name: model.name(tensor.name).to_owned(),
         shape,
         integer,
         dynamic: (tensor.rows_rule != 0).then_some(0),
+        hides: !integer && least < HIDDEN / 2.0,
     }
 }
 

@@ -2,6 +2,7 @@
 //! gives its length.
 
 use crate::error::{ConvertError, Result};
+use crate::hiding::only_softmax;
 use std::collections::HashSet;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
@@ -17,6 +18,8 @@ pub struct Input {
     pub integer: bool,
     /// Number of the axis that was dynamic.
     pub dynamic: Option<usize>,
+    /// It goes nowhere but to a softmax: minus infinity in it is taken as [`HIDDEN`](crate::hiding::HIDDEN).
+    pub hides: bool,
 }
 
 impl Input {
@@ -27,6 +30,7 @@ impl Input {
             shape: shape.to_vec(),
             integer: false,
             dynamic: None,
+            hides: false,
         }
     }
 }
@@ -47,6 +51,7 @@ pub fn fixed_inputs(graph: &pb::GraphProto, length_of: Option<LengthOf>) -> Resu
         .map(|input| {
             let mut fixed = fixed_input(input, length_of)?;
             fixed.integer &= looks_up(graph, &fixed.name);
+            fixed.hides = only_softmax(graph, &fixed.name);
             Ok(fixed)
         })
         .collect()
@@ -153,6 +158,7 @@ fn fixed_input(input: &pb::ValueInfoProto, length_of: Option<LengthOf>) -> Resul
         shape,
         integer: is_integer(tensor.elem_type),
         dynamic: varies,
+        hides: false,
     })
 }
 

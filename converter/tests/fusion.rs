@@ -24,6 +24,7 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("f12_additive_with_bias", "AdditiveAttention"),
     ("f13_additive_joined_bmm", "AdditiveAttention"),
     ("f14_additive_with_coverage", "AdditiveAttention"),
+    ("f15_added_mask_of_infinity", "Attention"),
     ("k16_bahdanau_v_bias", "AdditiveAttention"),
     ("k20_value_width", "Attention"),
     ("r06_additive_score_with_bias", "AdditiveAttention"),

@@ -12,8 +12,8 @@ fn main() {
     }
     let Some(model) = env::var_os("ATTN_MODEL") else {
         println!(
-            "cargo::error=no model to embed: `cargo xtask model` makes target/attn/kws.attn; then set the \
-             environment variable ATTN_MODEL to that path (`cargo xtask demo` does both)"
+            "cargo::error=no model to embed: set the environment variable ATTN_MODEL to an `.attn` file, for example \
+             models/kws.attn (`cargo xtask demo` does that)"
         );
         return;
     };

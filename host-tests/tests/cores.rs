@@ -2,7 +2,8 @@
 
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
-use attn_lab::{identity, model, recording, workspace};
+use attn_lab::model::Shipped;
+use attn_lab::{identity, workspace};
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -30,7 +31,7 @@ fn features_of(pcm: &[i16]) -> Vec<u8> {
 }
 
 fn pcm() -> Vec<i16> {
-    let whole = recording::read(&workspace::demo_recording()).unwrap();
+    let whole = attn_recordings::read(&workspace::demo_recording()).unwrap();
     whole[FIRST_HOP * HOP..(FIRST_HOP + HOPS + 1) * HOP].to_vec()
 }
 
@@ -41,7 +42,7 @@ fn on_core(core: Core, folder: &Path, arguments: &[&str]) {
 
 /// Runs `hops` hops on `core` and finds the same bytes at every operator's output and in the state.
 fn same_trace(core: Core, hops: usize) {
-    let model = model::convert().unwrap().path;
+    let model = Shipped::Keywords.path();
     identity::check(core, &model, &features()[..hops * MEL_BANDS]).unwrap();
 }
 
@@ -111,8 +112,7 @@ fn recordings() -> Vec<i16> {
         let row = rows
             .find(|row| row[1] == word && row[4] == "test")
             .unwrap_or_else(|| panic!("no recording of {word} in {}", folder.display()));
-        let mut flac = claxon::FlacReader::open(folder.join(row[0])).unwrap();
-        samples.extend(flac.samples().map(|sample| sample.unwrap() as i16));
+        samples.extend(attn_recordings::read(&folder.join(row[0])).unwrap());
     }
     samples
 }
@@ -122,7 +122,7 @@ fn recordings() -> Vec<i16> {
 fn real_recordings_give_the_same_bytes_on_the_m4() {
     let samples = recordings();
     same_features(Core::M4, &samples);
-    let (model, inputs) = (model::convert().unwrap().path, features_of(&samples));
+    let (model, inputs) = (Shipped::Keywords.path(), features_of(&samples));
     assert!(inputs.len() >= 200 * MEL_BANDS);
     identity::check(Core::M4, &model, &inputs).unwrap();
 }

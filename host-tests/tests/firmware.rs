@@ -4,13 +4,14 @@ use attn_lab::boards::{App, BOARDS, Board};
 use attn_lab::elf::Image as Elf;
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
-use attn_lab::{checks, demo, model, recording, workspace};
+use attn_lab::model::Shipped;
+use attn_lab::{checks, demo, workspace};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 fn kws() -> &'static Path {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
-    MODEL.get_or_init(|| model::convert().unwrap().path)
+    MODEL.get_or_init(|| Shipped::Keywords.path())
 }
 
 /// The keyword image of every board.
@@ -23,7 +24,7 @@ fn boards() -> [(Board, Elf); BOARDS.len()] {
 
 #[test]
 fn every_keyword_of_the_demo_is_heard_and_lights_the_led_and_nothing_else_is() {
-    let pcm = recording::read(&workspace::demo_recording()).unwrap();
+    let pcm = attn_recordings::read(&workspace::demo_recording()).unwrap();
     let said = demo::truth(&workspace::demo_truth()).unwrap();
     for core in [Core::M4, Core::M33] {
         let image = Image::App(core.board(), App::Keyword, kws())

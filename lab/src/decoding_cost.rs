@@ -7,9 +7,8 @@ use crate::decoding::{self, Decoded, Input, Search};
 use crate::elf::Image as Elf;
 use crate::emulator::{Core, Emulator, Region};
 use crate::error::LabError;
-use crate::images::Image;
+use crate::runner;
 use crate::table::Figures;
-use crate::{recording, runner};
 use attn_runtime::Model;
 use attn_runtime::audio::FrontEnd;
 use attn_runtime::format::DecodeMeta;
@@ -31,35 +30,55 @@ const CHANCE: &str = "by chance";
 pub struct DecodingCost {
     /// The input, as text for tables.
     pub input: String,
-    /// Greedy decoding on the chip.
-    pub greedy: Decoded,
-    /// The other search, as text for tables: a beam, or sampling after a prompt.
-    pub other_name: &'static str,
-    /// Decoding with that search on the chip.
-    pub other: Decoded,
+    /// The decoded sequences.
+    pub answers: Answers,
     /// The encoder by kind of operator, for the whole input; the mean step by kind of operator.
     pub kinds: Vec<Mean>,
     /// Bytes: code with tables, model file, arena, memory of the beam.
     pub memory: [(&'static str, u64); 4],
 }
 
-/// Decodes `input` with the decoding application around `model` (a `.attn` file), greedily and with a beam (after a prompt: by
-/// sampling), and counts.
+/// What the decoding application makes of an input.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Greedy decoding on the chip.
+    pub greedy: Decoded,
+    /// The other search, as text for tables: a beam, or sampling after a prompt.
+    pub other_name: &'static str,
+    /// Decoding with that search on the chip.
+    pub other: Decoded,
+}
+
+/// Decodes `input` with the decoding application in `image`, greedily and with a beam (after a prompt: by sampling).
 ///
 /// # Errors
 /// [`LabError`].
-pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, LabError> {
-    let image = Image::decode(model).build()?;
-    let greedy = decoding::decode(&image, Search::Greedy, input)?;
+pub fn answers(image: &Path, input: Input) -> Result<Answers, LabError> {
     let (other_name, search) = match input {
         Input::Prompt(_) => (CHANCE, Search::Chance(SEED)),
         _ => ("beam of 4", Search::Beam),
     };
-    let other = decoding::decode(&image, search, input)?;
+    Ok(Answers {
+        greedy: decoding::decode(image, Search::Greedy, input)?,
+        other_name,
+        other: decoding::decode(image, search, input)?,
+    })
+}
+
+/// Counts what it costs to come to `answers` from `input`. `image` is the decoding application around `model` (a `.attn` file).
+///
+/// # Errors
+/// [`LabError`].
+pub fn measure(
+    model: &Path,
+    image: &Path,
+    input: Input,
+    answers: Answers,
+) -> Result<DecodingCost, LabError> {
     let file = AlignedBytes::read(model)?;
     let parsed = runner::parse(model, &file)?;
     let memory = Beam::<WIDTH>::memory_len(&parsed, WIDTH)?;
-    let sizes = Elf::read(&image)?.sizes;
+    let sizes = Elf::read(image)?.sizes;
     let file_len = file.as_slice().len() as u64;
     Ok(DecodingCost {
         input: match input {
@@ -67,10 +86,8 @@ pub fn measure(model: &Path, input: Input) -> Result<DecodingCost, LabError> {
             Input::Wav(_) => "the demo recording".into(),
             Input::Prompt(text) => format!("behind “{text}”"),
         },
-        other_name,
-        other,
-        kinds: kinds(model, &parsed, input, &greedy)?,
-        greedy,
+        kinds: kinds(model, &parsed, input, &answers.greedy)?,
+        answers,
         memory: [
             (
                 "flash: code, tables and constants",
@@ -166,7 +183,7 @@ fn encoder_input(model: &Model, input: Input) -> Result<(Vec<u8>, usize), LabErr
         }
         Input::Prompt(_) => (Vec::new(), 0),
         Input::Wav(path) => {
-            let pcm = recording::read(path)?;
+            let pcm = attn_recordings::read(path)?;
             let hop = model.audio().map_or(0, |audio| audio.hop as usize);
             let mut front_end =
                 FrontEnd::new(hop).map_err(|error| LabError::BadOutput(error.to_string()))?;
@@ -191,22 +208,22 @@ impl DecodingCost {
     fn time(&self) -> Figures {
         let row = |name: String, instructions: u64| [name, group(instructions)];
         let mut rows = Vec::new();
-        let front_end = self.greedy.total("front end");
+        let front_end = self.answers.greedy.total("front end");
         if front_end > 0 {
             rows.push(row("front end, the whole recording".into(), front_end));
         }
-        let encoder = match self.other_name {
+        let encoder = match self.answers.other_name {
             CHANCE => "the prompt",
             _ => "encoder, once",
         };
-        rows.push(row(encoder.into(), self.greedy.total("encode")));
+        rows.push(row(encoder.into(), self.answers.greedy.total("encode")));
         rows.extend(self.kinds_of("encode "));
         let steps = |decoded: &Decoded| {
             let steps = decoded.regions.iter().filter(|r| r.name == "step");
             steps.filter(|r| r.instructions > 1000).count()
         };
         let step = |decoded: &Decoded| decoded.total("step") / (steps(decoded) as u64).max(1);
-        let greedy = step(&self.greedy);
+        let greedy = step(&self.answers.greedy);
         rows.push(row("one token, greedy".into(), greedy));
         rows.extend(self.kinds_of("step "));
         let ops = self
@@ -215,9 +232,15 @@ impl DecodingCost {
             .filter(|kind| kind.name.starts_with("step "));
         let ops: u64 = ops.map(|kind| kind.instructions).sum();
         rows.push(row("· ranking, decoder".into(), greedy.saturating_sub(ops)));
-        let other = self.other_name;
-        rows.push(row(format!("one token, {other}"), step(&self.other)));
-        for (name, decoded) in [("greedy", &self.greedy), (other, &self.other)] {
+        let other = self.answers.other_name;
+        rows.push(row(
+            format!("one token, {other}"),
+            step(&self.answers.other),
+        ));
+        for (name, decoded) in [
+            ("greedy", &self.answers.greedy),
+            (other, &self.answers.other),
+        ] {
             let all = decoded.total("encode") + decoded.total("step");
             let steps = steps(decoded);
             rows.push(row(format!("all of it, {name} ({steps} steps)"), all));
@@ -236,7 +259,7 @@ impl DecodingCost {
     }
 
     fn memory(&self) -> Figures {
-        let stack = self.greedy.stack.max(self.other.stack);
+        let stack = self.answers.greedy.stack.max(self.answers.other.stack);
         let stack = [("RAM: stack, high-water mark", stack)];
         let rows = self.memory.iter().chain(&stack);
         let rows = rows.map(|(name, bytes)| [(*name).into(), group(*bytes)]);

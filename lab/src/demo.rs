@@ -3,7 +3,6 @@
 use crate::decoding::TIMEOUT;
 use crate::emulator::{Emulator, Region};
 use crate::error::{LabError, io};
-use crate::recording;
 use crate::table::bordered;
 use comfy_table::Table;
 use std::path::Path;
@@ -24,7 +23,7 @@ pub struct Word {
 }
 
 /// What the application did with a recording.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Played {
     /// Keywords heard.
     pub heard: Vec<Word>,
@@ -41,15 +40,33 @@ pub struct Played {
 /// # Errors
 /// [`LabError`].
 pub fn play(emulator: &Emulator, image: &Path, pcm: &[i16]) -> Result<Played, LabError> {
+    play_watched(emulator, image, pcm, |_| {})
+}
+
+/// [`play`], with every keyword handed to `heard` as soon as the application reports it.
+///
+/// # Errors
+/// [`LabError`].
+pub fn play_watched(
+    emulator: &Emulator,
+    image: &Path,
+    pcm: &[i16],
+    mut heard: impl FnMut(&Word),
+) -> Result<Played, LabError> {
     let folder = tempfile::tempdir().map_err(io("a temporary folder"))?;
-    recording::write(&folder.path().join("recording.wav"), pcm)?;
+    attn_recordings::write(&folder.path().join("recording.wav"), pcm)?;
     let emulator = emulator.clone().timeout(TIMEOUT);
-    let run = emulator.run(image, &["recording.wav"], folder.path())?;
+    let mut watch = |line: &str| {
+        let mut new = Played::default();
+        if read_line(line, &mut new).is_some() {
+            new.heard.iter().for_each(&mut heard);
+        }
+    };
+    let run = emulator.run_watched(image, &["recording.wav"], folder.path(), &mut watch)?;
     let mut played = Played {
-        heard: Vec::new(),
-        stack: 0,
         hops: run.regions,
         lit: run.lit,
+        ..Played::default()
     };
     for line in run.output.lines() {
         read_line(line, &mut played).ok_or_else(|| LabError::BadOutput(line.into()))?;
@@ -231,12 +248,7 @@ mod tests {
 
     #[test]
     fn what_the_application_prints_is_understood() {
-        let mut played = Played {
-            heard: vec![],
-            stack: 0,
-            hops: vec![],
-            lit: 0,
-        };
+        let mut played = Played::default();
         assert!(read_line("event 3692 alexa 65", &mut played).is_some());
         assert!(read_line("stack 1234", &mut played).is_some());
         assert!(read_line("hello", &mut played).is_none());

@@ -8,6 +8,7 @@ use crate::elf::{ElfError, Image};
 use crate::plugin::{self, PluginError};
 use crate::tools;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -166,6 +167,20 @@ impl Emulator {
         arguments: &[&str],
         folder: &Path,
     ) -> Result<Run, EmulatorError> {
+        self.run_watched(image, arguments, folder, &mut |_| {})
+    }
+
+    /// [`Self::run`], with every line that the image prints handed to `watch` as soon as it is there.
+    ///
+    /// # Errors
+    /// [`EmulatorError`], with what the image printed.
+    pub fn run_watched(
+        &self,
+        image: &Path,
+        arguments: &[&str],
+        folder: &Path,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<Run, EmulatorError> {
         let io = |path: PathBuf| move |source| EmulatorError::Io { path, source };
         let notes = tempfile::tempdir().map_err(io(std::env::temp_dir()))?;
         let (printed, counted) = (notes.path().join("output"), notes.path().join("counts"));
@@ -179,7 +194,9 @@ impl Emulator {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
-        let status = self.wait(qemu)?;
+        let mut lines = Lines::open(&printed).map_err(io(printed.clone()))?;
+        let status = self.wait(qemu, &mut || lines.hand_to(watch))?;
+        lines.hand_to(watch);
         let bytes = std::fs::read(&printed).map_err(io(printed.clone()))?;
         let output = String::from_utf8_lossy(&bytes).into_owned();
         match status {
@@ -241,7 +258,12 @@ impl Emulator {
         Ok(qemu)
     }
 
-    fn wait(&self, mut qemu: Command) -> Result<Option<ExitStatus>, EmulatorError> {
+    /// Waits for the end, and calls `meanwhile` until then.
+    fn wait(
+        &self,
+        mut qemu: Command,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<Option<ExitStatus>, EmulatorError> {
         let start = Instant::now();
         let mut child = qemu.spawn().map_err(EmulatorError::NoQemu)?;
         loop {
@@ -254,7 +276,33 @@ impl Emulator {
                 let _ = child.wait();
                 return Ok(None);
             }
+            meanwhile();
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Reads a file that another process writes, line by line.
+struct Lines {
+    file: BufReader<File>,
+    /// The line that is not complete yet.
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            file: BufReader::new(File::open(path)?),
+            line: Vec::new(),
+        })
+    }
+
+    /// Hands on the lines that were completed since the last call.
+    fn hand_to(&mut self, watch: &mut dyn FnMut(&str)) {
+        // A file that cannot be read any more is an error of the run, which reads it as a whole at the end.
+        while self.file.read_until(b'\n', &mut self.line).is_ok() && self.line.ends_with(b"\n") {
+            watch(String::from_utf8_lossy(&self.line).trim_end());
+            self.line.clear();
         }
     }
 }
@@ -299,6 +347,7 @@ fn regions(counts: &str, output: &str) -> Result<Vec<Region>, EmulatorError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     #[test]
     fn regions_get_their_names_in_order() {
@@ -312,6 +361,21 @@ mod tests {
         };
         assert_eq!(found, [region("a b", 12, 18), region("c", 3, 5)]);
         assert!(regions("region 0 insns x\n", "").is_err());
+    }
+
+    #[test]
+    fn lines_are_handed_on_when_they_are_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("output");
+        let mut written = File::create(&path).unwrap();
+        let mut lines = Lines::open(&path).unwrap();
+        let mut seen = Vec::new();
+        for (piece, complete) in [("one\ntw", 1), ("o", 1), ("\nthree\n", 3)] {
+            written.write_all(piece.as_bytes()).unwrap();
+            lines.hand_to(&mut |line| seen.push(line.to_owned()));
+            assert_eq!(seen.len(), complete, "{piece:?}");
+        }
+        assert_eq!(seen, ["one", "two", "three"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! What can go wrong in an experiment: one error for all that build an image, run it and compare or count. Errors of a single
-//! instrument (emulator, compiler, recordings) are beside it.
+//! instrument (emulator, compiler) are beside it.
 
 use crate::elf::ElfError;
 use crate::emulator::{Core, EmulatorError};
 use crate::images::BuildError;
-use crate::recording::RecordingError;
+use attn_recordings::RecordingError;
 use attn_runtime::seq2seq::DecodeError;
 use attn_runtime::{ModelError, SessionError};
 use std::path::{Path, PathBuf};

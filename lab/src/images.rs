@@ -3,7 +3,6 @@
 use crate::boards::{App, Board};
 use crate::emulator::Core;
 use crate::workspace;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -95,28 +94,41 @@ impl<'m> Image<'m> {
     pub fn build(&self) -> Result<PathBuf, BuildError> {
         static RUNNERS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
         let Self::Runner(core) = self else {
-            return self.compile();
+            return self.compile(false);
         };
         // A panic elsewhere does not damage the map.
         let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = runners.get(core.board().target) {
             return Ok(path.clone());
         }
-        let path = self.compile()?;
+        let path = self.compile(false)?;
         runners.insert(core.board().target, path.clone());
         Ok(path)
     }
 
-    fn compile(&self) -> Result<PathBuf, BuildError> {
+    /// [`Self::build`] with Cargo's progress and messages on the terminal.
+    ///
+    /// # Errors
+    /// [`BuildError`], without the compiler's message.
+    pub fn build_aloud(&self) -> Result<PathBuf, BuildError> {
+        self.compile(true)
+    }
+
+    fn compile(&self, aloud: bool) -> Result<PathBuf, BuildError> {
         let [package, feature] = self.package();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo
             .current_dir(workspace::root())
-            .args(["build", "--quiet", "--profile", "firmware", "-p", package])
+            .args(["build", "--profile", "firmware", "-p", package])
             .args(["--bin", &self.bin(), "--features", feature])
             .args(["--target", self.target()])
             .args(["--message-format", "json-render-diagnostics"])
             .stdin(Stdio::null());
+        if aloud {
+            cargo.stderr(Stdio::inherit());
+        } else {
+            cargo.arg("--quiet");
+        }
         if let Self::KernelCheck(_) | Self::HalfCheck(_) = self {
             // Generic kernels are compiled with the image: with the runtime's optimisation level, not for size.
             cargo.args(["--config", "profile.firmware.opt-level=3"]);
@@ -139,13 +151,9 @@ impl<'m> Image<'m> {
 /// The last executable in Cargo's messages.
 pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
     let lines = messages.split(|&byte| byte == b'\n');
-    lines
-        .filter_map(|line| serde_json::from_slice::<Message>(line).ok()?.executable)
-        .next_back()
-}
-
-/// The parts of Cargo's messages that are read.
-#[derive(Deserialize)]
-struct Message {
-    executable: Option<PathBuf>,
+    let paths = lines.filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_slice(line).ok()?;
+        Some(PathBuf::from(message.get("executable")?.as_str()?))
+    });
+    paths.last()
 }

@@ -25,5 +25,4 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod digests;
 pub mod identity;
-pub mod recording;
 pub mod systems;

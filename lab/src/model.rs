@@ -1,16 +1,58 @@
-//! The shipped models, converted through the `attn` command into `target/attn`: the keyword spotter, and bundles that
-//! decode.
+//! The shipped models as `.attn` files: committed beside their ONNX files, and converted anew through the `attn` command.
 
 use crate::{images, workspace};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
 
-/// How the shipped keyword spotter is converted: arguments of `attn`, relative to the repository. The digits had two training
-/// speakers: they are in the logits, but not reported.
-const CONVERT: &str = "convert models/kws.onnx --calibrate models/kws_calibration.npz --stream \
+/// Arguments of `attn` after `convert` for the keyword spotter, relative to the repository. The digits had two training speakers: they are
+/// in the logits, but not reported.
+const KEYWORDS: &str = "models/kws.onnx --calibrate models/kws_calibration.npz --stream \
     --labels models/kws_labels.txt --audio-hop 320 --smoothing 6 --threshold 0.60 --refractory 50 \
     --background athena,amelia,unknown,noise,zero,one,two,three,four,five,six,seven,eight,nine --range min-max";
+
+/// A model whose converted file is committed as `models/NAME.attn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shipped {
+    /// The keyword spotter.
+    Keywords,
+    /// Grapheme to phoneme.
+    G2p,
+    /// Strings of spoken digits.
+    Digits,
+    /// A small language model.
+    Llama,
+}
+
+impl Shipped {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Keywords, Self::G2p, Self::Digits, Self::Llama];
+
+    /// Name of its files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keywords => "kws",
+            Self::G2p => "g2p",
+            Self::Digits => "digits",
+            Self::Llama => "llama",
+        }
+    }
+
+    /// The committed file.
+    pub fn path(self) -> PathBuf {
+        workspace::root()
+            .join("models")
+            .join(self.name())
+            .with_extension("attn")
+    }
+
+    fn arguments(self) -> String {
+        match self {
+            Self::Keywords => KEYWORDS.into(),
+            _ => format!("models/{}.bundle.toml", self.name()),
+        }
+    }
+}
 
 /// Why there is no converted model.
 #[derive(Debug, Error)]
@@ -29,60 +71,43 @@ pub enum ModelFileError {
     Failed(String),
 }
 
-/// A converted model and what the converter said.
+/// What the converter made of a model.
 #[derive(Clone, Debug)]
 pub struct Converted {
-    /// The `.attn` file.
-    pub path: PathBuf,
+    /// The bytes of the `.attn` file.
+    pub file: Vec<u8>,
     /// The converter's report.
     pub report: String,
 }
 
-/// Converts the shipped model. An unchanged result leaves the file as it is, so that nothing is built anew.
+/// Converts a shipped model anew. The committed file stays as it is.
 ///
 /// # Errors
 /// [`ModelFileError`].
-pub fn convert() -> Result<Converted, ModelFileError> {
-    convert_to("kws.attn", CONVERT)
-}
-
-/// Converts the shipped bundle `models/NAME.bundle.toml`.
-///
-/// # Errors
-/// [`ModelFileError`].
-pub fn convert_bundle(name: &str) -> Result<Converted, ModelFileError> {
-    let arguments = format!("convert models/{name}.bundle.toml");
-    convert_to(&format!("{name}.attn"), &arguments)
-}
-
-fn convert_to(name: &str, arguments: &str) -> Result<Converted, ModelFileError> {
+pub fn convert(model: Shipped) -> Result<Converted, ModelFileError> {
     let io = |what: &str| {
         let what = what.to_owned();
         move |source| ModelFileError::Io { what, source }
     };
-    let folder = workspace::build_folder().map_err(io("target/attn"))?;
-    let path = folder.join(name);
-    let work = tempfile::tempdir_in(&folder).map_err(io("target/attn"))?;
-    let part = work.path().join(name);
-    let attn = command()?;
-    let output = Command::new(attn)
+    let name = format!("{}.attn", model.name());
+    let work = tempfile::tempdir().map_err(io("a temporary folder"))?;
+    let part = work.path().join(&name);
+    let output = Command::new(command()?)
         .current_dir(workspace::root())
-        .args(arguments.split_whitespace())
+        .arg("convert")
+        .args(model.arguments().split_whitespace())
         .arg("-o")
         .arg(&part)
         .stdin(Stdio::null())
         .output()
         .map_err(io("cannot start attn"))?;
     let report = String::from_utf8_lossy(&[output.stdout, output.stderr].concat())
-        .replace(&part.display().to_string(), name);
+        .replace(&part.display().to_string(), &name);
     if !output.status.success() {
         return Err(ModelFileError::Failed(report));
     }
-    let new = std::fs::read(&part).map_err(io(name))?;
-    if std::fs::read(&path).ok().as_ref() != Some(&new) {
-        std::fs::rename(&part, &path).map_err(io(name))?;
-    }
-    Ok(Converted { path, report })
+    let file = std::fs::read(&part).map_err(io(&name))?;
+    Ok(Converted { file, report })
 }
 
 /// Builds the command `attn` and says where it is.

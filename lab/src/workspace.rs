@@ -20,11 +20,6 @@ pub fn build_folder() -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// The keyword spotter as ONNX.
-pub fn onnx() -> PathBuf {
-    root().join("models/kws.onnx")
-}
-
 /// The demo recording.
 pub fn demo_recording() -> PathBuf {
     root().join("firmware/assets/demo.wav")

@@ -2,7 +2,7 @@
 
 use crate::results::{self, with_table};
 use crate::{TaskResult, decode, demo};
-use attn_lab::{recording, workspace};
+use attn_lab::workspace;
 
 /// Names of the tables' marks in the page.
 const SPOTTING: &str = "cost";
@@ -10,9 +10,9 @@ const DECODING: &str = "decoding-cost";
 
 /// Measures and writes the page, or checks it.
 pub fn run(check: bool) -> TaskResult {
-    let pcm = recording::read(&workspace::demo_recording())?;
-    let cost = demo::show(&pcm)?.cost;
-    let word = decode::pronounce(decode::WORD)?.markdown();
+    let pcm = attn_recordings::read(&workspace::demo_recording())?;
+    let cost = demo::cost_of(&pcm)?;
+    let word = decode::cost_of(decode::WORD)?.markdown();
     let page = results::page("cost");
     let text = std::fs::read_to_string(&page)?;
     let text = with_table(&text, SPOTTING, &cost.markdown())?;

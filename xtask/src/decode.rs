@@ -2,8 +2,10 @@
 
 use crate::{TaskResult, setup};
 use attn_lab::decoding::{Decoded, Input};
-use attn_lab::decoding_cost::{DecodingCost, measure};
-use attn_lab::{model, recording, workspace};
+use attn_lab::decoding_cost::{Answers, DecodingCost, answers, measure};
+use attn_lab::images::Image;
+use attn_lab::model::Shipped;
+use attn_lab::workspace;
 use std::path::{Path, PathBuf};
 
 /// Word that the cost table shows.
@@ -11,88 +13,86 @@ pub const WORD: &str = "tokenize";
 /// Default text to continue.
 pub const PROMPT: &str = "In the beginning";
 
-/// The shipped bundle of this name, converted.
-fn converted(name: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    setup::run()?;
-    println!(
-        "converting models/{name}.bundle.toml (the first time, this builds the converter: some minutes)"
-    );
-    let converted = model::convert_bundle(name)?;
-    converted
-        .report
-        .lines()
-        .for_each(|line| println!("  {line}"));
-    Ok(converted.path)
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Builds the image of a shipped model, with Cargo's progress on the terminal.
+fn image(model: Shipped) -> Outcome<PathBuf> {
+    setup::emulation()?;
+    let name = model.name();
+    println!("building the firmware around models/{name}.attn for a Cortex-M4");
+    Ok(Image::decode(&model.path()).build_aloud()?)
 }
 
-/// Decodes a word with the model for text.
-pub fn pronounce(word: &str) -> Result<DecodingCost, Box<dyn std::error::Error>> {
-    let model = converted("g2p")?;
-    println!("decoding {word:?} on the emulated Cortex-M4");
-    Ok(measure(&model, Input::Text(word))?)
+/// The cost of the phonemes of a word.
+pub fn cost_of(word: &str) -> Outcome<DecodingCost> {
+    let (model, input) = (Shipped::G2p, Input::Text(word));
+    let image = image(model)?;
+    let answers = answers(&image, input)?;
+    Ok(measure(&model.path(), &image, input, answers)?)
+}
+
+/// Decodes `input`, shows the answers with `print`, then what they cost.
+fn show(model: Shipped, input: Input, print: impl Fn(&Answers)) -> Outcome<Answers> {
+    let image = image(model)?;
+    println!("\ndecoding on the emulated Cortex-M4");
+    let answers = answers(&image, input)?;
+    println!();
+    print(&answers);
+    println!("\ncounting what that costs, operator by operator");
+    match measure(&model.path(), &image, input, answers.clone()) {
+        Ok(cost) => cost.tables().iter().for_each(|table| println!("\n{table}")),
+        Err(error) => println!("the cost cannot be measured: {error}"),
+    }
+    Ok(answers)
 }
 
 /// Prints phonemes of a word.
 pub fn g2p(word: &str) -> TaskResult {
-    show(&pronounce(word)?);
-    Ok(())
+    show(Shipped::G2p, Input::Text(word), print_tokens).map(drop)
 }
 
 /// Continues a text.
 pub fn llama(prompt: &str) -> TaskResult {
-    let model = converted("llama")?;
-    println!("continuing {prompt:?} on the emulated Cortex-M4");
-    let cost = measure(&model, Input::Prompt(prompt))?;
-    for table in cost.tables() {
-        println!("\n{table}");
-    }
-    for (name, decoded) in [("greedy", &cost.greedy), (cost.other_name, &cost.other)] {
-        println!("\n{name}: {prompt}{}", decoded.tokens.concat());
-    }
-    Ok(())
+    let print = |answers: &Answers| {
+        for (name, decoded) in named(answers) {
+            println!("{name}: {prompt}{}\n", decoded.tokens.concat());
+        }
+    };
+    show(Shipped::Llama, Input::Prompt(prompt), print).map(drop)
 }
 
 /// Prints the digits of the demo recording, or of the one given.
 pub fn digits(wav: Option<&Path>) -> TaskResult {
     let committed = workspace::digits_recording();
     // Read here first: any sampling rate is accepted, and an unusable recording is refused before anything is built.
-    let pcm = recording::read(wav.unwrap_or(&committed))?;
-    let model = converted("digits")?;
+    let pcm = attn_recordings::read(wav.unwrap_or(&committed))?;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("recording.wav");
-    recording::write(&path, &pcm)?;
-    println!(
-        "decoding {:.1} s of sound on the emulated Cortex-M4",
-        pcm.len() as f64 / 16e3
-    );
-    let cost = measure(&model, Input::Wav(&path))?;
-    show(&cost);
+    attn_recordings::write(&path, &pcm)?;
+    let answers = show(Shipped::Digits, Input::Wav(&path), print_tokens)?;
     if wav.is_none() {
         let said = std::fs::read_to_string(workspace::digits_truth())?;
         let said: Vec<&str> = said.split_whitespace().collect();
-        println!("said:    {}", said.join(" "));
-        if cost.other.tokens != said {
+        println!("\nsaid:    {}", said.join(" "));
+        if answers.other.tokens != said {
             return Err("the digits are not those that were said".into());
         }
     }
     Ok(())
 }
 
-fn show(cost: &DecodingCost) {
-    for table in cost.tables() {
-        println!("\n{table}");
-    }
-    println!();
-    for (name, decoded) in [("greedy", &cost.greedy), (cost.other_name, &cost.other)] {
-        println!("{name:9} {}", line(decoded));
-    }
+fn named(answers: &Answers) -> [(&'static str, &Decoded); 2] {
+    [
+        ("greedy", &answers.greedy),
+        (answers.other_name, &answers.other),
+    ]
 }
 
-fn line(decoded: &Decoded) -> String {
-    let score = f64::from(decoded.score) / 65536.0;
-    let cut = if decoded.cut { ", cut off" } else { "" };
-    format!(
-        "{}  (log-probability {score:.2}{cut})",
-        decoded.tokens.join(" ")
-    )
+fn print_tokens(answers: &Answers) {
+    for (name, decoded) in named(answers) {
+        let score = f64::from(decoded.score) / 65536.0;
+        let cut = if decoded.cut { ", cut off" } else { "" };
+        let tokens = decoded.tokens.join(" ");
+        println!("{name:9} {tokens}  (log-probability {score:.2}{cut})");
+    }
 }

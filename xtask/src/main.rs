@@ -4,6 +4,7 @@ mod cost;
 mod decode;
 mod demo;
 mod digests;
+mod model;
 mod results;
 mod setup;
 mod suite;
@@ -26,7 +27,7 @@ struct Task {
 enum Command {
     /// Installs what is missing to build, emulate and test
     Setup,
-    /// Converts the shipped model to target/attn/kws.attn
+    /// Converts the shipped models anew into the committed files models/*.attn
     Model,
     /// Runs a shipped model on an emulated Cortex-M4: keywords in a recording, phonemes of a word, spoken digits, a text continued
     Demo {
@@ -35,7 +36,7 @@ enum Command {
         what: Shown,
         /// For g2p: the word; for llama: the text to continue
         text: Option<String>,
-        /// For keywords and digits: a WAV file of yours instead of the committed recording
+        /// For keywords and digits: a recording of yours (WAV or FLAC) instead of the committed recording
         #[arg(long)]
         wav: Option<PathBuf>,
     },
@@ -86,7 +87,7 @@ type TaskResult = Result<(), Box<dyn std::error::Error>>;
 fn main() -> ExitCode {
     let result = match Task::parse().command {
         Command::Setup => setup::run().map_err(Into::into),
-        Command::Model => demo::model().map(drop),
+        Command::Model => model::run(),
         Command::Demo { what, text, wav } => match what {
             Shown::Keywords => demo::run(wav.as_deref()),
             Shown::G2p => decode::g2p(text.as_deref().unwrap_or(decode::WORD)),

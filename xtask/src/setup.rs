@@ -2,8 +2,9 @@
 //! nothing is missing.
 
 mod apt;
+mod remedy;
 
-use attn_lab::tools;
+use attn_lab::emulator::Core;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -25,20 +26,29 @@ pub struct SetupError(String);
 
 type Done = Result<(), SetupError>;
 
-/// Installs what is missing.
+/// Installs everything that is missing.
 pub fn run() -> Done {
-    for target in TARGETS {
-        if !has_target(target)? {
-            add_target(target)?;
-        }
-    }
+    TARGETS.into_iter().try_for_each(target)?;
     component("rustfmt", "fmt")?;
     component("clippy", "clippy")?;
-    tool("qemu-system-arm", "qemu-system-arm", "qemu")?;
-    tool("cc", "gcc", "gcc")
+    remedy::tool(&remedy::QEMU)?;
+    remedy::tool(&remedy::CC)
 }
 
-/// Runs a program quietly. Returns its output, or `None` if it is missing or fails.
+/// Installs what is missing to build an image for the emulated Cortex-M4 and to run it.
+pub fn emulation() -> Done {
+    target(Core::M4.board().target)?;
+    remedy::tool(&remedy::QEMU)
+}
+
+fn target(target: &str) -> Done {
+    if has_target(target)? {
+        return Ok(());
+    }
+    add_target(target)
+}
+
+/// Runs a program without a word. Returns its output, or `None` if it is missing or fails.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -49,14 +59,18 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then_some(text)
 }
 
+/// Says what it runs; shows the program's own messages only if it fails.
 fn say_and_run(command: &mut Command) -> bool {
     let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
     let program = command.get_program().to_string_lossy().into_owned();
     println!("setup: {program} {}", arguments.join(" "));
-    command
-        .stdin(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    let Ok(output) = command.stdin(Stdio::null()).output() else {
+        return false;
+    };
+    if !output.status.success() {
+        print!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    output.status.success()
 }
 
 fn sysroot() -> Result<PathBuf, SetupError> {
@@ -193,35 +207,5 @@ fn component(name: &str, subcommand: &str) -> Done {
     }
     Err(SetupError(format!(
         "{name} is missing and `rustup component add {name}` failed; is there a network?"
-    )))
-}
-
-/// Installs a program from Debian's `package`, on macOS from Homebrew's `formula`.
-fn tool(program: &str, package: &str, formula: &str) -> Done {
-    if tools::command(program).is_some() {
-        return Ok(());
-    }
-    let by_hand =
-        |command: String| Err(SetupError(format!("{program} is missing: run `{command}`")));
-    if cfg!(target_os = "macos") {
-        let installed = say_and_run(Command::new("brew").args(["install", formula]));
-        return if installed {
-            Ok(())
-        } else {
-            by_hand(format!("brew install {formula}"))
-        };
-    }
-    if output("apt-get", &["--version"]).is_none() {
-        return by_hand(format!("your system's installer for {package}"));
-    }
-    if output("id", &["-u"]).as_deref() != Some("0") {
-        return by_hand(format!("sudo apt-get install --no-remove {package}"));
-    }
-    apt::install(program, package)?;
-    if tools::command(program).is_some() {
-        return Ok(());
-    }
-    Err(SetupError(format!(
-        "{program} is missing and apt-get cannot install {package}; is there a network?"
     )))
 }

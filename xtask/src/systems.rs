@@ -30,19 +30,22 @@ pub fn run(check: bool) -> TaskResult {
     results::update(&page, &text, false, "systems")
 }
 
-/// The tables of these systems; of all, if none is named.
-fn measured(systems: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+/// The command that runs an example of `host-tests`.
+pub fn example(name: &str, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo
         .current_dir(workspace::root())
-        .args(["run", "--quiet", "--example", "systems"])
-        // Built like this program, so its dependencies are already built.
-        .args((!cfg!(debug_assertions)).then_some("--release"))
-        .arg("--")
-        .args(systems)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
-    let output = cargo.output()?;
+        .args(["run", "--quiet", "--example", name, "--"])
+        .args(arguments)
+        .stdin(Stdio::null());
+    cargo
+}
+
+/// The tables of these systems; of all, if none is named.
+fn measured(systems: &[&str]) -> Result<String, Box<dyn std::error::Error>> {
+    let output = example("systems", systems)
+        .stderr(Stdio::inherit())
+        .output()?;
     if !output.status.success() {
         return Err("the systems cannot be measured".into());
     }

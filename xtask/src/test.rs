@@ -1,9 +1,10 @@
 //! `cargo xtask test`: checks and tests, one after the other; counts them at the end. With `--all` also those that take long.
 
-use crate::{TaskResult, cost, demo, digests, setup, suite, systems};
+use crate::{TaskResult, cost, digests, setup, suite, systems};
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::emulator::Core;
 use attn_lab::images::IMAGES;
+use attn_lab::model::Shipped;
 use attn_lab::workspace;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -118,14 +119,7 @@ pub fn run(all: bool) -> TaskResult {
             &[],
         );
     }
-    let mut model = None;
-    tally.check("model", || {
-        model = Some(demo::model()?.path);
-        Ok(())
-    });
-    if let Some(model) = model {
-        clippy_boards(&mut tally, &model);
-    }
+    clippy_boards(&mut tally, &Shipped::Keywords.path());
     tally.tests(all);
     tally.check("docs/results/cost.md", || cost::run(true));
     if all {

@@ -178,10 +178,13 @@ impl Convert {
     fn print(&self, conversion: &Conversion) {
         let model = conversion.file.model();
         let bytes = conversion.file.bytes().len();
-        let parts = conversion.widened.iter().zip(&conversion.graphs);
-        let widened = parts.flat_map(|(widened, graph)| {
-            let name = |wide: &Widened| (&graph.values[wide.value.0].name, wide.gain_db);
-            widened.iter().map(name)
+        let [widened, two_parts] = [&conversion.widened, &conversion.two_parts].map(|chosen| {
+            let parts = chosen.iter().zip(&conversion.graphs);
+            let named = parts.flat_map(|(chosen, graph)| {
+                let name = |of: &Widened| (graph.values[of.value.0].name.as_str(), of.gain_db);
+                chosen.iter().map(name)
+            });
+            named.collect::<Vec<_>>()
         });
         let graphs = conversion.graphs.iter();
         let half = matches!(self.dtype.into(), Precision::Fp16);
@@ -190,14 +193,15 @@ impl Convert {
         let fallbacks: Vec<_> = estimates.iter().flat_map(|e| &e.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
-            let widened: Vec<_> = widened
-                .map(|(name, gain)| json!({"value": name, "gain_db": gain}))
-                .collect();
+            let [widened, two_parts] = [widened, two_parts].map(|named| -> Vec<_> {
+                let one = |(name, gain)| json!({"value": name, "gain_db": gain});
+                named.into_iter().map(one).collect()
+            });
             let result = json!({
                 "file": self.output, "bytes": bytes, "weights": model.weights_len(),
                 "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
                 "quality": quality::as_json(&conversion.quality),
-                "entries": entries.collect::<Vec<_>>(), "int16": widened, "batch": conversion.batch,
+                "entries": entries.collect::<Vec<_>>(), "int16": widened, "weights_of_two_parts": two_parts, "batch": conversion.batch,
                 "possible_states": conversion.possible_states,
                 "estimated_cycles": cycles,
                 "base_operators": fallbacks.iter().map(|f| json!({"node": f.node, "operator": f.operator, "cycles": f.cycles})).collect::<Vec<_>>(),
@@ -215,6 +219,9 @@ impl Convert {
         }
         for (name, gain) in widened {
             say!("int16: {name} (+{gain:.1} dB at the outputs)");
+        }
+        for (name, gain) in two_parts {
+            say!("weights of 16 bits, in two parts: {name} (+{gain:.1} dB at the outputs)");
         }
         if !fallbacks.is_empty() {
             print_fallbacks(&fallbacks, cycles);

@@ -4,6 +4,7 @@ use super::{CommandResult, check_output};
 use crate::bars::bar;
 use crate::plot;
 use crate::shown::say;
+use crate::sound;
 use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
 use attn_converter::runner::ModelFile;
@@ -65,7 +66,7 @@ struct Source {
     /// A text file, decoded line by line; empty lines are left out.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// A recording (16 kHz, mono, 16-bit).
+    /// A recording: WAV or FLAC of any sampling rate and number of channels; `-` for standard input.
     #[arg(long, value_name = "FILE")]
     wav: Option<PathBuf>,
 }
@@ -237,8 +238,9 @@ impl Source {
             )
             .into());
         }
-        let input = decode::features(path, audio.hop as usize)?;
-        Ok((input, path.display().to_string()))
+        let name = sound::name(path);
+        let input = decode::features(name, sound::read(path)?, audio.hop as usize)?;
+        Ok((input, name.display().to_string()))
     }
 }
 

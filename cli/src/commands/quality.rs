@@ -68,6 +68,9 @@ fn told(doubt: &Doubt) -> String {
         Cause::Range => "; values beyond the range that calibration saw cost most",
         Cause::Activations => "; activations in 8 bits cost most",
         Cause::Weights => "; weights in 8 bits cost most",
+        Cause::EqualSteps => {
+            "; numbers of very different size cost most, which steps of equal size do not fit"
+        }
         Cause::Unknown => "",
     };
     let tried = doubt.remedies.iter();
@@ -103,6 +106,7 @@ pub fn as_json(quality: &Quality) -> Value {
             Cause::Range => "range",
             Cause::Activations => "activations",
             Cause::Weights => "weights",
+            Cause::EqualSteps => "equal_steps",
             Cause::Unknown => "unknown",
         };
         let tried = doubt.remedies.iter();

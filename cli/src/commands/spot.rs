@@ -2,7 +2,7 @@
 
 use super::{CommandResult, table};
 use crate::shown::say;
-use attn_converter::features::read_wav;
+use crate::sound;
 use attn_converter::runner::{AlignedBytes, ModelFile};
 use attn_runtime::Model;
 use attn_runtime::kws::KeywordSpotter;
@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Spot {
     /// The .attn file of a keyword spotter.
     model: PathBuf,
-    /// WAV files (16 kHz, mono, 16-bit); each is heard from a reset on.
+    /// Recordings: WAV or FLAC of any sampling rate and number of channels, each heard from a reset on. `-` is standard input,
+    /// whose keywords are printed as they are heard.
     #[arg(required = true)]
     recordings: Vec<PathBuf>,
     /// Print as JSON.
@@ -35,7 +36,20 @@ impl Spot {
         let file = ModelFile::load(&self.model)?;
         let mut all = Vec::new();
         for recording in &self.recordings {
-            all.push((recording, listen(file.model(), recording)?));
+            let live = sound::is_stdin(recording) && !self.json;
+            let mut heard = Vec::new();
+            listen(file.model(), recording, |event| {
+                if live {
+                    say!(
+                        "{:.2} s: {} ({:.2})",
+                        event.seconds,
+                        event.label,
+                        event.confidence
+                    );
+                }
+                heard.push(event);
+            })?;
+            all.push((sound::name(recording), heard));
         }
         if self.json {
             let one = |heard: &Heard| json!({"seconds": heard.seconds, "label": heard.label, "confidence": heard.confidence});
@@ -63,17 +77,19 @@ impl Spot {
     }
 }
 
-fn listen(model: Model, recording: &Path) -> Result<Vec<Heard>, Box<dyn std::error::Error>> {
-    let pcm = read_wav(recording)?;
+/// Plays a recording to the spotter, piece by piece.
+fn listen(model: Model, recording: &Path, mut on_event: impl FnMut(Heard)) -> CommandResult {
+    let pieces = sound::open(recording)?;
     let mut arena = AlignedBytes::zeroed(model.arena_len());
     let mut spotter = KeywordSpotter::new(model, arena.as_mut_slice())?;
-    let mut heard = Vec::new();
-    spotter.push(&pcm, |event| {
-        heard.push(Heard {
-            seconds: event.time_ms() as f64 / 1000.0,
-            label: event.label.to_owned(),
-            confidence: f64::from(event.confidence_q15) / 32767.0,
-        });
-    })?;
-    Ok(heard)
+    for piece in pieces {
+        spotter.push(&piece?, |event| {
+            on_event(Heard {
+                seconds: event.time_ms() as f64 / 1000.0,
+                label: event.label.to_owned(),
+                confidence: f64::from(event.confidence_q15) / 32767.0,
+            });
+        })?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod mistakes;
 mod others;
 mod outputs;
 mod quality;
+mod sound;
 mod states;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};

@@ -6,7 +6,7 @@ use crate::fuse::fuse;
 use crate::graph::equalize;
 use crate::graph::stream::{self, Rows};
 use crate::graph::variable_length;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Node, ValueId, float};
 use crate::import::{PaddingMask, import_masked};
 use crate::reference::{Input, Reference};
 use crate::shapes::LengthOf;
@@ -175,6 +175,7 @@ impl<'m> Bundle<'m> {
             self.take_mask(part, &mut own_inputs)?;
             let mut graph = import_masked(&reference, self.mask.as_ref())?;
             fuse(&mut graph);
+            self.check_seen(part, &graph)?;
             let varying = |(input, &id): (&Input, &ValueId)| {
                 let varies = input.dynamic.is_some() && !self.is_token(part, &input.name);
                 varies.then_some((id, rule))
@@ -203,6 +204,23 @@ impl<'m> Bundle<'m> {
         }
         (0..self.names.len()).try_for_each(|part| self.check_given(part))?;
         self.follow_tokens()
+    }
+
+    /// Checks that calibration sees every value: as an ONNX tensor, or computed besides.
+    fn check_seen(&self, part: usize, graph: &Graph) -> Result<()> {
+        let unseen = |node: &&Node| {
+            graph.values[node.output.0].source.is_none() && !float::computes(&node.op)
+        };
+        match graph.nodes.iter().find(unseen) {
+            None => Ok(()),
+            Some(node) => Err(ConvertError::Unexpected {
+                path: self.paths[part].clone(),
+                reason: format!(
+                    "no value of the float run is the result of node `{}`",
+                    node.name
+                ),
+            }),
+        }
     }
 
     /// Equalises the channels of all models, for files in integers.

@@ -2,7 +2,7 @@
 //! product, a batch normalisation over a reshaped convolution.
 
 use super::matcher::{Matcher, Origin};
-use crate::graph::{Clamp, Graph, Op, Source, ValueId, op};
+use crate::graph::{Clamp, Graph, Op, Source, ValueId, float, op};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) {
@@ -74,6 +74,10 @@ fn absorb(graph: &mut Graph, at: usize) {
     let Some(layer) = graph.nodes.iter().position(|node| node.output == base) else {
         return;
     };
+    // The layer's new result is seen in the float run only as an ONNX tensor, or where it is computed besides.
+    if graph.values[value.0].source.is_none() && !float::computes(&graph.nodes[layer].op) {
+        return;
+    }
     let Some((weights, axis)) = graph.nodes[layer].op.affine_mut() else {
         return;
     };
@@ -193,5 +197,27 @@ mod tests {
         );
         let close = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
         assert!(exact.iter().zip(&output(&graph)).all(close));
+    }
+
+    #[test]
+    fn a_factor_whose_result_is_no_tensor_stays_behind_a_layer_that_is_not_computed_besides() {
+        let mut build = Build::new();
+        let x = build.input(&[3, 4]);
+        let affine = op::Affine {
+            weight: ArrayD::from_elem(vec![2, 1, 4], 0.5),
+            bias: vec![1.0, -2.0],
+            clamp: Clamp::NONE,
+        };
+        let convolution = op::Conv1d {
+            affine,
+            window: op::Window1d::POINTWISE,
+        };
+        let y = build.op(convolution, &[x], &[3, 2]);
+        let minus = Function::Input.with(Binary::Mul, Function::Constant(-1.0));
+        let negative = build.op(op::Activation(minus), &[y], &[3, 2]);
+        let mut graph = build.graph(&[negative]);
+        graph.fallback_values.insert(negative, 0);
+        run(&mut graph);
+        assert_eq!(graph.nodes[1].op.name(), "Function");
     }
 }

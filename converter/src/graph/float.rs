@@ -3,7 +3,32 @@
 use super::{Clamp, Graph, Node, Op, op};
 use op::Reduction;
 
-/// The elements of a node's result, from those of its inputs; `None` for operators that always have an ONNX tensor.
+/// True for operators that [`evaluate`] computes. The result of any other has to be an ONNX tensor.
+pub fn computes(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::Conv1d(_)
+            | Op::DepthwiseConv1d(_)
+            | Op::Gru(_)
+            | Op::Lstm(_)
+            | Op::Recurrent(_)
+            | Op::ClearRows(_)
+            | Op::MeanRows(_)
+            | Op::ConcatRows(_)
+            | Op::Rotary(_)
+            | Op::WeightedRows(_)
+            | Op::Conv2d(_)
+            | Op::DepthwiseConv2d(_)
+            | Op::ConvTranspose2d(_)
+            | Op::MaxPool2d(_)
+            | Op::AveragePool2d(_)
+            | Op::MaxChannels(_)
+            | Op::MeanChannels(_)
+            | Op::Gate(_)
+    )
+}
+
+/// The elements of a node's result, from those of its inputs; `None` for operators that it does not compute.
 pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32>> {
     let x = inputs.first().copied().unwrap_or_default();
     let channels = graph.values[node.output.0].channels().max(1);
@@ -129,25 +154,10 @@ pub fn evaluate(graph: &Graph, node: &Node, inputs: &[&[f32]]) -> Option<Vec<f32
             };
             (0..channels).map(mean).collect()
         }
-        // They always are an ONNX tensor.
-        Op::Conv1d(_)
-        | Op::DepthwiseConv1d(_)
-        | Op::Gru(_)
-        | Op::Lstm(_)
-        | Op::Recurrent(_)
-        | Op::ClearRows(_)
-        | Op::MeanRows(_)
-        | Op::ConcatRows(_)
-        | Op::Rotary(_)
-        | Op::WeightedRows(_)
-        | Op::Conv2d(_)
-        | Op::DepthwiseConv2d(_)
-        | Op::ConvTranspose2d(_)
-        | Op::MaxPool2d(_)
-        | Op::AveragePool2d(_)
-        | Op::MaxChannels(_)
-        | Op::MeanChannels(_)
-        | Op::Gate(_) => return None,
+        op => {
+            debug_assert!(!computes(op), "an operator that is said to be computed");
+            return None;
+        }
     })
 }
 

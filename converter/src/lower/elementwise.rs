@@ -5,7 +5,7 @@ use super::matrix::{half_limits, halves};
 use super::parabolas::fit;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
-use crate::graph::{Node, ValueId, op};
+use crate::graph::{Clamp, Node, ValueId, op};
 use crate::program::{Place, Tensor, TensorId};
 use crate::quantize::Quant;
 use crate::quantize::weights::{mean, product, rescale};
@@ -15,6 +15,7 @@ use attn_runtime::ops::{
     AddConstantHalfParams, AddConstantParams, AddHalfParams, AddParams, GateHalfParams, GateParams,
     LutHalfParams, LutParams, MulHalfParams, RequantizeParams, SoftmaxParams, WideLutParams,
 };
+use zerocopy::IntoBytes;
 
 /// Sums are Q16.
 const SUM_ONE: f64 = 65536.0;
@@ -165,23 +166,55 @@ impl Lower for op::Activation {
                 negative: fitted.negative.len() as u32,
                 positive: fitted.positive.len() as u32,
                 inverse_step: fitted.inverse_step,
+                octave_bits: fitted.octave_bits,
             };
-            return to.unary(node, kind, ends, None, &params);
+            // What is 0 at the end may be left out.
+            let len = size_of_val(&params) - 4 * usize::from(fitted.octave_bits == 0);
+            return to.unary(node, kind, ends, None, &params.as_bytes()[..len]);
         }
         let [from, out] = ends.map(|tensor| to.quant(tensor));
         if wide {
             let made = to.scheme.tables().interpolated(function, from, out);
-            let (table, step_bits) = &*made;
             let params = WideLutParams {
-                table: to.program.weights(table),
-                step_bits: *step_bits,
+                table: to.program.weights(&made.entries),
+                step_bits: made.step_bits,
+                points: to.program.weights(made.points.as_flattened()),
+                point_count: made.points.len() as u32,
             };
+            if made.points.is_empty() {
+                let plain = [params.table, params.step_bits];
+                return to.unary(node, kind, ends, None, &plain);
+            }
             return to.unary(node, kind, ends, None, &params);
         }
         let entry = |q: i32| out.quantize(function.eval(from.dequantize(q).into()) as f32) as i8;
         let table: Vec<i8> = (-128..128).map(entry).collect();
         let table = to.program.weights(&table);
         to.unary(node, kind, ends, None, &LutParams { table })
+    }
+}
+
+impl Lowering<'_> {
+    /// The parameters of a sum in integers.
+    pub(super) fn sum_params(
+        &self,
+        node: &Node,
+        inputs: [TensorId; 2],
+        y: TensorId,
+        clamp: Clamp,
+    ) -> Result<AddParams> {
+        let out = self.quant(y);
+        let factor = |x| f64::from(self.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
+        let factors = inputs.map(factor);
+        if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
+            let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data";
+            return Err(limit(node, reason));
+        }
+        Ok(AddParams {
+            factors: factors.map(|factor| factor.round() as i32),
+            min: out.quantize(clamp.min),
+            max: out.quantize(clamp.max),
+        })
     }
 }
 
@@ -193,18 +226,8 @@ impl Lower for op::Add {
             let params = AddHalfParams { min, max };
             return to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params);
         }
-        let out = to.quant(y);
-        let factor = |x| f64::from(to.quant(x).scale) / f64::from(out.scale) * SUM_ONE;
-        let factors = [factor(inputs[0]), factor(inputs[1])];
-        if factors.iter().any(|&factor| factor > f64::from(i32::MAX)) {
-            let reason = "an input's scale is more than 32768 times the result's: calibrate with more varied data";
-            return Err(limit(node, reason));
-        }
-        let params = AddParams {
-            factors: factors.map(|factor| factor.round() as i32),
-            min: out.quantize(self.clamp.min),
-            max: out.quantize(self.clamp.max),
-        };
+        let ends = inputs[..].try_into().expect("a pair");
+        let params = to.sum_params(node, ends, y, self.clamp)?;
         to.op(&node.name, OpKind::Add, inputs, vec![y], None, &params)
     }
 }

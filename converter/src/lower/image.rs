@@ -1,6 +1,7 @@
 //! Operators over images: convolutions and pooling.
 
 use super::matrix::{Layout, Matrix, rows};
+use super::parts::Layer;
 use super::{Lower, Lowered, Lowering, limit};
 use crate::error::Result;
 use crate::graph::{Node, Window, op};
@@ -64,21 +65,28 @@ impl Lowering<'_> {
 impl Lower for op::Conv2d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::packed(&self.affine, to.kernel_rows(&self.affine.weight));
-        let params = to.matrix(node, &matrix, ends)?;
-        let params = params.conv2d(window_params(&self.window));
-        let scratch = to.image_scratch(node, self.window.kernel, to.results(node));
-        to.unary(node, OpKind::Conv2d, ends, scratch, &*params)
+        let window = window_params(&self.window);
+        let layer = Layer {
+            kind: OpKind::Conv2d,
+            matrix: &Matrix::packed(&self.affine, to.kernel_rows(&self.affine.weight)),
+            params: &|matrix| matrix.conv2d(window),
+            scratch: to.image_scratch(node, self.window.kernel, to.results(node)),
+        };
+        to.layer(node, &layer, ends)
     }
 }
 
 impl Lower for op::DepthwiseConv2d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::depthwise(&self.affine);
-        let params = to.matrix(node, &matrix, ends)?;
-        let params = params.conv2d(window_params(&self.window));
-        to.unary(node, OpKind::DepthwiseConv2d, ends, None, &*params)
+        let window = window_params(&self.window);
+        let layer = Layer {
+            kind: OpKind::DepthwiseConv2d,
+            matrix: &Matrix::depthwise(&self.affine),
+            params: &|matrix| matrix.conv2d(window),
+            scratch: None,
+        };
+        to.layer(node, &layer, ends)
     }
 }
 
@@ -94,10 +102,14 @@ impl Lower for op::ConvTranspose2d {
             layout: Layout::Packed { groups: phases },
             ..Matrix::packed(&self.affine, kernels.collect())
         };
-        let params = to.matrix(node, &matrix, ends)?;
-        let params = params.conv2d(window_params(&window));
-        let scratch = to.image_scratch(node, window.kernel, 1);
-        to.unary(node, OpKind::ConvTranspose2d, ends, scratch, &*params)
+        let params = window_params(&window);
+        let layer = Layer {
+            kind: OpKind::ConvTranspose2d,
+            matrix: &matrix,
+            params: &|matrix| matrix.conv2d(params),
+            scratch: to.image_scratch(node, window.kernel, 1),
+        };
+        to.layer(node, &layer, ends)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Operators with weight matrices: Linear, Conv1d, DepthwiseConv1d, Embedding; and matrices for the other families.
 
+use super::parts::Layer;
 use super::{Form, Lower, Lowered, Lowering, NONE, limit};
 use crate::error::Result;
 use crate::graph::op::Affine;
@@ -152,17 +153,15 @@ impl Lowering<'_> {
         Weights::new(&node.name, rows, bias, self.quant(x), rounding)
     }
 
-    /// The parameters of a matrix from `x` to `y`.
+    /// The parameters of a matrix with these weights, from `x` to `y`.
     pub(super) fn matrix(
         &mut self,
         node: &Node,
         matrix: &Matrix,
+        weights: &Weights,
+        clamp: Clamp,
         [x, y]: [TensorId; 2],
     ) -> Result<MatrixParams> {
-        if self.scheme.is_half() {
-            return Ok(MatrixParams::Half(self.half_matrix(node, matrix)?));
-        }
-        let weights = self.weights(node, Side::Input, &matrix.rows, &matrix.bias, x)?;
         let stored = match matrix.layout {
             Layout::Packed { groups } => {
                 let size = weights.outputs() / groups;
@@ -178,12 +177,12 @@ impl Lowering<'_> {
             bias: self.program.weights(weights.bias()),
             multipliers: self.program.weights(&multipliers.values),
             left_shift: multipliers.left_shift,
-            min: out.quantize(matrix.clamp.min),
-            max: out.quantize(matrix.clamp.max),
+            min: out.quantize(clamp.min),
+            max: out.quantize(clamp.max),
         }))
     }
 
-    fn half_matrix(&mut self, node: &Node, matrix: &Matrix) -> Result<LinearHalfParams> {
+    pub(super) fn half_matrix(&mut self, node: &Node, matrix: &Matrix) -> Result<LinearHalfParams> {
         let mut stored = Vec::new();
         match matrix.layout {
             Layout::Packed { groups } => {
@@ -258,10 +257,13 @@ impl Lowering<'_> {
 impl Lower for op::Linear {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let ends = to.ends(node);
-        let matrix = Matrix::packed(&self.0, rows(&self.0.weight));
-        let params = to.matrix(node, &matrix, ends)?.linear();
-        let scratch = to.gathered(node, to.channels(node.inputs[0]));
-        to.unary(node, OpKind::Linear, ends, scratch, &*params)
+        let layer = Layer {
+            kind: OpKind::Linear,
+            matrix: &Matrix::packed(&self.0, rows(&self.0.weight)),
+            params: &MatrixParams::linear,
+            scratch: to.gathered(node, to.channels(node.inputs[0])),
+        };
+        to.layer(node, &layer, ends)
     }
 }
 
@@ -269,11 +271,14 @@ impl Lower for op::Conv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let x = to.convolved(node, self.window.reach())?;
         let ends = [x, to.add_value(node.output)];
-        let matrix = Matrix::packed(&self.affine, rows(&self.affine.weight));
-        let params = to.matrix(node, &matrix, ends)?;
-        let params = params.conv1d(to.window(self.window));
-        let scratch = to.gathered(node, self.window.kernel * self.affine.weight.shape()[2]);
-        to.unary(node, OpKind::Conv1d, ends, scratch, &*params)
+        let window = to.window(self.window);
+        let layer = Layer {
+            kind: OpKind::Conv1d,
+            matrix: &Matrix::packed(&self.affine, rows(&self.affine.weight)),
+            params: &|matrix| matrix.conv1d(window),
+            scratch: to.gathered(node, self.window.kernel * self.affine.weight.shape()[2]),
+        };
+        to.layer(node, &layer, ends)
     }
 }
 
@@ -281,10 +286,14 @@ impl Lower for op::DepthwiseConv1d {
     fn lower(&self, to: &mut Lowering, node: &Node) -> Lowered {
         let x = to.convolved(node, self.window.reach())?;
         let ends = [x, to.add_value(node.output)];
-        let matrix = Matrix::depthwise(&self.affine);
-        let params = to.matrix(node, &matrix, ends)?;
-        let params = params.conv1d(to.window(self.window));
-        to.unary(node, OpKind::DepthwiseConv1d, ends, None, &*params)
+        let window = to.window(self.window);
+        let layer = Layer {
+            kind: OpKind::DepthwiseConv1d,
+            matrix: &Matrix::depthwise(&self.affine),
+            params: &|matrix| matrix.conv1d(window),
+            scratch: None,
+        };
+        to.layer(node, &layer, ends)
     }
 }
 

@@ -14,6 +14,8 @@ mod image;
 mod matrix;
 mod normalization;
 mod parabolas;
+mod parts;
+mod points;
 mod recurrent;
 mod rows;
 mod table;

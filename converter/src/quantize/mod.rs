@@ -11,6 +11,7 @@ pub mod exponents;
 mod held;
 pub mod inputs;
 pub mod moments;
+pub mod parts;
 pub mod rerun;
 pub mod rounding;
 pub mod sensitivity;
@@ -148,6 +149,7 @@ pub struct Scheme {
     held: Vec<Quant>,
     narrow: Vec<Quant>,
     wide: BTreeSet<ValueId>,
+    two_parts: BTreeSet<ValueId>,
     /// Of LSTMs, by their first results.
     cells: BTreeMap<ValueId, Quant>,
     /// For half precision, the range of every value in calibration.
@@ -167,6 +169,7 @@ impl Scheme {
             held: narrow.clone(),
             narrow,
             wide: choices.wide.clone(),
+            two_parts: choices.two_parts.clone(),
             cells: BTreeMap::new(),
             half: None,
             fine: false,
@@ -301,6 +304,7 @@ impl Scheme {
             held: all.clone(),
             narrow: all,
             wide: BTreeSet::new(),
+            two_parts: BTreeSet::new(),
             cells: BTreeMap::new(),
             half: Some(ranges),
             fine: false,
@@ -382,6 +386,11 @@ impl Scheme {
     pub fn all_int16(&self, values: &[ValueId]) -> bool {
         let chosen = |id: &ValueId| self.wide.contains(id) && self.of(*id).dtype == DType::I16;
         values.iter().all(chosen)
+    }
+
+    /// True for the result of a layer whose weights have two parts of 8 bits.
+    pub fn has_two_parts(&self, value: ValueId) -> bool {
+        self.two_parts.contains(&value)
     }
 
     /// How an attention's window holds keys or values: unchanged if both are `wide`, else in int8.

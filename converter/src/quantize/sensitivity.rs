@@ -29,16 +29,17 @@ const FAR_LESS_DB: f64 = 3.0;
 /// How often the outcome of a choice is measured, and the choice corrected.
 const ROUNDS: usize = 3;
 
-/// One value made int16.
+/// One value made int16, or the result of a layer whose weights have two parts.
 #[derive(Clone, Debug)]
 pub struct Widened {
     /// The value.
     pub value: ValueId,
-    /// What int8 would cost here, in dB of the outputs' SQNR, for its whole group.
+    /// What 8 bits would cost here, in dB of the outputs' SQNR, for its whole group.
     pub gain_db: f64,
 }
 
 /// The models, and what calibration has seen of their values.
+#[derive(Clone, Copy)]
 pub struct Measure<'m, 'b> {
     /// The models in float.
     pub bundle: &'m Bundle<'b>,
@@ -64,14 +65,22 @@ enum Weights {
 }
 
 /// The models in integers, over samples.
-struct Trials<'m, 'b> {
+pub(super) struct Trials<'m, 'b> {
     measure: Measure<'m, 'b>,
     graphs: Vec<Graph>,
     /// Tables of functions, made once for all choices.
     tables: Rc<Tables>,
 }
 
-impl Trials<'_, '_> {
+impl<'m, 'b> Trials<'m, 'b> {
+    pub(super) fn new(measure: Measure<'m, 'b>) -> Self {
+        Self {
+            graphs: measure.bundle.graphs_for_caller(),
+            measure,
+            tables: Rc::default(),
+        }
+    }
+
     /// The models quantized by `choices`, each to run over as many rows at once as in float.
     fn program(&self, choices: &[Choices], weights: Weights) -> Result<Program> {
         let Measure {
@@ -109,7 +118,7 @@ impl Trials<'_, '_> {
     }
 
     /// Power of the errors of each sample.
-    fn errors(&self, choices: &[Choices]) -> Result<Vec<f64>> {
+    pub(super) fn errors(&self, choices: &[Choices]) -> Result<Vec<f64>> {
         let samples: Vec<&Recorded> = self.measure.samples.iter().collect();
         let program = self.program(choices, Weights::Rounded)?;
         let outputs = self.runner().outputs(&program, &samples, None)?;
@@ -212,7 +221,7 @@ impl Trials<'_, '_> {
     }
 
     /// Power of the exact outputs.
-    fn signal(&self) -> f64 {
+    pub(super) fn signal(&self) -> f64 {
         let samples = self.measure.samples.iter();
         let square = |x: &f32| f64::from(*x).powi(2);
         let squares = samples.flat_map(|sample| sample.exact.iter().map(square));
@@ -237,13 +246,8 @@ pub fn widen(
     choices: &mut [Choices],
     progress: Progress,
 ) -> Result<Vec<Vec<Widened>>> {
-    let graphs = measure.bundle.graphs_for_caller();
     let groups = groups(&measure, choices);
-    let trials = Trials {
-        measure,
-        graphs,
-        tables: Rc::default(),
-    };
+    let trials = Trials::new(measure);
     let total = groups.len() + 2 + ROUNDS;
     let done = std::cell::Cell::new(0);
     let step = || {

@@ -142,6 +142,22 @@ impl Weights {
         self.rows.len()
     }
 
+    /// What rounding has left of the rows and biases that these weights were made of, for an input held as `x`.
+    pub fn rest(&self, rows: &[Vec<f32>], bias: &[f32], x: Quant) -> (Vec<Vec<f32>>, Vec<f32>) {
+        let own = self.rows.iter().zip(&self.scales);
+        let left = own.clone().zip(rows).map(|((own, &scale), row)| {
+            let left = |(&w, &q): (&f32, &i8)| (f64::from(w) - f64::from(q) * scale) as f32;
+            row.iter().zip(own).map(left).collect()
+        });
+        let biases = own.zip(&self.bias).zip(bias);
+        let bias = biases.map(|(((own, &scale), &folded), &bias)| {
+            let sum: i64 = own.iter().map(|&q| i64::from(q)).sum();
+            let steps = i64::from(folded) + i64::from(x.zero_point) * sum;
+            (f64::from(bias) - steps as f64 * f64::from(x.scale) * scale) as f32
+        });
+        (left.collect(), bias.collect())
+    }
+
     /// Weights in the order of reading; see [`attn_runtime::kernels::int::dot`].
     pub fn packed(&self) -> Vec<i8> {
         let mut packed = vec![0; packed_len(self.rows.len(), self.k)];

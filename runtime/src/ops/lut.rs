@@ -4,7 +4,7 @@
 use super::activations::check_activations;
 use super::{ALL, OpError, OpView, arena, in_place, require};
 use crate::format::DType;
-use crate::kernels::int::elementwise::{interpolate, lut};
+use crate::kernels::int::elementwise::{interpolate, interpolate_pieces, lut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const TABLE_LEN: usize = 256;
@@ -26,6 +26,18 @@ pub struct WideLutParams {
     pub table: u32,
     /// 0 to 15.
     pub step_bits: u32,
+    /// int16 `[point_count, 3]` in the weights section: an input, in ascending order, the result that the line from below ends at, and
+    /// the result that the line from above starts at.
+    pub points: u32,
+    /// Number of points; 0 for a function that the table gives well enough.
+    pub point_count: u32,
+}
+
+/// A function over int16.
+struct WideTable<'a> {
+    table: &'a [i16],
+    step_bits: u32,
+    points: &'a [[i16; 3]],
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
@@ -39,18 +51,27 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         OpError::WrongShape,
     )?;
     if x.dtype() == DType::I16 {
-        return wide_table(op).map(drop);
+        let points = wide_table(op)?.points;
+        return require(points.is_sorted_by(|a, b| a[0] < b[0]), OpError::BadParams);
     }
     op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)
         .map(drop)
 }
 
-/// Table and bits of a step of a Lut over int16.
-fn wide_table<'a>(op: &OpView<'a>) -> Result<(&'a [i16], u32), OpError> {
+/// The function of a Lut over int16.
+fn wide_table<'a>(op: &OpView<'a>) -> Result<WideTable<'a>, OpError> {
     let params = op.params::<WideLutParams>()?;
     require(params.step_bits < 16, OpError::BadParams)?;
     let entries = (1usize << (16 - params.step_bits)) + 1;
-    Ok((op.weights(params.table, entries)?, params.step_bits))
+    let points = match params.point_count {
+        0 => &[],
+        count => op.weights(params.points, count as usize)?,
+    };
+    Ok(WideTable {
+        table: op.weights(params.table, entries)?,
+        step_bits: params.step_bits,
+        points,
+    })
 }
 
 /// The output, which holds a copy of the input.
@@ -67,8 +88,15 @@ fn copied<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<&'t mut [u8], OpError>
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let bytes = copied(op, arena)?;
     if op.output()?.dtype() == DType::I16 && ALL {
-        let (table, step_bits) = wide_table(op)?;
-        interpolate(table, step_bits, arena::typed(bytes)?);
+        let WideTable {
+            table,
+            step_bits,
+            points,
+        } = wide_table(op)?;
+        match points {
+            [] => interpolate(table, step_bits, arena::typed(bytes)?),
+            points => interpolate_pieces(table, points, step_bits, arena::typed(bytes)?),
+        }
     } else {
         let table = op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)?;
         lut(table, arena::typed(bytes)?);
@@ -80,7 +108,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 pub(super) mod half {
     use super::super::activations::half::check_halves;
     use super::*;
-    use crate::kernels::half::function::{Table, apply};
+    use crate::kernels::half::function::{Knots, Table, apply};
 
     /// Parameters of Lut in half precision: a function as parabolas between equally spaced knots, see
     /// [`crate::kernels::half::function::Table`].
@@ -93,8 +121,10 @@ pub(super) mod half {
         pub negative: u32,
         /// Parabolas above 0, 1 to 2^16.
         pub positive: u32,
-        /// 1 / the distance of knots: finite, above 0.
+        /// 1 / the second knot, which is the distance of knots where they are equally spaced: finite, above 0.
         pub inverse_step: f32,
+        /// 0: knots are equally spaced. 1 to 24: they are so in every octave, `2^(octave_bits - 1)` of them.
+        pub octave_bits: u32,
     }
 
     const MAX_PARABOLAS: u32 = 1 << 16;
@@ -102,7 +132,8 @@ pub(super) mod half {
     impl LutHalfParams {
         fn table<'a>(&self, op: &OpView<'a>) -> Result<Table<'a>, OpError> {
             let in_range = |n: u32| (1..=MAX_PARABOLAS).contains(&n);
-            let valid = in_range(self.negative) && in_range(self.positive);
+            let valid =
+                in_range(self.negative) && in_range(self.positive) && self.octave_bits <= 24;
             let scaled = self.inverse_step.is_finite() && self.inverse_step > 0.0;
             require(valid && scaled, OpError::BadParams)?;
             let count = (self.negative + self.positive) as usize;
@@ -110,8 +141,17 @@ pub(super) mod half {
                 .weights(self.table, count)?
                 .split_at_checked(self.negative as usize)
                 .ok_or(OpError::BadParams)?;
+            let inverse_step = self.inverse_step;
+            let knots = match 24u32.checked_sub(self.octave_bits) {
+                None | Some(24) => Knots::Equal { inverse_step },
+                Some(shift) => Knots::Octaves {
+                    shift,
+                    first: (1.0 / inverse_step).to_bits() >> shift,
+                    inverse_step,
+                },
+            };
             Ok(Table {
-                inverse_step: self.inverse_step,
+                knots,
                 negative,
                 positive,
             })

@@ -7,6 +7,7 @@ use super::{Operand, broadcast};
 use crate::error::Result;
 use crate::function::{Binary, Function, Unary};
 use crate::graph::{Clamp, op};
+use crate::hiding::HIDDEN;
 use crate::reference::to_f32;
 use crate::shapes::MOVES;
 use ndarray::{ArrayD, IxDyn};
@@ -15,8 +16,6 @@ use ndarray::{ArrayD, IxDyn};
 pub(super) const MASKED: f32 = -1e9;
 /// Most operators behind a base that are asked whether they can be below 0.
 const MOST_ON_THE_WAY: usize = 64;
-/// What stands for hidden elements: the exponential of it is 0 in half precision.
-pub(super) const HIDDEN: f32 = -200.0;
 
 impl Importer<'_> {
     pub(super) fn base_arithmetic(&mut self, node: &OnnxNode) -> Result<()> {

@@ -5,24 +5,20 @@ use super::super::node::OnnxNode;
 use super::super::nodes::normalize;
 use super::super::view::View;
 use super::Operand;
-use super::arithmetic::{HIDDEN, MASKED};
+use super::arithmetic::MASKED;
 use crate::error::Result;
 use crate::function::{Binary, Function};
 use crate::graph::op::Reduction;
 use crate::graph::{Clamp, Op, ValueId, op};
-use crate::shapes::MOVES;
+use crate::hiding::{HIDDEN, HIDES, only_softmax, shown};
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 /// Numbers that differ by more than one of this are told apart.
 const STEEP: f64 = 1024.0;
-/// A constant from here down, on the way to a softmax only, hides what it is chosen for or added to.
-const HIDES: f32 = -1e4;
 /// Most operators between a mask and its softmax.
 const MOST_ON_THE_WAY: usize = 16;
-/// Operators that scores and masks pass on their way to a softmax, besides those that move elements.
-const ON_THE_WAY: [&str; 7] = ["Add", "Sub", "Mul", "Where", "Cast", "Concat", "Max"];
 
 impl Importer<'_> {
     /// Comparisons, and logic of their results.
@@ -208,7 +204,7 @@ impl Importer<'_> {
         if let Some(constant) = self.constant(node, input)
             && self.hides(node, &constant)
         {
-            let shown = constant.mapv(|c| if c <= HIDES { HIDDEN } else { c });
+            let shown = constant.mapv(shown);
             return Ok((Operand::Constant(shown), true));
         }
         Ok((self.operand(node, input)?, false))
@@ -218,38 +214,13 @@ impl Importer<'_> {
     pub(in crate::import) fn hides(&self, node: &OnnxNode, constant: &ArrayD<f32>) -> bool {
         constant.iter().any(|&c| c <= HIDES)
             && constant.iter().all(|&c| c < f32::INFINITY)
-            && self.only_softmax(&node.output)
+            && only_softmax(self.reference.graph(), &node.output)
     }
 
     /// A factor that turns a mask of 0 and 1 into what is added to scores.
     pub(in crate::import) fn masking_factor(&self, node: &OnnxNode, factor: f32) -> Option<f32> {
-        let large = factor.abs() >= -HIDES && self.only_softmax(&node.output);
+        let large = factor.abs() >= -HIDES && only_softmax(self.reference.graph(), &node.output);
         large.then(|| -HIDDEN * factor.signum())
-    }
-
-    /// True if a tensor goes nowhere but to a softmax.
-    fn only_softmax(&self, name: &str) -> bool {
-        let graph = self.reference.graph();
-        let mut seen = vec![name.to_owned()];
-        let mut at = 0;
-        while let Some(name) = seen.get(at).cloned() {
-            if graph.output.iter().any(|output| output.name == name) {
-                return false;
-            }
-            for reader in graph.node.iter().filter(|node| node.input.contains(&name)) {
-                match reader.op_type.as_str() {
-                    "Softmax" | "LogSoftmax" => {}
-                    op if ON_THE_WAY.contains(&op) || MOVES.contains(&op) => {
-                        let new = reader.output.iter().filter(|name| !seen.contains(name));
-                        let new: Vec<String> = new.cloned().collect();
-                        seen.extend(new);
-                    }
-                    _ => return false,
-                }
-            }
-            at += 1;
-        }
-        true
     }
 
     /// True if a constant that is added hides everything that a softmax then weighs in some row: ONNX and frameworks do not agree on the

@@ -54,14 +54,33 @@ pub fn tanh(x: f32) -> f32 {
 /// Constant, linear and quadratic coefficient.
 pub type Parabola = [f32; 3];
 
-/// A function as parabolas between equally spaced knots, separately on both sides of 0.
+/// Where the knots of a table are; the first is 0.
+#[derive(Clone, Copy, Debug)]
+pub enum Knots {
+    /// Equally spaced.
+    Equal {
+        /// 1 / their distance, a power of two.
+        inverse_step: f32,
+    },
+    /// Equally spaced in every octave: for functions that are steep near 0.
+    Octaves {
+        /// Bits of an f32 behind those that number the knots: 23 for a knot an octave, one less for each doubling. At most 23.
+        shift: u32,
+        /// The bits of the second knot, `shift` places to the right.
+        first: u32,
+        /// 1 / the second knot.
+        inverse_step: f32,
+    },
+}
+
+/// A function as parabolas between knots, separately on both sides of 0.
 ///
 /// Between knot `i` and the next the function is `c0 + u * (c1 + u * c2)`, with `u` from 0 to 1 the place between them.
-/// The last parabola of a side goes on for ever: the converter makes it a line.
+/// The last parabola of a side goes on for ever: the converter makes it a line. Between octaves its `u` is the distance from its knot.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'w> {
-    /// 1 / the distance of knots, a power of two.
-    pub inverse_step: f32,
+    /// Where the knots are.
+    pub knots: Knots,
     /// From 0 downwards; not empty.
     pub negative: &'w [Parabola],
     /// From 0 upwards; not empty.
@@ -77,12 +96,38 @@ impl Table<'_> {
         } else {
             (self.positive, x)
         };
-        let distance = distance * self.inverse_step;
-        let interval = (distance as usize).min(side.len().saturating_sub(1));
-        let u = distance - interval as f32;
+        let last = side.len().saturating_sub(1);
+        let (interval, u) = match self.knots {
+            Knots::Equal { inverse_step } => {
+                let distance = distance * inverse_step;
+                let interval = (distance as usize).min(last);
+                (interval, distance - interval as f32)
+            }
+            Knots::Octaves {
+                shift,
+                first,
+                inverse_step,
+            } => octave(distance, shift & 31, first, inverse_step, last),
+        };
         let [c0, c1, c2] = side.get(interval).copied().unwrap_or([0.0; 3]);
         c0 + u * (c1 + u * c2)
     }
+}
+
+/// The number of the interval between octaves that a distance from 0 is in, at most `last`, and the place there.
+#[inline]
+fn octave(distance: f32, shift: u32, first: u32, inverse_step: f32, last: usize) -> (usize, f32) {
+    let bits = distance.to_bits();
+    let interval = match (bits >> shift).checked_sub(first) {
+        None => return (0, distance * inverse_step),
+        Some(behind) => behind as usize + 1,
+    };
+    if interval < last {
+        let inside = bits & ((1 << shift) - 1);
+        return (interval, inside as f32 / (1 << shift) as f32);
+    }
+    let knot = (first + last.saturating_sub(1) as u32) << shift;
+    (last, distance - f32::from_bits(knot))
 }
 
 /// Applies a table in place.
@@ -129,7 +174,7 @@ mod tests {
     fn a_table_is_its_parabolas_and_goes_on_as_its_last() {
         // x^2 above 0 between knots 1/2 apart, then the line 2 x - 1; -x below.
         let table = Table {
-            inverse_step: 2.0,
+            knots: Knots::Equal { inverse_step: 2.0 },
             negative: &[[0.0, 0.5, 0.0]],
             positive: &[[0.0, 0.0, 0.25], [0.25, 0.5, 0.25], [1.0, 1.0, 0.0]],
         };
@@ -152,5 +197,33 @@ mod tests {
             values.map(f16::to_f32),
             [65504.0, 65504.0, -65504.0, -65504.0]
         );
+    }
+    #[test]
+    fn knots_of_octaves_are_denser_near_0() {
+        // Knots at 0, 1/4, 3/8, 1/2, 3/4 and 1; then a line of slope 10. The parabolas tell their interval and the place there.
+        let numbered: [Parabola; 6] = core::array::from_fn(|i| [100.0 * i as f32, 10.0, 0.0]);
+        let table = Table {
+            knots: Knots::Octaves {
+                shift: 22,
+                first: 0.25f32.to_bits() >> 22,
+                inverse_step: 4.0,
+            },
+            negative: &numbered,
+            positive: &numbered,
+        };
+        for (x, y) in [
+            (0.0, 0.0),
+            (0.125, 5.0),
+            (0.25, 100.0),
+            (0.3125, 105.0),
+            (0.375, 200.0),
+            (0.5, 300.0),
+            (0.875, 405.0),
+            (1.0, 500.0),
+            (3.0, 520.0),
+            (-0.625, 305.0),
+        ] {
+            assert_eq!(table.eval(x), y, "at {x}");
+        }
     }
 }

@@ -38,6 +38,37 @@ pub fn interpolate(table: &[i16], step_bits: u32, values: &mut [i16]) {
     }
 }
 
+/// The same for a function with corners and jumps between the table's inputs: `points` are further inputs in ascending order, each
+/// with the result that lines from below end at and the result that lines from above start at.
+pub fn interpolate_pieces(table: &[i16], points: &[[i16; 3]], step_bits: u32, values: &mut [i16]) {
+    let step_bits = step_bits & 15;
+    for value in values {
+        let x = i32::from(*value);
+        let at = ((x + 32768) >> step_bits) as usize;
+        let Some(&[low, high]) = table.get(at..).and_then(|table| table.first_chunk()) else {
+            continue;
+        };
+        let start = x & -(1 << step_bits);
+        let (mut from, mut to) = ((start, low), (start + (1 << step_bits), high));
+        let next = points.partition_point(|point| i32::from(point[0]) <= x);
+        let before = next.checked_sub(1).and_then(|before| points.get(before));
+        if let Some(&[place, _, result]) = before
+            && i32::from(place) >= from.0
+        {
+            from = (place.into(), result);
+        }
+        if let Some(&[place, result, _]) = points.get(next)
+            && i32::from(place) <= to.0
+        {
+            to = (place.into(), result);
+        }
+        let width = to.0 - from.0;
+        let rise = (i32::from(to.1) - i32::from(from.1)) * (x - from.0);
+        let rounded = (rise + width / 2).checked_div_euclid(width).unwrap_or(0);
+        *value = (i32::from(from.1) + rounded) as i16;
+    }
+}
+
 /// Change of scale: `zero_point + round((x - input_zero_point) * 2^left_shift * multiplier / 2^32)`, clamped.
 #[derive(Clone, Copy, Debug)]
 pub struct Rescale {
@@ -228,6 +259,29 @@ mod tests {
                 let error = (f64::from(*got) - exact).abs();
                 assert!(error <= 1.0, "{got} for {exact}, step {step_bits}");
             }
+        }
+    }
+
+    #[test]
+    fn lines_end_at_points_and_begin_anew() {
+        // A jump from 100 to -100 at 10, a corner at 200; the table is 0 but for its points.
+        let table = [0i16; 129];
+        let points = [[10, 100, -100], [200, 50, 50]];
+        let mut values = [0, 5, 9, 10, 105, 200, 201, 512, -1];
+        interpolate_pieces(&table, &points, 9, &mut values);
+        assert_eq!(values, [0, 50, 90, -100, -25, 50, 50, 0, 0]);
+    }
+
+    #[test]
+    fn without_points_pieces_are_the_table() {
+        for step_bits in [0, 4, 9, 15] {
+            let entry = |i: i32| i.wrapping_mul(i).wrapping_mul(37) as i16;
+            let table: std::vec::Vec<i16> = (0..=1 << (16 - step_bits)).map(entry).collect();
+            let mut values: std::vec::Vec<i16> = (i16::MIN..=i16::MAX).collect();
+            let mut same = values.clone();
+            interpolate(&table, step_bits, &mut values);
+            interpolate_pieces(&table, &[], step_bits, &mut same);
+            assert!(values == same, "{step_bits}");
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! [`convert`] is the picture: each line of it is a phase.
 
+mod choose;
+
 use crate::bundle::float::Bundle;
 use crate::bundle::samples::Samples;
 use crate::bundle::{Manifest, candidates};
@@ -15,14 +17,15 @@ use crate::program::Program;
 use crate::progress::{Phase, Progress, Step};
 use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
-use crate::quantize::exponents;
 use crate::quantize::inputs::Inputs;
 use crate::quantize::rerun::Recorded;
-use crate::quantize::sensitivity::{Measure, Widened, widen};
+use crate::quantize::sensitivity::Widened;
 use crate::quantize::steps::Memory;
 use crate::quantize::{Precision, Scheme};
 use crate::runner::ModelFile;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
+pub(crate) use choose::goal_of_weights;
+use choose::{Chosen, choose};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -86,6 +89,8 @@ pub struct Conversion {
     pub graphs: Vec<Graph>,
     /// Values of each graph that measurement has given 16 bits, and why.
     pub widened: Vec<Vec<Widened>>,
+    /// Results of the layers of each graph whose weights have two parts of 8 bits, and why.
+    pub two_parts: Vec<Vec<Widened>>,
     /// Names of symbolic batch axes, which were taken as 1.
     pub batch: Vec<String>,
     /// Inputs and outputs of which one looks like the other in the run before: states that could be kept.
@@ -120,8 +125,11 @@ fn convert_manifest(
         true => finish(manifest, &program, &mut metadata)?,
         false => file,
     };
-    let widened = chosen.widened;
+    let Chosen {
+        widened, two_parts, ..
+    } = chosen;
     Ok(Conversion {
+        two_parts,
         file,
         quality,
         batch: loaded.bundle.batch(),
@@ -345,70 +353,6 @@ fn share_ranges(seen: &mut [Distribution], links: &[Link]) {
             seen[from] = seen[to].clone();
         }
     }
-}
-
-/// What is chosen for every part, and what measurement has given 16 bits.
-pub(crate) struct Chosen {
-    pub choices: Vec<Choices>,
-    widened: Vec<Vec<Widened>>,
-}
-
-/// Decides the width and range of every value.
-fn choose(
-    loaded: &Loaded,
-    seen: &Calibrated,
-    options: &Options,
-    progress: Progress,
-) -> Result<Chosen> {
-    let Loaded { bundle, links, .. } = loaded;
-    let mut choices = Vec::new();
-    for (part, graph) in bundle.graphs.iter().enumerate() {
-        let mut choice = Choices {
-            range: options.range,
-            audio: bundle.hears(part, &options.metadata),
-            ..Choices::default()
-        };
-        let all = choices::all(graph, choice.audio);
-        choice.wide = match (options.precision, options.mixed) {
-            (Precision::Int16x8 | Precision::Fp16, _) => all,
-            (Precision::Int8, Mixed::Usual) if bundle.decoding.is_some() => {
-                let windows = choices::windows(graph);
-                all.difference(&windows).copied().collect()
-            }
-            (Precision::Int8, _) => choice.wide,
-        };
-        if bundle.keeps_states() {
-            // An error in a state is there at every later step.
-            let ends = links
-                .iter()
-                .flat_map(|link| link.from.iter().chain([&link.to]));
-            choice.wide.extend(ends.map(|(_, value)| *value));
-        }
-        let (seen, precision) = (&seen.all.distributions[part], options.precision);
-        let needed = exponents::needs_int16(bundle.onnx(part), graph, seen, precision)?;
-        choice.wide.extend(needed);
-        choices.push(choice);
-    }
-    let known = seen.known();
-    if options.precision != Precision::Fp16 {
-        let inputs = seen.all.inputs.iter();
-        let others = seen.part.iter().flat_map(|part| &part.inputs);
-        let inputs: Vec<Rc<Inputs>> = inputs.chain(others).cloned().collect();
-        Inputs::compare_roundings(&inputs, progress);
-    }
-    let mut widened = Vec::new();
-    if options.precision == Precision::Int8 && options.mixed != Mixed::None {
-        let measure = Measure {
-            bundle,
-            links,
-            distributions: &known.distributions,
-            inputs: &known.inputs,
-            memory: &known.memory,
-            samples: &seen.recorded,
-        };
-        widened = widen(measure, &mut choices, progress)?;
-    }
-    Ok(Chosen { choices, widened })
 }
 
 /// How every value is held.
