@@ -38,3 +38,4 @@ mod shapes;
 pub mod sign;
 mod spelling;
 pub mod sqnr;
+pub mod tune;

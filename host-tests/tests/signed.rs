@@ -6,7 +6,7 @@ use attn_lab::emulator::Region;
 use attn_lab::parsing::{measure, measure_signed};
 use attn_lab::workspace;
 use attn_runtime::format::{Encoding, checksum};
-use attn_runtime::{Limits, Model, SignedError, Trust};
+use attn_runtime::{Limits, Model, Operators, SignedError, Trust};
 use attn_test_support::folder::Folder;
 use attn_test_support::tiny_model::tiny_model;
 
@@ -37,7 +37,8 @@ impl Signed {
             model: model_name(name).unwrap(),
             oldest,
         };
-        Model::parse_signed(file.as_slice(), &trust, &Limits::default()).map(drop)
+        let limits = Limits::default();
+        Model::parse_signed(file.as_slice(), &trust, Operators::all(), &limits).map(drop)
     }
 }
 

@@ -38,10 +38,12 @@ pub mod ops;
 mod ops;
 pub mod seq2seq;
 mod session;
+pub mod typed;
 
 /// Half-precision elements.
 #[cfg(attn_half)]
 pub use ::half::f16;
+pub use format::Port;
 pub use format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SignatureMeta, SpotterMeta,
     Storage, TensorRecord,
@@ -55,5 +57,7 @@ pub use model::signed_parts;
 pub use model::{Limited, Limits, Model, ModelError, TensorError};
 #[cfg(feature = "signed")]
 pub use model::{SignedError, Trust};
-pub use ops::{OpError, Work};
+#[doc(hidden)]
+pub use ops::Linked;
+pub use ops::{OpError, OperatorSet, Operators, Work};
 pub use session::{Arena, Element, Progress, Session, SessionError};

@@ -11,6 +11,7 @@ mod quality;
 mod run;
 mod sign;
 mod spot;
+mod tune;
 
 pub use compare::Compare;
 pub use convert::Convert;
@@ -21,6 +22,7 @@ pub use operators::Operators;
 pub use run::Run;
 pub use sign::{Keygen, Sign, Verify};
 pub use spot::Spot;
+pub use tune::Tune;
 
 use crate::flags::FlagError;
 use attn_converter::bundle::Manifest;

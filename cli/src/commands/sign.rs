@@ -4,7 +4,7 @@ use super::{CommandResult, check_output};
 use crate::shown::say;
 use attn_converter::runner::AlignedBytes;
 use attn_converter::{files, sign};
-use attn_runtime::{Limits, Model, Trust};
+use attn_runtime::{Limits, Model, Operators, Trust};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -101,7 +101,12 @@ impl Verify {
             model: sign::model_name(&self.name)?,
             oldest: self.oldest,
         };
-        let parsed = Model::parse_signed(file.as_slice(), &trust, &Limits::default());
+        let parsed = Model::parse_signed(
+            file.as_slice(),
+            &trust,
+            Operators::all(),
+            &Limits::default(),
+        );
         let model = parsed.map_err(|error| format!("{}: {error}", self.model.display()))?;
         let version = model.signature().map_or(0, |signed| signed.version);
         say!(

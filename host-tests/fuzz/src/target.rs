@@ -5,7 +5,7 @@ use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kws::KeywordSpotter;
 use attn_runtime::seq2seq::{Beam, Greedy};
-use attn_runtime::{Limits, Model, Progress, Session, f16};
+use attn_runtime::{Limits, Model, Operators, Progress, Session, f16};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::random::Random;
@@ -40,7 +40,7 @@ fn try_file(file: &[u8], seed: u64) -> Outcome {
     let file = AlignedBytes::new(file);
     let mut limits = Limits::default();
     (limits.macs, limits.bytes, limits.arena) = (WORK, WORK, ARENA);
-    let model = match Model::parse_with(file.as_slice(), &limits) {
+    let model = match Model::parse_with(file.as_slice(), Operators::all(), &limits) {
         Ok(model) => model,
         Err(error) => return Outcome::Refused(error.to_string()),
     };

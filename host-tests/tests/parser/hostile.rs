@@ -6,7 +6,7 @@ use attn_lab::aligned::AlignedBytes;
 use attn_runtime::format::{DType, MetaKey, OpKind, Storage};
 use attn_runtime::kernels::int::dot::{packed_len, pairs_len};
 use attn_runtime::ops::OpError;
-use attn_runtime::{Limited, Limits, Model, ModelError};
+use attn_runtime::{Limited, Limits, Model, ModelError, Operators};
 use attn_test_support::running::with_file;
 use attn_test_support::tiny_model::Param::{Bytes, Words};
 use attn_test_support::tiny_model::{Builder, C, Int, RESCALE};
@@ -74,7 +74,7 @@ fn the_caller_says_how_much_work_a_run_may_take() {
     let parse = |change: fn(&mut Limits)| {
         let mut limits = Limits::default();
         change(&mut limits);
-        Model::parse_with(file.as_slice(), &limits).map(drop)
+        Model::parse_with(file.as_slice(), Operators::all(), &limits).map(drop)
     };
     assert_eq!(parse(|limits| limits.macs = 3 << 20), Ok(()));
     let (what, found, limit) = (Limited::Macs, 3 << 20, (3 << 20) - 1);

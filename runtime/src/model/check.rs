@@ -5,7 +5,7 @@ use super::flow::Flow;
 use super::{Limited, Limits, Model, ModelError, TensorError, string_at};
 use crate::format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_ENTRY_IO, MAX_META,
-    MAX_OPS, MAX_RANK, MetaKey, NO_TENSOR, RowRule, SignatureMeta, SpotterMeta, Storage,
+    MAX_OPS, MAX_RANK, MetaKey, NO_TENSOR, OpRecord, RowRule, SignatureMeta, SpotterMeta, Storage,
     TensorRecord,
 };
 use crate::ops::{Audit, OpError, OpView, Work, require};
@@ -130,10 +130,8 @@ impl Model<'_> {
     fn check_ops(&self, audit: &Audit) -> Result<(), ModelError> {
         for (id, record) in self.ops.iter().enumerate() {
             let view = OpView::audited(*self, record, audit);
-            view.check().map_err(|reason| ModelError::BadOp {
-                op: id as u16,
-                reason,
-            })?;
+            view.check()
+                .map_err(|reason| self.bad_op(id, record, reason))?;
             self.check_name(record.name, audit)?;
         }
         Ok(())
@@ -146,6 +144,17 @@ impl Model<'_> {
             OpView::audited(*self, record, &audit).check()?;
         }
         Ok(audit.work())
+    }
+
+    fn bad_op(&self, id: usize, record: &OpRecord, reason: OpError) -> ModelError {
+        let op = id as u16;
+        match (reason, record.kind()) {
+            (OpError::NotLinked, Some(kind)) => ModelError::NotLinked {
+                op,
+                kind: self.operators().name(kind),
+            },
+            _ => ModelError::BadOp { op, reason },
+        }
     }
 
     fn check_entries(&self, audit: &Audit) -> Result<(), ModelError> {

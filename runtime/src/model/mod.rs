@@ -21,7 +21,7 @@ use crate::format::{
     MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SignatureMeta, SpotterMeta,
     TensorRecord, VERSION,
 };
-use crate::ops::{OpView, Work, require};
+use crate::ops::{OpView, Operators, Work, require};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A validated `.attn` file. Copying it copies a few references.
@@ -39,10 +39,13 @@ pub struct Model<'a> {
     max_length: u32,
     /// Rules of metadata Length, numbered from 1.
     row_rules: &'a [RowRule],
+    /// The operators that the program links for this model.
+    operators: &'static Operators,
 }
 
 impl<'a> Model<'a> {
-    /// Checks `file` from the first byte to the last and returns it as a model, within the default [`Limits`].
+    /// Checks `file` from the first byte to the last and returns it as a model. The program then has every operator; the `model` of
+    /// [`include_model!`](crate::include_model) and [`Model::parse_linked`] leave out those that are not used.
     ///
     /// `file` must start at a multiple of 16 ([`include_model!`](crate::include_model) sees to that). Any byte
     /// string at all gives a model or an error; a model that was accepted cannot fail while it runs.
@@ -50,14 +53,26 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`ModelError`], which names the rule that the file breaks.
     pub fn parse(file: &'a [u8]) -> Result<Self, ModelError> {
-        Self::parse_with(file, &Limits::default())
+        Self::parse_linked(file, Operators::all())
+    }
+
+    /// [`Model::parse`] in a program that has these operators.
+    ///
+    /// # Errors
+    /// [`ModelError`]; [`ModelError::NotLinked`] names an operator of the file that is not in the set.
+    pub fn parse_linked(file: &'a [u8], operators: &'static Operators) -> Result<Self, ModelError> {
+        Self::parse_with(file, operators, &Limits::default())
     }
 
     /// The same within other limits. Time is linear in the length of the file.
     ///
     /// # Errors
     /// [`ModelError`]; [`ModelError::TooMuchWork`] for a model whose run asks for more than `limits`.
-    pub fn parse_with(file: &'a [u8], limits: &Limits) -> Result<Self, ModelError> {
+    pub fn parse_with(
+        file: &'a [u8],
+        operators: &'static Operators,
+        limits: &Limits,
+    ) -> Result<Self, ModelError> {
         let header = parse_header(file)?;
         let mut model = Self {
             header,
@@ -70,10 +85,13 @@ impl<'a> Model<'a> {
             strings: records(file, header.strings)?,
             max_length: 0,
             row_rules: &[],
+            operators,
         };
         if let Some((length, rules)) = model.length() {
             (model.max_length, model.row_rules) = (length.max, rules);
         }
+        let lengths = model.max_length == 0 || operators.rows_vary();
+        require(lengths, ModelError::LengthsNotLinked)?;
         model.check(file.len(), limits)?;
         Ok(model)
     }
@@ -81,6 +99,10 @@ impl<'a> Model<'a> {
     /// The work of one run of an entry point, at the greatest length of a sequence; none for one that does not exist.
     pub fn work(&self, entry: usize) -> Option<Work> {
         self.work_of(self.entries.get(entry)?.ops()).ok()
+    }
+
+    pub(crate) fn operators(&self) -> &'static Operators {
+        self.operators
     }
 
     /// Bytes of arena that a session of this model needs.
@@ -199,6 +221,11 @@ impl<'a> Model<'a> {
 
     /// Rows of `tensor` that are in use for a sequence of `length`.
     pub(crate) fn active_rows(&self, tensor: &TensorRecord, length: usize) -> usize {
+        self.operators.rows(self, tensor, length)
+    }
+
+    /// The same by the rule of the tensor.
+    pub(crate) fn varying_rows(&self, tensor: &TensorRecord, length: usize) -> usize {
         let Some(rule) = self.row_rule(tensor.rows_rule.into()) else {
             return tensor.rows();
         };
@@ -213,7 +240,7 @@ impl<'a> Model<'a> {
         tensor: &TensorRecord,
         length: usize,
     ) -> core::ops::Range<usize> {
-        if tensor.rows_rule == 0 {
+        if tensor.rows_rule == 0 || !self.operators.rows_vary() {
             return tensor.range();
         }
         let row = tensor.channels() * tensor.dtype().size();

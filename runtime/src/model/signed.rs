@@ -2,6 +2,7 @@
 
 use super::{Limits, Model, ModelError};
 use crate::format::{CHECKSUM_AT, MetaKey, SignatureMeta};
+use crate::ops::Operators;
 use core::fmt;
 use core::mem::offset_of;
 use ed25519_compact::{PublicKey, Signature};
@@ -82,9 +83,10 @@ impl<'a> Model<'a> {
     pub fn parse_signed(
         file: &'a [u8],
         trust: &Trust,
+        operators: &'static Operators,
         limits: &Limits,
     ) -> Result<Self, SignedError> {
-        let model = Self::parse_with(file, limits)?;
+        let model = Self::parse_with(file, operators, limits)?;
         let signed = model.signature().ok_or(SignedError::Unsigned)?;
         model.verify(file, signed, trust.key)?;
         if signed.model != trust.model {

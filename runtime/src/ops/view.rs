@@ -3,8 +3,9 @@
 
 use super::arena::{self, Values};
 use super::audit::Audit;
-use super::{ALL, has_own_rows, works_in_place};
-use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
+use super::linked::Linked;
+use super::{has_own_rows, works_in_place};
+use crate::format::{DType, Encoding, OpFacts, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -17,8 +18,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpError {
-    /// The code is none of [`OpKind`], or one that this runtime was built without.
+    /// The code is none of [`OpKind`].
     UnknownKind,
+    /// The operator is not among those that the program links.
+    NotLinked,
     /// The encoding is none that this runtime knows.
     UnknownEncoding,
     /// The encoding is half precision but no tensor is float16, or the other way round.
@@ -52,8 +55,9 @@ pub enum OpError {
 impl fmt::Display for OpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownKind => {
-                "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
+            Self::UnknownKind => "unknown operator: use a runtime at least as new as the converter",
+            Self::NotLinked => {
+                "it is not among the operators of this program: add it to the set that the model is parsed with"
             }
             Self::UnknownEncoding => {
                 "unknown encoding: use a runtime at least as new as the converter, with feature fp16 for half precision"
@@ -137,8 +141,14 @@ impl<'a> OpView<'a> {
         require(touches == half, OpError::WrongEncoding)
     }
 
-    pub(super) fn kind(&self) -> Result<OpKind, OpError> {
-        self.record.kind().ok_or(OpError::UnknownKind)
+    /// The operator's functions.
+    pub(super) fn linked(&self) -> Result<&'static Linked, OpError> {
+        let OpRecord { kind, encoding, .. } = *self.record;
+        let linked = self.model.operators().get(kind, encoding);
+        linked.ok_or_else(|| match self.record.kind() {
+            None => OpError::UnknownKind,
+            Some(_) => OpError::NotLinked,
+        })
     }
 
     pub(super) fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
@@ -168,13 +178,7 @@ impl<'a> OpView<'a> {
         arena: &'t mut [u8],
         records: [&TensorRecord; N],
     ) -> Result<[&'t mut [u8]; N], OpError> {
-        let active = |tensor: &TensorRecord| {
-            if ALL {
-                self.model.active_range(tensor, self.length)
-            } else {
-                tensor.range()
-            }
-        };
+        let active = |tensor: &TensorRecord| self.model.active_range(tensor, self.length);
         arena
             .get_disjoint_mut(records.map(active))
             .map_err(|_| OpError::Overlap)
@@ -232,10 +236,19 @@ impl<'a> OpView<'a> {
 
     /// Valid rows of `tensor` in this run.
     pub(super) fn rows(&self, tensor: &TensorRecord) -> usize {
-        if ALL {
-            self.model.active_rows(tensor, self.length)
-        } else {
-            tensor.rows()
+        self.model.active_rows(tensor, self.length)
+    }
+
+    /// What decides which functions the operator needs.
+    pub(super) fn facts(&self) -> OpFacts<'a> {
+        let dtype = |id: Option<usize>| Some(self.model.tensor(id?)?.dtype());
+        OpFacts {
+            code: self.record.kind,
+            encoding: self.record.encoding,
+            inputs: [0, 1].map(|slot| dtype(self.record.inputs().nth(slot))),
+            outputs: [0, 1].map(|slot| dtype(self.record.outputs().nth(slot))),
+            rows: self.output().map_or(0, TensorRecord::rows),
+            params: self.param_bytes().unwrap_or_default(),
         }
     }
 
@@ -335,13 +348,10 @@ impl<'a> OpView<'a> {
     /// Otherwise an operator would leave rows of its output as they were. Operators with rows of their own say what holds
     /// for them.
     pub(super) fn check_rows(&self) -> Result<(), OpError> {
-        let Ok(kind) = self.kind() else {
-            return Ok(());
-        };
         let Ok(y) = self.output() else {
             return Ok(());
         };
-        if has_own_rows(kind) {
+        if self.record.kind().is_none_or(has_own_rows) {
             return Ok(());
         }
         for id in self.record.inputs().chain(self.record.outputs()) {
@@ -361,7 +371,7 @@ impl<'a> OpView<'a> {
     /// place may cover its arena input exactly.
     pub(super) fn check_overlap(&self) -> Result<(), OpError> {
         let tensor = |id: usize| self.named(Some(id));
-        let can = self.kind().is_ok_and(works_in_place);
+        let can = self.record.kind().is_some_and(works_in_place);
         let written = || {
             self.record
                 .outputs()

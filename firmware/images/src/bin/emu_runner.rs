@@ -21,7 +21,9 @@ use attn_emulated::bench::region;
 use attn_emulated::host;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::format::{DType, DecodeMeta};
-use attn_runtime::{Aligned, Limits, Model, Progress, Session, SessionError, Trust, f16};
+use attn_runtime::{
+    Aligned, Limits, Model, Operators, Progress, Session, SessionError, Trust, f16,
+};
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
@@ -108,7 +110,9 @@ fn signed(path: &str, key: &str, oldest: u32) {
         oldest,
     };
     let limits = Limits::default();
-    match region("signed", || Model::parse_signed(file, &trust, &limits)) {
+    match region("signed", || {
+        Model::parse_signed(file, &trust, Operators::all(), &limits)
+    }) {
         Ok(_) => println!("parsed"),
         Err(error) => println!("refused: {}", error),
     }

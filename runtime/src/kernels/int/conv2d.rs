@@ -44,7 +44,7 @@ pub fn conv2d<X: Activation, Y: Activation>(
     let Some(width) = NonZeroUsize::new(y_width) else {
         return;
     };
-    each_row(span, matrix, output, scratch, y, &mut |at, pairs| {
+    each_row::<Y, true>(span, matrix, output, scratch, y, &mut |at, pairs| {
         gather(x, window, window.start(at / width, at % width), edge, pairs);
     });
 }
