@@ -10,6 +10,7 @@ mod flags;
 mod plot;
 mod shown;
 mod sound;
+mod thresholds;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]
@@ -26,6 +27,7 @@ enum Command {
     Run(commands::Run),
     Compare(commands::Compare),
     Spot(commands::Spot),
+    Tune(commands::Tune),
     Decode(commands::Decode),
     Features(commands::Features),
     Operators(commands::Operators),
@@ -58,6 +60,7 @@ fn run(command: Command) -> commands::CommandResult {
         Command::Run(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Spot(command) => command.run(),
+        Command::Tune(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
         Command::Operators(command) => command.run(),

@@ -37,3 +37,4 @@ mod schemas;
 mod shapes;
 mod spelling;
 pub mod sqnr;
+pub mod tune;

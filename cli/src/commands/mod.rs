@@ -10,6 +10,7 @@ mod operators;
 mod quality;
 mod run;
 mod spot;
+mod tune;
 
 pub use compare::Compare;
 pub use convert::Convert;
@@ -19,6 +20,7 @@ pub use inspect::Inspect;
 pub use operators::Operators;
 pub use run::Run;
 pub use spot::Spot;
+pub use tune::Tune;
 
 use attn_converter::files::FileError;
 use attn_converter::output::Output;

@@ -10,6 +10,7 @@ mod outputs;
 mod quality;
 mod sound;
 mod states;
+mod tune;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 use std::process::{Command, Output};

@@ -11,6 +11,13 @@ pub(super) fn typed<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
     <[T]>::mut_from_bytes(bytes).map_err(|_| OpError::WrongType)
 }
 
+/// [`typed`] of bytes that are only read.
+pub(super) fn typed_ref<T: FromBytes + Immutable + KnownLayout>(
+    bytes: &[u8],
+) -> Result<&[T], OpError> {
+    <[T]>::ref_from_bytes(bytes).map_err(|_| OpError::WrongType)
+}
+
 /// The first `len` elements of type `T` in `bytes`.
 pub(super) fn first<T: FromBytes + IntoBytes + Immutable + KnownLayout>(
     bytes: &mut [u8],

@@ -14,8 +14,11 @@ use super::arena::{self, Values, by_width};
 use super::key_value::{check_ring, check_width, check_window, ring};
 use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, OpFacts, Storage, TensorRecord};
+use crate::kernels::arch::int::TILES;
 use crate::kernels::geometry::Shape;
+use crate::kernels::int::attention::tile::{Packed, Scratch, attend_tile};
 use crate::kernels::int::attention::{Bias, Biases, KeyValue, MAX_SLOTS, Scaling, Seen, attend};
+use crate::kernels::int::dot::ROWS;
 use crate::kernels::int::requantize::Activation;
 use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -212,7 +215,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     op.scratch(DType::I32, scratch_len(&shape)).map(drop)
 }
 
-/// int32 elements of scratch: scores, and half as many as there are int16 in pair order.
+/// int32 elements of scratch for a query: scores, and half as many as there are int16 in pair order. With as much for each row
+/// of a tile, int8 keys meet the queries of a tile at once.
 fn scratch_len(shape: &Shape) -> usize {
     shape.scores_len() + shape.pairs_len() / 2
 }
@@ -250,7 +254,7 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
         Some(record) => Some(RowBiases::new(&params, record, bias_bytes)?),
         None => None,
     };
-    let window = Window {
+    let mut window = Window {
         keys,
         values,
         visible: params.window.visible::<USES>(op, &shape, filled)?,
@@ -265,9 +269,12 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
     let context = arena::typed::<i16>(context)?;
     let query = arena::values(query_bytes, query)?;
     if op.input(1)?.dtype() == DType::I16 && USES & Uses::EXTRAS != 0 {
-        by_width!(USES; query => window.attend::<i16, _, USES>(query, scratch_bytes, context)?);
+        by_width!(USES; query => window.attend::<i16, _, USES>(query, 0, scratch_bytes, context)?);
     } else {
-        by_width!(USES; query => window.attend::<i8, _, USES>(query, scratch_bytes, context)?);
+        by_width!(USES; query => {
+            let done = window.attend_tiles::<_, USES>(query, scratch_bytes, context)?;
+            window.attend::<i8, _, USES>(query, done, scratch_bytes, context)?;
+        });
     }
     Ok(())
 }
@@ -354,8 +361,8 @@ impl<'t> RowBiases<'t> {
 
 /// Keys and values as bytes, and how they are seen.
 struct Window<'t> {
-    keys: &'t mut [u8],
-    values: &'t mut [u8],
+    keys: &'t [u8],
+    values: &'t [u8],
     visible: Visible<'t>,
     biases: Option<RowBiases<'t>>,
     weights: &'t mut [i16],
@@ -364,9 +371,80 @@ struct Window<'t> {
 }
 
 impl Window<'_> {
-    fn attend<K, Q, const USES: u8>(
-        self,
+    /// Elements of a query and of a context.
+    fn widths(&self) -> [usize; 2] {
+        let shape = &self.shape;
+        [shape.head_dim, shape.value_dim].map(|dim| (shape.heads * dim).max(1))
+    }
+
+    /// What query `row` sees and adds.
+    fn of<const USES: u8>(&self, row: usize) -> (Seen<'_>, Option<Bias<'_>>) {
+        let biases = self.biases.as_ref().filter(|_| USES & Uses::EXTRAS != 0);
+        (self.visible.to(row), biases.map(|biases| biases.of(row)))
+    }
+
+    /// The places of the weights of `rows` queries from `row` on. A sequence may be shorter than the window.
+    fn weights_of<'w, const USES: u8>(
+        &self,
+        weights: &'w mut [i16],
+        row: usize,
+        rows: usize,
+    ) -> &'w mut [i16] {
+        let len = self.shape.heads * self.shape.slots;
+        let end = weights.len().min((row + rows) * len);
+        let weights = weights.get_mut(row * len..end);
+        weights
+            .filter(|_| USES & Uses::EXTRAS != 0)
+            .unwrap_or_default()
+    }
+
+    /// Takes as many queries over int8 keys as make whole tiles, and says how many.
+    fn attend_tiles<Q: Activation, const USES: u8>(
+        &mut self,
         query: &[Q],
+        scratch: &mut [u8],
+        context: &mut [i16],
+    ) -> Result<usize, OpError> {
+        let [width, context_width] = self.widths();
+        let rows = query.len() / width;
+        let scores = ROWS * self.shape.scores_len() * size_of::<i32>();
+        let pairs = ROWS * self.shape.pairs_len() * size_of::<i16>();
+        // Weights that are given away may be fewer than the queries' in a window that is not full.
+        let given = self.weights.len() / (self.shape.heads * self.shape.slots).max(1);
+        let whole = self.weights.is_empty() || given >= rows;
+        if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
+            return Ok(0);
+        }
+        let (scores, pairs) = scratch.split_at_mut(scores);
+        let mut scratch = Scratch {
+            scores: arena::typed(scores)?,
+            pairs: arena::typed(pairs)?,
+        };
+        let all_weights = core::mem::take(&mut self.weights);
+        let packed = Packed {
+            keys: arena::typed_ref(self.keys)?,
+            values: arena::typed_ref(self.values)?,
+            shape: &self.shape,
+            scaling: &self.scaling,
+        };
+        let tiles = query.chunks_exact(ROWS * width);
+        let contexts = context.chunks_exact_mut(ROWS * context_width);
+        let mut row = 0;
+        for (query, context) in tiles.zip(contexts) {
+            let weights = self.weights_of::<USES>(all_weights, row, ROWS);
+            let each = |i: usize| self.of::<USES>(row + i);
+            attend_tile(query, &packed, &each, &mut scratch, context, weights);
+            row += ROWS;
+        }
+        self.weights = all_weights;
+        Ok(row)
+    }
+
+    /// Takes the queries from number `done` on, one by one.
+    fn attend<K, Q, const USES: u8>(
+        mut self,
+        query: &[Q],
+        done: usize,
         scratch: &mut [u8],
         context: &mut [i16],
     ) -> Result<(), OpError>
@@ -374,25 +452,27 @@ impl Window<'_> {
         K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout,
         Q: Activation,
     {
-        let (shape, scaling) = (&self.shape, &self.scaling);
-        let (keys, values) = (arena::typed::<K>(self.keys)?, arena::typed(self.values)?);
+        let (keys, values) = (
+            arena::typed_ref::<K>(self.keys)?,
+            arena::typed_ref(self.values)?,
+        );
+        let scores = self.shape.scores_len() * size_of::<i32>();
         let (scores, pairs) = scratch
-            .split_at_mut_checked(shape.scores_len() * size_of::<i32>())
+            .split_at_mut_checked(scores)
             .ok_or(OpError::ScratchTooSmall)?;
         let (scores, pairs) = (arena::typed(scores)?, arena::typed(pairs)?);
-        let width = (shape.heads * shape.head_dim).max(1);
-        let contexts = context.chunks_exact_mut((shape.heads * shape.value_dim).max(1));
-        for (row, (query, context)) in query.chunks_exact(width).zip(contexts).enumerate() {
-            let seen = self.visible.to(row);
-            let bias = self.biases.as_ref().filter(|_| USES & Uses::EXTRAS != 0);
-            let bias = bias.map(|biases| biases.of(row));
-            let len = shape.heads * shape.slots;
-            // A sequence may be shorter than the window.
-            let end = self.weights.len().min((row + 1) * len);
-            let weights = self.weights.get_mut(row * len..end);
-            let weights = weights
-                .filter(|_| USES & Uses::EXTRAS != 0)
-                .unwrap_or_default();
+        let [width, context_width] = self.widths();
+        let contexts = context.chunks_exact_mut(context_width);
+        let all_weights = core::mem::take(&mut self.weights);
+        for (row, (query, context)) in query
+            .chunks_exact(width)
+            .zip(contexts)
+            .enumerate()
+            .skip(done)
+        {
+            let (seen, bias) = self.of::<USES>(row);
+            let weights = self.weights_of::<USES>(all_weights, row, 1);
+            let (shape, scaling) = (&self.shape, &self.scaling);
             attend(
                 query, keys, values, seen, bias, shape, scaling, scores, pairs, context, weights,
             );

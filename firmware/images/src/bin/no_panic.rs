@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-use attn_runtime::kws::KeywordSpotter;
+use attn_runtime::kws::{FeatureSpotter, KeywordSpotter};
 use attn_runtime::seq2seq::{Beam, Greedy};
 use attn_runtime::{Model, Session};
 use core::hint::black_box;
@@ -22,6 +22,7 @@ fn main() -> ! {
     let [one, other] = &mut arenas;
     if let Ok(model) = Model::parse(black_box(&[])) {
         spot(model, black_box(one));
+        decide(model, black_box(&mut [0; 256]));
         run(model, black_box(other));
         decode(model, black_box(&mut [0; 256]), black_box(&mut [0; 256]));
     }
@@ -34,8 +35,18 @@ fn spot(model: Model<'_>, arena: &mut [u8]) {
             black_box((event.time_ms(), event.label));
         });
         black_box(heard.is_ok());
+        black_box(spotter.set_threshold(black_box(3), black_box(9)).is_ok());
         spotter.reset();
         black_box(spotter.decoder().averages_q15().max());
+    }
+}
+
+fn decide(model: Model<'_>, arena: &mut [u8]) {
+    if let Ok(mut spotter) = FeatureSpotter::new(model, arena) {
+        black_box(spotter.push_features(black_box(&[0; 40])).is_ok());
+        black_box(spotter.set_threshold(black_box(3), black_box(9)).is_ok());
+        spotter.reset();
+        black_box(spotter.decoder().thresholds_q15().len());
     }
 }
 
