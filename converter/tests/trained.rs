@@ -99,7 +99,9 @@ fn the_commands_hold_their_logits_in_three_precisions() {
     let floors = [(25.0, 0.93), (40.0, 1.0), (55.0, 1.0)];
     for (precision, floors) in PRECISIONS.into_iter().zip(floors) {
         let conversion = convert_model(&onnx, &calibration, &options(precision, Form::Stream));
-        let file = conversion.unwrap_or_else(|e| panic!("{precision:?}: {e}")).file;
+        let file = conversion
+            .unwrap_or_else(|e| panic!("{precision:?}: {e}"))
+            .file;
         let reference = Reference::load(&onnx).unwrap();
         let data = Dataset::load(&recorded, reference.inputs(), None).unwrap();
         let mut closeness = Closeness::default();

@@ -33,7 +33,7 @@ fn run(core: Core, emulator: Emulator) -> Run {
 fn dsp_and_portable_kernels_agree_on_every_core() {
     for core in Core::ALL {
         let output = run(core, Emulator::new(core)).output;
-        let agree = output.contains("14000 cases: the DSP body equals");
+        let agree = output.contains("16000 cases: the DSP body equals");
         assert!(agree, "{core:?}: {output}");
     }
 }

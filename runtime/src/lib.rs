@@ -38,10 +38,12 @@ pub mod ops;
 mod ops;
 pub mod seq2seq;
 mod session;
+pub mod typed;
 
 /// Half-precision elements.
 #[cfg(attn_half)]
 pub use ::half::f16;
+pub use format::Port;
 pub use format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SpotterMeta, Storage, TensorRecord,
 };
@@ -49,5 +51,7 @@ pub use format::{
 pub use format::{arena_len, beam_len};
 pub use include::Aligned;
 pub use model::{Limited, Model, ModelError, TensorError};
-pub use ops::OpError;
+#[doc(hidden)]
+pub use ops::Linked;
+pub use ops::{OpError, OperatorSet, Operators};
 pub use session::{Arena, Element, Progress, Session, SessionError};

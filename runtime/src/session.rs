@@ -5,6 +5,7 @@
 use crate::format::{DType, EntryRecord, FILE_ALIGN, Storage, TensorRecord};
 use crate::model::Model;
 use crate::ops::{OpError, require};
+use crate::typed::quantize;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -35,9 +36,21 @@ impl<const N: usize> Default for Arena<N> {
 }
 
 /// Element types of inputs and outputs.
-pub trait Element: FromBytes + IntoBytes + Immutable + KnownLayout + sealed::Sealed {
+#[diagnostic::on_unimplemented(
+    message = "the file has no such input or output, or it has half precision and this program has no feature `fp16`",
+    note = "`attn inspect` lists the inputs and outputs of an `.attn` file"
+)]
+pub trait Element:
+    FromBytes + IntoBytes + Immutable + KnownLayout + sealed::Sealed + 'static
+{
     /// The type's name in the file format.
     const DTYPE: DType;
+
+    /// The element for a real value: the nearest, ties away from zero, limited to the type's range.
+    fn from_real(x: f32, scale: f32, zero_point: i32) -> Self;
+
+    /// The real value of the element.
+    fn to_real(&self, scale: f32, zero_point: i32) -> f32;
 }
 
 mod sealed {
@@ -49,18 +62,37 @@ mod sealed {
     impl Sealed for crate::f16 {}
 }
 
-impl Element for i8 {
-    const DTYPE: DType = DType::I8;
+macro_rules! integer {
+    ($type:ident, $dtype:ident) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+
+            fn from_real(x: f32, scale: f32, zero_point: i32) -> Self {
+                let q = quantize(x, scale, zero_point);
+                q.clamp(Self::MIN as i32, Self::MAX as i32) as Self
+            }
+
+            fn to_real(&self, scale: f32, zero_point: i32) -> f32 {
+                (*self as i32).wrapping_sub(zero_point) as f32 * scale
+            }
+        }
+    };
 }
-impl Element for i16 {
-    const DTYPE: DType = DType::I16;
-}
-impl Element for i32 {
-    const DTYPE: DType = DType::I32;
-}
+integer!(i8, I8);
+integer!(i16, I16);
+integer!(i32, I32);
+
 #[cfg(attn_half)]
 impl Element for crate::f16 {
     const DTYPE: DType = DType::F16;
+
+    fn from_real(x: f32, scale: f32, _: i32) -> Self {
+        Self::from_f32(x / scale)
+    }
+
+    fn to_real(&self, scale: f32, _: i32) -> f32 {
+        self.to_f32() * scale
+    }
 }
 
 /// Why a session cannot do what was asked of it.

@@ -12,6 +12,7 @@ use attn_runtime::kernels::geometry::Shape;
 use attn_runtime::kernels::half;
 use attn_runtime::kernels::int::attention::MAX_SLOTS;
 use attn_runtime::kernels::int::dot::packed_len;
+use attn_runtime::kernels::int::linear::scratch_len;
 use attn_runtime::kernels::int::rotary::TURN_BITS;
 use attn_runtime::ops::{
     AdditiveAttentionHalfParams, AdditiveAttentionParams, AttentionGeometry, AttentionHalfParams,
@@ -75,7 +76,11 @@ impl Lower for op::Attention {
             node,
             match scores {
                 Scores::Half(_) => shape.scratch_len(),
-                Scores::Int(_) => shape.scores_len() + shape.pairs_len() / 2,
+                Scores::Int(_) => {
+                    let tiled = to.quant(window.keys).dtype == DType::I8;
+                    let rows = if tiled { to.results(node) } else { 1 };
+                    scratch_len(shape.scores_len() + shape.pairs_len() / 2, rows)
+                }
             },
         );
         let window = [window.keys, window.values].into_iter().chain(window.ring);

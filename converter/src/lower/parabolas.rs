@@ -17,9 +17,9 @@ const PROBES: usize = 8;
 
 /// Bits that number the knots of an octave, where the function is steep near 0.
 const OCTAVE_BITS: core::ops::RangeInclusive<u32> = 1..=5;
-/// The same as [`TOLERANCE`] where knots are denser near 0: a few octaves are the whole table …
-const OCTAVE_TOLERANCE: f64 = TOLERANCE / 16.0;
-/// … which is taken if its error is less by this factor.
+/// Largest error of a table with knots in every octave, as a share of the value there (and of a part of the largest in the upper half) …
+const OCTAVE_TOLERANCE: f64 = 1.0 / 32768.0;
+/// … and by which factor that must be less than without them.
 const BETTER: f64 = 4.0;
 /// The least octave: that of the smallest half.
 const LEAST: i32 = -24;
@@ -46,7 +46,7 @@ pub(super) fn fit(function: &Function, (low, high): (f32, f32)) -> Fitted {
     let mut step = (widest / 8.0).log2().floor().exp2();
     let equal = loop {
         let (fitted, error) = table(&f, ends, Knots::Equal(step));
-        if error <= TOLERANCE {
+        if error.absolute <= TOLERANCE {
             return fitted;
         }
         if widest / step >= MAX_PARABOLAS as f64 / 2.0 {
@@ -54,34 +54,47 @@ pub(super) fn fit(function: &Function, (low, high): (f32, f32)) -> Fitted {
         }
         step /= 2.0;
     };
-    let octaves = OCTAVE_BITS.map(|bits| octaves(&f, ends, bits));
-    let mut better = None;
-    for octaves in octaves {
-        let enough = octaves.1 <= OCTAVE_TOLERANCE;
-        if better.as_ref().is_none_or(|(_, error)| octaves.1 < *error) {
+    let mut better: Option<(Fitted, Error)> = None;
+    for bits in OCTAVE_BITS {
+        let octaves = octaves(&f, ends, bits);
+        let least = better
+            .as_ref()
+            .map_or(f64::INFINITY, |(_, error)| error.local);
+        let error = octaves.1.local;
+        if error < least {
             better = Some(octaves);
         }
-        if enough {
+        if error <= OCTAVE_TOLERANCE {
             break;
         }
     }
-    let better = better.filter(|(_, error)| *error < equal.1 / BETTER);
+    let better = better.filter(|(_, error)| error.local < equal.1.local / BETTER);
     better.unwrap_or(equal).0
 }
 
 /// The table with this many bits for the knots of an octave: what lies below the first octave is one parabola.
-fn octaves(f: &dyn Fn(f64) -> f64, ends: [f64; 2], bits: u32) -> (Fitted, f64) {
+fn octaves(f: &dyn Fn(f64) -> f64, ends: [f64; 2], bits: u32) -> (Fitted, Error) {
     let widest = reach(ends[0]).max(reach(ends[1]));
     let mut first = widest.log2().floor() as i32;
     let mut best = table(f, ends, Knots::Octaves { first, bits });
-    while best.1 > OCTAVE_TOLERANCE && first > LEAST {
+    while best.1.local > OCTAVE_TOLERANCE && first > LEAST {
         first -= 1;
         let finer = table(f, ends, Knots::Octaves { first, bits });
-        if finer.1 < best.1 {
+        if finer.1.local < best.1.local {
             best = finer;
         }
     }
     best
+}
+
+/// How far a table is off at most, up to the ends.
+#[derive(Clone, Copy)]
+struct Error {
+    /// As a share of the largest value on the same side.
+    absolute: f64,
+    /// As a share of the value there and a part of the largest towards the ends: what the rounding of the result
+    /// to a half is measured by.
+    local: f64,
 }
 
 /// Where the knots of a table are.
@@ -112,12 +125,22 @@ fn reach(x: f64) -> f64 {
     (x.abs() * HEADROOM).clamp(1e-3, f64::from(MAX))
 }
 
-/// The table with these knots, and its error up to the `ends` on either side as a share of the largest value there.
-fn table(f: &dyn Fn(f64) -> f64, ends: [f64; 2], knots: Knots) -> (Fitted, f64) {
+/// The table with these knots, and its error up to the `ends` on either side.
+fn table(f: &dyn Fn(f64) -> f64, ends: [f64; 2], knots: Knots) -> (Fitted, Error) {
     let sides = [-1.0, 1.0].map(|sign| move |x: f64| f(sign * x));
     let [negative, positive] = [0, 1].map(|at| side(&sides[at], reach(ends[at]), knots));
-    let error = |at: usize, table: &[Parabola]| error(&sides[at], table, ends[at], knots);
-    let worst = error(0, &negative).max(error(1, &positive));
+    let upper = |at: usize| {
+        let place = move |probe| ends[at] * (0.5 + probe as f64 / PROBES as f64 / 2.0);
+        let side = sides[at];
+        (0..PROBES).map(move |probe| side(place(probe)).abs())
+    };
+    let usual = upper(0).chain(upper(1)).fold(0.0, f64::max) / 32.0;
+    let error = |at: usize, table: &[Parabola]| error(&sides[at], table, ends[at], knots, usual);
+    let (a, b) = (error(0, &negative), error(1, &positive));
+    let worst = Error {
+        absolute: a.absolute.max(b.absolute),
+        local: a.local.max(b.local),
+    };
     let fitted = Fitted {
         inverse_step: (1.0 / knots.at(1)) as f32,
         octave_bits: match knots {
@@ -164,9 +187,9 @@ fn parabola(f: &dyn Fn(f64) -> f64, [from, to]: [f64; 2]) -> Parabola {
     [start as f32, slope as f32, curve as f32]
 }
 
-/// The largest error of a table from 0 to `end`, as a share of the largest value.
-fn error(f: &dyn Fn(f64) -> f64, table: &[Parabola], end: f64, knots: Knots) -> f64 {
-    let (mut largest, mut worst) = (0f64, 0f64);
+/// The largest error of a table from 0 to `end`.
+fn error(f: &dyn Fn(f64) -> f64, table: &[Parabola], end: f64, knots: Knots, usual: f64) -> Error {
+    let (mut largest, mut worst, mut local) = (0f64, 0f64, 0f64);
     for (i, [c0, c1, c2]) in table.iter().enumerate() {
         let (from, to) = (knots.at(i), knots.at(i + 1));
         if from >= end || i + 1 == table.len() {
@@ -180,14 +203,14 @@ fn error(f: &dyn Fn(f64) -> f64, table: &[Parabola], end: f64, knots: Knots) -> 
         for u in inside.chain(octaves.map(|octave| f64::from(-octave).exp2())) {
             let exact = f(from + u * (to - from));
             let fitted = f64::from(*c0) + u * (f64::from(*c1) + u * f64::from(*c2));
+            let error = (fitted - exact).abs();
             largest = largest.max(exact.abs());
-            worst = worst.max((fitted - exact).abs());
+            worst = worst.max(error);
+            local = local.max(error / (exact.abs() + usual).max(f64::MIN_POSITIVE));
         }
     }
-    match largest > 0.0 {
-        true => worst / largest,
-        false => 0.0,
-    }
+    let absolute = worst / largest.max(f64::MIN_POSITIVE);
+    Error { absolute, local }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod decode;
 mod header;
+mod included;
 mod meta;
 mod op;
 mod tensor;
@@ -14,6 +15,7 @@ pub use crate::ops::OpKind;
 pub(crate) use decode::beam_memory;
 pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE, beam_len};
 pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
+pub use included::{OpFacts, Port, entry_named, has_lengths, op_at, port_at, port_named};
 pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
 pub use op::{Encoding, EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpRecord};
 pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};

@@ -6,7 +6,7 @@ use crate::format::{
     AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK,
     MetaKey, NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
 };
-use crate::ops::{OpView, require};
+use crate::ops::{OpError, OpView, require};
 use core::ops::Range;
 use zerocopy::FromBytes;
 
@@ -124,13 +124,22 @@ impl Model<'_> {
     fn check_ops(&self) -> Result<(), ModelError> {
         for (id, record) in self.ops.iter().enumerate() {
             let view = OpView::new(*self, record, usize::MAX);
-            view.check().map_err(|reason| ModelError::BadOp {
-                op: id as u16,
-                reason,
-            })?;
+            view.check()
+                .map_err(|reason| self.bad_op(id, record, reason))?;
             self.check_name(record.name)?;
         }
         Ok(())
+    }
+
+    fn bad_op(&self, id: usize, record: &OpRecord, reason: OpError) -> ModelError {
+        let op = id as u16;
+        match (reason, record.kind()) {
+            (OpError::NotLinked, Some(kind)) => ModelError::NotLinked {
+                op,
+                kind: self.operators().name(kind),
+            },
+            _ => ModelError::BadOp { op, reason },
+        }
     }
 
     fn check_entries(&self) -> Result<(), ModelError> {

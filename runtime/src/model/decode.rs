@@ -9,11 +9,7 @@ use zerocopy::FromBytes;
 impl<'a> Model<'a> {
     /// How the model decodes sequences of tokens, if it does; [`crate::seq2seq`] follows it.
     pub fn decode(&self) -> Option<&'a DecodeMeta> {
-        if cfg!(feature = "all-operators") {
-            DecodeMeta::ref_from_bytes(self.payload(MetaKey::Decode)?.1).ok()
-        } else {
-            None
-        }
+        DecodeMeta::ref_from_bytes(self.payload(MetaKey::Decode)?.1).ok()
     }
 
     /// Names of the input symbols, by number; none for a model without a vocabulary.

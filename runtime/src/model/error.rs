@@ -75,6 +75,15 @@ pub enum ModelError {
         /// Rule broken.
         reason: OpError,
     },
+    /// The program does not have an operator of the file, or not for these element types.
+    NotLinked {
+        /// Number of the operator.
+        op: u16,
+        /// Its name; empty where the model was parsed with the operators of another file.
+        kind: &'static str,
+    },
+    /// The program has the operators of files without sequences of variable length, and this file has such.
+    LengthsNotLinked,
     /// An operator or an entry point reads bytes of the arena that no one has written, or that were overwritten.
     StaleRead {
         /// Number of the operator; `u16::MAX` for the outputs of the entry point.
@@ -200,6 +209,20 @@ impl fmt::Display for ModelError {
             ),
             Self::BadTensor { tensor, reason } => write!(f, "tensor {tensor}: {reason}"),
             Self::BadOp { op, reason } => write!(f, "operator {op}: {reason}"),
+            Self::NotLinked { op, kind: "" } => write!(
+                f,
+                "operator {op} is not linked: the model was parsed with the operators of another file; name those that it needs with \
+                 attn_runtime::operators!"
+            ),
+            Self::LengthsNotLinked => write!(
+                f,
+                "sequences of variable length are not linked: the model was parsed with the operators of another file; name those \
+                 that it needs with attn_runtime::operators!"
+            ),
+            Self::NotLinked { op, kind } => write!(
+                f,
+                "operator {op} is {kind}, which is not linked: add {kind} to the set of operators that the model is parsed with"
+            ),
             Self::StaleRead {
                 op: u16::MAX,
                 tensor,

@@ -14,7 +14,7 @@ use crate::format::{
     MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord,
     VERSION,
 };
-use crate::ops::{OpView, require};
+use crate::ops::{OpView, Operators, require};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A validated `.attn` file. Copying it copies a few references.
@@ -28,10 +28,13 @@ pub struct Model<'a> {
     params: &'a [u8],
     weights: &'a [u8],
     strings: &'a [u8],
+    /// The operators that the program links for this model.
+    operators: &'static Operators,
 }
 
 impl<'a> Model<'a> {
-    /// Checks `file` from the first byte to the last and returns it as a model.
+    /// Checks `file` from the first byte to the last and returns it as a model. The program then has every operator; the `model` of
+    /// [`include_model!`](crate::include_model) and [`Model::parse_linked`] leave out those that are not used.
     ///
     /// `file` must start at a multiple of 16 ([`include_model!`](crate::include_model) sees to that). Any byte
     /// string at all gives a model or an error; a model that was accepted cannot fail while it runs.
@@ -39,6 +42,14 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`ModelError`], which names the rule that the file breaks.
     pub fn parse(file: &'a [u8]) -> Result<Self, ModelError> {
+        Self::parse_linked(file, Operators::all())
+    }
+
+    /// [`Model::parse`] in a program that has these operators.
+    ///
+    /// # Errors
+    /// [`ModelError`]; [`ModelError::NotLinked`] names an operator of the file that is not in the set.
+    pub fn parse_linked(file: &'a [u8], operators: &'static Operators) -> Result<Self, ModelError> {
         let header = parse_header(file)?;
         let model = Self {
             header,
@@ -49,9 +60,16 @@ impl<'a> Model<'a> {
             params: records(file, header.params)?,
             weights: records(file, header.weights)?,
             strings: records(file, header.strings)?,
+            operators,
         };
+        let lengths = model.max_length() == 0 || operators.rows_vary();
+        require(lengths, ModelError::LengthsNotLinked)?;
         model.check()?;
         Ok(model)
+    }
+
+    pub(crate) fn operators(&self) -> &'static Operators {
+        self.operators
     }
 
     /// Bytes of arena that a session of this model needs.
@@ -165,6 +183,11 @@ impl<'a> Model<'a> {
 
     /// Rows of `tensor` that are in use for a sequence of `length`.
     pub(crate) fn active_rows(&self, tensor: &TensorRecord, length: usize) -> usize {
+        self.operators.rows(self, tensor, length)
+    }
+
+    /// The same by the rule of the tensor.
+    pub(crate) fn varying_rows(&self, tensor: &TensorRecord, length: usize) -> usize {
         let Some(rule) = self.row_rule(tensor.rows_rule.into()) else {
             return tensor.rows();
         };
@@ -179,7 +202,7 @@ impl<'a> Model<'a> {
         tensor: &TensorRecord,
         length: usize,
     ) -> core::ops::Range<usize> {
-        if tensor.rows_rule == 0 {
+        if tensor.rows_rule == 0 || !self.operators.rows_vary() {
             return tensor.range();
         }
         let row = tensor.channels() * tensor.dtype().size();

@@ -12,11 +12,15 @@
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
 use super::key_value::{check_ring, check_width, check_window, ring};
-use super::{ALL, OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use super::{OpError, OpView, Uses, require};
+use crate::format::{DType, OpFacts, Storage, TensorRecord};
+use crate::kernels::arch::int::TILES;
 use crate::kernels::geometry::Shape;
+use crate::kernels::int::attention::tile::{Packed, Scratch, attend_tile};
 use crate::kernels::int::attention::{Bias, Biases, KeyValue, MAX_SLOTS, Scaling, Seen, attend};
+use crate::kernels::int::dot::ROWS;
 use crate::kernels::int::requantize::Activation;
+use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The window of Attention and of PushKeyValue and what queries see of it, in every encoding. PushKeyValue has 0 in `seen`,
@@ -80,13 +84,13 @@ impl AttentionGeometry {
     pub const MASK: u32 = 2;
 
     /// The mask's words, if there is one.
-    fn mask<'a>(
+    fn mask<'a, const USES: u8>(
         &self,
         op: &OpView<'a>,
         shape: &Shape,
         rows: usize,
     ) -> Result<Option<&'a [u32]>, OpError> {
-        if self.seen != AttentionGeometry::MASK || !ALL {
+        if self.seen != AttentionGeometry::MASK || USES & Uses::EXTRAS == 0 {
             return Ok(None);
         }
         let words = rows.saturating_mul(shape.mask_words());
@@ -94,7 +98,7 @@ impl AttentionGeometry {
     }
 
     /// What queries see of the first `filled` slots.
-    fn visible<'a>(
+    fn visible<'a, const USES: u8>(
         &self,
         op: &OpView<'a>,
         shape: &Shape,
@@ -102,7 +106,7 @@ impl AttentionGeometry {
     ) -> Result<Visible<'a>, OpError> {
         let query = op.input(0)?;
         let causal = self.seen == AttentionGeometry::CAUSAL;
-        let mask = self.mask(op, shape, query.rows())?;
+        let mask = self.mask::<USES>(op, shape, query.rows())?;
         Ok(Visible {
             filled,
             hidden: if causal {
@@ -118,18 +122,12 @@ impl AttentionGeometry {
     fn check(&self, op: &OpView, shape: &Shape) -> Result<(), OpError> {
         let (query, keys, values, context) =
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
-        let known = self.seen
-            <= if ALL {
-                AttentionGeometry::MASK
-            } else {
-                AttentionGeometry::CAUSAL
-            };
-        require(known, OpError::BadParams)?;
+        require(self.seen <= AttentionGeometry::MASK, OpError::BadParams)?;
         require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
         check_width(shape.heads, shape.head_dim, query)?;
         check_width(shape.heads, shape.value_dim, context)?;
         require(query.rows() == context.rows(), OpError::WrongShape)?;
-        self.mask(op, shape, query.rows())?;
+        self.mask::<{ Uses::ALL }>(op, shape, query.rows())?;
         match op.input_count() {
             3 => {
                 require(self.biased == 0, OpError::MissingTensor)?;
@@ -150,7 +148,7 @@ impl AttentionGeometry {
             return Ok(());
         };
         let whole = op.input_count() == 3 || self.biased != 0;
-        require(ALL && whole, OpError::WrongShape)?;
+        require(whole, OpError::WrongShape)?;
         if shape.heads == 1 && query.rows() == 1 {
             check_weights(op, shape.slots, self.rows_rule != 0)?;
         } else {
@@ -169,7 +167,7 @@ impl AttentionGeometry {
         let (query, keys, values, context) =
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         let biases = op.input(3)?;
-        require(ALL && self.biased == 1, OpError::BadParams)?;
+        require(self.biased == 1, OpError::BadParams)?;
         require(self.rows_rule == 0, OpError::BadParams)?;
         let heads = [1, shape.heads].map(|heads| heads.checked_mul(shape.slots));
         let fits =
@@ -179,8 +177,11 @@ impl AttentionGeometry {
     }
 
     /// The biases, if there are any.
-    fn biases<'a>(&self, op: &OpView<'a>) -> Result<Option<&'a TensorRecord>, OpError> {
-        match ALL && self.biased != 0 {
+    fn biases<'a, const USES: u8>(
+        &self,
+        op: &OpView<'a>,
+    ) -> Result<Option<&'a TensorRecord>, OpError> {
+        match USES & Uses::EXTRAS != 0 && self.biased != 0 {
             true => op.input(3).map(Some),
             false => Ok(None),
         }
@@ -208,21 +209,31 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     };
     let in_range = zero_points.contains(&params.value_zero_point);
     require(in_range, OpError::BadParams)?;
-    if let Some(biases) = params.window.biases(op)? {
+    if let Some(biases) = params.window.biases::<{ Uses::ALL }>(op)? {
         require(biases.dtype() != DType::I32, OpError::WrongType)?;
     }
     op.scratch(DType::I32, scratch_len(&shape)).map(drop)
 }
 
-/// int32 elements of scratch: scores, and half as many as there are int16 in pair order.
+/// int32 elements of scratch for a query: scores, and half as many as there are int16 in pair order. With as much for each row
+/// of a tile, int8 keys meet the queries of a tile at once.
 fn scratch_len(shape: &Shape) -> usize {
     shape.scores_len() + shape.pairs_len() / 2
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+/// Beyond the plain form: int16 keys and values, a mask, biases, weights that are given away.
+pub(super) const fn has_extras(op: &OpFacts) -> bool {
+    let mask = AttentionGeometry::MASK;
+    matches!(op.inputs[1], Some(DType::I16))
+        || op.outputs[1].is_some()
+        || op.param(offset_of!(AttentionParams, window.seen)) == mask
+        || op.param(offset_of!(AttentionParams, window.biased)) != 0
+}
+
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
-    let biases = params.window.biases(op)?;
+    let biases = params.window.biases::<USES>(op)?;
     let filled = match op.input_count() {
         4 if biases.is_none() => ring(op, 3, &shape, arena)?[1],
         _ => op.active(params.window.rows_rule, shape.slots),
@@ -237,16 +248,16 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     };
     let (keys, values) = (op.input(1)?, op.input(2)?);
     let records = [query, keys, values, context, scratch];
-    let (mains, [bias_bytes, weights]) = with_extras(op, arena, records, biases)?;
+    let (mains, [bias_bytes, weights]) = with_extras::<USES>(op, arena, records, biases)?;
     let [query_bytes, keys, values, context, scratch_bytes] = mains;
     let biases = match biases {
         Some(record) => Some(RowBiases::new(&params, record, bias_bytes)?),
         None => None,
     };
-    let window = Window {
+    let mut window = Window {
         keys,
         values,
-        visible: params.window.visible(op, &shape, filled)?,
+        visible: params.window.visible::<USES>(op, &shape, filled)?,
         biases,
         weights: match weights.is_empty() {
             true => &mut [],
@@ -257,23 +268,26 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     };
     let context = arena::typed::<i16>(context)?;
     let query = arena::values(query_bytes, query)?;
-    if op.input(1)?.dtype() == DType::I16 && ALL {
-        by_width!(query => window.attend::<i16, _>(query, scratch_bytes, context)?);
+    if op.input(1)?.dtype() == DType::I16 && USES & Uses::EXTRAS != 0 {
+        by_width!(USES; query => window.attend::<i16, _, USES>(query, 0, scratch_bytes, context)?);
     } else {
-        by_width!(query => window.attend::<i8, _>(query, scratch_bytes, context)?);
+        by_width!(USES; query => {
+            let done = window.attend_tiles::<_, USES>(query, scratch_bytes, context)?;
+            window.attend::<i8, _, USES>(query, done, scratch_bytes, context)?;
+        });
     }
     Ok(())
 }
 
 /// The bytes of an attention's tensors, of its biases and of its weights, where it has them.
 #[allow(clippy::type_complexity)] // two arrays of slices
-fn with_extras<'t>(
+fn with_extras<'t, const USES: u8>(
     op: &OpView,
     arena: &'t mut [u8],
     [query, keys, values, context, scratch]: [&TensorRecord; 5],
     biases: Option<&TensorRecord>,
 ) -> Result<([&'t mut [u8]; 5], [&'t mut [u8]; 2]), OpError> {
-    if !ALL {
+    if USES & Uses::EXTRAS == 0 {
         let mains = op.tensors(arena, [query, keys, values, context, scratch])?;
         return Ok((mains, [&mut [], &mut []]));
     }
@@ -347,8 +361,8 @@ impl<'t> RowBiases<'t> {
 
 /// Keys and values as bytes, and how they are seen.
 struct Window<'t> {
-    keys: &'t mut [u8],
-    values: &'t mut [u8],
+    keys: &'t [u8],
+    values: &'t [u8],
     visible: Visible<'t>,
     biases: Option<RowBiases<'t>>,
     weights: &'t mut [i16],
@@ -357,9 +371,80 @@ struct Window<'t> {
 }
 
 impl Window<'_> {
-    fn attend<K, Q>(
-        self,
+    /// Elements of a query and of a context.
+    fn widths(&self) -> [usize; 2] {
+        let shape = &self.shape;
+        [shape.head_dim, shape.value_dim].map(|dim| (shape.heads * dim).max(1))
+    }
+
+    /// What query `row` sees and adds.
+    fn of<const USES: u8>(&self, row: usize) -> (Seen<'_>, Option<Bias<'_>>) {
+        let biases = self.biases.as_ref().filter(|_| USES & Uses::EXTRAS != 0);
+        (self.visible.to(row), biases.map(|biases| biases.of(row)))
+    }
+
+    /// The places of the weights of `rows` queries from `row` on. A sequence may be shorter than the window.
+    fn weights_of<'w, const USES: u8>(
+        &self,
+        weights: &'w mut [i16],
+        row: usize,
+        rows: usize,
+    ) -> &'w mut [i16] {
+        let len = self.shape.heads * self.shape.slots;
+        let end = weights.len().min((row + rows) * len);
+        let weights = weights.get_mut(row * len..end);
+        weights
+            .filter(|_| USES & Uses::EXTRAS != 0)
+            .unwrap_or_default()
+    }
+
+    /// Takes as many queries over int8 keys as make whole tiles, and says how many.
+    fn attend_tiles<Q: Activation, const USES: u8>(
+        &mut self,
         query: &[Q],
+        scratch: &mut [u8],
+        context: &mut [i16],
+    ) -> Result<usize, OpError> {
+        let [width, context_width] = self.widths();
+        let rows = query.len() / width;
+        let scores = ROWS * self.shape.scores_len() * size_of::<i32>();
+        let pairs = ROWS * self.shape.pairs_len() * size_of::<i16>();
+        // Weights that are given away may be fewer than the queries' in a window that is not full.
+        let given = self.weights.len() / (self.shape.heads * self.shape.slots).max(1);
+        let whole = self.weights.is_empty() || given >= rows;
+        if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
+            return Ok(0);
+        }
+        let (scores, pairs) = scratch.split_at_mut(scores);
+        let mut scratch = Scratch {
+            scores: arena::typed(scores)?,
+            pairs: arena::typed(pairs)?,
+        };
+        let all_weights = core::mem::take(&mut self.weights);
+        let packed = Packed {
+            keys: arena::typed_ref(self.keys)?,
+            values: arena::typed_ref(self.values)?,
+            shape: &self.shape,
+            scaling: &self.scaling,
+        };
+        let tiles = query.chunks_exact(ROWS * width);
+        let contexts = context.chunks_exact_mut(ROWS * context_width);
+        let mut row = 0;
+        for (query, context) in tiles.zip(contexts) {
+            let weights = self.weights_of::<USES>(all_weights, row, ROWS);
+            let each = |i: usize| self.of::<USES>(row + i);
+            attend_tile(query, &packed, &each, &mut scratch, context, weights);
+            row += ROWS;
+        }
+        self.weights = all_weights;
+        Ok(row)
+    }
+
+    /// Takes the queries from number `done` on, one by one.
+    fn attend<K, Q, const USES: u8>(
+        mut self,
+        query: &[Q],
+        done: usize,
         scratch: &mut [u8],
         context: &mut [i16],
     ) -> Result<(), OpError>
@@ -367,23 +452,27 @@ impl Window<'_> {
         K: KeyValue + FromBytes + IntoBytes + Immutable + KnownLayout,
         Q: Activation,
     {
-        let (shape, scaling) = (&self.shape, &self.scaling);
-        let (keys, values) = (arena::typed::<K>(self.keys)?, arena::typed(self.values)?);
+        let (keys, values) = (
+            arena::typed_ref::<K>(self.keys)?,
+            arena::typed_ref(self.values)?,
+        );
+        let scores = self.shape.scores_len() * size_of::<i32>();
         let (scores, pairs) = scratch
-            .split_at_mut_checked(shape.scores_len() * size_of::<i32>())
+            .split_at_mut_checked(scores)
             .ok_or(OpError::ScratchTooSmall)?;
         let (scores, pairs) = (arena::typed(scores)?, arena::typed(pairs)?);
-        let width = (shape.heads * shape.head_dim).max(1);
-        let contexts = context.chunks_exact_mut((shape.heads * shape.value_dim).max(1));
-        for (row, (query, context)) in query.chunks_exact(width).zip(contexts).enumerate() {
-            let seen = self.visible.to(row);
-            let bias = self.biases.as_ref().filter(|_| ALL);
-            let bias = bias.map(|biases| biases.of(row));
-            let len = shape.heads * shape.slots;
-            // A sequence may be shorter than the window.
-            let end = self.weights.len().min((row + 1) * len);
-            let weights = self.weights.get_mut(row * len..end);
-            let weights = weights.filter(|_| ALL).unwrap_or_default();
+        let [width, context_width] = self.widths();
+        let contexts = context.chunks_exact_mut(context_width);
+        let all_weights = core::mem::take(&mut self.weights);
+        for (row, (query, context)) in query
+            .chunks_exact(width)
+            .zip(contexts)
+            .enumerate()
+            .skip(done)
+        {
+            let (seen, bias) = self.of::<USES>(row);
+            let weights = self.weights_of::<USES>(all_weights, row, 1);
+            let (shape, scaling) = (&self.shape, &self.scaling);
             attend(
                 query, keys, values, seen, bias, shape, scaling, scores, pairs, context, weights,
             );
@@ -426,7 +515,7 @@ pub(super) mod half {
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         check_half(query)?;
         check_half(context)?;
-        if let Some(biases) = params.window.biases(op)? {
+        if let Some(biases) = params.window.biases::<{ Uses::ALL }>(op)? {
             check_half(biases)?;
         }
         check_window(&shape, keys, values)?;
@@ -441,8 +530,8 @@ pub(super) mod half {
         let shape = params.shape()?;
         let (query, context) = (op.input(0)?, op.output()?);
         let filled = op.active(params.window.rows_rule, shape.slots);
-        let visible = params.window.visible(op, &shape, filled)?;
-        let biases = params.window.biases(op)?;
+        let visible = params.window.visible::<{ Uses::ALL }>(op, &shape, filled)?;
+        let biases = params.window.biases::<{ Uses::ALL }>(op)?;
         let of_ring = match op.input_count() {
             4 if biases.is_none() => Some(ring(op, 3, &shape, arena)?),
             _ => None,
@@ -450,7 +539,7 @@ pub(super) mod half {
         let wide = scratch(op, shape.scratch_len())?;
         let (keys, values) = (op.input(1)?, op.input(2)?);
         let records = [query, keys, values, context, wide];
-        let (mains, extras) = with_extras(op, arena, records, biases)?;
+        let (mains, extras) = with_extras::<{ Uses::ALL }>(op, arena, records, biases)?;
         let [query, keys, values, context, wide_bytes] = mains;
         let [halves, weights] = arena::try_map(extras, |bytes| match bytes.is_empty() {
             true => Ok(&mut [][..]),

@@ -4,7 +4,7 @@
 use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::linear::LinearParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::{MAX_ROWS, MAX_SPAN, Window1d};
 use crate::kernels::int::conv::{conv1d, depthwise_conv1d};
@@ -99,7 +99,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         .check(op, packed_len(op.output()?.channels(), span))
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let (c, span) = (x.channels(), params.window.span(x)?);
@@ -111,7 +111,11 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
-    by_width!(x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
+    if USES & Uses::EXTRAS != 0 {
+        by_width!(USES; x, y => conv1d::<_, _, true>(x, c, &window, &matrix, &output, pairs, y));
+    } else {
+        by_width!(USES; x, y => conv1d::<_, _, false>(x, c, &window, &matrix, &output, pairs, y));
+    }
     Ok(())
 }
 

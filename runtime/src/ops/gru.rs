@@ -6,10 +6,11 @@
 
 use super::arena::{self, Values, by_width};
 use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
-use super::{ALL, OpError, OpView, require};
-use crate::format::DType;
+use super::{OpError, OpView, Uses, require};
+use crate::format::{DType, OpFacts};
 use crate::kernels::int::dot::pairs_len;
 use crate::kernels::int::gru::step;
+use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const GATES: usize = 3;
@@ -42,7 +43,12 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         .map(drop)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+/// Beyond the plain form: a layer that runs backwards.
+pub(super) const fn has_extras(op: &OpFacts) -> bool {
+    op.param(offset_of!(GruParams, run.reverse)) != 0
+}
+
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<GruParams>()?;
     let start = Start::from_code(params.run.start)?;
     let (x, h, y) = (op.input(0)?, kept(op, start, STATES)?, op.output()?);
@@ -64,8 +70,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let [x_bytes, h, y, scratch] = op.tensors(arena, [x, h, y, scratch])?;
     let (h, pairs) = (arena::typed::<i16>(h)?, arena::typed::<i16>(scratch)?);
     let (x, y) = (arena::values(x_bytes, x)?, arena::typed::<i16>(y)?);
-    let reverse = ALL && params.run.reverse == 1;
-    by_width!(x => rows(x, y, [k, hidden], reverse, |x, y| {
+    let reverse = USES & Uses::EXTRAS != 0 && params.run.reverse == 1;
+    by_width!(USES; x => rows(x, y, [k, hidden], reverse, |x, y| {
         step(x, &input, &recurrent, h, pairs);
         y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
     }));

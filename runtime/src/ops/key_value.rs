@@ -5,7 +5,7 @@
 //! The shape of the window and the ring are here, too: [`super::attention`] reads what this operator writes.
 
 use super::attention::{AttentionGeometry, AttentionParams};
-use super::{ALL, OpError, OpView, arena, require};
+use super::{OpError, OpView, Uses, arena, require};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::{MAX_HEADS, MAX_WIDTH, RING_LEN, Shape};
 use crate::kernels::int::attention::{KeyValue, push_key, push_value};
@@ -81,7 +81,7 @@ pub(super) fn check_window(
 }
 
 fn check_types(keys: &TensorRecord, values: &TensorRecord) -> Result<(), OpError> {
-    let known = keys.dtype() == DType::I8 || (ALL && keys.dtype() == DType::I16);
+    let known = matches!(keys.dtype(), DType::I8 | DType::I16);
     require(known && keys.dtype() == values.dtype(), OpError::WrongType)
 }
 
@@ -142,13 +142,13 @@ fn begin(op: &OpView, shape: &Shape, arena: &mut [u8]) -> Result<usize, OpError>
     Ok(first)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let shape = op.params::<AttentionParams>()?.shape()?;
     let first = begin(op, &shape, arena)?;
-    if op.input(0)?.dtype() == DType::I16 && ALL {
-        push::<i16>(op, &shape, first, arena)
-    } else {
-        push::<i8>(op, &shape, first, arena)
+    match op.input(0)?.dtype() {
+        DType::I8 if USES & Uses::X8 != 0 => push::<i8>(op, &shape, first, arena),
+        DType::I16 if USES & Uses::X16 != 0 => push::<i16>(op, &shape, first, arena),
+        _ => Err(OpError::NotLinked),
     }
 }
 

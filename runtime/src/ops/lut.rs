@@ -2,7 +2,7 @@
 //! entries, or int16 to int16 through an interpolated table. Half: parabolas between equally spaced knots. May run in place.
 
 use super::activations::check_activations;
-use super::{ALL, OpError, OpView, arena, in_place, require};
+use super::{OpError, OpView, Uses, arena, in_place, require};
 use crate::format::DType;
 use crate::kernels::int::elementwise::{interpolate, interpolate_pieces, lut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -42,10 +42,7 @@ struct WideTable<'a> {
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let [x, y] = check_activations(op)?;
-    require(
-        x.dtype() == y.dtype() && (ALL || x.dtype() == DType::I8),
-        OpError::WrongType,
-    )?;
+    require(x.dtype() == y.dtype(), OpError::WrongType)?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
@@ -85,9 +82,9 @@ fn copied<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<&'t mut [u8], OpError>
     Ok(bytes)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let bytes = copied(op, arena)?;
-    if op.output()?.dtype() == DType::I16 && ALL {
+    if op.output()?.dtype() == DType::I16 && USES & Uses::Y16 != 0 {
         let WideTable {
             table,
             step_bits,

@@ -5,7 +5,7 @@ use super::arena::{self, Values, by_width};
 use super::{OpError, OpView, require};
 use crate::format::DType;
 use crate::kernels::int::requantize::Activation;
-use crate::kernels::int::softmax::{ScoreMultiplier, probabilities_q15};
+use crate::kernels::int::softmax::{ScoreMultiplier, softmax_q15};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Parameters of Softmax.
@@ -52,7 +52,7 @@ fn softmax_rows<X: Activation>(
         y.chunks_exact_mut(channels.max(1)),
     );
     while let (Some(x), Some(y)) = (x.next(), y.next()) {
-        probabilities_q15(x, multiplier, y);
+        softmax_q15(x, multiplier, y);
     }
 }
 

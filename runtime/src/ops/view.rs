@@ -1,9 +1,9 @@
 //! One operator of a model as its family sees it: tensors, parameters, weights, scratch, and the checks that every
 //! operator needs. No operator is named here.
 
-use super::ALL;
 use super::arena::{self, Values};
-use crate::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord};
+use super::linked::Linked;
+use crate::format::{DType, Encoding, OpFacts, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -16,8 +16,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpError {
-    /// The code is none of [`OpKind`], or one that this runtime was built without.
+    /// The code is none of [`OpKind`].
     UnknownKind,
+    /// The operator is not among those that the program links.
+    NotLinked,
     /// The encoding is none that this runtime knows.
     UnknownEncoding,
     /// The encoding is half precision but no tensor is float16, or the other way round.
@@ -45,8 +47,9 @@ pub enum OpError {
 impl fmt::Display for OpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownKind => {
-                "unknown operator: use a runtime at least as new as the converter, with feature all-operators"
+            Self::UnknownKind => "unknown operator: use a runtime at least as new as the converter",
+            Self::NotLinked => {
+                "it is not among the operators of this program: add it to the set that the model is parsed with"
             }
             Self::UnknownEncoding => {
                 "unknown encoding: use a runtime at least as new as the converter, with feature fp16 for half precision"
@@ -104,8 +107,14 @@ impl<'a> OpView<'a> {
         require(touches == half, OpError::WrongEncoding)
     }
 
-    pub(super) fn kind(&self) -> Result<OpKind, OpError> {
-        self.record.kind().ok_or(OpError::UnknownKind)
+    /// The operator's functions.
+    pub(super) fn linked(&self) -> Result<&'static Linked, OpError> {
+        let OpRecord { kind, encoding, .. } = *self.record;
+        let linked = self.model.operators().get(kind, encoding);
+        linked.ok_or_else(|| match self.record.kind() {
+            None => OpError::UnknownKind,
+            Some(_) => OpError::NotLinked,
+        })
     }
 
     pub(super) fn input(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
@@ -135,13 +144,7 @@ impl<'a> OpView<'a> {
         arena: &'t mut [u8],
         records: [&TensorRecord; N],
     ) -> Result<[&'t mut [u8]; N], OpError> {
-        let active = |tensor: &TensorRecord| {
-            if ALL {
-                self.model.active_range(tensor, self.length)
-            } else {
-                tensor.range()
-            }
-        };
+        let active = |tensor: &TensorRecord| self.model.active_range(tensor, self.length);
         arena
             .get_disjoint_mut(records.map(active))
             .map_err(|_| OpError::Overlap)
@@ -199,10 +202,19 @@ impl<'a> OpView<'a> {
 
     /// Valid rows of `tensor` in this run.
     pub(super) fn rows(&self, tensor: &TensorRecord) -> usize {
-        if ALL {
-            self.model.active_rows(tensor, self.length)
-        } else {
-            tensor.rows()
+        self.model.active_rows(tensor, self.length)
+    }
+
+    /// What decides which functions the operator needs.
+    pub(super) fn facts(&self) -> OpFacts<'a> {
+        let dtype = |id: Option<usize>| Some(self.model.tensor(id?)?.dtype());
+        OpFacts {
+            code: self.record.kind,
+            encoding: self.record.encoding,
+            inputs: [0, 1].map(|slot| dtype(self.record.inputs().nth(slot))),
+            outputs: [0, 1].map(|slot| dtype(self.record.outputs().nth(slot))),
+            rows: self.output().map_or(0, TensorRecord::rows),
+            params: self.param_bytes().unwrap_or_default(),
         }
     }
 

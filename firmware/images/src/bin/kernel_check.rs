@@ -7,7 +7,9 @@
 
 use attn_emulated::bench::region;
 use attn_images::Random;
+use attn_runtime::kernels::arch::exp::Exponent;
 use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, TileStore, WideBlocks};
+use attn_runtime::kernels::arch::norm::Row;
 use attn_runtime::kernels::arch::taps::Taps;
 use attn_runtime::kernels::arch::{dsp, portable, portable::int as portable_int};
 use attn_runtime::kernels::geometry::{Image, Shape, Window1d, Window2d};
@@ -29,6 +31,8 @@ const WIDE_CASES: usize = 2000;
 const TAPS_CASES: usize = 2000;
 const TILE_CASES: usize = 3000;
 const PAIRS_CASES: usize = 1000;
+const EXP_CASES: usize = 1000;
+const NORM_CASES: usize = 1000;
 /// Longest row, in values.
 const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
@@ -202,6 +206,77 @@ fn pairs_agree<X: Activation>(x: &[X], random: &mut Random) -> bool {
     expected == found
 }
 
+/// The same for weights of a softmax, in pair order and in order.
+fn exp_agree<X: Activation>(scores: &[i32], x: &[X], random: &mut Random) -> bool {
+    let by = Exponent {
+        max: value(random, None),
+        multiplier: value(random, None) as u32,
+    };
+    let rows = [1, ROWS][random.below(2)];
+    let place = [rows, random.below(rows + 1)];
+    let room = random.below(MAX_ROW);
+    let (mut expected, mut found) = ([7; MAX_ROW], [7; MAX_ROW]);
+    let scores = scores[random.below(OUTPUTS)..].as_chunks().0;
+    let sum = portable::exp::in_pairs(&by, scores, &mut expected[..room], place);
+    let agree = sum == dsp::exp::in_pairs(&by, scores, &mut found[..room], place);
+    let (x, least) = (&x[random.below(x.len())..], value(random, None));
+    let greatest = portable::exp::greatest(x, least);
+    let greatest_sum = portable::exp::greatest(scores.as_flattened(), least);
+    let agree = agree
+        && greatest == dsp::exp::greatest(x, least)
+        && greatest_sum == dsp::exp::greatest_sum(scores.as_flattened(), least);
+    let (mut weights, sum) = (
+        found.map(|w| w & i16::MAX),
+        random.bits() >> random.below(32) | 1,
+    );
+    let mut shares = weights;
+    portable::exp::normalize(&mut weights[..room], sum);
+    dsp::exp::normalize(&mut shares[..room], sum);
+    let agree = agree && weights == shares;
+    let x = x.as_chunks().0;
+    let [expected_y, found_y] = [&mut expected, &mut found].map(|y| y[room..].as_chunks_mut().0);
+    let sum = portable::exp::in_order(&by, x, expected_y);
+    let agree = agree && sum == dsp::exp::in_order(&by, x, found_y);
+    agree && expected == found
+}
+
+/// The same for the passes of a normalisation.
+fn norms_agree<X: Activation>(x: &[X], data: &Data, random: &mut Random) -> bool {
+    fn agree<X: Activation, Y: Activation + PartialEq>(row: &Row, x: &[X]) -> bool {
+        let (mut expected, mut found) = ([Y::from_i32(7); 32], [Y::from_i32(7); 32]);
+        portable::norm::run(row, x, &mut expected);
+        dsp::norm::run(row, x, &mut found);
+        expected == found
+    }
+    let x = &x[random.below(x.len())..];
+    let x = &x[..random.below(x.len() + 1)];
+    let (factor, offset) = (random.below(1024) as i32, value(random, None) >> 6);
+    // As large a shift as leaves every value 33 bits.
+    let d = |x: &X| (Into::<i32>::into(*x) * factor).wrapping_sub(offset);
+    let largest = x.iter().map(|x| d(x).unsigned_abs()).max().unwrap_or(0);
+    let (a, b) = (value(random, None), value(random, None));
+    let row = Row {
+        factor,
+        offset,
+        reciprocal: value(random, None) & i32::MAX,
+        shift: largest.leading_zeros().min(random.bits() & 31),
+        multipliers: &data.multipliers[random.below(4)..],
+        multiplier_bits: random.bits() % 17,
+        bias: &data.bias[random.below(4)..],
+        zero_point: random.below(256) as i32 - 128,
+        min: i32::from(i8::MIN),
+        max: i32::from(i8::MAX),
+    };
+    let wide = Row {
+        min: a.min(b).max(i16::MIN.into()).min(i16::MAX.into()),
+        max: a.max(b).min(i16::MAX.into()).max(i16::MIN.into()),
+        ..row
+    };
+    portable::norm::sums(x) == dsp::norm::sums(x)
+        && agree::<X, i8>(&row, x)
+        && agree::<X, i16>(&wide, x)
+}
+
 /// The same for the taps of a depthwise kernel, over `channels` of them.
 fn taps_agree<X: Activation, Y: Activation + PartialEq>(taps: &Taps<X>, channels: usize) -> bool {
     let (mut expected, mut found) = ([Y::from_i32(0x55); OUTPUTS], [Y::from_i32(0x55); OUTPUTS]);
@@ -228,9 +303,29 @@ fn main() -> ! {
         data.wide.as_ptr() as usize,
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
-    for case in 0..CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES {
+    for case in
+        0..CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES + NORM_CASES
+    {
         if case % 8 == 0 {
             data.fill(&mut random);
+        }
+        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES {
+            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
+            let agree = match case % 2 {
+                0 => norms_agree(&narrow, &data, &mut random),
+                _ => norms_agree(&data.pairs[..64], &data, &mut random),
+            };
+            require(agree, case, (&data.bias, &data.pairs[..64]));
+            continue;
+        }
+        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES {
+            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
+            let agree = match case % 2 {
+                0 => exp_agree(&data.bias, &narrow, &mut random),
+                _ => exp_agree(&data.bias, &data.pairs[..64], &mut random),
+            };
+            require(agree, case, (&data.bias, &data.pairs[..64]));
+            continue;
         }
         if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES {
             let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
@@ -285,7 +380,7 @@ fn main() -> ! {
         };
         require(agree, case, blocks);
     }
-    let cases = CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES;
+    let cases = CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES + NORM_CASES;
     println!("{cases} cases: the DSP body equals the portable one");
     measure(&mut random);
     process::exit(0)
@@ -343,7 +438,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..rows * k]);
         let (y, pairs) = (&mut memory.y[..rows * out], &mut memory.pairs);
         region(format_args!("linear {rows}x{k}->{out}"), || {
-            linear(x, k, &matrix, &output(out), pairs, black_box(y));
+            linear::<_, _, true>(x, k, &matrix, &output(out), pairs, black_box(y));
         });
     }
     let matrix = |len: usize| Matrix {
@@ -362,7 +457,7 @@ fn measure(random: &mut Random) {
         let x = black_box(&memory.x[..98 * 40]);
         let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
         let y = black_box(&mut y[..98 * 64]);
-        conv1d(x, 40, &window(3), &matrix, &output, pairs, y);
+        conv1d::<_, _, true>(x, 40, &window(3), &matrix, &output, pairs, y);
     });
     region("depthwise 9, 64 channels, 98 rows", || {
         let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));

@@ -6,7 +6,7 @@
 //! sums do not depend on it, so a ring gives the same bytes as a window in order of time.
 
 use super::additive::normalize;
-use super::dot::{LANES, packed_index, packed_len, pair_index, pairs_len, to_pairs};
+use super::dot::{LANES, PairRow, packed_index, packed_len, pair_index, pairs_len, to_pairs};
 use super::requantize::Activation;
 use super::softmax::{ScoreMultiplier, masked_row_weights, reciprocal, row_weights};
 use crate::kernels::arch::int::{Blocks, Constants, Store, WideBlocks};
@@ -184,10 +184,8 @@ pub fn attend<Q: Activation, K: KeyValue>(
         if let Some(bias) = &bias {
             bias.add(shape, head, used);
         }
-        let total = match seen.bits {
-            None => row_weights(used, scaling.score_multiplier, weight_pairs),
-            Some(bits) => masked_row_weights(used, bits, scaling.score_multiplier, weight_pairs),
-        };
+        let mut row = PairRow::alone(weight_pairs);
+        let total = weigh(used, seen.bits, scaling, &mut row);
         if total == 0 {
             context.fill(0);
         } else {
@@ -195,19 +193,27 @@ pub fn attend<Q: Activation, K: KeyValue>(
             K::context(weight_pairs, total, values, zero_point, context);
         }
         if !weights.is_empty() {
-            let pairs = if total == 0 { &[] } else { &*weight_pairs };
-            write_weights(pairs, head * shape.slots, shape.slots, weights);
+            let row = PairRow::alone(weight_pairs);
+            write_weights(&row, head * shape.slots, shape.slots, weights);
         }
+    }
+}
+
+/// Weights of a row of scores, and their sum.
+fn weigh(scores: &[i32], bits: Option<&[u32]>, scaling: &Scaling, weights: &mut PairRow) -> u32 {
+    match bits {
+        None => row_weights(scores, scaling.score_multiplier, weights),
+        Some(bits) => masked_row_weights(scores, bits, scaling.score_multiplier, weights),
     }
 }
 
 /// Weights in pair order as shares of their sum, in order, as the `slots` from `start` on; without any they are 0.
 #[inline(never)] // few models give their weights away
-fn write_weights(pairs: &[i16], start: usize, slots: usize, weights: &mut [i16]) {
+fn write_weights(row: &PairRow, start: usize, slots: usize, weights: &mut [i16]) {
     let end = weights.len().min(start + slots);
     let weights = weights.get_mut(start..end).unwrap_or_default();
     for (slot, weight) in weights.iter_mut().enumerate() {
-        *weight = pairs.get(pair_index(slot)).copied().unwrap_or(0);
+        *weight = row.get(slot).unwrap_or(0);
     }
     let total = weights.iter().map(|&w| u32::from(w as u16)).sum();
     normalize(weights, total);
@@ -249,7 +255,7 @@ impl KeyValue for i8 {
         let total = if excess == 0 {
             total
         } else {
-            shortened(weights, excess)
+            shortened(&mut PairRow::alone(weights), excess)
         };
         let blocks = Blocks {
             pairs: weights,
@@ -269,8 +275,8 @@ impl KeyValue for i8 {
 }
 
 /// Drops the lowest `excess` bits of all weights; gives their new sum.
-fn shortened(weights: &mut [i16], excess: u32) -> u32 {
-    weights.iter_mut().fold(0, |sum: u32, w| {
+fn shortened(weights: &mut PairRow, excess: u32) -> u32 {
+    weights.values().fold(0, |sum: u32, w| {
         *w >>= excess & 15;
         sum.wrapping_add(*w as u32)
     })
@@ -315,6 +321,8 @@ impl KeyValue for i16 {
         }
     }
 }
+
+pub mod tile;
 
 #[cfg(test)]
 mod tests;

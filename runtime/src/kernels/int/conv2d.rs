@@ -41,7 +41,7 @@ pub fn conv2d<X: Activation, Y: Activation>(
         return;
     };
     let width = y_width.max(1);
-    each_row(span, matrix, output, scratch, y, &mut |at, pairs| {
+    each_row::<Y, true>(span, matrix, output, scratch, y, &mut |at, pairs| {
         gather(x, window, window.start(at / width, at % width), edge, pairs);
     });
 }

@@ -12,6 +12,8 @@
 //! them. Its rows are interleaved: for every four inputs `x0 x2` of each row, then `x1 x3` of each.
 
 use super::requantize::Activation;
+use super::softmax::exp_weight;
+use crate::kernels::arch::exp::Exponent;
 use crate::kernels::arch::pairs;
 
 /// Outputs per block, and inputs per group.
@@ -110,6 +112,43 @@ impl<'p> PairRow<'p> {
         }
     }
 
+    /// Writes the weights of `scores`; behind them 0. Gives their sum.
+    pub fn fill_exp(&mut self, scores: &[i32], by: Exponent) -> u32 {
+        let place = [self.rows(), self.row.unwrap_or(0)];
+        let (groups, rest) = scores.as_chunks();
+        let mut sum = by.in_pairs(groups, self.pairs, place);
+        let mut rest = rest.iter();
+        for i in groups.len() * LANES..self.pairs.len() / self.rows() {
+            let distance = |&score: &i32| by.max.wrapping_sub(score) as u32;
+            let weight = rest
+                .next()
+                .map(|score| exp_weight(distance(score), by.multiplier));
+            let weight = weight.unwrap_or(0);
+            sum = sum.wrapping_add(weight as u32);
+            self.set(i, weight);
+        }
+        sum
+    }
+
+    /// All values, in any order.
+    pub fn values(&mut self) -> impl Iterator<Item = &mut i16> {
+        let (first, step) = (self.row.unwrap_or(0), self.rows());
+        let words = self.pairs.as_chunks_mut::<2>().0.iter_mut();
+        words.skip(first).step_by(step).flatten()
+    }
+
+    /// Value `i`.
+    pub fn get(&self, i: usize) -> Option<i16> {
+        self.pairs.get(self.index(i)).copied()
+    }
+
+    fn index(&self, i: usize) -> usize {
+        match self.row {
+            None => pair_index(i),
+            Some(row) => tile_index(i, row),
+        }
+    }
+
     /// Sets all values.
     #[inline(never)]
     pub fn set_all(&mut self, value: i16) {
@@ -121,10 +160,7 @@ impl<'p> PairRow<'p> {
     /// Sets value `i`.
     #[inline(never)]
     pub fn set(&mut self, i: usize, value: i16) {
-        let at = match self.row {
-            None => pair_index(i),
-            Some(row) => tile_index(i, row),
-        };
+        let at = self.index(i);
         if let Some(slot) = self.pairs.get_mut(at) {
             *slot = value;
         }

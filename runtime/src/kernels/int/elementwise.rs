@@ -2,11 +2,20 @@
 
 use super::requantize::{Activation, requantize};
 
-/// Replaces every value by its entry in a table; entry 0 belongs to -128.
+/// Replaces every value by its entry in a table of 256; entry 0 belongs to -128.
 pub fn lut(table: &[i8], values: &mut [i8]) {
-    for value in values {
-        let at = (i16::from(*value) + 128) as usize;
-        *value = table.get(at).copied().unwrap_or(0);
+    let Some(table) = table.first_chunk::<256>() else {
+        return;
+    };
+    let entry = |from_lowest: u8| table[usize::from(from_lowest)];
+    let (words, rest) = values.as_chunks_mut();
+    for word in words {
+        // Four values with the one load that they take on a chip.
+        let bytes = u32::from_le_bytes(word.map(|x| x as u8)) ^ 0x8080_8080;
+        *word = bytes.to_le_bytes().map(entry);
+    }
+    for value in rest {
+        *value = entry(*value as u8 ^ 0x80);
     }
 }
 
@@ -129,9 +138,31 @@ pub struct Sum {
     pub max: i32,
 }
 
+impl Sum {
+    /// Half a step, the zero points and nothing else, in Q16, if no sum leaves 32 bits.
+    fn narrow<A, B>(&self) -> Option<i32> {
+        let [(zero_a, factor_a), (zero_b, factor_b)] = self.inputs;
+        let product = |a: i32, b: i32| i64::from(a) * i64::from(b);
+        let centre = product(zero_a, factor_a) + product(zero_b, factor_b);
+        let start = (i64::from(self.zero_point) << 16) + (1 << 15) - centre;
+        let largest = |size: usize, factor: i32| i64::from(factor.unsigned_abs()) << (8 * size - 1);
+        let products = largest(size_of::<A>(), factor_a) + largest(size_of::<B>(), factor_b);
+        let fits = start.abs() + products <= i64::from(i32::MAX);
+        fits.then_some(start as i32)
+    }
+}
+
 /// `y = a + b`, each element.
 pub fn add<A: Activation, B: Activation, Y: Activation>(a: &[A], b: &[B], sum: &Sum, y: &mut [Y]) {
     let [(zero_a, factor_a), (zero_b, factor_b)] = sum.inputs;
+    if let Some(start) = sum.narrow::<A, B>() {
+        for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
+            let partial = start.wrapping_add(a.into().wrapping_mul(factor_a));
+            let total = partial.wrapping_add(b.into().wrapping_mul(factor_b));
+            *y = Y::from_i32((total >> 16).max(sum.min).min(sum.max));
+        }
+        return;
+    }
     for (y, (&a, &b)) in y.iter_mut().zip(a.iter().zip(b)) {
         let term =
             |x: i32, zero: i32, factor: i32| i64::from(x.wrapping_sub(zero)) * i64::from(factor);
@@ -267,6 +298,37 @@ mod tests {
         add(&[1i8, 2, 127], &[-2i16, -1, 1000], &sum, &mut y);
         // 0; 0.5 + 0.25 = 0.75; 63 + 250.5 saturates
         assert_eq!(y, [10, 11, 127]);
+    }
+
+    #[test]
+    fn sums_of_32_bits_are_those_of_64() {
+        for (factors, zero_point) in [([70_000, -40_001], 3), ([1 << 22, 99], -128), ([0, 1], 0)] {
+            let sum = Sum {
+                inputs: [(-5, factors[0]), (127, factors[1])],
+                zero_point,
+                min: -128,
+                max: 127,
+            };
+            assert!(sum.narrow::<i8, i8>().is_some());
+            let all: std::vec::Vec<i8> = (i8::MIN..=i8::MAX).collect();
+            for b in [-128i8, -1, 77, 127] {
+                let mut y = std::vec![0i8; all.len()];
+                add(&all, &std::vec![b; all.len()], &sum, &mut y);
+                for (&a, y) in all.iter().zip(y) {
+                    let total = (i64::from(a) + 5) * i64::from(factors[0])
+                        + (i64::from(b) - 127) * i64::from(factors[1]);
+                    let exact = ((total + (1 << 15)) >> 16) + i64::from(zero_point);
+                    assert_eq!(i64::from(y), exact.clamp(-128, 127));
+                }
+            }
+        }
+        let wide = Sum {
+            inputs: [(0, i32::MAX), (0, 1)],
+            zero_point: 0,
+            min: -128,
+            max: 127,
+        };
+        assert_eq!(wide.narrow::<i8, i8>(), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! between and one at the end.
 
 use super::requantize::Activation;
+use crate::kernels::arch::norm::{Row, sums};
 
 /// Longest row: sums of squares then stay within 64 bits for int16 inputs.
 pub const MAX_CHANNELS: usize = 1024;
@@ -40,35 +41,67 @@ pub struct LayerNorm<'w> {
     pub max: i32,
 }
 
-/// `floor(sqrt(x))`, bit by bit.
-fn isqrt(x: u64) -> u64 {
-    let mut root = 0u64;
-    let mut rest = x;
-    let mut bit = 1u64 << 62;
-    while bit > x {
-        bit >>= 2;
-    }
-    while bit != 0 {
-        if rest >= root + bit {
-            rest -= root + bit;
-            root = (root >> 1) + bit;
-        } else {
-            root >>= 1;
+/// `floor(sqrt(x))` for a number of 63 or 64 bits: by digits of 8, 8 and 16 bits (Zimmermann 1999), each but the first from a
+/// division of 32 bits.
+fn isqrt(x: u64) -> u32 {
+    let (high, low) = ((x >> 32) as u32, x as u32);
+    let mut root = 0u32;
+    let top = high >> 16;
+    for bit in (0..8).rev() {
+        let more = root | 1 << bit;
+        if more * more <= top {
+            root = more;
         }
-        bit >>= 2;
     }
-    root
+    let (root, rest) = half_root(root, top - root * root, high >> 8 & 0xff, high & 0xff, 8);
+    half_root(root, rest, low >> 16, low & 0xffff, 16).0
 }
 
-/// `(reciprocal, shift)` with `2^UNIT_BITS / sqrt(u) ~ reciprocal / 2^shift`, `reciprocal` of 31 bits.
+/// Root and rest of a number whose upper half has this root and rest; then two digits of `bits` bits follow.
+fn half_root(root: u32, rest: u32, digit: u32, last: u32, bits: u32) -> (u32, u32) {
+    // The rest is at most twice the root: one bit less than itself fits.
+    let half = rest << (bits - 1) | digit >> 1;
+    let quotient = half / root.max(1);
+    let left = ((half - quotient * root) << 1 | digit & 1) as u64;
+    let square = u64::from(quotient) * u64::from(quotient);
+    let root = (root << bits).wrapping_add(quotient);
+    match (left << bits | u64::from(last)).checked_sub(square) {
+        Some(rest) => (root, rest as u32),
+        None => {
+            let root = root.wrapping_sub(1);
+            let missing = square - (left << bits | u64::from(last));
+            (root, (2 * u64::from(root) + 1 - missing) as u32)
+        }
+    }
+}
+
+/// `2^62 / by`, rounded down, for a number of 32 bits: by two digits of 16 bits (Knuth, The Art of Computer Programming 2, 4.3.1).
+fn divide(by: u32) -> u32 {
+    let (high, low) = (by >> 16, by & 0xffff);
+    let digit = |rest: u32| {
+        let (mut quotient, mut left) = (rest / high.max(1), rest % high.max(1));
+        while quotient >> 16 != 0 || quotient * low > left << 16 {
+            (quotient, left) = (quotient - 1, left + high);
+            if left >> 16 != 0 {
+                break;
+            }
+        }
+        quotient
+    };
+    let first = digit(1 << 30);
+    let rest = ((1u32 << 30) << 16).wrapping_sub(first.wrapping_mul(by));
+    (first << 16).wrapping_add(digit(rest))
+}
+
+/// `(reciprocal, shift)` with `2^UNIT_BITS / sqrt(u) ~ reciprocal / 2^(32 - shift)`, `reciprocal` of 31 bits.
 fn reciprocal_sqrt(u: u64) -> (i32, u32) {
     let u = u.max(1);
-    // An even shift brings u to 62 or 63 bits and its root to 31 or 32; the error of the root is below 2^-31.
+    // An even shift brings u to 63 or 64 bits and its root to 32; the error of the root is below 2^-31.
     let even = u.leading_zeros() & !1;
-    let root = isqrt(u << even).max(1);
-    let reciprocal = ((1u64 << 62) / root).min(i32::MAX as u64);
+    let root = isqrt(u << even);
+    let reciprocal = divide(root).min(i32::MAX as u32);
     // 1 / sqrt(u) = 2^(even / 2) / root = reciprocal * 2^(even / 2 - 62)
-    (reciprocal as i32, 62 - even / 2 - UNIT_BITS)
+    (reciprocal as i32, even / 2)
 }
 
 /// Normalises every row of `x: [rows, n]` into `y`; rows longer than [`MAX_CHANNELS`] are left out.
@@ -78,27 +111,38 @@ pub fn layer_norm<X: Activation, Y: Activation>(x: &[X], norm: &LayerNorm, y: &m
         return;
     }
     for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
-        let sum: i32 = x.iter().map(|&x| x.into()).sum();
-        let offset = if norm.centre {
+        norm.row(x).run(x, y);
+    }
+}
+
+impl LayerNorm<'_> {
+    /// What the values of a row meet.
+    #[inline(never)]
+    fn row<X: Activation>(&self, x: &[X]) -> Row<'_> {
+        let n = self.multipliers.len() as i32;
+        let (sum, squares) = sums(x);
+        let offset = if self.centre {
             sum
         } else {
-            norm.input_zero_point * n as i32
+            self.input_zero_point.wrapping_mul(n)
         };
-        let centred = |x: X| x.into() * n as i32 - offset;
-        let square = |d: i32| (i64::from(d) * i64::from(d)) as u64;
-        let squares: u64 = x.iter().map(|&x| square(centred(x))).sum();
-        let (reciprocal, shift) = reciprocal_sqrt(squares.saturating_add(norm.epsilon));
-        let half = 1i64 << (shift - 1);
-        let out_shift = UNIT_BITS + norm.multiplier_bits.min(MAX_MULTIPLIER_BITS);
-        let out_half = 1i64 << (out_shift - 1);
-        for (((y, &x), &multiplier), &bias) in
-            y.iter_mut().zip(x).zip(norm.multipliers).zip(norm.bias)
-        {
-            let unit = (i64::from(centred(x)) * i64::from(reciprocal) + half) >> shift;
-            let scaled = i64::from(unit as i32) * i64::from(multiplier);
-            let biased = scaled + (i64::from(bias) << (out_shift - BIAS_BITS));
-            let value = ((biased + out_half) >> out_shift).clamp(-(1 << 24), 1 << 24) as i32;
-            *y = Y::from_i32((value + norm.zero_point).max(norm.min).min(norm.max));
+        // The sum of (n * x - offset)^2.
+        let [wide_n, wide_sum, wide_offset] = [n, sum, offset].map(i64::from);
+        let squares = (squares as i64).wrapping_mul(wide_n * wide_n);
+        let mixed = (wide_n * wide_offset).wrapping_mul(2 * wide_sum - wide_offset);
+        let squares = squares.wrapping_sub(mixed) as u64;
+        let (reciprocal, shift) = reciprocal_sqrt(squares.saturating_add(self.epsilon));
+        Row {
+            factor: n,
+            offset,
+            reciprocal,
+            shift,
+            multipliers: self.multipliers,
+            multiplier_bits: self.multiplier_bits,
+            bias: self.bias,
+            zero_point: self.zero_point,
+            min: self.min,
+            max: self.max,
         }
     }
 }
@@ -111,11 +155,17 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    #[test]
-    fn roots_are_exact() {
-        for x in [0u64, 1, 3, 4, 99, 100, u64::MAX, 1 << 62, (1 << 32) - 1] {
-            let root = u128::from(isqrt(x));
-            assert!(root * root <= u128::from(x) && u128::from(x) < (root + 1) * (root + 1));
+    proptest! {
+        #[test]
+        fn roots_and_quotients_are_exact(x in (1u64 << 62).., root in (1u32 << 31).., near in -3i64..=3) {
+            let square = (u64::from(root) * u64::from(root)).saturating_add_signed(near).max(1 << 62);
+            for x in [x, square, 1 << 62, u64::MAX] {
+                let root = u128::from(isqrt(x));
+                prop_assert!(root * root <= u128::from(x) && u128::from(x) < (root + 1) * (root + 1), "{}", x);
+            }
+            for by in [root, 1 << 31, (1 << 31) + 1, u32::MAX, u32::MAX - 0xffff, root | 0xffff, root & !0xffff] {
+                prop_assert_eq!(u64::from(divide(by)), (1 << 62) / u64::from(by));
+            }
         }
     }
 

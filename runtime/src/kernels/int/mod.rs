@@ -25,6 +25,6 @@ pub mod tanh;
 pub mod top_k;
 pub mod weighted_rows;
 
-mod tables {
+pub(in crate::kernels) mod tables {
     include!(concat!(env!("OUT_DIR"), "/math_tables.rs"));
 }

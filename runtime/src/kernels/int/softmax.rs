@@ -4,8 +4,11 @@
 //! table of 33 entries with linear interpolation, its integer part by a shift. Weights are Q15 and unnormalised; the
 //! largest is 32767. Error below 0.0005 (tested densely against f64).
 
-use super::dot::{LANES, pair_index};
+use super::dot::PairRow;
+use super::requantize::Activation;
 use super::tables::EXP2_Q15;
+use crate::kernels::arch::exp::{self, Exponent, greatest, greatest_sum};
+use crate::kernels::arch::portable;
 use crate::kernels::geometry::Shape;
 
 /// `real_factor * log2(e) * 2^32`: what [`exp_weight`] multiplies score differences by.
@@ -33,26 +36,9 @@ pub(crate) fn exp2_fraction(exponent_q16: u32) -> u32 {
 }
 
 /// Weights of a row of scores, in pair order and followed by zeros; returns their sum.
-pub fn row_weights(scores: &[i32], multiplier: ScoreMultiplier, pairs: &mut [i16]) -> u32 {
-    let max = scores.iter().copied().max().unwrap_or(0);
-    let mut sum = 0u32;
-    let mut weight = |score: i32| {
-        let w = exp_weight(max.wrapping_sub(score) as u32, multiplier);
-        sum = sum.wrapping_add(w as u32);
-        w
-    };
-    let (groups, rest) = scores.as_chunks();
-    let mut slots = pairs.as_chunks_mut().0.iter_mut();
-    for (&[a, b, c, d], slot) in groups.iter().zip(&mut slots) {
-        let [a, b, c, d] = [a, b, c, d].map(&mut weight);
-        *slot = [a, c, b, d];
-    }
-    slots
-        .by_ref()
-        .zip([rest])
-        .for_each(|(slot, rest)| *slot = in_pair_order(rest, &mut weight));
-    slots.for_each(|slot: &mut [i16; LANES]| *slot = [0; LANES]);
-    sum
+pub fn row_weights(scores: &[i32], multiplier: ScoreMultiplier, pairs: &mut PairRow) -> u32 {
+    let max = greatest_sum(scores, i32::MIN);
+    pairs.fill_exp(scores, Exponent { max, multiplier })
 }
 
 /// [`row_weights`] of those scores alone whose bit is set (bit `i % 32` of word `i / 32`); 0 if there are none.
@@ -60,33 +46,21 @@ pub fn masked_row_weights(
     scores: &[i32],
     bits: &[u32],
     multiplier: ScoreMultiplier,
-    pairs: &mut [i16],
+    pairs: &mut PairRow,
 ) -> u32 {
     let scores = || scores.iter().enumerate();
     let seen = || scores().filter(|&(i, _)| Shape::sees(bits, i));
-    pairs.fill(0);
+    pairs.set_all(0);
     let Some(max) = seen().map(|(_, &score)| score).max() else {
         return 0;
     };
     let mut sum = 0u32;
     for (i, &score) in seen() {
-        if let Some(slot) = pairs.get_mut(pair_index(i)) {
-            *slot = exp_weight(max.wrapping_sub(score) as u32, multiplier);
-            sum = sum.wrapping_add(*slot as u32);
-        }
+        let weight = exp_weight(max.wrapping_sub(score) as u32, multiplier);
+        pairs.set(i, weight);
+        sum = sum.wrapping_add(weight as u32);
     }
     sum
-}
-
-/// The last, incomplete group.
-fn in_pair_order(rest: &[i32], mut weight: impl FnMut(i32) -> i16) -> [i16; LANES] {
-    let mut slot = [0; LANES];
-    for (i, &score) in rest.iter().enumerate() {
-        if let Some(place) = slot.get_mut(pair_index(i)) {
-            *place = weight(score);
-        }
-    }
-    slot
 }
 
 /// `2^bits / total`, rounded, for `bits` from 31 on; a `total` below that of a single weight of 32767 counts as 32767.
@@ -110,15 +84,32 @@ pub fn probabilities_q15<X: Copy + Into<i32>>(
     probabilities: &mut [i16],
 ) {
     let max = logits.iter().map(|&x| x.into()).max().unwrap_or(0);
-    let mut sum = 0u32;
-    for (slot, &x) in probabilities.iter_mut().zip(logits) {
-        *slot = exp_weight(max.wrapping_sub(x.into()) as u32, multiplier);
+    let sum = weights_q15(logits, Exponent { max, multiplier }, probabilities);
+    portable::exp::normalize(probabilities, sum.max(1));
+}
+
+/// [`probabilities_q15`] of activations.
+pub fn softmax_q15<X: Activation>(
+    logits: &[X],
+    multiplier: ScoreMultiplier,
+    probabilities: &mut [i16],
+) {
+    let max = greatest(logits, i32::MIN);
+    let by = Exponent { max, multiplier };
+    let (groups, rest) = logits.as_chunks();
+    let (slots, last) = probabilities.as_chunks_mut();
+    let sum = by.in_order(groups, slots) + weights_q15(rest, by, last);
+    exp::normalize(probabilities, sum.max(1));
+}
+
+/// Weights of logits, and their sum.
+fn weights_q15<X: Copy + Into<i32>>(logits: &[X], by: Exponent, weights: &mut [i16]) -> u32 {
+    let mut sum = 0;
+    for (slot, &x) in weights.iter_mut().zip(logits) {
+        *slot = exp_weight(by.max.wrapping_sub(x.into()) as u32, by.multiplier);
         sum += *slot as u32;
     }
-    let sum = sum.max(1);
-    for slot in probabilities {
-        *slot = (((*slot as u32) * 32767 + sum / 2) / sum) as i16;
-    }
+    sum
 }
 
 /// The multiplier for scores whose real value is `scale` per step, rounded down; saturates.

@@ -4,6 +4,8 @@
 //! need no alignment on these cores; a parsed model's tensors and weights start at a word all the same. Loads stand in bursts:
 //! the first takes two cycles, each further one takes one.
 
+pub mod exp;
+pub mod norm;
 pub mod pairs;
 mod row;
 pub mod taps;

@@ -1,7 +1,9 @@
 //! The definition of every innermost loop, in plain Rust.
 
+pub mod exp;
 #[cfg(attn_half)]
 pub mod half;
 pub mod int;
+pub mod norm;
 pub mod pairs;
 pub mod taps;
