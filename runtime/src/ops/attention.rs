@@ -419,7 +419,9 @@ impl Window<'_> {
         if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
             return Ok(0);
         }
-        let (scores, pairs) = scratch.split_at_mut(scores);
+        let Some((scores, pairs)) = scratch.split_at_mut_checked(scores) else {
+            return Ok(0);
+        };
         let mut scratch = Scratch {
             scores: arena::typed(scores)?,
             pairs: arena::typed(pairs)?,
