@@ -7,14 +7,18 @@ use std::process::ExitCode;
 mod bars;
 mod commands;
 mod flags;
+mod limits;
 mod plot;
 mod shown;
 mod sound;
+mod thresholds;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]
 #[command(name = "attn", version, about)]
 struct Cli {
+    #[command(flatten)]
+    limits: limits::Limits,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,15 +30,20 @@ enum Command {
     Run(commands::Run),
     Compare(commands::Compare),
     Spot(commands::Spot),
+    Tune(commands::Tune),
     Decode(commands::Decode),
     Features(commands::Features),
     Operators(commands::Operators),
+    Keygen(commands::Keygen),
+    Sign(commands::Sign),
+    Verify(commands::Verify),
 }
 
 fn main() -> ExitCode {
     // A closed pipe ends the command quietly, as it does any other.
     sigpipe::reset();
-    let command = Cli::parse().command;
+    let Cli { limits, command } = Cli::parse();
+    limits.watch();
     let result = guarded(|| run(command)).unwrap_or_else(|reason| {
         Err(format!(
             "attn came upon something that it does not expect ({reason}): please report it"
@@ -58,8 +67,12 @@ fn run(command: Command) -> commands::CommandResult {
         Command::Run(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Spot(command) => command.run(),
+        Command::Tune(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
         Command::Operators(command) => command.run(),
+        Command::Keygen(command) => command.run(),
+        Command::Sign(command) => command.run(),
+        Command::Verify(command) => command.run(),
     }
 }

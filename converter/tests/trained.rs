@@ -1,4 +1,4 @@
-//! Trained transformers (training/kwt, training/llama) from both exporters, held against what PyTorch recorded.
+//! Trained models (training/kwt, training/llama, `attn_training commands`), held against what PyTorch recorded.
 
 use attn_converter::bundle::Manifest;
 use attn_converter::dataset::Dataset;
@@ -86,6 +86,37 @@ fn the_keyword_transformer_holds_its_logits_in_three_precisions() {
             });
             closeness.hold(&name, &file, floors);
         }
+    }
+}
+
+/// Frame by frame from a reset on: after the window's last frame the logits are those that PyTorch has of the whole window.
+#[test]
+fn the_commands_hold_their_logits_in_three_precisions() {
+    let recorded = fixture("commands12.npz");
+    let logits: Array2<f32> = read_array(&recorded, "logits").unwrap();
+    let onnx = model("commands12.onnx");
+    let calibration = model("commands12_calibration.npz");
+    let floors = [(25.0, 0.93), (40.0, 1.0), (55.0, 1.0)];
+    for (precision, floors) in PRECISIONS.into_iter().zip(floors) {
+        let conversion = convert_model(&onnx, &calibration, &options(precision, Form::Stream));
+        let file = conversion
+            .unwrap_or_else(|e| panic!("{precision:?}: {e}"))
+            .file;
+        let reference = Reference::load(&onnx).unwrap();
+        let data = Dataset::load(&recorded, reference.inputs(), None).unwrap();
+        let mut closeness = Closeness::default();
+        with_session(file.model(), |session| {
+            for (index, exact) in logits.outer_iter().enumerate() {
+                session.reset();
+                let window = &data.sample(index)[0]; // [50, 40]
+                for frame in window.axis_iter(Axis(window.ndim() - 2)) {
+                    runner::fill(session, 0, 0, frame.iter()).unwrap();
+                    session.run(0).unwrap();
+                }
+                closeness.add(&exact.to_vec(), session, exact.len());
+            }
+        });
+        closeness.hold(&format!("commands12 {precision:?}"), &file, floors);
     }
 }
 

@@ -147,9 +147,9 @@ impl<'m> Image<'m> {
 /// The last executable in Cargo's messages.
 pub(crate) fn executable(messages: &[u8]) -> Option<PathBuf> {
     let lines = messages.split(|&byte| byte == b'\n');
-    let paths = lines.filter_map(|line| {
+    let mut paths = lines.filter_map(|line| {
         let message: serde_json::Value = serde_json::from_slice(line).ok()?;
         Some(PathBuf::from(message.get("executable")?.as_str()?))
     });
-    paths.last()
+    paths.next_back()
 }

@@ -324,6 +324,33 @@ pub fn read(path: &Path) -> Result<Vec<i16>, RecordingError> {
     Ok(all)
 }
 
+/// The files in a folder, and in the folders in it, that are recordings by their names, in the order of their names.
+///
+/// # Errors
+/// [`RecordingError::Io`] for a folder that cannot be listed.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, RecordingError> {
+    let io = |source| RecordingError::Io {
+        path: folder.into(),
+        source,
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let path = entry.path();
+        // A link to a folder is not followed: it may lead back.
+        if entry.file_type().map_err(io)?.is_dir() {
+            found.append(&mut files(&path)?);
+        } else if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("wav") || e.eq_ignore_ascii_case("flac"))
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Writes 16 kHz mono samples as a WAV file.
 ///
 /// # Errors

@@ -91,11 +91,13 @@ fn other_rates_channels_and_widths_become_the_same_tone() {
     ] {
         let pcm = heard(tone(other, 1.0)).unwrap();
         assert_eq!(pcm.len(), 16_000, "{other:?}");
-        // Without the ends, where the filter sees silence beside the tone. Half a sample late is a difference of 322; 8 bits have
-        // steps of 256.
+        // Without the ends, where the filter sees silence beside the tone. The filter's middle may be half a sample of the
+        // slower rate off, and a sample of 16 kHz is a difference of 643; 8 bits have steps of 256.
+        let slower = f64::from(other.sample_rate.min(16_000));
+        let off = (643.0 * 0.5 * 16_000.0 / slower) as u16;
         let parts = pcm.iter().zip(&original).enumerate();
         for (at, (a, b)) in parts.skip(1000).take(14_000) {
-            assert!(a.abs_diff(*b) < 350, "{other:?} at {at}: {a}, {b}");
+            assert!(a.abs_diff(*b) <= off + 10, "{other:?} at {at}: {a}, {b}");
         }
     }
 }

@@ -1,7 +1,8 @@
-"""`python -m attn_training`: trains keyword spotters.
+"""`python -m attn_training`: trains keyword spotters, and a classifier of commands.
 
 words WORD… [--recordings DIR]   a spotter for these words: model, labels, thresholds, calibration data, curve, card
 voices                           fetches the neural voices that say the words
+commands                         Speech Commands, 12 classes: a streaming attention model beside BC-ResNet-1
 judge MODEL                      false accepts and recall on what no training heard
 shrink LARGE SMALL STREAMS       a smaller spotter from a larger one, to start from
 fixtures                         untrained spotters for the converter's tests, and the shipped one by the other exporter
@@ -17,6 +18,9 @@ def main():
         run(rest)
     elif command == "judge":
         from .words.judging import main as run
+        run(rest)
+    elif command == "commands":
+        from .commands.command import main as run
         run(rest)
     elif command == "voices":
         from .words import places, voices

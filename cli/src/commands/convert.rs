@@ -1,10 +1,11 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
 use super::bundle::Bundle;
-use super::{CommandResult, check_output, quality};
+use super::{CommandResult, check_output, load_manifest, quality};
 use crate::bars::Bars;
 use crate::flags::{Dtype, FlagError, Range};
 use crate::shown::say;
+use crate::thresholds::{Threshold, chosen};
 use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::estimate::{Fallback, estimate};
@@ -28,6 +29,9 @@ pub struct Convert {
     /// names its own.
     #[arg(long, value_name = "NPZ")]
     calibrate: Option<PathBuf>,
+    /// Let a manifest name files outside its folder.
+    #[arg(long)]
+    outside: bool,
     /// Where to write the .attn file.
     #[arg(short, long)]
     output: PathBuf,
@@ -56,9 +60,10 @@ pub struct Convert {
     /// Keyword spotting: hops over which posteriors are averaged.
     #[arg(long, value_name = "HOPS", requires_all = ["threshold", "labels", "audio_hop"])]
     smoothing: Option<u32>,
-    /// Keyword spotting: averaged posterior from which a keyword counts as heard, 0 to 1.
-    #[arg(long, value_name = "P", requires = "smoothing")]
-    threshold: Option<f64>,
+    /// Keyword spotting: averaged posterior from which a keyword counts as heard, 0 to 1; `LABEL=VALUE` for one label. Several are
+    /// separated by commas.
+    #[arg(long, value_name = "P", requires = "smoothing", value_delimiter = ',')]
+    threshold: Vec<Threshold>,
     /// Keyword spotting: hops after an event in which no other is reported.
     #[arg(
         long,
@@ -123,7 +128,7 @@ impl Convert {
             let given = given.or(self.calibrate.as_ref().map(|_| "--calibrate"));
             return match given.or(self.audio_hop.map(|_| "--audio-hop")) {
                 Some(flag) => Err(FlagError::new(flag, "a manifest says this itself").into()),
-                None => Ok(Manifest::load(path)?),
+                None => load_manifest(path, self.outside),
             };
         }
         let Some(calibration) = &self.calibrate else {
@@ -141,38 +146,18 @@ impl Convert {
 
     fn metadata(&self) -> Result<Metadata, Box<dyn std::error::Error>> {
         let labels = self.labels()?;
-        let spotter = match (self.smoothing, self.threshold) {
-            (Some(smoothing_hops), Some(threshold)) => {
-                let meta = SpotterMeta {
-                    smoothing_hops,
-                    refractory_hops: self.refractory,
-                };
-                Some((meta, self.thresholds(&labels, threshold)?))
-            }
-            _ => None,
-        };
+        let rule = self.smoothing.map(|smoothing_hops| SpotterMeta {
+            smoothing_hops,
+            refractory_hops: self.refractory,
+        });
+        let values = || chosen("--threshold", &self.threshold, &labels, &self.background);
+        let spotter = rule.map(|rule| Ok::<_, FlagError>((rule, values()?)));
+        let spotter = spotter.transpose()?;
         Ok(Metadata {
             labels,
             spotter,
             ..Metadata::default()
         })
-    }
-
-    /// One Q15 threshold per label; background labels get one that no posterior reaches.
-    fn thresholds(&self, labels: &[String], threshold: f64) -> Result<Vec<u16>, FlagError> {
-        if !(0.0..=1.0).contains(&threshold) {
-            let reason = format!("{threshold} is no probability: give a number from 0 to 1");
-            return Err(FlagError::new("--threshold", reason));
-        }
-        let keyword = (threshold * 32767.0).round() as u16;
-        let one = |label: &String| {
-            if self.background.contains(label) {
-                u16::MAX
-            } else {
-                keyword
-            }
-        };
-        Ok(labels.iter().map(one).collect())
     }
 
     fn print(&self, conversion: &Conversion) {

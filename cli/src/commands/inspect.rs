@@ -2,6 +2,7 @@
 
 use super::{CommandResult, table};
 use crate::shown::say;
+use crate::thresholds::{self, shown};
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
 use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage, TensorRecord};
@@ -54,6 +55,12 @@ impl Inspect {
             say!(
                 "spotter: posteriors over {smoothing} hops, silent for {refractory} hops after an event"
             );
+        }
+        let thresholds =
+            thresholds::of(model).map(|(label, value)| format!("{label} {}", shown(value)));
+        let thresholds: Vec<_> = thresholds.collect();
+        if !thresholds.is_empty() {
+            say!("thresholds: {}", thresholds.join(", "));
         }
         print!("{}", decoding(model));
         for entry in model.entries() {
@@ -251,10 +258,13 @@ fn to_json(model: Model, len: usize) -> Value {
             "hypothesis": decode.hypothesis_len,
         })
     });
+    let thresholds: Vec<_> = thresholds::of(model)
+        .map(|(_, value)| thresholds::number(value))
+        .collect();
     json!({
         "max_length": model.max_length(), "decode": decode, "token_names": model.tokens().collect::<Vec<_>>(),
         "symbol_names": model.symbols().collect::<Vec<_>>(),
         "bytes": len, "weights": model.weights_len(), "arena": model.arena_len(), "state": model.state_len(),
-        "labels": model.labels().collect::<Vec<_>>(), "entries": entries, "tensors": tensors,
+        "labels": model.labels().collect::<Vec<_>>(), "thresholds": thresholds, "entries": entries, "tensors": tensors,
     })
 }

@@ -5,11 +5,13 @@ mod comparing;
 mod decode;
 mod hostile;
 mod mistakes;
+mod mutated;
 mod others;
 mod outputs;
 mod quality;
 mod sound;
 mod states;
+mod tune;
 
 use attn_test_support::folder::{CALIBRATION, Folder, ONNX};
 use std::process::{Command, Output};

@@ -44,7 +44,7 @@ impl DecodeApp<'static, 'static> {
     /// # Errors
     /// [`StartError`].
     pub fn start() -> Result<Self, StartError> {
-        let model = Model::parse(model::FILE).map_err(StartError::Model)?;
+        let model = model::model().map_err(StartError::Model)?;
         if model.decode().is_none() {
             return Err(StartError::Decode(DecodeError::NoDecode));
         }

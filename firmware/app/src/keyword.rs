@@ -112,7 +112,7 @@ pub mod embedded {
     /// # Errors
     /// [`StartError`].
     pub fn start<L: OutputPin>(led: L) -> Result<KeywordApp<'static, 'static, L>, StartError> {
-        let model = Model::parse(model::FILE).map_err(StartError::Model)?;
+        let model = model::model().map_err(StartError::Model)?;
         let arena = ARENA.try_take().ok_or(StartError::Twice)?;
         KeywordApp::new(model, arena.as_mut_slice(), led).map_err(StartError::Spotter)
     }

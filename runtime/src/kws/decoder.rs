@@ -83,6 +83,24 @@ impl Decoder {
         })
     }
 
+    /// Sets the threshold of a label, from the next hop on: Q15, 0 to 32767; [`NEVER`] makes it one that never fires. What was heard
+    /// before stays in the averages.
+    ///
+    /// # Errors
+    /// [`SpotterError::NoSuchLabel`].
+    pub fn set_threshold(&mut self, label: usize, threshold_q15: u16) -> Result<(), SpotterError> {
+        let labels = self.labels;
+        let used = self.thresholds_q15.get_mut(..labels).unwrap_or(&mut []);
+        let slot = used.get_mut(label);
+        *slot.ok_or(SpotterError::NoSuchLabel { label, labels })? = threshold_q15;
+        Ok(())
+    }
+
+    /// The thresholds, Q15, label by label.
+    pub fn thresholds_q15(&self) -> &[u16] {
+        self.thresholds_q15.get(..self.labels).unwrap_or(&[])
+    }
+
     /// Forgets all hops.
     pub fn reset(&mut self) {
         self.sums_q15.fill(0);

@@ -1,29 +1,29 @@
 //! Keyword spotting: PCM in, keyword events out.
 //!
-//! Here are the chain `audio → session → decision` ([`KeywordSpotter`]) and the decision rule ([`Decoder`]); [`crate::audio`]
-//! computes features, the model computes logits. `training/attn_training/words/spot.py` has the same rule: posteriors are averaged
+//! Here are the chain `audio → session → decision` ([`KeywordSpotter`]), its part behind the front end ([`FeatureSpotter`]) and the
+//! decision rule ([`Decoder`]); [`crate::audio`] computes features, the model computes logits. `training/attn_training/words/spot.py` has the same rule: posteriors are averaged
 //! over the last hops, and the keyword with the highest average fires when it reaches its threshold.
 
 mod decoder;
+mod feature;
 #[cfg(test)]
 mod tests;
 
 pub use decoder::{Decision, Decoder};
+pub use feature::FeatureSpotter;
 
 use crate::audio::{AudioError, FEATURE_SCALE, FRAME_LEN, FrontEnd, MEL_BANDS, SAMPLE_RATE};
-use crate::format::{DType, EntryRecord};
+use crate::format::TensorRecord;
 use crate::model::Model;
-use crate::session::{Session, SessionError};
+use crate::session::SessionError;
 use core::fmt;
 
 /// Most labels of a spotter.
 pub const MAX_LABELS: usize = 64;
 /// Most posteriors that are kept for smoothing: labels times hops.
 pub const HISTORY_LEN: usize = 768;
-/// Threshold of a label that never fires; so does every threshold above 32767.
+/// Threshold of a label that means "no keyword" and never fires, whatever it is called; so does every threshold above 32767.
 pub const NEVER: u16 = u16::MAX;
-/// Labels that mean "no keyword": they never fire, at any threshold.
-pub const BACKGROUND_LABELS: [&str; 2] = ["unknown", "noise"];
 
 /// Why a model is no keyword spotter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,20 @@ pub enum SpotterError {
     },
     /// No entry point takes one frame of features and gives one logit per label.
     NoSuitableEntry,
+    /// A hop has another number of features than the model takes.
+    BadFeatureCount {
+        /// Features that the model takes.
+        needed: usize,
+        /// Features that were given.
+        given: usize,
+    },
+    /// The model has no label of this number.
+    NoSuchLabel {
+        /// The number, from 0.
+        label: usize,
+        /// Labels of the model.
+        labels: usize,
+    },
 }
 
 impl fmt::Display for SpotterError {
@@ -106,6 +120,12 @@ impl fmt::Display for SpotterError {
                 "no entry point takes int8 features [1, {MEL_BANDS}] at scale 1/32 and gives one int8 or int16 logit \
                  per label: convert the model for streaming"
             ),
+            Self::BadFeatureCount { needed, given } => {
+                write!(f, "{given} features, the model takes {needed} in a hop")
+            }
+            Self::NoSuchLabel { label, labels } => {
+                write!(f, "label {label} of {labels}: labels are counted from 0")
+            }
         }
     }
 }
@@ -149,46 +169,23 @@ impl Event<'_> {
 #[derive(Debug)]
 pub struct KeywordSpotter<'m, 'a> {
     front_end: FrontEnd,
-    session: Session<'m, 'a>,
-    decoder: Decoder,
-    /// Entry point of one hop.
-    entry: usize,
+    spotter: FeatureSpotter<'m, 'a>,
     hop: u64,
     /// Samples up to the end of the next frame.
     frame_end: u64,
 }
 
 impl<'m, 'a> KeywordSpotter<'m, 'a> {
-    /// Puts a streaming model into `arena` (see [`Session::new`]).
+    /// Puts a streaming model into `arena` (see [`crate::Session::new`]).
     ///
     /// # Errors
     /// [`SpotterError`]: the model lacks what a spotter needs, or does not fit the arena or the front end.
     pub fn new(model: Model<'m>, arena: &'a mut [u8]) -> Result<Self, SpotterError> {
         let hop = front_end_hop(&model)?;
-        let (spotter, thresholds) = model.spotter().ok_or(SpotterError::NoSpotter)?;
-        let labels = model.labels().len();
-        if labels != thresholds.len() {
-            return Err(SpotterError::BadThresholdCount {
-                labels,
-                thresholds: thresholds.len(),
-            });
-        }
-        let mut firing = [NEVER; MAX_LABELS];
-        let firing = firing
-            .get_mut(..labels)
-            .ok_or(SpotterError::BadLabelCount { labels })?;
-        for ((slot, &threshold), label) in firing.iter_mut().zip(thresholds).zip(model.labels()) {
-            if !BACKGROUND_LABELS.contains(&label) {
-                *slot = threshold;
-            }
-        }
-        let (entry, scale) = step_entry(&model, labels).ok_or(SpotterError::NoSuitableEntry)?;
-        let smoothing = spotter.smoothing_hops as usize;
+        let spotter = FeatureSpotter::for_input(model, arena, is_front_end_frame)?;
         Ok(Self {
             front_end: FrontEnd::new(hop)?,
-            session: Session::new(model, arena)?,
-            decoder: Decoder::new(firing, smoothing, spotter.refractory_hops, scale)?,
-            entry,
+            spotter,
             hop: hop as u64,
             frame_end: FRAME_LEN as u64,
         })
@@ -205,22 +202,12 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
     ) -> Result<(), SessionError> {
         while let Some((features, rest)) = self.front_end.push_frame(pcm) {
             pcm = rest;
-            let input = self.session.input::<i8>(self.entry, 0)?;
-            input
-                .iter_mut()
-                .zip(features)
-                .for_each(|(slot, x)| *slot = x);
-            self.session.run(self.entry)?;
-            if let Some(decision) = self.decide()? {
+            if let Some(decision) = self.spotter.take(features)? {
+                let mut labels = self.spotter.session.model().labels();
                 on_event(Event {
                     time_samples: self.frame_end,
                     label_index: decision.label,
-                    label: self
-                        .session
-                        .model()
-                        .labels()
-                        .nth(decision.label)
-                        .unwrap_or(""),
+                    label: labels.nth(decision.label).unwrap_or(""),
                     confidence_q15: decision.confidence_q15,
                 });
             }
@@ -229,32 +216,41 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
         Ok(())
     }
 
+    /// Sets the threshold of a label, as [`Decoder::set_threshold`]. The file keeps its own.
+    ///
+    /// # Errors
+    /// [`SpotterError::NoSuchLabel`].
+    pub fn set_threshold(&mut self, label: usize, threshold_q15: u16) -> Result<(), SpotterError> {
+        self.spotter.set_threshold(label, threshold_q15)
+    }
+
     /// Forgets everything that was heard.
     pub fn reset(&mut self) {
         self.front_end.reset();
-        self.session.reset();
-        self.decoder.reset();
+        self.spotter.reset();
         self.frame_end = FRAME_LEN as u64;
+    }
+
+    /// Reports that `samples` were lost before the next piece, for example in an overrun of the microphone's buffer. What was
+    /// heard before them is forgotten, since it does not go with what comes; times of events go on.
+    pub fn gap(&mut self, samples: u64) {
+        if samples == 0 {
+            return;
+        }
+        let missing = self.front_end.samples_to_next_frame() as u64;
+        let heard = self.frame_end.saturating_sub(missing);
+        self.reset();
+        self.frame_end = self.frame_end.saturating_add(heard).saturating_add(samples);
     }
 
     /// Read access to the decision rule with its averages.
     pub fn decoder(&self) -> &Decoder {
-        &self.decoder
+        self.spotter.decoder()
     }
 
     /// Samples between two frames; a microphone best delivers pieces of this length.
     pub fn hop(&self) -> usize {
         self.hop as usize
-    }
-
-    fn decide(&mut self) -> Result<Option<Decision>, SessionError> {
-        let logits = self.session.output_record(self.entry, 0)?;
-        Ok(match logits.dtype() {
-            DType::I16 => self
-                .decoder
-                .push(self.session.output::<i16>(self.entry, 0)?),
-            _ => self.decoder.push(self.session.output::<i8>(self.entry, 0)?),
-        })
     }
 }
 
@@ -272,21 +268,7 @@ fn front_end_hop(model: &Model<'_>) -> Result<usize, SpotterError> {
     Ok(audio.hop as usize)
 }
 
-/// The first entry point that maps one frame of features to one logit per label, and the scale of its logits.
-fn step_entry(model: &Model<'_>, labels: usize) -> Option<(usize, f32)> {
-    let scale = |entry: &EntryRecord| {
-        let (mut inputs, mut outputs) = (entry.inputs(), entry.outputs());
-        let (input, output) = (
-            model.tensor(inputs.next()?)?,
-            model.tensor(outputs.next()?)?,
-        );
-        let alone = inputs.next().is_none() && outputs.next().is_none();
-        let features = input.dtype() == DType::I8
-            && input.len() == MEL_BANDS
-            && (input.scale, input.zero_point) == (FEATURE_SCALE, 0);
-        let logits = matches!(output.dtype(), DType::I8 | DType::I16) && output.len() == labels;
-        (alone && features && logits).then_some(output.scale)
-    };
-    let mut entries = model.entries().iter().enumerate();
-    entries.find_map(|(id, entry)| Some((id, scale(entry)?)))
+/// Whether an input is one frame of this front end's features.
+fn is_front_end_frame(input: &TensorRecord) -> bool {
+    input.len() == MEL_BANDS && (input.scale, input.zero_point) == (FEATURE_SCALE, 0)
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::Arena;
 use crate::format::{
-    AudioMeta, FILE_ALIGN, Header, MAGIC, MetaKey, MetaRecord, NO_TENSOR, OpKind, OpRecord,
-    Section, SpotterMeta, TensorRecord, VERSION, checksum,
+    AudioMeta, DType, EntryRecord, FILE_ALIGN, Header, MAGIC, MetaKey, MetaRecord, NO_TENSOR,
+    OpKind, OpRecord, Section, SpotterMeta, VERSION, checksum,
 };
 use crate::include::Aligned;
 use crate::kernels::int::dot::{packed_index, packed_len};
@@ -35,7 +35,7 @@ impl Default for Parts {
                 mel_bands: MEL_BANDS as u32,
             }),
             labels: vec!["loud", "noise", "never"],
-            thresholds: vec![HALF, 0, NEVER],
+            thresholds: vec![HALF, NEVER, NEVER],
             smoothing_hops: 4,
             input_scale: FEATURE_SCALE,
         }
@@ -218,7 +218,35 @@ fn the_size_of_the_pieces_does_not_change_the_events() {
 }
 
 #[test]
-fn background_labels_never_fire_even_with_threshold_zero() {
+fn after_a_gap_times_go_on_and_what_was_heard_is_forgotten() {
+    let mut arena = Arena::<128>::new();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
+    let pcm = recording();
+    // Pieces, each with the samples that are lost before it.
+    let mut heard = |pieces: &[(usize, &[i16])]| {
+        let mut events = vec![];
+        spotter.reset();
+        for (lost, pcm) in pieces {
+            spotter.gap(*lost as u64);
+            spotter.push(pcm, |event| events.push(event)).unwrap();
+        }
+        events
+    };
+    let whole = heard(&[(0, &pcm)]);
+    assert_eq!(heard(&[(0, &pcm[..4001]), (0, &pcm[4001..])]), whole);
+    for (before, lost) in [(0, 1), (4001, 7), (5000, 7000), (8000, 1)] {
+        let behind = &pcm[before + lost..];
+        let mut events = heard(&[(0, &pcm[..before]), (lost, behind)]);
+        assert!(!events.is_empty());
+        for event in &mut events {
+            event.time_samples -= (before + lost) as u64;
+        }
+        assert_eq!(events, heard(&[(0, behind)]), "{lost} lost behind {before}");
+    }
+}
+
+#[test]
+fn a_label_is_background_by_its_threshold_and_not_by_its_name() {
     let mut arena = Arena::<128>::new();
     let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
     // Silence gives the lowest features: all posterior goes to `noise`.
@@ -226,6 +254,55 @@ fn background_labels_never_fire_even_with_threshold_zero() {
         .push(&[0; 32_000], |event| panic!("{event:?}"))
         .unwrap();
     assert!(spotter.decoder().averages_q15().eq([0, 32767, 0]));
+    spotter.set_threshold(1, 0).unwrap();
+    let mut heard = vec![];
+    spotter
+        .push(&[0; 3_200], |event| heard.push(event.label))
+        .unwrap();
+    assert_eq!(heard, ["noise"]);
+}
+
+#[test]
+fn a_threshold_that_is_set_counts_from_the_next_hop_on_and_outlives_a_reset() {
+    let mut decoder = Decoder::new(&[20_000, NEVER], 1, 0, 1.0 / 8.0).unwrap();
+    let even = [100i16, 100];
+    assert_eq!(decoder.push(&even), None);
+    decoder.set_threshold(0, 16_000).unwrap();
+    assert_eq!(decoder.push(&even).map(|d| d.label), Some(0));
+    decoder.reset();
+    assert_eq!(decoder.thresholds_q15(), [16_000, NEVER]);
+    assert_eq!(decoder.push(&even).map(|d| d.label), Some(0));
+    decoder.set_threshold(0, NEVER).unwrap();
+    assert_eq!(decoder.push(&[900i16, 0]), None);
+    let (label, labels) = (2, 2);
+    assert_eq!(
+        decoder.set_threshold(label, 0),
+        Err(SpotterError::NoSuchLabel { label, labels })
+    );
+}
+
+#[test]
+fn features_of_another_front_end_are_taken_as_they_are() {
+    let parts = Parts {
+        audio: None,
+        input_scale: 0.5,
+        ..Parts::default()
+    };
+    let model = Model::parse(model(&parts)).unwrap();
+    let mut arena = Arena::<128>::new();
+    let mut spotter = FeatureSpotter::new(model, arena.as_mut_slice()).unwrap();
+    for hop in 0..3 {
+        // Smoothed over four hops, the second that says so is a half.
+        let decision = spotter.push_features(&[100; MEL_BANDS]).unwrap();
+        assert_eq!(decision.map(|d| d.label), (hop == 2).then_some(0), "{hop}");
+    }
+    let (needed, given) = (MEL_BANDS, MEL_BANDS - 1);
+    assert_eq!(
+        spotter.push_features(&[0; MEL_BANDS - 1]),
+        Err(SpotterError::BadFeatureCount { needed, given })
+    );
+    spotter.reset();
+    assert!(spotter.decoder().averages_q15().eq([0; 3]));
 }
 
 #[test]

@@ -77,6 +77,21 @@ pub(super) fn values<'t>(
 
 /// Evaluates `$call`, in which each of the named [`Values`] is a slice of its own element type.
 macro_rules! by_width {
+    // With the [`super::Uses`] of a family that exists in variants: what it is not used for is not in the program.
+    ($uses:ident; $x:ident => $call:expr) => {
+        match $x {
+            Values::I8($x) if $uses & crate::ops::Uses::X8 != 0 => $call,
+            Values::I16($x) if $uses & crate::ops::Uses::X16 != 0 => $call,
+            _ => return Err(OpError::NotLinked),
+        }
+    };
+    ($uses:ident; $x:ident, $y:ident => $call:expr) => {
+        match $y {
+            Values::I8($y) if $uses & crate::ops::Uses::Y8 != 0 => by_width!($uses; $x => $call),
+            Values::I16($y) if $uses & crate::ops::Uses::Y16 != 0 => by_width!($uses; $x => $call),
+            _ => return Err(OpError::NotLinked),
+        }
+    };
     ($x:ident => $call:expr) => {
         match $x {
             Values::I8($x) => $call,

@@ -11,11 +11,12 @@
 
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
-use super::key_value::{check_ring, check_width, check_window, ring};
-use super::{ALL, OpError, OpView, require};
-use crate::format::{DType, Storage, TensorRecord};
+use super::key_value::{check_ring, check_scores, check_width, check_window, ring};
+use super::{OpError, OpView, Uses, require};
+use crate::format::{DType, OpFacts, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
 use crate::kernels::int::attention::{MAX_SLOTS, Scaling, Seen};
+use core::mem::offset_of;
 use window::{RowBiases, Visible, Window};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -82,13 +83,13 @@ impl AttentionGeometry {
     pub const MASK: u32 = 2;
 
     /// The mask's words, if there is one.
-    fn mask<'a>(
+    fn mask<'a, const USES: u8>(
         &self,
         op: &OpView<'a>,
         shape: &Shape,
         rows: usize,
     ) -> Result<Option<&'a [u32]>, OpError> {
-        if self.seen != AttentionGeometry::MASK || !ALL {
+        if self.seen != AttentionGeometry::MASK || USES & Uses::EXTRAS == 0 {
             return Ok(None);
         }
         let words = rows.saturating_mul(shape.mask_words());
@@ -96,7 +97,7 @@ impl AttentionGeometry {
     }
 
     /// What queries see of the first `filled` slots.
-    fn visible<'a>(
+    fn visible<'a, const USES: u8>(
         &self,
         op: &OpView<'a>,
         shape: &Shape,
@@ -104,7 +105,7 @@ impl AttentionGeometry {
     ) -> Result<Visible<'a>, OpError> {
         let query = op.input(0)?;
         let causal = self.seen == AttentionGeometry::CAUSAL;
-        let mask = self.mask(op, shape, query.rows())?;
+        let mask = self.mask::<USES>(op, shape, query.rows())?;
         Ok(Visible {
             filled,
             hidden: if causal {
@@ -120,18 +121,15 @@ impl AttentionGeometry {
     fn check(&self, op: &OpView, shape: &Shape) -> Result<(), OpError> {
         let (query, keys, values, context) =
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
-        let known = self.seen
-            <= if ALL {
-                AttentionGeometry::MASK
-            } else {
-                AttentionGeometry::CAUSAL
-            };
-        require(known, OpError::BadParams)?;
+        require(self.seen <= AttentionGeometry::MASK, OpError::BadParams)?;
         require(context.storage() == Storage::Arena, OpError::WrongStorage)?;
         check_width(shape.heads, shape.head_dim, query)?;
         check_width(shape.heads, shape.value_dim, context)?;
         require(query.rows() == context.rows(), OpError::WrongShape)?;
-        self.mask(op, shape, query.rows())?;
+        self.mask::<{ Uses::ALL }>(op, shape, query.rows())?;
+        let channels = shape.head_dim.saturating_add(shape.value_dim);
+        let products = shape.heads.saturating_mul(channels);
+        op.count_macs(query.rows(), products.saturating_mul(shape.slots));
         match op.input_count() {
             3 => {
                 require(self.biased == 0, OpError::MissingTensor)?;
@@ -152,7 +150,7 @@ impl AttentionGeometry {
             return Ok(());
         };
         let whole = op.input_count() == 3 || self.biased != 0;
-        require(ALL && whole, OpError::WrongShape)?;
+        require(whole, OpError::WrongShape)?;
         if shape.heads == 1 && query.rows() == 1 {
             check_weights(op, shape.slots, self.rows_rule != 0)?;
         } else {
@@ -171,7 +169,7 @@ impl AttentionGeometry {
         let (query, keys, values, context) =
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         let biases = op.input(3)?;
-        require(ALL && self.biased == 1, OpError::BadParams)?;
+        require(self.biased == 1, OpError::BadParams)?;
         require(self.rows_rule == 0, OpError::BadParams)?;
         let heads = [1, shape.heads].map(|heads| heads.checked_mul(shape.slots));
         let fits =
@@ -181,8 +179,11 @@ impl AttentionGeometry {
     }
 
     /// The biases, if there are any.
-    fn biases<'a>(&self, op: &OpView<'a>) -> Result<Option<&'a TensorRecord>, OpError> {
-        match ALL && self.biased != 0 {
+    fn biases<'a, const USES: u8>(
+        &self,
+        op: &OpView<'a>,
+    ) -> Result<Option<&'a TensorRecord>, OpError> {
+        match USES & Uses::EXTRAS != 0 && self.biased != 0 {
             true => op.input(3).map(Some),
             false => Ok(None),
         }
@@ -202,7 +203,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     let known = query.dtype() != DType::I32 && context.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
-    check_window(&shape, keys, values)?;
+    check_window(op, &shape, keys, values)?;
+    check_scores(query, keys, &shape, params.score_shift)?;
     let zero_points = if keys.dtype() == DType::I8 {
         -128..=127
     } else {
@@ -210,7 +212,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     };
     let in_range = zero_points.contains(&params.value_zero_point);
     require(in_range, OpError::BadParams)?;
-    if let Some(biases) = params.window.biases(op)? {
+    if let Some(biases) = params.window.biases::<{ Uses::ALL }>(op)? {
         require(biases.dtype() != DType::I32, OpError::WrongType)?;
     }
     op.scratch(DType::I32, scratch_len(&shape)).map(drop)
@@ -222,10 +224,19 @@ fn scratch_len(shape: &Shape) -> usize {
     shape.scores_len() + shape.pairs_len() / 2
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+/// Beyond the plain form: int16 keys and values, a mask, biases, weights that are given away.
+pub(super) const fn has_extras(op: &OpFacts) -> bool {
+    let mask = AttentionGeometry::MASK;
+    matches!(op.inputs[1], Some(DType::I16))
+        || op.outputs[1].is_some()
+        || op.param(offset_of!(AttentionParams, window.seen)) == mask
+        || op.param(offset_of!(AttentionParams, window.biased)) != 0
+}
+
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<AttentionParams>()?;
     let shape = params.shape()?;
-    let biases = params.window.biases(op)?;
+    let biases = params.window.biases::<USES>(op)?;
     let filled = match op.input_count() {
         4 if biases.is_none() => ring(op, 3, &shape, arena)?[1],
         _ => op.active(params.window.rows_rule, shape.slots),
@@ -240,7 +251,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     };
     let (keys, values) = (op.input(1)?, op.input(2)?);
     let records = [query, keys, values, context, scratch];
-    let (mains, [bias_bytes, weights]) = with_extras(op, arena, records, biases)?;
+    let (mains, [bias_bytes, weights]) = with_extras::<USES>(op, arena, records, biases)?;
     let [query_bytes, keys, values, context, scratch_bytes] = mains;
     let biases = match biases {
         Some(record) => Some(RowBiases::new(&params, record, bias_bytes)?),
@@ -249,7 +260,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let mut window = Window {
         keys,
         values,
-        visible: params.window.visible(op, &shape, filled)?,
+        visible: params.window.visible::<USES>(op, &shape, filled)?,
         biases,
         weights: match weights.is_empty() {
             true => &mut [],
@@ -260,12 +271,12 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     };
     let context = arena::typed::<i16>(context)?;
     let query = arena::values(query_bytes, query)?;
-    if op.input(1)?.dtype() == DType::I16 && ALL {
-        by_width!(query => window.attend::<i16, _>(query, 0, scratch_bytes, context)?);
+    if op.input(1)?.dtype() == DType::I16 && USES & Uses::EXTRAS != 0 {
+        by_width!(USES; query => window.attend::<i16, _, USES>(query, 0, scratch_bytes, context)?);
     } else {
-        by_width!(query => {
-            let done = window.attend_tiles(query, scratch_bytes, context)?;
-            window.attend::<i8, _>(query, done, scratch_bytes, context)?;
+        by_width!(USES; query => {
+            let done = window.attend_tiles::<_, USES>(query, scratch_bytes, context)?;
+            window.attend::<i8, _, USES>(query, done, scratch_bytes, context)?;
         });
     }
     Ok(())
@@ -273,13 +284,13 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 /// The bytes of an attention's tensors, of its biases and of its weights, where it has them.
 #[allow(clippy::type_complexity)] // two arrays of slices
-fn with_extras<'t>(
+fn with_extras<'t, const USES: u8>(
     op: &OpView,
     arena: &'t mut [u8],
     [query, keys, values, context, scratch]: [&TensorRecord; 5],
     biases: Option<&TensorRecord>,
 ) -> Result<([&'t mut [u8]; 5], [&'t mut [u8]; 2]), OpError> {
-    if !ALL {
+    if USES & Uses::EXTRAS == 0 {
         let mains = op.tensors(arena, [query, keys, values, context, scratch])?;
         return Ok((mains, [&mut [], &mut []]));
     }
@@ -325,10 +336,10 @@ pub(super) mod half {
             (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
         check_half(query)?;
         check_half(context)?;
-        if let Some(biases) = params.window.biases(op)? {
+        if let Some(biases) = params.window.biases::<{ Uses::ALL }>(op)? {
             check_half(biases)?;
         }
-        check_window(&shape, keys, values)?;
+        check_window(op, &shape, keys, values)?;
         let ordered =
             params.window.seen != AttentionGeometry::CAUSAL || query.rows() <= shape.slots;
         require(ordered, OpError::WrongShape)?;
@@ -340,8 +351,8 @@ pub(super) mod half {
         let shape = params.shape()?;
         let (query, context) = (op.input(0)?, op.output()?);
         let filled = op.active(params.window.rows_rule, shape.slots);
-        let visible = params.window.visible(op, &shape, filled)?;
-        let biases = params.window.biases(op)?;
+        let visible = params.window.visible::<{ Uses::ALL }>(op, &shape, filled)?;
+        let biases = params.window.biases::<{ Uses::ALL }>(op)?;
         let of_ring = match op.input_count() {
             4 if biases.is_none() => Some(ring(op, 3, &shape, arena)?),
             _ => None,
@@ -349,7 +360,7 @@ pub(super) mod half {
         let wide = scratch(op, shape.scratch_len())?;
         let (keys, values) = (op.input(1)?, op.input(2)?);
         let records = [query, keys, values, context, wide];
-        let (mains, extras) = with_extras(op, arena, records, biases)?;
+        let (mains, extras) = with_extras::<{ Uses::ALL }>(op, arena, records, biases)?;
         let [query, keys, values, context, wide_bytes] = mains;
         let [halves, weights] = arena::try_map(extras, |bytes| match bytes.is_empty() {
             true => Ok(&mut [][..]),

@@ -4,7 +4,7 @@
 use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::linear::LinearParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::{MAX_ROWS, MAX_SPAN, Window1d};
 use crate::kernels::int::conv::{conv1d, depthwise_conv1d};
@@ -96,10 +96,10 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     op.scratch(DType::I16, pairs_len(span))?;
     params
         .matrix
-        .check(op, packed_len(op.output()?.channels(), span))
+        .check(op, packed_len(op.output()?.channels(), span), span)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let (c, span) = (x.channels(), params.window.span(x)?);
@@ -111,7 +111,11 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
-    by_width!(x, y => conv1d(x, c, &window, &matrix, &output, pairs, y));
+    if USES & Uses::EXTRAS != 0 {
+        by_width!(USES; x, y => conv1d::<_, _, true>(x, c, &window, &matrix, &output, pairs, y));
+    } else {
+        by_width!(USES; x, y => conv1d::<_, _, false>(x, c, &window, &matrix, &output, pairs, y));
+    }
     Ok(())
 }
 
@@ -119,7 +123,8 @@ pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
     let params = check_both(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     require(x.channels() == y.channels(), OpError::WrongShape)?;
-    params.matrix.check(op, params.window.span(x)?)
+    params.window.span(x)?;
+    params.matrix.check_apart(op, params.window.kernel as usize)
 }
 
 pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -168,6 +173,7 @@ pub(super) mod half {
         let params = check_both(op)?;
         let span = params.window.span(op.input(0)?)?;
         params.matrix.matrix(op, op.output()?.channels(), span)?;
+        op.count_macs(op.output()?.len(), span);
         scratch(op, span).map(drop)
     }
 
@@ -185,6 +191,7 @@ pub(super) mod half {
         let params = check_both(op)?;
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.channels() == y.channels(), OpError::WrongShape)?;
+        op.count_macs(y.len(), params.window.kernel as usize);
         params.matrix.apart(op, params.window.span(x)?).map(drop)
     }
 

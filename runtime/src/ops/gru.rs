@@ -5,11 +5,14 @@
 //! which starts from zero or from input 1; it may run backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
-use super::{ALL, OpError, OpView, require};
-use crate::format::DType;
+use super::recurrent::{
+    RecurrentGeometry, RecurrentSide, Start, check_layer, check_sides, kept, rows,
+};
+use super::{OpError, OpView, Uses, require};
+use crate::format::{DType, OpFacts};
 use crate::kernels::int::dot::pairs_len;
 use crate::kernels::int::gru::step;
+use core::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const GATES: usize = 3;
@@ -36,13 +39,17 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let known = x.dtype() != DType::I32 && h.dtype() == DType::I16 && y.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
     let hidden = h.len();
-    params.input.side(op, GATES, x.channels(), hidden)?;
-    params.recurrent.side(op, GATES, hidden, hidden)?;
+    check_sides(op, &params.input, &params.recurrent, GATES)?;
     op.scratch(DType::I16, pairs_len(x.channels()) + pairs_len(hidden))
         .map(drop)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+/// Beyond the plain form: a layer that runs backwards.
+pub(super) const fn has_extras(op: &OpFacts) -> bool {
+    op.param(offset_of!(GruParams, run.reverse)) != 0
+}
+
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<GruParams>()?;
     let start = Start::from_code(params.run.start)?;
     let (x, h, y) = (op.input(0)?, kept(op, start, STATES)?, op.output()?);
@@ -64,8 +71,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let [x_bytes, h, y, scratch] = op.tensors(arena, [x, h, y, scratch])?;
     let (h, pairs) = (arena::typed::<i16>(h)?, arena::typed::<i16>(scratch)?);
     let (x, y) = (arena::values(x_bytes, x)?, arena::typed::<i16>(y)?);
-    let reverse = ALL && params.run.reverse == 1;
-    by_width!(x => rows(x, y, [k, hidden], reverse, |x, y| {
+    let reverse = USES & Uses::EXTRAS != 0 && params.run.reverse == 1;
+    by_width!(USES; x => rows(x, y, [k, hidden], reverse, |x, y| {
         step(x, &input, &recurrent, h, pairs);
         y.iter_mut().zip(&*h).for_each(|(y, h)| *y = *h);
     }));
@@ -75,7 +82,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::scratch;
-    use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, sides};
+    use super::super::recurrent::half::{
+        RecurrentHalfSide, begin, check_sides, check_types, sides,
+    };
     use super::*;
     use crate::kernels::half::gru::step;
     use crate::kernels::half::{Clamp, narrow, widen};
@@ -97,7 +106,7 @@ pub(super) mod half {
         let start = Start::from_code(params.run.start)?;
         check_layer(op, start, params.run.reverse, STATES)?;
         check_types(op, kept(op, start, STATES)?)?;
-        sides(op, &params.input, &params.recurrent, GATES)?;
+        check_sides(op, &params.input, &params.recurrent, GATES)?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
         scratch(op, k.saturating_add(hidden)).map(drop)
     }

@@ -2,7 +2,7 @@
 //! entries, or int16 to int16 through an interpolated table. Half: parabolas between equally spaced knots. May run in place.
 
 use super::activations::check_activations;
-use super::{ALL, OpError, OpView, arena, in_place, require};
+use super::{OpError, OpView, Uses, arena, in_place, require};
 use crate::format::DType;
 use crate::kernels::int::elementwise::{interpolate, interpolate_pieces, lut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -42,16 +42,14 @@ struct WideTable<'a> {
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let [x, y] = check_activations(op)?;
-    require(
-        x.dtype() == y.dtype() && (ALL || x.dtype() == DType::I8),
-        OpError::WrongType,
-    )?;
+    require(x.dtype() == y.dtype(), OpError::WrongType)?;
     require(
         x.len() == y.len() && op.input_count() == 1,
         OpError::WrongShape,
     )?;
     if x.dtype() == DType::I16 {
         let points = wide_table(op)?.points;
+        op.examine(size_of_val(points))?;
         return require(points.is_sorted_by(|a, b| a[0] < b[0]), OpError::BadParams);
     }
     op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)
@@ -85,9 +83,9 @@ fn copied<'t>(op: &OpView, arena: &'t mut [u8]) -> Result<&'t mut [u8], OpError>
     Ok(bytes)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let bytes = copied(op, arena)?;
-    if op.output()?.dtype() == DType::I16 && ALL {
+    if op.output()?.dtype() == DType::I16 && USES & Uses::Y16 != 0 {
         let WideTable {
             table,
             step_bits,

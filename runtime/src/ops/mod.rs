@@ -3,13 +3,15 @@
 //! [`crate::kernels`].
 //!
 //! Parsing calls `OpView::check` once; running calls `OpView::run`. Both read the same parameters through the same
-//! accessors: whatever `check` accepted, `run` finds in place. `operators!` below is the one list of operators.
+//! accessors: whatever `check` accepted, `run` finds in place. `operators!` below is the one list of operators; a program has
+//! those that its tables name ([`Operators`]).
 
 mod activations;
 mod additive;
 mod arena;
 mod arithmetic;
 mod attention;
+mod audit;
 mod cell;
 mod conv1d;
 mod conv2d;
@@ -20,6 +22,7 @@ mod gru;
 mod key_value;
 mod layer_norm;
 mod linear;
+mod linked;
 mod lstm;
 mod lut;
 mod matmul;
@@ -34,10 +37,13 @@ mod state;
 mod top_k;
 mod view;
 
-use crate::format::Encoding;
+use crate::format::{Encoding, OpFacts};
 pub use additive::AdditiveAttentionParams;
 pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
+pub(crate) use audit::Audit;
+pub use audit::Work;
+use audit::{Sums, centred, magnitude, require_fits};
 pub use cell::{CurveParams, RecurrentParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
@@ -47,6 +53,8 @@ pub use gate::{GateParams, MeanChannelsParams};
 pub use gru::GruParams;
 pub use layer_norm::LayerNormParams;
 pub use linear::LinearParams;
+pub use linked::{Linked, OperatorSet, Operators};
+use linked::{Uses, variant};
 pub use lstm::{CellScale, LstmParams};
 pub use lut::{LutParams, WideLutParams};
 pub use matmul::{MatMulGeometry, MatMulParams};
@@ -83,30 +91,35 @@ pub use {
     top_k::half::TopKHalfParams,
 };
 
-/// Whether every operator is linked, or only those of streaming keyword spotting.
-const ALL: bool = cfg!(feature = "all-operators");
-
-/// `$call`, if the operators of the set are linked.
-macro_rules! linked {
-    (spotting, $call:expr) => {
-        $call
-    };
-    (all, $call:expr) => {
-        if ALL {
-            $call
-        } else {
-            Err(OpError::UnknownKind)
-        }
-    };
+/// Operators whose outputs do not have the rows of their inputs: they check row rules themselves.
+const fn has_own_rows(kind: OpKind) -> bool {
+    use OpKind::*;
+    matches!(
+        kind,
+        Conv1d
+            | DepthwiseConv1d
+            | MeanRows
+            | LastRow
+            | ClearRows
+            | AdditiveAttention
+            | PushKeyValue
+            | WeightedRows
+            | ShiftRows
+    )
 }
 
-/// Makes [`OpKind`] and the dispatch of `check` and `run` from one row for each operator: documentation, name, code in the
-/// file, the set in which it is linked, its family, and its `check` and `run` there. Those for half precision have the same
-/// names in the family's module `half`.
+/// Operators whose output may have exactly the bytes of their input.
+const fn works_in_place(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Lut)
+}
+
+/// Makes [`OpKind`] and the functions of each operator from one row: documentation, name, code in the file, its family, and
+/// its `check` and `run` there, `<USES>` where it exists in variants. Those for half precision have the same names in the
+/// family's module `half`.
 macro_rules! operators {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident = $code:literal in $set:ident: $family:ident::{$check:ident, $run:ident};
+        $name:ident = $code:literal: $family:ident::{$check:ident, $run:ident $(<$uses:ident>)?};
     )*) => {
         /// What an operator computes. Its inputs, outputs and parameters are described in one file for each family.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,119 +147,140 @@ macro_rules! operators {
             }
         }
 
-        impl OpView<'_> {
-            /// Checks everything that [`Self::run`] relies on.
-            pub(crate) fn check(&self) -> Result<(), OpError> {
-                self.check_overlap()?;
-                self.check_encoding()?;
-                match self.encoding()? {
-                    Encoding::Int8 => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $family::$check(self)),)*
-                    },
-                    #[cfg(attn_half)]
-                    Encoding::Half => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $family::half::$check(self)),)*
-                    },
-                    #[cfg(not(attn_half))]
-                    Encoding::Half => Err(OpError::UnknownEncoding),
-                }
-            }
-
-            /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
-            pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
-                match self.encoding()? {
-                    Encoding::Int8 => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $family::$run(self, arena)),)*
-                    },
-                    #[cfg(attn_half)]
-                    Encoding::Half => match self.kind()? {
-                        $(OpKind::$name => linked!($set, $family::half::$run(self, arena)),)*
-                    },
-                    #[cfg(not(attn_half))]
-                    Encoding::Half => Err(OpError::UnknownEncoding),
-                }
+        /// The functions of the operator with this code in this encoding, if this runtime has it.
+        // Inlined, which is to say evaluated at compile time: by itself it would have all instances of all functions.
+        #[inline(always)]
+        const fn linked(code: u16, encoding: u16, used: u8) -> Option<Linked> {
+            match (Encoding::from_code(encoding), OpKind::from_code(code)) {
+                (Some(Encoding::Int8), Some(kind)) => Some(match kind {
+                    $(OpKind::$name => Linked {
+                        uses: variant!(@uses used $($uses)?),
+                        check: $family::$check,
+                        run: variant!($family::$run $(<$uses>)?, used),
+                    },)*
+                }),
+                #[cfg(attn_half)]
+                (Some(Encoding::Half), Some(kind)) => Some(match kind {
+                    $(OpKind::$name => Linked {
+                        uses: Uses::ALL,
+                        check: $family::half::$check,
+                        run: $family::half::$run,
+                    },)*
+                }),
+                _ => None,
             }
         }
     };
 }
 
+/// What an operator may need beyond the plain form of its family.
+const fn has_extras(op: &OpFacts) -> bool {
+    match OpKind::from_code(op.code) {
+        Some(OpKind::Attention) => attention::has_extras(op),
+        Some(OpKind::Gru) => gru::has_extras(op),
+        Some(OpKind::Linear | OpKind::Conv1d) => linear::has_extras(op),
+        _ => false,
+    }
+}
+
+impl OpView<'_> {
+    /// Checks everything that [`Self::run`] relies on.
+    pub(crate) fn check(&self) -> Result<(), OpError> {
+        self.check_overlap()?;
+        self.check_encoding()?;
+        self.check_rows()?;
+        self.count_bytes()?;
+        let linked = self.linked()?;
+        require(
+            Uses::of(&self.facts()) & !linked.uses == 0,
+            OpError::NotLinked,
+        )?;
+        (linked.check)(self)
+    }
+
+    /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.
+    pub(crate) fn run(&self, arena: &mut [u8]) -> Result<(), OpError> {
+        (self.linked()?.run)(self, arena)
+    }
+}
+
 operators! {
     /// Matrix times rows, plus bias.
-    Linear = 1 in spotting: linear::{check, run};
+    Linear = 1: linear::{check, run<USES>};
     /// Convolution over time, channels last.
-    Conv1d = 2 in spotting: conv1d::{check, run};
+    Conv1d = 2: conv1d::{check, run<USES>};
     /// Depthwise convolution over time.
-    DepthwiseConv1d = 3 in all: conv1d::{check_depthwise, run_depthwise};
+    DepthwiseConv1d = 3: conv1d::{check_depthwise, run_depthwise};
     /// Gated recurrent unit.
-    Gru = 4 in spotting: gru::{check, run};
+    Gru = 4: gru::{check, run<USES>};
     /// Softmax attention over keys and values.
-    Attention = 5 in spotting: attention::{check, run};
+    Attention = 5: attention::{check, run<USES>};
     /// Elementwise function through a table.
-    Lut = 6 in spotting: lut::{check, run};
+    Lut = 6: lut::{check, run<USES>};
     /// Elementwise sum.
-    Add = 7 in all: arithmetic::{check_add, run_add};
+    Add = 7: arithmetic::{check_add, run_add};
     /// Join along channels.
-    Concat = 8 in spotting: rescale::{check_concat, run_concat};
+    Concat = 8: rescale::{check_concat, run_concat};
     /// Softmax over channels.
-    Softmax = 9 in all: softmax::{check, run};
+    Softmax = 9: softmax::{check, run};
     /// Appends rows to a state tensor and drops the oldest.
-    ShiftRows = 10 in spotting: state::{check_shift_rows, run_shift_rows};
+    ShiftRows = 10: state::{check_shift_rows, run_shift_rows};
     /// Writes keys and values into an attention window.
-    PushKeyValue = 11 in spotting: key_value::{check, run};
+    PushKeyValue = 11: key_value::{check, run<USES>};
     /// Change of scale, zero point or integer width.
-    Requantize = 12 in spotting: rescale::{check_requantize, run_requantize};
+    Requantize = 12: rescale::{check_requantize, run_requantize};
     /// Normalisation of every row.
-    LayerNorm = 13 in all: layer_norm::{check, run};
+    LayerNorm = 13: layer_norm::{check, run};
     /// Mean over rows.
-    MeanRows = 14 in all: rescale::{check_mean_rows, run_mean_rows};
+    MeanRows = 14: rescale::{check_mean_rows, run_mean_rows};
     /// Sum with a constant tensor.
-    AddConstant = 15 in all: arithmetic::{check_add_constant, run_add_constant};
+    AddConstant = 15: arithmetic::{check_add_constant, run_add_constant};
     /// Elementwise product.
-    Mul = 16 in all: arithmetic::{check_mul, run_mul};
+    Mul = 16: arithmetic::{check_mul, run_mul};
     /// Rows of a table, by token number.
-    Embedding = 17 in all: embedding::{check, run};
+    Embedding = 17: embedding::{check, run};
     /// Long short-term memory.
-    Lstm = 18 in all: lstm::{check, run};
+    Lstm = 18: lstm::{check, run};
     /// The last row of a sequence of variable length.
-    LastRow = 19 in all: state::{check_last_row, run_last_row};
+    LastRow = 19: state::{check_last_row, run_last_row};
     /// The best outputs of a layer, with their log-probabilities.
-    TopK = 20 in all: top_k::{check, run};
+    TopK = 20: top_k::{check, run};
     /// Attention by a small network: scores are sums of tanh.
-    AdditiveAttention = 21 in all: additive::{check, run};
+    AdditiveAttention = 21: additive::{check, run};
     /// Recurrent layer of any cell, with any activations.
-    Recurrent = 22 in all: cell::{check, run};
+    Recurrent = 22: cell::{check, run};
     /// Convolution over an image, channels last.
-    Conv2d = 32 in all: conv2d::{check, run};
+    Conv2d = 32: conv2d::{check, run};
     /// Depthwise convolution over an image.
-    DepthwiseConv2d = 33 in all: conv2d::{check_depthwise, run_depthwise};
+    DepthwiseConv2d = 33: conv2d::{check_depthwise, run_depthwise};
     /// Transposed convolution over an image.
-    ConvTranspose2d = 34 in all: conv2d::{check_transposed, run_transposed};
+    ConvTranspose2d = 34: conv2d::{check_transposed, run_transposed};
     /// Largest value under a window that moves over an image.
-    MaxPool2d = 35 in all: pool::{check_max, run_max};
+    MaxPool2d = 35: pool::{check_max, run_max};
     /// Mean under a window that moves over an image.
-    AveragePool2d = 36 in all: pool::{check_average, run_average};
+    AveragePool2d = 36: pool::{check_average, run_average};
     /// Largest value of every row.
-    MaxChannels = 37 in all: gate::{check_max_channels, run_max_channels};
+    MaxChannels = 37: gate::{check_max_channels, run_max_channels};
     /// Mean of every row.
-    MeanChannels = 38 in all: gate::{check_mean_channels, run_mean_channels};
+    MeanChannels = 38: gate::{check_mean_channels, run_mean_channels};
     /// Product with one factor for each channel or each row.
-    Gate = 39 in all: gate::{check, run};
+    Gate = 39: gate::{check, run};
     /// A tensor that is always the same.
-    Constant = 48 in all: rows::{check_constant, run_constant};
+    Constant = 48: rows::{check_constant, run_constant};
     /// Rotary positions.
-    Rotary = 49 in all: rotary::{check, run};
+    Rotary = 49: rotary::{check, run};
     /// Weighted sums of rows.
-    WeightedRows = 50 in all: rows::{check_weighted, run_weighted};
+    WeightedRows = 50: rows::{check_weighted, run_weighted};
     /// The rows of a sequence, and zeros in place of its padding.
-    ClearRows = 51 in all: rows::{check_clear, run_clear};
+    ClearRows = 51: rows::{check_clear, run_clear};
     /// Elements in another order.
-    Copy = 64 in all: copy::{check, run};
+    Copy = 64: copy::{check, run};
     /// Matrix product of two activations.
-    MatMul = 65 in all: matmul::{check, run};
+    MatMul = 65: matmul::{check, run};
     /// Sum, mean, largest or smallest along an axis.
-    Reduce = 66 in all: reduce::{check, run};
+    Reduce = 66: reduce::{check, run};
     /// Place of the largest element along an axis.
-    ArgMax = 67 in all: reduce::{check_arg_max, run_arg_max};
+    ArgMax = 67: reduce::{check_arg_max, run_arg_max};
 }
 
 #[cfg(test)]

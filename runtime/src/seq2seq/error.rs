@@ -98,8 +98,7 @@ impl fmt::Display for DecodeError {
         match *self {
             Self::Session(error) => write!(f, "{error}"),
             Self::NoDecode => f.write_str(
-                "the file does not say how its model decodes: convert a bundle with a [decode] section, and use a \
-                 runtime with feature all-operators",
+                "the file does not say how its model decodes: convert a bundle with a [decode] section",
             ),
             Self::NoEncoder => f.write_str("the model reads no input: call restart and then step"),
             Self::InputNeeded => f.write_str("the model reads an input: encode one before the first step"),

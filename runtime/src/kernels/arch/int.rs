@@ -7,12 +7,8 @@
 use crate::kernels::int::dot::{LANES, ROWS};
 use crate::kernels::int::requantize::{Activation, requantize};
 
-/// Whether to use tiles: where weights are taken apart once for all of their rows. A runtime with the keyword spotter's operators
-/// alone is for streams, which have one row at a time, and for small images.
-pub const TILES: bool = cfg!(any(
-    all(attn_dsp, feature = "all-operators"),
-    target_arch = "x86_64"
-));
+/// Whether to use tiles: where weights are taken apart once for all of their rows.
+pub const TILES: bool = cfg!(any(attn_dsp, target_arch = "x86_64"));
 
 /// Constants of the outputs.
 #[derive(Clone, Copy, Debug)]

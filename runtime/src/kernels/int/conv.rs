@@ -9,8 +9,8 @@ use crate::kernels::geometry::{Image, Window1d};
 /// Full convolution: `x: [t, c]`, weights `[out, kernel * c]`, `y: [t_out, out]`.
 ///
 /// Under a kernel without gaps lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping
-/// rows. `scratch` is at least `pairs_len(kernel * c)`, better [`super::linear::scratch_len`].
-pub fn conv1d<X: Activation, Y: Activation>(
+/// rows, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(kernel * c)`, better [`super::linear::scratch_len`].
+pub fn conv1d<X: Activation, Y: Activation, const TILED: bool>(
     x: &[X],
     c: usize,
     window: &Window1d,
@@ -21,7 +21,7 @@ pub fn conv1d<X: Activation, Y: Activation>(
 ) {
     let span = window.kernel * c;
     let len = pairs_len(span);
-    each_row(
+    each_row::<Y, TILED>(
         len,
         matrix,
         output,
@@ -114,7 +114,7 @@ mod tests {
         };
         let (window, x) = (window1d([3, 1, 1, 2], -1), [10i8, 20, 30, 40]);
         let mut y = [0i16; 2];
-        conv1d(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
+        conv1d::<_, _, true>(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
         // rows under the kernel: (-1 -1) (-1 -1) (10 20), then (-1 -1) (10 20) (30 40)
         assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
     }
@@ -146,7 +146,7 @@ mod tests {
             let output = Output { multipliers: &multipliers[..out], left_shift, ..ONE };
             let matrix = Matrix { weights: &pack(&weights, kernel * c), bias: &bias[..out] };
             let mut y = vec![0i16; positions * out];
-            conv1d(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
+            conv1d::<_, _, true>(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
             let exact = under.sums([positions, 1], &weights, &real[..out]);
             prop_assert_eq!(y, exact.into_iter().map(|sum| finished(sum, left_shift)).collect::<Vec<_>>());
 

@@ -45,9 +45,9 @@ pub const fn scratch_len(len: usize, rows: usize) -> usize {
 }
 
 /// Rows of `len` values in pair order, which `fill` writes, times a matrix: `y: [rows, out]`. `scratch` is at least `len`, better
-/// [`scratch_len`].
+/// [`scratch_len`]. Not `TILED`: one row at a time, the same results in less code.
 #[inline(never)]
-pub fn each_row<Y: Activation>(
+pub fn each_row<Y: Activation, const TILED: bool>(
     len: usize,
     matrix: &Matrix,
     output: &Output,
@@ -58,7 +58,7 @@ pub fn each_row<Y: Activation>(
     let out = output.multipliers.len().max(1);
     let mut row = 0;
     let mut rest = y;
-    if let Some(tile) = scratch.get_mut(..len * ROWS).filter(|_| TILES) {
+    if let Some(tile) = scratch.get_mut(..len * ROWS).filter(|_| TILES && TILED) {
         let mut tiles = rest.chunks_exact_mut(out * ROWS);
         for y in &mut tiles {
             for at in 0..ROWS {
@@ -79,8 +79,8 @@ pub fn each_row<Y: Activation>(
     }
 }
 
-/// Rows `x: [rows, k]` to `y: [rows, out]`. `scratch` is at least `pairs_len(k)`, better [`scratch_len`].
-pub fn linear<X: Activation, Y: Activation>(
+/// Rows `x: [rows, k]` to `y: [rows, out]`, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(k)`, better [`scratch_len`].
+pub fn linear<X: Activation, Y: Activation, const TILED: bool>(
     x: &[X],
     k: usize,
     matrix: &Matrix,
@@ -92,7 +92,7 @@ pub fn linear<X: Activation, Y: Activation>(
     let used = rows.len().saturating_mul(output.multipliers.len());
     let used = used.min(y.len());
     let y = y.get_mut(..used).unwrap_or_default();
-    each_row(
+    each_row::<Y, TILED>(
         pairs_len(k),
         matrix,
         output,
@@ -128,7 +128,7 @@ mod tests {
             max: 100,
         };
         let mut y = [0i8; 4];
-        linear(
+        linear::<_, _, true>(
             &[1i8, 2, 3, 100, 0, 0],
             3,
             &matrix,

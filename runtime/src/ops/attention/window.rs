@@ -9,7 +9,7 @@ use crate::kernels::int::attention::{Bias, Biases, KeyValue, Scaling, Seen, atte
 use crate::kernels::int::dot::ROWS;
 use crate::kernels::int::requantize::Activation;
 use crate::ops::arena::{self, Values};
-use crate::ops::{ALL, OpError};
+use crate::ops::{OpError, Uses};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Which slots the queries see.
@@ -91,21 +91,28 @@ impl Window<'_> {
     }
 
     /// What query `row` sees and adds.
-    fn of(&self, row: usize) -> (Seen<'_>, Option<Bias<'_>>) {
-        let biases = self.biases.as_ref().filter(|_| ALL);
+    fn of<const USES: u8>(&self, row: usize) -> (Seen<'_>, Option<Bias<'_>>) {
+        let biases = self.biases.as_ref().filter(|_| USES & Uses::EXTRAS != 0);
         (self.visible.to(row), biases.map(|biases| biases.of(row)))
     }
 
     /// The places of the weights of `rows` queries from `row` on. A sequence may be shorter than the window.
-    fn weights_of<'w>(&self, weights: &'w mut [i16], row: usize, rows: usize) -> &'w mut [i16] {
+    fn weights_of<'w, const USES: u8>(
+        &self,
+        weights: &'w mut [i16],
+        row: usize,
+        rows: usize,
+    ) -> &'w mut [i16] {
         let len = self.shape.heads * self.shape.slots;
         let end = weights.len().min((row + rows) * len);
         let weights = weights.get_mut(row * len..end);
-        weights.filter(|_| ALL).unwrap_or_default()
+        weights
+            .filter(|_| USES & Uses::EXTRAS != 0)
+            .unwrap_or_default()
     }
 
     /// Takes as many queries over int8 keys as make whole tiles, and says how many.
-    pub fn attend_tiles<Q: Activation>(
+    pub fn attend_tiles<Q: Activation, const USES: u8>(
         &mut self,
         query: &[Q],
         scratch: &mut [u8],
@@ -121,7 +128,9 @@ impl Window<'_> {
         if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
             return Ok(0);
         }
-        let (scores, pairs) = scratch.split_at_mut(scores);
+        let Some((scores, pairs)) = scratch.split_at_mut_checked(scores) else {
+            return Ok(0);
+        };
         let mut scratch = Scratch {
             scores: arena::typed(scores)?,
             pairs: arena::typed(pairs)?,
@@ -137,8 +146,8 @@ impl Window<'_> {
         let contexts = context.chunks_exact_mut(ROWS * context_width);
         let mut row = 0;
         for (query, context) in tiles.zip(contexts) {
-            let weights = self.weights_of(all_weights, row, ROWS);
-            let each = |i: usize| self.of(row + i);
+            let weights = self.weights_of::<USES>(all_weights, row, ROWS);
+            let each = |i: usize| self.of::<USES>(row + i);
             attend_tile(query, &packed, &each, &mut scratch, context, weights);
             row += ROWS;
         }
@@ -147,7 +156,7 @@ impl Window<'_> {
     }
 
     /// Takes the queries from number `done` on, one by one.
-    pub fn attend<K, Q>(
+    pub fn attend<K, Q, const USES: u8>(
         mut self,
         query: &[Q],
         done: usize,
@@ -176,8 +185,8 @@ impl Window<'_> {
             .enumerate()
             .skip(done)
         {
-            let (seen, bias) = self.of(row);
-            let weights = self.weights_of(all_weights, row, 1);
+            let (seen, bias) = self.of::<USES>(row);
+            let weights = self.weights_of::<USES>(all_weights, row, 1);
             let (shape, scaling) = (&self.shape, &self.scaling);
             attend(
                 query, keys, values, seen, bias, shape, scaling, scores, pairs, context, weights,

@@ -1,34 +1,10 @@
-//! Pictures: attention weights as a map, input from left to right, output from top to bottom.
+//! Attention weights as a map, input from left to right, output from top to bottom.
 
-use attn_converter::files::FileError;
-use attn_converter::output::Output;
+use super::{FONT, PlotError, drawn};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, register_font};
 use std::path::Path;
-use thiserror::Error;
 
-/// Why there is no picture.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PlotError {
-    /// There is nothing to draw.
-    #[error("nothing to plot: the sequence has no tokens, or the input no rows")]
-    Empty,
-    /// The drawing library or the file system gave up.
-    #[error("{path}: cannot draw the picture: {reason}")]
-    Draw {
-        /// The picture.
-        path: std::path::PathBuf,
-        /// What was said.
-        reason: String,
-    },
-    /// It cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-const FONT: &str = "sans-serif";
 /// Pixels of margin around the map, for names.
 const MARGIN: i32 = 90;
 /// Most and least pixels of a cell.
@@ -51,20 +27,13 @@ pub fn alignment(
     if columns == 0 {
         return Err(PlotError::Empty);
     }
-    let output = Output::new(path, [path; 0])?;
-    // The library fails only if a font of this name is there already and broken.
-    let _ = register_font(FONT, FontStyle::Normal, dejavu::sans::regular());
     let map = Map {
         weights,
         rows,
         tokens,
         columns,
     };
-    let draw = |error: Box<dyn std::error::Error>| PlotError::Draw {
-        path: path.into(),
-        reason: error.to_string(),
-    };
-    output.write(".png", |file| map.draw(file.path()).map_err(draw))
+    drawn(path, |file| map.draw(file))
 }
 
 struct Map<'w> {
