@@ -60,10 +60,12 @@ pub struct OpFacts<'f> {
 impl OpFacts<'_> {
     /// The `u32` at byte `at` of the parameters; 0 in a file that is too old to have it.
     pub const fn param(&self, at: usize) -> u32 {
-        if at + 4 <= self.params.len() {
-            u32_at(self.params, at)
-        } else {
-            0
+        match self.params.split_at_checked(at) {
+            Some((_, rest)) => match rest.first_chunk() {
+                Some(word) => u32::from_le_bytes(*word),
+                None => 0,
+            },
+            None => 0,
         }
     }
 }

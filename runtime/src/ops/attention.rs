@@ -11,7 +11,7 @@
 
 use super::additive::check_weights;
 use super::arena::{self, Values, by_width};
-use super::key_value::{check_ring, check_width, check_window, ring};
+use super::key_value::{check_ring, check_scores, check_width, check_window, ring};
 use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, OpFacts, Storage, TensorRecord};
 use crate::kernels::arch::int::TILES;
@@ -128,6 +128,9 @@ impl AttentionGeometry {
         check_width(shape.heads, shape.value_dim, context)?;
         require(query.rows() == context.rows(), OpError::WrongShape)?;
         self.mask::<{ Uses::ALL }>(op, shape, query.rows())?;
+        let channels = shape.head_dim.saturating_add(shape.value_dim);
+        let products = shape.heads.saturating_mul(channels);
+        op.count_macs(query.rows(), products.saturating_mul(shape.slots));
         match op.input_count() {
             3 => {
                 require(self.biased == 0, OpError::MissingTensor)?;
@@ -201,7 +204,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let (query, keys, values, context) = (op.input(0)?, op.input(1)?, op.input(2)?, op.output()?);
     let known = query.dtype() != DType::I32 && context.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
-    check_window(&shape, keys, values)?;
+    check_window(op, &shape, keys, values)?;
+    check_scores(query, keys, &shape, params.score_shift)?;
     let zero_points = if keys.dtype() == DType::I8 {
         -128..=127
     } else {
@@ -415,7 +419,9 @@ impl Window<'_> {
         if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
             return Ok(0);
         }
-        let (scores, pairs) = scratch.split_at_mut(scores);
+        let Some((scores, pairs)) = scratch.split_at_mut_checked(scores) else {
+            return Ok(0);
+        };
         let mut scratch = Scratch {
             scores: arena::typed(scores)?,
             pairs: arena::typed(pairs)?,
@@ -518,7 +524,7 @@ pub(super) mod half {
         if let Some(biases) = params.window.biases::<{ Uses::ALL }>(op)? {
             check_half(biases)?;
         }
-        check_window(&shape, keys, values)?;
+        check_window(op, &shape, keys, values)?;
         let ordered =
             params.window.seen != AttentionGeometry::CAUSAL || query.rows() <= shape.slots;
         require(ordered, OpError::WrongShape)?;
