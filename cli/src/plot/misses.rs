@@ -72,10 +72,7 @@ fn draw(
         .margin(8)
         .x_label_area_size(34)
         .y_label_area_size(40)
-        .build_cartesian_2d(
-            (least..2.0 * most as f64 / hours).log_scale(),
-            0.0..MOST_MISSED,
-        )?;
+        .build_cartesian_2d((least..2.0 * most as f64 / hours).log_scale(), 0.0..highest)?;
     chart
         .configure_mesh()
         .x_desc("false accepts an hour")
@@ -98,11 +95,7 @@ fn draw(
         .iter()
         .map(|point| (rate(point.false_accepts as f64), missed(point)));
     chart.draw_series(LineSeries::new(line, &BLUE))?;
-    let chosen = curve.at(threshold);
-    let mark = (
-        rate(chosen.false_accepts as f64),
-        missed(&chosen).min(MOST_MISSED),
-    );
+    let mark = (rate(chosen.false_accepts as f64), missed(&chosen));
     chart.draw_series([Circle::new(mark, 4, RED.filled())])?;
     Ok(())
 }
