@@ -60,10 +60,12 @@ pub struct OpFacts<'f> {
 impl OpFacts<'_> {
     /// The `u32` at byte `at` of the parameters; 0 in a file that is too old to have it.
     pub const fn param(&self, at: usize) -> u32 {
-        if at + 4 <= self.params.len() {
-            u32_at(self.params, at)
-        } else {
-            0
+        let Some((_, rest)) = self.params.split_at_checked(at) else {
+            return 0;
+        };
+        match rest.first_chunk() {
+            Some(bytes) => u32::from_le_bytes(*bytes),
+            None => 0,
         }
     }
 }
