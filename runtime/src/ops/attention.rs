@@ -275,7 +275,10 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
         by_width!(USES; query => window.attend::<i16, _, USES>(query, 0, scratch_bytes, context)?);
     } else {
         by_width!(USES; query => {
-            let done = window.attend_tiles::<_, USES>(query, scratch_bytes, context)?;
+            let done = match USES & Uses::ROWS {
+                0 => 0,
+                _ => window.attend_tiles::<_, USES>(query, scratch_bytes, context)?,
+            };
             window.attend::<i8, _, USES>(query, done, scratch_bytes, context)?;
         });
     }

@@ -92,8 +92,13 @@ impl Window<'_> {
 
     /// What query `row` sees and adds.
     fn of<const USES: u8>(&self, row: usize) -> (Seen<'_>, Option<Bias<'_>>) {
-        let biases = self.biases.as_ref().filter(|_| USES & Uses::EXTRAS != 0);
-        (self.visible.to(row), biases.map(|biases| biases.of(row)))
+        let extras = USES & Uses::EXTRAS != 0;
+        let biases = self.biases.as_ref().filter(|_| extras);
+        let seen = self.visible.to(row);
+        // Known to the compiler: the code for masks is then not linked.
+        let bits = seen.bits.filter(|_| extras);
+        let seen = Seen { bits, ..seen };
+        (seen, biases.map(|biases| biases.of(row)))
     }
 
     /// The places of the weights of `rows` queries from `row` on. A sequence may be shorter than the window.
