@@ -119,14 +119,19 @@ fn the_chip_takes_the_signed_model_alone() {
     let run = |file: &[u8], oldest| measure_signed(file, &signed.key, oldest).unwrap();
     let (region, said) = run(&signed.file, VERSION);
     assert!(said.contains("parsed"), "{said}");
-    let plain = measure(&signed.file).unwrap();
-    let more = region.cycles - plain.cycles;
-    println!(
-        "{} bytes: {more} cycles for the signature",
-        signed.file.len()
-    );
-    // A second at 64 MHz.
-    assert!(more < 64_000_000, "{more} cycles");
+    let more = |file: &[u8], signed: Region| {
+        let more = signed.cycles - measure(file).unwrap().cycles;
+        println!("{} bytes: {more} cycles for the signature", file.len());
+        // Half a second at 64 MHz.
+        assert!(more < 32_000_000, "{more} cycles");
+    };
+    more(&signed.file, region);
+    let shipped = std::fs::read(workspace::root().join("models/kws.attn")).unwrap();
+    signed.folder.write("kws.attn", &shipped);
+    let kws = again(&signed.folder, "kws.attn", VERSION);
+    let (region, said) = run(&kws, VERSION);
+    assert!(said.contains("parsed"), "{said}");
+    more(&kws, region);
     let mut tampered = signed.file.clone();
     let last = tampered.len() - 100;
     tampered[last] ^= 1;
