@@ -283,6 +283,8 @@ mod tests {
                 };
                 let (exact_h, _) = reference.step(&before, &before_c);
                 for (&y, &exact) in y.iter().zip(&exact_h) {
+                    // A state that grows without end stays at the largest half.
+                    let exact = exact.clamp((-crate::kernels::half::MAX).into(), crate::kernels::half::MAX.into());
                     let error = (f64::from(y) - exact).abs();
                     prop_assert!(error < 6e-4 * exact.abs().max(1.0), "{cell:?}: {y} for {exact}");
                 }
