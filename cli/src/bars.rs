@@ -1,5 +1,6 @@
 //! Progress bars; nothing is drawn where the output is no terminal.
 
+use crate::limits::working;
 use attn_converter::progress::{Phase, Step};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::borrow::Cow;
@@ -7,6 +8,7 @@ use std::cell::RefCell;
 
 /// A bar for work of `len` steps.
 pub fn bar(what: impl Into<Cow<'static, str>>, len: usize) -> ProgressBar {
+    working();
     let style = ProgressStyle::with_template("{msg:12} [{bar:32}] {pos}/{len}")
         .expect("a constant template");
     ProgressBar::new(len as u64)

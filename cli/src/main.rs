@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod bars;
 mod commands;
 mod flags;
+mod limits;
 mod plot;
 mod shown;
 mod sound;
@@ -16,6 +17,8 @@ mod thresholds;
 #[derive(Parser)]
 #[command(name = "attn", version, about)]
 struct Cli {
+    #[command(flatten)]
+    limits: limits::Limits,
     #[command(subcommand)]
     command: Command,
 }
@@ -31,12 +34,16 @@ enum Command {
     Decode(commands::Decode),
     Features(commands::Features),
     Operators(commands::Operators),
+    Keygen(commands::Keygen),
+    Sign(commands::Sign),
+    Verify(commands::Verify),
 }
 
 fn main() -> ExitCode {
     // A closed pipe ends the command quietly, as it does any other.
     sigpipe::reset();
-    let command = Cli::parse().command;
+    let Cli { limits, command } = Cli::parse();
+    limits.watch();
     let result = guarded(|| run(command)).unwrap_or_else(|reason| {
         Err(format!(
             "attn came upon something that it does not expect ({reason}): please report it"
@@ -64,5 +71,8 @@ fn run(command: Command) -> commands::CommandResult {
         Command::Decode(command) => command.run(),
         Command::Features(command) => command.run(),
         Command::Operators(command) => command.run(),
+        Command::Keygen(command) => command.run(),
+        Command::Sign(command) => command.run(),
+        Command::Verify(command) => command.run(),
     }
 }

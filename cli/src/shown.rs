@@ -1,8 +1,9 @@
 //! What reaches the terminal: names of a model may hold what drives one.
 
-/// Text without control characters, but for the ends of lines.
+/// Text without control characters, but for the ends of lines, and without characters that turn the direction of the text.
 pub fn shown(text: &str) -> String {
-    let shown = |c: char| match c.is_control() && c != '\n' {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let shown = |c: char| match c.is_control() && c != '\n' || turns(c) {
         true => '\u{fffd}',
         false => c,
     };
@@ -26,5 +27,6 @@ mod tests {
             super::shown("a\u{1b}[31mb\nc\r"),
             "a\u{fffd}[31mb\nc\u{fffd}"
         );
+        assert_eq!(super::shown("x\u{202e}y"), "x\u{fffd}y");
     }
 }

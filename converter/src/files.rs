@@ -104,6 +104,16 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     })
 }
 
+/// Writes bytes to a file that only its owner can read, where the system has such files.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    Output::new(path, NONE)?.private().write(".tmp", |file| {
+        file.write_all(bytes).map_err(FileError::io(path))
+    })
+}
+
 /// The bytes of a file.
 ///
 /// # Errors

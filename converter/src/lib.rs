@@ -35,6 +35,7 @@ pub mod reference;
 pub mod runner;
 mod schemas;
 mod shapes;
+pub mod sign;
 mod spelling;
 pub mod sqnr;
 pub mod tune;

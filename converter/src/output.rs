@@ -8,7 +8,38 @@ use crate::files::FileError;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use tempfile::NamedTempFile;
+
+/// Temporary files that are being written.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes temporary files that are being written: for a program that is about to end without finishing them.
+pub fn abandon() {
+    let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in unfinished.drain(..) {
+        // There is no more that could be done.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// A temporary file that [`abandon`] knows of.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    fn new(path: &Path) -> Self {
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.push(path.into());
+        Self(path.into())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.retain(|path| *path != self.0);
+    }
+}
 
 /// Limit on links in a chain; a longer one counts as a loop.
 const MOST_LINKS: usize = 40;
@@ -19,6 +50,8 @@ pub struct Output {
     path: PathBuf,
     named: PathBuf,
     old: Option<Metadata>,
+    /// Only the owner can read a new file.
+    private: bool,
 }
 
 impl Output {
@@ -54,7 +87,16 @@ impl Output {
             path: target,
             named: path.into(),
             old,
+            private: false,
         })
+    }
+
+    /// The same; nobody but its owner can read the new file.
+    pub fn private(self) -> Self {
+        Self {
+            private: true,
+            ..self
+        }
     }
 
     /// The target, if the given path is a link.
@@ -76,7 +118,10 @@ impl Output {
             source,
         };
         let mut file = self.temporary(suffix).map_err(failed)?;
+        let _unfinished = Unfinished::new(file.path());
         fill(&mut file)?;
+        // The new bytes are on the disk before the old ones are gone.
+        file.as_file().sync_all().map_err(failed)?;
         let kept = file
             .persist(&self.path)
             .map_err(|error| failed(error.error));
@@ -90,7 +135,8 @@ impl Output {
         {
             use std::os::unix::fs::PermissionsExt;
             // The system applies the umask.
-            builder.permissions(fs::Permissions::from_mode(0o666));
+            let mode = if self.private { 0o600 } else { 0o666 };
+            builder.permissions(fs::Permissions::from_mode(mode));
         }
         let file = builder.tempfile_in(folder(&self.path))?;
         if let Some(old) = &self.old {
@@ -165,6 +211,20 @@ mod tests {
         fs::set_permissions(&ours, fs::Permissions::from_mode(0o640)).unwrap();
         write(&ours, "y").unwrap();
         assert_eq!(mode(&ours), 0o640);
+    }
+
+    #[test]
+    fn what_is_not_finished_can_be_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(&folder.path().join("out"), NONE).unwrap();
+        let result = output.write(".tmp", |file| {
+            assert!(file.path().exists());
+            abandon();
+            assert!(!file.path().exists());
+            Err(FileError::NoFolder { path: "x".into() })
+        });
+        assert!(result.is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

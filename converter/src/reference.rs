@@ -3,6 +3,7 @@
 //! Import takes shapes and constants from here, calibration the ranges, the report the exact values. This arithmetic uses no
 //! code of attn.
 
+use crate::bundle::leads_out;
 use crate::error::{ConvertError, Result};
 use crate::guard::guarded;
 use crate::shapes::{LengthOf, fix_batch, fix_shapes, fixed_inputs};
@@ -286,6 +287,18 @@ fn read(path: &Path) -> Result<pb::ModelProto> {
         .ok_or_else(|| not_onnx("it holds no graph".into()))?;
     if graph.node.is_empty() || graph.output.is_empty() {
         return Err(not_onnx("its graph has no nodes or no outputs".into()));
+    }
+    for tensor in &graph.initializer {
+        let mut external = tensor.external_data.iter();
+        let location = external.find(|entry| entry.key == "location");
+        let outside = location.filter(|entry| leads_out(Path::new(&entry.value)));
+        if let Some(entry) = outside {
+            let reason = format!(
+                "the data of `{}` are in `{}`, outside the model's folder",
+                tensor.name, entry.value
+            );
+            return Err(not_onnx(reason));
+        }
     }
     Ok(proto)
 }

@@ -62,7 +62,7 @@ fn a_sum_takes_at_most_40_cycles_an_element() {
 #[test]
 fn a_product_of_two_activations_takes_at_most_a_cycle_for_0_3_multiplications() {
     let n = N as i32;
-    let int = [&RESCALE[..], &[Int(4)]].concat();
+    let int = [&RESCALE[..], &[Int(8)]].concat();
     // In half precision a product and a sum are two instructions, and every element is converted.
     for (dtype, floor) in TYPES.into_iter().zip([0.3, 0.3, 0.27]) {
         let params = by(dtype, &int, &[], &[1, n, n, n]);

@@ -5,6 +5,8 @@
 mod decode;
 #[path = "parser/growth.rs"]
 mod growth;
+#[path = "parser/hostile.rs"]
+mod hostile;
 #[path = "parser/padding.rs"]
 mod padding;
 

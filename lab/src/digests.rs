@@ -140,6 +140,7 @@ fn jobs() -> Outcome<Vec<Job>> {
             let mut all = vec!["convert".to_owned(), path.clone()];
             all.extend(arguments.iter().map(|&argument| argument.to_owned()));
             if is_bundle {
+                all.push("--outside".to_owned());
                 jobs.push(Job {
                     name: format!("{path} {precision}"),
                     arguments: all,

@@ -38,7 +38,7 @@ pub enum Image<'m> {
     App(Board, App, &'m Path),
     /// The test image for an emulated core.
     Runner(Core),
-    /// Compares the DSP body of the inner loop with the portable one.
+    /// Compares the DSP bodies of the innermost loops with the portable ones.
     KernelCheck(Core),
     /// Compares half precision on the floating-point unit with the portable body.
     HalfCheck(Core),
@@ -128,10 +128,6 @@ impl<'m> Image<'m> {
             cargo.stderr(Stdio::inherit());
         } else {
             cargo.arg("--quiet");
-        }
-        if let Self::KernelCheck(_) | Self::HalfCheck(_) = self {
-            // Generic kernels are compiled with the image: with the runtime's optimisation level, not for size.
-            cargo.args(["--config", "profile.firmware.opt-level=3"]);
         }
         if let Self::App(_, _, model) = self {
             cargo.env("ATTN_MODEL", model);

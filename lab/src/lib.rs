@@ -25,4 +25,5 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod digests;
 pub mod identity;
+pub mod parsing;
 pub mod systems;

@@ -45,13 +45,19 @@ pub mod typed;
 pub use ::half::f16;
 pub use format::Port;
 pub use format::{
-    AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SpotterMeta, Storage, TensorRecord,
+    AudioMeta, DType, DecodeMeta, EntryRecord, OpKind, OpRecord, SignatureMeta, SpotterMeta,
+    Storage, TensorRecord,
 };
 #[doc(hidden)]
 pub use format::{arena_len, beam_len};
 pub use include::Aligned;
-pub use model::{Limited, Model, ModelError, TensorError};
+#[cfg(all(feature = "signed", feature = "internals"))]
+#[doc(hidden)]
+pub use model::signed_parts;
+pub use model::{Limited, Limits, Model, ModelError, TensorError};
+#[cfg(feature = "signed")]
+pub use model::{SignedError, Trust};
 #[doc(hidden)]
 pub use ops::Linked;
-pub use ops::{OpError, OperatorSet, Operators};
+pub use ops::{OpError, OperatorSet, Operators, Work};
 pub use session::{Arena, Element, Progress, Session, SessionError};

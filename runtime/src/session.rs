@@ -135,6 +135,13 @@ pub enum SessionError {
     },
     /// [`Session::run_ops`] without [`Session::start`] before it.
     NotStarted,
+    /// A run is in progress: its inputs may be in use, its outputs are not ready, and its state is half-way.
+    Unfinished,
+    /// The outputs of an entry point that is not the last one that ran, or whose outputs an input, a length or a reset has made void.
+    NotRun {
+        /// The entry point.
+        entry: usize,
+    },
     /// An operator failed; a parsed model never does.
     Op(OpError),
 }
@@ -174,6 +181,14 @@ impl fmt::Display for SessionError {
                 )
             }
             Self::NotStarted => write!(f, "run_ops without start: call Session::start first"),
+            Self::Unfinished => write!(
+                f,
+                "a run is in progress: finish it with Session::run_ops, or give it up with Session::reset"
+            ),
+            Self::NotRun { entry } => write!(
+                f,
+                "there are no outputs of entry point {entry}: run it, and read them before anything else is filled, run or reset"
+            ),
             Self::Op(error) => write!(f, "an operator failed: {error}"),
         }
     }
@@ -204,6 +219,10 @@ pub struct Session<'m, 'a> {
     arena: &'a mut [u8],
     /// Operators that are left of the run in progress.
     pending: core::ops::Range<usize>,
+    /// Entry point of the run in progress, or of the last.
+    running: usize,
+    /// Its outputs can be read.
+    ready: bool,
     /// Length of the sequence that is processed.
     length: usize,
 }
@@ -224,6 +243,8 @@ impl<'m, 'a> Session<'m, 'a> {
             model,
             arena,
             pending: 0..0,
+            running: 0,
+            ready: false,
             length: model.max_length(),
         };
         session.reset();
@@ -235,9 +256,10 @@ impl<'m, 'a> Session<'m, 'a> {
         self.model
     }
 
-    /// Resets every state tensor to its initial value.
+    /// Resets every state tensor to its initial value. A run in progress is given up.
     pub fn reset(&mut self) {
         self.pending = 0..0;
+        self.ready = false;
         let tensors = self.model.tensors().iter();
         for tensor in tensors.filter(|tensor| tensor.storage() == Storage::State) {
             let Some(bytes) = self.arena.get_mut(tensor.range()) else {
@@ -252,16 +274,18 @@ impl<'m, 'a> Session<'m, 'a> {
     }
 
     /// Sets the length of the sequence for the next runs: inputs and outputs then have that number of rows, and operators
-    /// skip the others. The initial length is the greatest one.
+    /// skip the others. The initial length is the greatest one. Inputs are filled afterwards; the outputs of earlier runs are void.
     ///
     /// # Errors
-    /// [`SessionError::LengthOutOfRange`] for 0, for more than [`Model::max_length`], and for any length where the
+    /// [`SessionError::Unfinished`] in a run; [`SessionError::LengthOutOfRange`] for 0, for more than [`Model::max_length`], and for any length where the
     /// model has no axis of variable length.
     pub fn set_length(&mut self, length: usize) -> Result<(), SessionError> {
         let max = self.model.max_length();
         let in_range = (1..=max).contains(&length);
         require(in_range, SessionError::LengthOutOfRange { length, max })?;
+        self.require_finished()?;
         self.length = length;
+        self.ready = false;
         Ok(())
     }
 
@@ -270,10 +294,10 @@ impl<'m, 'a> Session<'m, 'a> {
         self.length
     }
 
-    /// Input number `index` of an entry point, to be filled before it runs.
+    /// Input number `index` of an entry point, to be filled before it runs. Outputs that share its bytes are void from here on.
     ///
     /// # Errors
-    /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
+    /// [`SessionError::Unfinished`] in a run; [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
     pub fn input<T: Element>(
         &mut self,
         entry: usize,
@@ -281,6 +305,8 @@ impl<'m, 'a> Session<'m, 'a> {
     ) -> Result<&mut [T], SessionError> {
         let tensor = self.io(entry, index, EntryRecord::inputs)?;
         expect::<T>(tensor)?;
+        self.require_finished()?;
+        self.ready = self.ready && !self.shares_outputs(tensor);
         let bytes = self
             .arena
             .get_mut(self.model.active_range(tensor, self.length))
@@ -288,13 +314,18 @@ impl<'m, 'a> Session<'m, 'a> {
         <[T]>::mut_from_bytes(bytes).map_err(|_| SessionError::NoSuchTensor { index })
     }
 
-    /// Output number `index` of an entry point; valid from the end of its run to the start of the next.
+    /// Output number `index` of an entry point, from the end of its run to the next run, reset or length, or to an input that shares its
+    /// bytes.
     ///
     /// # Errors
+    /// [`SessionError::Unfinished`] in a run, [`SessionError::NotRun`] before it and when the outputs are void;
     /// [`SessionError::NoSuchEntry`], [`SessionError::NoSuchTensor`], [`SessionError::WrongType`].
     pub fn output<T: Element>(&self, entry: usize, index: usize) -> Result<&[T], SessionError> {
         let tensor = self.io(entry, index, EntryRecord::outputs)?;
         expect::<T>(tensor)?;
+        self.require_finished()?;
+        let ready = self.ready && self.running == entry;
+        require(ready, SessionError::NotRun { entry })?;
         let bytes = self
             .arena
             .get(self.model.active_range(tensor, self.length))
@@ -329,18 +360,21 @@ impl<'m, 'a> Session<'m, 'a> {
     /// Runs an entry point from start to end.
     ///
     /// # Errors
-    /// [`SessionError::NoSuchEntry`].
+    /// [`SessionError::Unfinished`] in a run, [`SessionError::NoSuchEntry`].
     pub fn run(&mut self, entry: usize) -> Result<(), SessionError> {
         self.start(entry)?;
         self.run_ops(usize::MAX).map(drop)
     }
 
-    /// Begins a run that [`Session::run_ops`] carries on in slices. A run in progress is given up.
+    /// Begins a run that [`Session::run_ops`] carries on in slices. Only [`Session::reset`] gives it up: half a run leaves the state
+    /// half-way.
     ///
     /// # Errors
-    /// [`SessionError::NoSuchEntry`].
+    /// [`SessionError::Unfinished`] in a run, [`SessionError::NoSuchEntry`].
     pub fn start(&mut self, entry: usize) -> Result<(), SessionError> {
-        self.pending = self.entry(entry)?.ops();
+        let ops = self.entry(entry)?.ops();
+        self.require_finished()?;
+        (self.pending, self.running, self.ready) = (ops, entry, false);
         Ok(())
     }
 
@@ -356,7 +390,8 @@ impl<'m, 'a> Session<'m, 'a> {
             let op = model.op(id, self.length).ok_or(OpError::UnknownKind)?;
             op.run(self.arena)?;
         }
-        Ok(if self.pending.is_empty() {
+        self.ready = self.pending.is_empty();
+        Ok(if self.ready {
             Progress::Done
         } else {
             Progress::More
@@ -386,6 +421,7 @@ impl<'m, 'a> Session<'m, 'a> {
     pub fn start_at(&mut self, entry: usize, op: usize) -> Result<(), SessionError> {
         let ops = self.entry(entry)?.ops();
         self.pending = op.clamp(ops.start, ops.end)..ops.end;
+        (self.running, self.ready) = (entry, self.pending.is_empty());
         Ok(())
     }
 
@@ -393,6 +429,21 @@ impl<'m, 'a> Session<'m, 'a> {
     pub(crate) fn state(&mut self, len: usize) -> &mut [u8] {
         let len = len.min(self.arena.len());
         self.arena.get_mut(..len).unwrap_or_default()
+    }
+
+    fn require_finished(&self) -> Result<(), SessionError> {
+        require(self.pending.is_empty(), SessionError::Unfinished)
+    }
+
+    /// Whether `tensor` has bytes in common with outputs of the last run.
+    fn shares_outputs(&self, tensor: &TensorRecord) -> bool {
+        let range = tensor.range();
+        let entry = self.model.entries().get(self.running);
+        let mut outputs = entry.into_iter().flat_map(EntryRecord::outputs);
+        outputs.any(|id| {
+            let output = self.model.tensor(id).map(TensorRecord::range);
+            output.is_some_and(|output| output.start < range.end && range.start < output.end)
+        })
     }
 
     fn entry(&self, entry: usize) -> Result<&'m EntryRecord, SessionError> {

@@ -4,6 +4,7 @@ mod cost;
 mod decode;
 mod demo;
 mod digests;
+mod fuzz;
 mod model;
 mod results;
 mod setup;
@@ -58,6 +59,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Mutates files of every kind and looks whether a parser stumbles
+    Fuzz(fuzz::Fuzz),
     /// Runs ONNX's own operator tests; needs Python with onnx and numpy
     Suite,
     /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         Command::Test { all } => test::run(all),
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
+        Command::Fuzz(what) => fuzz::run(&what),
         Command::Suite => suite::run(),
         Command::Systems { check } => systems::run(check),
     };

@@ -1,7 +1,7 @@
 //! `attn compare`: what quantization cost.
 
 use super::bundle::Sequence;
-use super::{CommandResult, quality, table};
+use super::{CommandResult, load_manifest, quality, table};
 use crate::bars::Bars;
 use crate::flags::FlagError;
 use crate::shown::say;
@@ -21,6 +21,9 @@ pub struct Compare {
     /// Evaluation data: an .npz as for calibration; with an array `labels` top-1 is counted. A manifest names its own.
     #[arg(long, value_name = "NPZ")]
     data: Option<PathBuf>,
+    /// Let a manifest name files outside its folder.
+    #[arg(long)]
+    outside: bool,
     /// Print as JSON.
     #[arg(long)]
     json: bool,
@@ -52,7 +55,7 @@ impl Compare {
         match (&self.data, self.sequence.given()) {
             (Some(_), _) if is_manifest => refused("--data", "a manifest names its own data"),
             (_, Some(flag)) if is_manifest => refused(flag, "a manifest says this itself"),
-            (None, _) if is_manifest => Ok(Manifest::load(&self.model)?),
+            (None, _) if is_manifest => load_manifest(&self.model, self.outside),
             (Some(data), _) => {
                 let name = self.model.display().to_string();
                 let keys = self.sequence.single(false, &self.model, data)?;

@@ -1,7 +1,7 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
 use super::bundle::Bundle;
-use super::{CommandResult, check_output, quality};
+use super::{CommandResult, check_output, load_manifest, quality};
 use crate::bars::Bars;
 use crate::flags::{Dtype, FlagError, Range};
 use crate::shown::say;
@@ -29,6 +29,9 @@ pub struct Convert {
     /// names its own.
     #[arg(long, value_name = "NPZ")]
     calibrate: Option<PathBuf>,
+    /// Let a manifest name files outside its folder.
+    #[arg(long)]
+    outside: bool,
     /// Where to write the .attn file.
     #[arg(short, long)]
     output: PathBuf,
@@ -125,7 +128,7 @@ impl Convert {
             let given = given.or(self.calibrate.as_ref().map(|_| "--calibrate"));
             return match given.or(self.audio_hop.map(|_| "--audio-hop")) {
                 Some(flag) => Err(FlagError::new(flag, "a manifest says this itself").into()),
-                None => Ok(Manifest::load(path)?),
+                None => load_manifest(path, self.outside),
             };
         }
         let Some(calibration) = &self.calibrate else {

@@ -9,6 +9,7 @@ mod inspect;
 mod operators;
 mod quality;
 mod run;
+mod sign;
 mod spot;
 mod tune;
 
@@ -19,9 +20,12 @@ pub use features::Features;
 pub use inspect::Inspect;
 pub use operators::Operators;
 pub use run::Run;
+pub use sign::{Keygen, Sign, Verify};
 pub use spot::Spot;
 pub use tune::Tune;
 
+use crate::flags::FlagError;
+use attn_converter::bundle::Manifest;
 use attn_converter::files::FileError;
 use attn_converter::output::Output;
 use comfy_table::{Table, presets};
@@ -36,6 +40,22 @@ fn table(heading: &[&str]) -> Table {
     table.load_preset(presets::UTF8_BORDERS_ONLY);
     table.set_header(heading);
     table
+}
+
+/// Reads a manifest, which names no file outside its folder unless that is `allowed`.
+fn load_manifest(path: &Path, allowed: bool) -> Result<Manifest, Box<dyn std::error::Error>> {
+    let manifest = Manifest::load(path)?;
+    match manifest.outside().filter(|_| !allowed) {
+        None => Ok(manifest),
+        Some(named) => {
+            let reason = format!(
+                "{} names {}, which lies outside its folder: give this flag if you trust it",
+                path.display(),
+                named.display()
+            );
+            Err(FlagError::new("--outside", reason).into())
+        }
+    }
 }
 
 /// Checks, before anything is computed, that an output can be written and replaces none of `inputs`. Says where a link leads.

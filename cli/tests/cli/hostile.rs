@@ -132,6 +132,115 @@ fn an_array_that_unpacks_to_gigabytes_is_refused_before_it_does() {
 }
 
 #[test]
+fn a_manifest_reads_nothing_outside_its_folder_unless_allowed() {
+    let folder = Folder::new();
+    let inner = folder.path("inner");
+    fs::create_dir(&inner).unwrap();
+    let [onnx, data] = ["cases/ok.onnx", "cases/ok.npz"].map(|name| fs::read(fixture(name)));
+    folder.write("data.npz", &data.unwrap());
+    folder.write("inner/model.onnx", &onnx.unwrap());
+    let (manifest, output) = (folder.path("inner/bundle.toml"), folder.path("out.attn"));
+    let absolute = folder.path("data.npz");
+    let link = folder.path("inner/link.npz");
+    let mut names = vec!["../data.npz", &absolute, "../inner/../data.npz"];
+    if cfg!(unix) {
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("../data.npz", &link).unwrap();
+        names.push("link.npz");
+    }
+    for name in names {
+        let text =
+            format!("name = \"m\"\ncalibrate = \"{name}\"\n[entries]\nrun = \"model.onnx\"\n");
+        fs::write(&manifest, text).unwrap();
+        let words = ["convert", &manifest, "-o", &output];
+        refusal(&words, &["--outside", name, "outside its folder"]);
+        let result = attn(&["convert", &manifest, "--outside", "-o", &output]);
+        let said = String::from_utf8_lossy(&result.stderr);
+        assert!(result.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn a_model_reads_no_data_outside_its_folder() {
+    let folder = Folder::new();
+    let data = fixture("cases/ok.npz");
+    for location in ["../secret", "/etc/hostname"] {
+        let onnx = folder.onnx_of(fixture("cases/ok.onnx"), "out.onnx", |graph| {
+            let tensor = &mut graph.initializer[0];
+            tensor.raw_data.clear();
+            tensor.float_data.clear();
+            tensor.data_location = Some(pb::tensor_proto::DataLocation::External as i32);
+            tensor.external_data = vec![pb::StringStringEntryProto {
+                key: "location".into(),
+                value: location.into(),
+            }];
+        });
+        let words = [
+            "convert",
+            &onnx,
+            "--calibrate",
+            &data,
+            "-o",
+            &folder.path("o.attn"),
+        ];
+        refusal(
+            &words,
+            &["out.onnx", location, "outside the model's folder"],
+        );
+    }
+}
+
+#[test]
+fn memory_and_patience_have_an_end() {
+    let folder = Folder::new();
+    let (onnx, data) = (fixture("cases/ok.onnx"), fixture("cases/ok.npz"));
+    let output = folder.path("out.attn");
+    let convert = ["convert", &onnx, "--calibrate", &data, "-o", &output];
+    // No program of this size runs in 1 MiB; it may be done before anyone looks.
+    let limited = [&convert[..], &["--memory", "1"]].concat();
+    let result = attn(&limited);
+    let said = String::from_utf8(result.stderr).unwrap();
+    if !result.status.success() {
+        assert_eq!(result.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("--memory") && said.lines().count() == 1,
+            "{said}"
+        );
+        assert!(folder.names().is_empty());
+    }
+    let result = attn(&[&convert[..], &["--memory", "4096", "--patience", "600"]].concat());
+    assert!(result.status.success());
+}
+
+/// A command that is interrupted ends with the status that shells expect, and leaves nothing half-written.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_command_leaves_nothing_behind() {
+    use attn_test_support::folder::{CALIBRATION, ONNX};
+    use std::process::{Command, Stdio};
+    let folder = Folder::new();
+    for signal in ["-INT", "-TERM"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_attn"))
+            .args(["convert", ONNX, "--calibrate", CALIBRATION, "-o"])
+            .arg(folder.path("out.attn"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let killed = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
+        let status = child.wait().unwrap();
+        if !status.success() {
+            assert_eq!(status.code(), Some(130));
+            assert!(folder.names().is_empty());
+        }
+    }
+}
+
+#[test]
 fn a_header_that_is_no_header_is_refused() {
     let folder = Folder::new();
     let output = folder.path("out.attn");

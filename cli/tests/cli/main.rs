@@ -5,6 +5,7 @@ mod comparing;
 mod decode;
 mod hostile;
 mod mistakes;
+mod mutated;
 mod others;
 mod outputs;
 mod quality;

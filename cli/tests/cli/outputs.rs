@@ -125,3 +125,63 @@ fn a_closed_pipe_ends_a_command_quietly() {
         );
     }
 }
+
+#[test]
+fn a_model_is_signed_and_verified() {
+    use crate::refused;
+    let folder = Folder::new();
+    let [key, public, signed] = ["k.key", "k.pub", "s.attn"].map(|name| folder.path(name));
+    done(&["keygen", "-o", &key]);
+    assert_eq!(folder.names(), ["k.key", "k.pub"]);
+    refused(&["keygen", "-o", &key], &["k.key", "keys are not replaced"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+    let sign = [
+        "sign",
+        TINY,
+        "--key",
+        &key,
+        "--name",
+        "kws",
+        "--release",
+        "3",
+    ];
+    done(&[&sign[..], &["-o", &signed]].concat());
+    let verify = ["verify", &signed, "--key", &public, "--name", "kws"];
+    let said = done(&verify);
+    assert!(said.contains("version 3"), "{said}");
+    refused(
+        &[&verify[..], &["--oldest", "4"]].concat(),
+        &["version 3", "4"],
+    );
+    let other = ["verify", &signed, "--key", &public, "--name", "other"];
+    refused(&other, &["another model", "kws"]);
+    refused(
+        &["verify", TINY, "--key", &public, "--name", "kws"],
+        &["not signed"],
+    );
+    let wrong = ["verify", &signed, "--key", &key, "--name", "kws"];
+    refused(&wrong, &["does not fit"]);
+    refused(
+        &["verify", &signed, "--key", TINY, "--name", "kws"],
+        &["a key has 32"],
+    );
+    let long = [
+        "sign",
+        TINY,
+        "--key",
+        &key,
+        "--name",
+        "seventeen letters",
+        "--release",
+        "3",
+    ];
+    refused(
+        &[&long[..], &["-o", &signed]].concat(),
+        &["seventeen letters", "16 bytes"],
+    );
+}

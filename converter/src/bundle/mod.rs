@@ -126,6 +126,13 @@ pub struct Audio {
     pub hop: u32,
 }
 
+/// True if a relative path leaves the folder that it starts from, or is none.
+pub(crate) fn leads_out(path: &Path) -> bool {
+    use std::path::Component::{CurDir, Normal};
+    path.components()
+        .any(|part| !matches!(part, Normal(_) | CurDir))
+}
+
 impl Manifest {
     /// A bundle of one model, whose only entry point is called `entry`. Messages name the ONNX file; paths are relative to the current
     /// folder.
@@ -184,12 +191,30 @@ impl Manifest {
         self.folder.join(path)
     }
 
-    /// All files that it names, and itself.
-    pub fn files(&self) -> Vec<PathBuf> {
+    /// The first file that it names outside its own folder, links followed. A manifest that came from somebody else should name none.
+    pub fn outside(&self) -> Option<PathBuf> {
+        let folder = match self.folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => &self.folder,
+        };
+        let folder = folder.canonicalize().ok()?;
+        let leaves = |path: &PathBuf| match self.resolve(path).canonicalize() {
+            Ok(real) => !real.starts_with(&folder),
+            // What is not there is told by its name.
+            Err(_) => leads_out(path),
+        };
+        self.named().find(|path| leaves(path)).cloned()
+    }
+
+    fn named(&self) -> impl Iterator<Item = &PathBuf> {
         let vocabulary = self.vocabulary.iter();
         let names = vocabulary.flat_map(|v| v.symbols.iter().chain(&v.tokens));
-        let others = self.entries.values().chain([&self.calibrate]).chain(names);
-        let others = others.map(|path| self.resolve(path));
+        self.entries.values().chain([&self.calibrate]).chain(names)
+    }
+
+    /// All files that it names, and itself.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let others = self.named().map(|path| self.resolve(path));
         others.chain([self.path.clone()]).collect()
     }
 

@@ -74,6 +74,11 @@ impl Folder {
         self.write(name, &model.encode_to_vec())
     }
 
+    /// An ONNX file.
+    pub fn model(&self, name: &str, model: &pb::ModelProto) -> String {
+        self.write(name, &model.encode_to_vec())
+    }
+
     /// An npz file with one float32 array.
     pub fn npz(&self, name: &str, array: &str, shape: &[usize], value: f32) -> String {
         let data = ArrayD::from_elem(IxDyn(shape), value);

@@ -15,6 +15,8 @@ pub const VERSION: u16 = 2;
 pub const HEADER_LEN: usize = size_of::<Header>();
 /// Alignment in bytes of a file in memory, of its sections and of its arena.
 pub const FILE_ALIGN: usize = 16;
+/// Where the checksum is.
+pub const CHECKSUM_AT: usize = 12;
 /// The checksum covers the bytes from here on.
 pub(super) const CHECKSUM_END: usize = 16;
 const ARENA_LEN_AT: usize = 16;
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn the_header_has_the_documented_layout() {
         assert_eq!(HEADER_LEN, 80);
-        assert_eq!(offset_of!(Header, checksum) + 4, CHECKSUM_END);
+        assert_eq!(offset_of!(Header, checksum), CHECKSUM_AT);
+        assert_eq!(CHECKSUM_AT + 4, CHECKSUM_END);
         assert_eq!(offset_of!(Header, arena_len), ARENA_LEN_AT);
     }
 }

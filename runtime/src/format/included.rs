@@ -60,11 +60,11 @@ pub struct OpFacts<'f> {
 impl OpFacts<'_> {
     /// The `u32` at byte `at` of the parameters; 0 in a file that is too old to have it.
     pub const fn param(&self, at: usize) -> u32 {
-        let Some((_, rest)) = self.params.split_at_checked(at) else {
-            return 0;
-        };
-        match rest.first_chunk() {
-            Some(bytes) => u32::from_le_bytes(*bytes),
+        match self.params.split_at_checked(at) {
+            Some((_, rest)) => match rest.first_chunk() {
+                Some(word) => u32::from_le_bytes(*word),
+                None => 0,
+            },
             None => 0,
         }
     }

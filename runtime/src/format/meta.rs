@@ -20,6 +20,25 @@ pub enum MetaKey {
     Symbols = 6,
     /// Names of the output tokens, by number: as [`MetaKey::Labels`].
     Tokens = 7,
+    /// A [`SignatureMeta`]: who made the file.
+    Signature = 8,
+}
+
+impl MetaKey {
+    /// The key with this number in the file.
+    pub const fn from_code(code: u16) -> Option<Self> {
+        match code {
+            1 => Some(Self::Labels),
+            2 => Some(Self::Audio),
+            3 => Some(Self::Spotter),
+            4 => Some(Self::Length),
+            5 => Some(Self::Decode),
+            6 => Some(Self::Symbols),
+            7 => Some(Self::Tokens),
+            8 => Some(Self::Signature),
+            _ => None,
+        }
+    }
 }
 
 /// One piece of metadata.
@@ -58,6 +77,18 @@ pub struct SpotterMeta {
     pub smoothing_hops: u32,
     /// Hops after an event in which no other is reported.
     pub refractory_hops: u32,
+}
+
+/// Which model a file is, and a signature over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SignatureMeta {
+    /// The model's name: up to 16 bytes of UTF-8, zeros behind it.
+    pub model: [u8; 16],
+    /// Its version. A device takes none that is older than the last one that it had.
+    pub version: u32,
+    /// Ed25519 (RFC 8032) over all bytes of the file but the checksum and this field.
+    pub signature: [u8; 64],
 }
 
 /// Sequences of variable length.

@@ -14,15 +14,16 @@ mod tensor;
 pub use crate::ops::OpKind;
 pub(crate) use decode::beam_memory;
 pub use decode::{DecodeMeta, MAX_CANDIDATES, MAX_TOKENS, NONE, beam_len};
-pub use header::{FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
+pub use header::{CHECKSUM_AT, FILE_ALIGN, HEADER_LEN, Header, MAGIC, Section, VERSION};
 pub use included::{OpFacts, Port, entry_named, has_lengths, op_at, port_at, port_named};
-pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SpotterMeta};
+pub use meta::{AudioMeta, LengthMeta, MetaKey, MetaRecord, RowRule, SignatureMeta, SpotterMeta};
 pub use op::{Encoding, EntryRecord, MAX_ENTRY_IO, MAX_OP_INPUTS, MAX_OP_OUTPUTS, OpRecord};
 pub use tensor::{DType, MAX_RANK, Storage, TensorRecord};
 
-/// Most operators in a file. Parsing follows the bytes of the arena through the operators of each entry point, in
-/// time quadratic in their number.
+/// Most operators in a file.
 pub const MAX_OPS: usize = 2048;
+/// Most metadata records in a file.
+pub const MAX_META: usize = 64;
 /// Most bytes of a name.
 pub const MAX_NAME_LEN: usize = 1024;
 /// Most bytes of arena, so that sizes and offsets fit 32 bits with room to spare.

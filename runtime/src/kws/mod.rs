@@ -231,6 +231,18 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
         self.frame_end = FRAME_LEN as u64;
     }
 
+    /// Reports that `samples` were lost before the next piece, for example in an overrun of the microphone's buffer. What was
+    /// heard before them is forgotten, since it does not go with what comes; times of events go on.
+    pub fn gap(&mut self, samples: u64) {
+        if samples == 0 {
+            return;
+        }
+        let missing = self.front_end.samples_to_next_frame() as u64;
+        let heard = self.frame_end.saturating_sub(missing);
+        self.reset();
+        self.frame_end = self.frame_end.saturating_add(heard).saturating_add(samples);
+    }
+
     /// Read access to the decision rule with its averages.
     pub fn decoder(&self) -> &Decoder {
         self.spotter.decoder()

@@ -218,6 +218,34 @@ fn the_size_of_the_pieces_does_not_change_the_events() {
 }
 
 #[test]
+fn after_a_gap_times_go_on_and_what_was_heard_is_forgotten() {
+    let mut arena = Arena::<128>::new();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
+    let pcm = recording();
+    // Pieces, each with the samples that are lost before it.
+    let mut heard = |pieces: &[(usize, &[i16])]| {
+        let mut events = vec![];
+        spotter.reset();
+        for (lost, pcm) in pieces {
+            spotter.gap(*lost as u64);
+            spotter.push(pcm, |event| events.push(event)).unwrap();
+        }
+        events
+    };
+    let whole = heard(&[(0, &pcm)]);
+    assert_eq!(heard(&[(0, &pcm[..4001]), (0, &pcm[4001..])]), whole);
+    for (before, lost) in [(0, 1), (4001, 7), (5000, 7000), (8000, 1)] {
+        let behind = &pcm[before + lost..];
+        let mut events = heard(&[(0, &pcm[..before]), (lost, behind)]);
+        assert!(!events.is_empty());
+        for event in &mut events {
+            event.time_samples -= (before + lost) as u64;
+        }
+        assert_eq!(events, heard(&[(0, behind)]), "{lost} lost behind {before}");
+    }
+}
+
+#[test]
 fn a_label_is_background_by_its_threshold_and_not_by_its_name() {
     let mut arena = Arena::<128>::new();
     let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();

@@ -1,12 +1,14 @@
 //! The checks of a file as a whole: limits, tensors, operators, entry points, the flow of data through the arena,
 //! metadata. [`crate::ops`] has the rules of each operator for its tensors and parameters.
 
-use super::{Limited, Model, ModelError, TensorError, string_at};
+use super::flow::Flow;
+use super::{Limited, Limits, Model, ModelError, TensorError, string_at};
 use crate::format::{
-    AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_OPS, MAX_RANK,
-    MetaKey, NO_TENSOR, OpRecord, RowRule, SpotterMeta, Storage, TensorRecord,
+    AudioMeta, DType, DecodeMeta, EntryRecord, LengthMeta, MAX_ARENA_LEN, MAX_ENTRY_IO, MAX_META,
+    MAX_OPS, MAX_RANK, MetaKey, NO_TENSOR, OpRecord, RowRule, SignatureMeta, SpotterMeta, Storage,
+    TensorRecord,
 };
-use crate::ops::{OpError, OpView, require};
+use crate::ops::{Audit, OpError, OpView, Work, require};
 use core::ops::Range;
 use zerocopy::FromBytes;
 
@@ -22,19 +24,22 @@ const STATE_VIEWS: usize = 16;
 
 impl Model<'_> {
     /// Checks everything after the header and the places of the sections.
-    pub(super) fn check(&self) -> Result<(), ModelError> {
+    pub(super) fn check(&self, file_len: usize, limits: &Limits) -> Result<(), ModelError> {
+        // Names, tables and weights are gone through once for each record that points to them.
+        let audit = Audit::new(file_len.saturating_mul(2));
         self.check_limits()?;
-        self.check_meta()?;
-        self.check_tensors()?;
-        self.check_ops()?;
-        self.check_entries()?;
-        self.check_decode()
+        limits.check_arena(self.arena_len())?;
+        self.check_meta(&audit)?;
+        self.check_tensors(&audit)?;
+        self.check_ops(&audit)?;
+        limits.check(audit.work())?;
+        self.check_entries(&audit)?;
+        self.check_decode(&audit)
     }
 
-    pub(super) fn check_name(&self, offset: u32) -> Result<(), ModelError> {
-        string_at(self.strings, offset)
-            .map(drop)
-            .ok_or(ModelError::BadString { offset })
+    pub(super) fn check_name(&self, offset: u32, audit: &Audit) -> Result<(), ModelError> {
+        let name = string_at(self.strings, offset).ok_or(ModelError::BadString { offset })?;
+        require(audit.examine(name.len()), ModelError::NamesTooLong)
     }
 
     /// Bounds on everything that takes parsing or running more than linear time, or more than 32 bits.
@@ -52,6 +57,7 @@ impl Model<'_> {
         });
         let limits = [
             (Limited::Ops, self.ops.len(), MAX_OPS),
+            (Limited::Metadata, self.meta.len(), MAX_META),
             (Limited::Tensors, self.tensors.len(), NO_TENSOR as usize - 1),
             (Limited::ArenaBytes, self.arena_len(), MAX_ARENA_LEN),
             // Views of one state have the same bytes more than once.
@@ -66,14 +72,14 @@ impl Model<'_> {
         })
     }
 
-    fn check_tensors(&self) -> Result<(), ModelError> {
+    fn check_tensors(&self, audit: &Audit) -> Result<(), ModelError> {
         for (id, tensor) in self.tensors.iter().enumerate() {
             self.check_tensor(tensor)
                 .map_err(|reason| ModelError::BadTensor {
                     tensor: id as u16,
                     reason,
                 })?;
-            self.check_name(tensor.name)?;
+            self.check_name(tensor.name, audit)?;
         }
         Ok(())
     }
@@ -121,14 +127,23 @@ impl Model<'_> {
         require(scaled && centred, TensorError::BadQuantization)
     }
 
-    fn check_ops(&self) -> Result<(), ModelError> {
+    fn check_ops(&self, audit: &Audit) -> Result<(), ModelError> {
         for (id, record) in self.ops.iter().enumerate() {
-            let view = OpView::new(*self, record, usize::MAX);
+            let view = OpView::audited(*self, record, audit);
             view.check()
                 .map_err(|reason| self.bad_op(id, record, reason))?;
-            self.check_name(record.name)?;
+            self.check_name(record.name, audit)?;
         }
         Ok(())
+    }
+
+    /// The work of one run of the operators `ops`, as their checks count it.
+    pub(super) fn work_of(&self, ops: Range<usize>) -> Result<Work, OpError> {
+        let audit = Audit::new(usize::MAX);
+        for record in self.ops.get(ops).unwrap_or(&[]) {
+            OpView::audited(*self, record, &audit).check()?;
+        }
+        Ok(audit.work())
     }
 
     fn bad_op(&self, id: usize, record: &OpRecord, reason: OpError) -> ModelError {
@@ -142,8 +157,9 @@ impl Model<'_> {
         }
     }
 
-    fn check_entries(&self) -> Result<(), ModelError> {
+    fn check_entries(&self, audit: &Audit) -> Result<(), ModelError> {
         let mut free = 0;
+        let mut flow = Flow::new(self);
         for (id, entry) in self.entries.iter().enumerate() {
             let bad = ModelError::BadEntry { entry: id as u16 };
             let ops = self.ops.get(entry.ops()).ok_or(bad)?;
@@ -155,66 +171,30 @@ impl Model<'_> {
             free = entry.ops().end;
             let names = entry.input_names.iter().chain(&entry.output_names);
             for &name in names.chain([&entry.name]) {
-                self.check_name(name)?;
+                self.check_name(name, audit)?;
             }
-            self.check_flow(entry, ops)?;
+            flow.check(entry, ops)?;
         }
         Ok(())
     }
 
     fn inputs_overlap(&self, entry: &EntryRecord) -> bool {
-        let range = |id: usize| self.tensor(id).map(TensorRecord::range).unwrap_or_default();
-        entry.inputs().enumerate().any(|(at, id)| {
-            let mut later = entry.inputs().skip(at + 1);
-            later.any(|other| overlap(&range(id), &range(other)))
-        })
+        let mut ids = entry.inputs();
+        let ranges: [Range<usize>; MAX_ENTRY_IO] = core::array::from_fn(|_| {
+            let tensor = ids.next().and_then(|id| self.tensor(id));
+            tensor.map(TensorRecord::range).unwrap_or_default()
+        });
+        let mut rest = &ranges[..];
+        while let Some((range, later)) = rest.split_first() {
+            if later.iter().any(|other| overlap(range, other)) {
+                return true;
+            }
+            rest = later;
+        }
+        false
     }
 
-    /// Every read in the arena must see exactly what the last writer of those bytes put there as a tensor.
-    fn check_flow(&self, entry: &EntryRecord, ops: &[OpRecord]) -> Result<(), ModelError> {
-        for (at, op) in ops.iter().enumerate() {
-            let before = ops.get(..at).unwrap_or(&[]);
-            for tensor in op.inputs() {
-                self.check_read(entry, before, tensor)
-                    .ok_or(ModelError::StaleRead {
-                        op: (entry.ops().start + at) as u16,
-                        tensor: tensor as u16,
-                    })?;
-            }
-        }
-        for tensor in entry.outputs() {
-            self.check_read(entry, ops, tensor)
-                .ok_or(ModelError::StaleRead {
-                    op: u16::MAX,
-                    tensor: tensor as u16,
-                })?;
-        }
-        Ok(())
-    }
-
-    fn check_read(&self, entry: &EntryRecord, before: &[OpRecord], tensor: usize) -> Option<()> {
-        let tensor = self.tensor(tensor)?;
-        if tensor.storage() == Storage::State {
-            return Some(());
-        }
-        let read = tensor.range();
-        let holds = |id: usize| {
-            self.tensor(id)
-                .is_some_and(|t| contains(&t.range(), &read) && t.dtype == tensor.dtype)
-        };
-        let touches = |id: usize| self.tensor(id).is_some_and(|t| overlap(&t.range(), &read));
-        for op in before.iter().rev() {
-            if op.scratch().is_some_and(touches) {
-                return None;
-            }
-            if op.outputs().any(touches) {
-                return op.outputs().any(holds).then_some(());
-            }
-        }
-        entry.inputs().any(holds).then_some(())
-    }
-
-    fn check_meta(&self) -> Result<(), ModelError> {
+    fn check_meta(&self, audit: &Audit) -> Result<(), ModelError> {
         for (id, record) in self.meta.iter().enumerate() {
             let bad = ModelError::BadMeta { record: id as u16 };
             let bytes = self.params(record.offset, record.len).ok_or(bad)?;
@@ -227,15 +207,22 @@ impl Model<'_> {
                     bytes.len()
                         == size_of::<SpotterMeta>() + (count * size_of::<u16>()).next_multiple_of(4)
                 }
+                key if key == MetaKey::Signature as u16 => {
+                    bytes.len() == size_of::<SignatureMeta>()
+                }
                 key if key == MetaKey::Length as u16 => length_fits(bytes, count),
                 _ => true,
             };
-            require(fits && record.offset.is_multiple_of(4), bad)?;
+            let first = self.meta.get(..id).unwrap_or(&[]);
+            let known = MetaKey::from_code(record.key).is_some();
+            // Readers take the first of a key.
+            let once = !known || first.iter().all(|earlier| earlier.key != record.key);
+            require(fits && once && record.offset.is_multiple_of(4), bad)?;
         }
         [MetaKey::Labels, MetaKey::Symbols, MetaKey::Tokens]
             .into_iter()
             .flat_map(|key| self.name_offsets(key))
-            .try_for_each(|&offset| self.check_name(offset))
+            .try_for_each(|&offset| self.check_name(offset, audit))
     }
 }
 
@@ -247,10 +234,6 @@ fn length_fits(bytes: &[u8], count: usize) -> bool {
     (1..=MAX_ARENA_LEN).contains(&max)
         && <[RowRule]>::ref_from_bytes(rules)
             .is_ok_and(|rules| rules.len() == count && rules.iter().all(|rule| rule.divisor > 0))
-}
-
-fn contains(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
 }
 
 fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {

@@ -4,6 +4,7 @@ use super::{Model, ModelError};
 use crate::format::{
     DType, DecodeMeta, EntryRecord, MAX_CANDIDATES, MAX_TOKENS, MetaKey, TensorRecord,
 };
+use crate::ops::Audit;
 use zerocopy::FromBytes;
 
 impl<'a> Model<'a> {
@@ -37,11 +38,11 @@ impl<'a> Model<'a> {
     }
 
     /// Everything that [`DecodeMeta`] names exists, and has the type and shape that decoding expects.
-    pub(super) fn check_decode(&self) -> Result<(), ModelError> {
+    pub(super) fn check_decode(&self, audit: &Audit) -> Result<(), ModelError> {
         let Some(decode) = self.decode() else {
             return Ok(());
         };
-        self.check_name(decode.separator)?;
+        self.check_name(decode.separator, audit)?;
         self.check_numbers(decode)?;
         self.check_encode(decode)?;
         self.check_step(decode)

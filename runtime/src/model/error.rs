@@ -56,6 +56,17 @@ pub enum ModelError {
         /// Most that there can be.
         limit: usize,
     },
+    /// A run asks for more work than the caller allows; see [`super::Limits`].
+    TooMuchWork {
+        /// Which kind of work.
+        what: Limited,
+        /// What a run of all operators takes.
+        found: u64,
+        /// Most that the caller allows.
+        limit: u64,
+    },
+    /// Records share names so often that checking them would take longer than the file is long.
+    NamesTooLong,
     /// A name is out of bounds, longer than 1024 bytes or not UTF-8.
     BadString {
         /// Offset in the strings section.
@@ -122,6 +133,14 @@ pub enum Limited {
     ArenaBytes,
     /// Bytes of all state tensors together.
     StateBytes,
+    /// Metadata records.
+    Metadata,
+    /// Operators between the writer of a tensor and its last reader, over all tensors.
+    Flow,
+    /// Multiply-accumulates of a run.
+    Macs,
+    /// Bytes that a run reads and writes.
+    BytesMoved,
 }
 
 impl fmt::Display for Limited {
@@ -131,6 +150,10 @@ impl fmt::Display for Limited {
             Self::Tensors => "tensors",
             Self::ArenaBytes => "bytes of arena",
             Self::StateBytes => "bytes in state tensors",
+            Self::Metadata => "metadata records",
+            Self::Flow => "operators over which tensors are kept",
+            Self::Macs => "multiply-accumulates",
+            Self::BytesMoved => "bytes read and written",
         })
     }
 }
@@ -200,9 +223,17 @@ impl fmt::Display for ModelError {
             Self::TooMany { what, found, limit } => {
                 write!(
                     f,
-                    "{found} {what}, the format allows {limit}: split the model"
+                    "{found} {what}, at most {limit} are allowed: split the model"
                 )
             }
+            Self::TooMuchWork { what, found, limit } => write!(
+                f,
+                "a run takes {found} {what}, at most {limit} are allowed: use a smaller model, or raise the limit"
+            ),
+            Self::NamesTooLong => write!(
+                f,
+                "its records share names too often to be checked in time linear in the file: give each its own"
+            ),
             Self::BadString { offset } => write!(
                 f,
                 "the name at byte {offset} of the strings is out of bounds, too long or not UTF-8"

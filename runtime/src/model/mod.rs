@@ -6,15 +6,22 @@
 mod check;
 mod decode;
 mod error;
+mod flow;
+mod limits;
+#[cfg(feature = "signed")]
+mod signed;
 
 pub use error::{Limited, ModelError, TensorError};
+pub use limits::Limits;
+#[cfg(feature = "signed")]
+pub use signed::{SignedError, Trust, signed_parts};
 
 use crate::format::{
     self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_ENTRY_IO,
-    MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SpotterMeta, TensorRecord,
-    VERSION,
+    MAX_NAME_LEN, MetaKey, MetaRecord, OpRecord, RowRule, Section, SignatureMeta, SpotterMeta,
+    TensorRecord, VERSION,
 };
-use crate::ops::{OpView, Operators, require};
+use crate::ops::{OpView, Operators, Work, require};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 /// A validated `.attn` file. Copying it copies a few references.
@@ -28,6 +35,10 @@ pub struct Model<'a> {
     params: &'a [u8],
     weights: &'a [u8],
     strings: &'a [u8],
+    /// Longest sequence; 0 without metadata Length.
+    max_length: u32,
+    /// Rules of metadata Length, numbered from 1.
+    row_rules: &'a [RowRule],
     /// The operators that the program links for this model.
     operators: &'static Operators,
 }
@@ -50,8 +61,20 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`ModelError`]; [`ModelError::NotLinked`] names an operator of the file that is not in the set.
     pub fn parse_linked(file: &'a [u8], operators: &'static Operators) -> Result<Self, ModelError> {
+        Self::parse_with(file, operators, &Limits::default())
+    }
+
+    /// The same within other limits. Time is linear in the length of the file.
+    ///
+    /// # Errors
+    /// [`ModelError`]; [`ModelError::TooMuchWork`] for a model whose run asks for more than `limits`.
+    pub fn parse_with(
+        file: &'a [u8],
+        operators: &'static Operators,
+        limits: &Limits,
+    ) -> Result<Self, ModelError> {
         let header = parse_header(file)?;
-        let model = Self {
+        let mut model = Self {
             header,
             tensors: records(file, header.tensors)?,
             ops: records(file, header.ops)?,
@@ -60,12 +83,22 @@ impl<'a> Model<'a> {
             params: records(file, header.params)?,
             weights: records(file, header.weights)?,
             strings: records(file, header.strings)?,
+            max_length: 0,
+            row_rules: &[],
             operators,
         };
-        let lengths = model.max_length() == 0 || operators.rows_vary();
+        if let Some((length, rules)) = model.length() {
+            (model.max_length, model.row_rules) = (length.max, rules);
+        }
+        let lengths = model.max_length == 0 || operators.rows_vary();
         require(lengths, ModelError::LengthsNotLinked)?;
-        model.check()?;
+        model.check(file.len(), limits)?;
         Ok(model)
+    }
+
+    /// The work of one run of an entry point, at the greatest length of a sequence; none for one that does not exist.
+    pub fn work(&self, entry: usize) -> Option<Work> {
+        self.work_of(self.entries.get(entry)?.ops()).ok()
     }
 
     pub(crate) fn operators(&self) -> &'static Operators {
@@ -147,6 +180,11 @@ impl<'a> Model<'a> {
         AudioMeta::ref_from_bytes(self.payload(MetaKey::Audio)?.1).ok()
     }
 
+    /// Which model it is and who made it, if the file says so. Nothing is checked here: see `Model::parse_signed`.
+    pub fn signature(&self) -> Option<&'a SignatureMeta> {
+        SignatureMeta::ref_from_bytes(self.payload(MetaKey::Signature)?.1).ok()
+    }
+
     /// How posteriors become keyword events: parameters and one Q15 threshold per label.
     pub fn spotter(&self) -> Option<(&'a SpotterMeta, &'a [u16])> {
         let (count, bytes) = self.payload(MetaKey::Spotter)?;
@@ -166,7 +204,7 @@ impl<'a> Model<'a> {
 
     /// Longest sequence that the model takes; 0 for a model without an axis of variable length.
     pub fn max_length(&self) -> usize {
-        self.length().map_or(0, |(length, _)| length.max as usize)
+        self.max_length as usize
     }
 
     fn length(&self) -> Option<(&'a LengthMeta, &'a [RowRule])> {
@@ -178,7 +216,7 @@ impl<'a> Model<'a> {
 
     /// The rule that gives the rows of tensors with this number in their record; `None` for 0.
     pub(crate) fn row_rule(&self, number: usize) -> Option<&'a RowRule> {
-        self.length()?.1.get(number.checked_sub(1)?)
+        self.row_rules.get(number.checked_sub(1)?)
     }
 
     /// Rows of `tensor` that are in use for a sequence of `length`.

@@ -6,7 +6,7 @@
 //! for query and energies.
 
 use super::arena::{self, Values, by_width};
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require, require_fits};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::int::additive::{Energy, ToQ16, energies, mean, normalize, query_q16, weigh};
 use crate::kernels::int::attention::{CONTEXT_FRACTION_BITS, MAX_SLOTS};
@@ -67,6 +67,8 @@ fn check_shapes(op: &OpView) -> Result<(), OpError> {
         && keys.rows() <= MAX_SLOTS
         && context.len() == values.channels();
     require(fits, OpError::WrongShape)?;
+    op.require_fixed(&[query, context])?;
+    op.count_macs(keys.rows(), query.len().saturating_add(context.len()));
     // Keys and values may be the same tensor.
     op.require_disjoint(&[query, keys, context])?;
     op.require_disjoint(&[query, values, context])?;
@@ -74,6 +76,8 @@ fn check_shapes(op: &OpView) -> Result<(), OpError> {
         return Ok(());
     };
     check_weights(op, keys.rows(), keys.rows_rule != 0)?;
+    let alike = keys.rows_rule == 0 || weights.rows_rule == keys.rows_rule;
+    require(alike, OpError::RowsDiffer)?;
     op.require_disjoint(&[query, keys, weights])?;
     op.require_disjoint(&[values, weights])
 }
@@ -99,6 +103,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let in_range = params.tanh <= 1 && params.query_shift < 32 && params.key_shift < 32;
     require(in_range, OpError::BadParams)?;
     params.energy(op, query, keys)?;
+    require_fits(centred(query).into(), params.query_shift)?;
+    require_fits(centred(keys).into(), params.key_shift)?;
     op.scratch(DType::I32, scratch_len(query.len(), keys.rows()))
         .map(drop)
 }

@@ -5,7 +5,7 @@ use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::MAX_POSITIONS;
 use crate::kernels::int::elementwise::{ConstantSum, Sum, add, add_constant, mul};
@@ -78,7 +78,9 @@ pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 
 pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
     check_pair(op)?;
-    op.params::<MulParams>()?.check(op.output()?)
+    let [a, b] = [op.input(0)?, op.input(1)?].map(centred);
+    op.params::<MulParams>()?
+        .check_sum(op.output()?, a as usize, b.into())
 }
 
 pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

@@ -6,14 +6,16 @@
 
 use super::arena::{self, Values, by_width};
 use super::lstm::CellScale;
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
+use super::recurrent::{
+    RecurrentGeometry, RecurrentSide, Start, check_layer, check_sides, kept, rows,
+};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::Cell;
 use crate::kernels::int::cell::{Layer, Memory};
 use crate::kernels::int::curve::Curve;
 use crate::kernels::int::dot::pairs_len;
-use crate::kernels::int::requantize::requantize;
+use crate::kernels::int::requantize::requantize_saturated;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// No peepholes.
@@ -190,6 +192,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let known = x.dtype() != DType::I32 && y.dtype() == DType::I16 && kept.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
     params.layer(op, cell)?;
+    check_sides(op, &params.input, &params.recurrent, cell.gates())?;
     op.scratch(DType::I32, scratch_len(cell, x.channels(), y.channels()))
         .map(drop)
 }
@@ -201,7 +204,8 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let (k, hidden) = (x.channels(), y.channels());
     let scratch = op.scratch(DType::I32, scratch_len(cell, k, hidden))?;
-    let scaled = |value: i32, to: CellScale| requantize(value, to.multiplier, to.left_shift);
+    let scaled =
+        |value: i32, to: CellScale| requantize_saturated(value, to.multiplier, to.left_shift);
     if start == Start::Zero {
         let [scratch] = op.tensors(arena, [scratch])?;
         scratch.fill(0);
@@ -248,7 +252,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::scratch;
-    use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, sides};
+    use super::super::recurrent::half::{
+        RecurrentHalfSide, begin, check_sides, check_types, sides,
+    };
     use super::*;
     use crate::kernels::half::cell::{Curve, Layer, Memory};
     use crate::kernels::half::{Clamp, narrow, widen};
@@ -348,6 +354,7 @@ pub(super) mod half {
         check_tensors(op, cell, start, params.run)?;
         check_types(op, kept)?;
         params.layer(op, cell)?;
+        check_sides(op, &params.input, &params.recurrent, cell.gates())?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
         scratch(op, scratch_len(cell, k, hidden)).map(drop)
     }

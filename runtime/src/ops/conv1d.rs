@@ -96,7 +96,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     op.scratch(DType::I16, pairs_len(span))?;
     params
         .matrix
-        .check(op, packed_len(op.output()?.channels(), span))
+        .check(op, packed_len(op.output()?.channels(), span), span)
 }
 
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -123,7 +123,8 @@ pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
     let params = check_both(op)?;
     let (x, y) = (op.input(0)?, op.output()?);
     require(x.channels() == y.channels(), OpError::WrongShape)?;
-    params.matrix.check(op, params.window.span(x)?)
+    params.window.span(x)?;
+    params.matrix.check_apart(op, params.window.kernel as usize)
 }
 
 pub(super) fn run_depthwise(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -172,6 +173,7 @@ pub(super) mod half {
         let params = check_both(op)?;
         let span = params.window.span(op.input(0)?)?;
         params.matrix.matrix(op, op.output()?.channels(), span)?;
+        op.count_macs(op.output()?.len(), span);
         scratch(op, span).map(drop)
     }
 
@@ -189,6 +191,7 @@ pub(super) mod half {
         let params = check_both(op)?;
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.channels() == y.channels(), OpError::WrongShape)?;
+        op.count_macs(y.len(), params.window.kernel as usize);
         params.matrix.apart(op, params.window.span(x)?).map(drop)
     }
 

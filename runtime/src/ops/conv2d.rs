@@ -130,6 +130,13 @@ impl Window2dParams {
         phases.ok_or(OpError::BadParams)
     }
 
+    /// Counts what a window goes through that does not multiply weights.
+    pub(super) fn count(&self, op: &OpView) -> Result<(), OpError> {
+        let [height, width] = self.kernel.map(|n| n as usize);
+        op.count_macs(op.output()?.len(), height.saturating_mul(width));
+        Ok(())
+    }
+
     pub(super) fn window(&self, x: &TensorRecord) -> Window2d {
         Window2d {
             kernel: self.kernel.map(|n| n as usize),
@@ -169,7 +176,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let c = x.channels();
     op.scratch(DType::I16, window.scratch_len(c, 1))?;
     let packed = packed_len(y.channels(), window.span(c));
-    params.matrix.check(op, packed)
+    params.matrix.check(op, packed, window.span(c))
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -225,7 +232,9 @@ pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
     params.window.check(x, y)?;
     require(x.channels() == y.channels(), OpError::WrongShape)?;
     let window = params.full(x)?;
-    params.matrix.check(op, taps(&window, x))
+    params
+        .matrix
+        .check_apart(op, window.kernel[0] * window.kernel[1])
 }
 
 /// Weights of a depthwise convolution.
@@ -270,7 +279,15 @@ pub(super) fn check_transposed(op: &OpView) -> Result<(), OpError> {
     let window = params.full(x)?;
     op.scratch(DType::I16, window.scratch_len(x.channels(), 1))?;
     params.all_phases(op, &window)?;
-    params.matrix.check(op, 0)
+    params.matrix.check_ranges(y.dtype())?;
+    let span = window.span(x.channels());
+    let (out, packed) = (y.channels(), packed_len(y.channels(), span));
+    // A result has one of the phases.
+    op.count_macs(y.rows(), packed);
+    for phase in 0..params.window.phases()? {
+        params.matrix.check_phase(op, phase, out, (packed, span))?;
+    }
+    Ok(())
 }
 
 pub(super) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -345,6 +362,7 @@ pub(super) mod half {
         params.window.check(op.input(0)?, op.output()?)?;
         let (_, span) = params.window(op.input(0)?)?;
         params.matrix(op, span, 1)?;
+        op.count_macs(op.output()?.len(), span);
         scratch(op, span).map(drop)
     }
 
@@ -397,6 +415,7 @@ pub(super) mod half {
         size(op.output()?)?;
         let (_, span) = params.window(op.input(0)?)?;
         params.matrix(op, span, params.window.phases()?)?;
+        op.count_macs(op.output()?.len(), span);
         scratch(op, span).map(drop)
     }
 
@@ -414,7 +433,8 @@ pub(super) mod half {
         params.matrix.clamp()?;
         params.window.check(x, y)?;
         require(x.channels() == y.channels(), OpError::WrongShape)?;
-        let (_, span) = params.window(x)?;
+        let (window, span) = params.window(x)?;
+        op.count_macs(y.len(), window.kernel[0] * window.kernel[1]);
         params.matrix.apart(op, span).map(drop)
     }
 

@@ -46,6 +46,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         return require(fits, OpError::WrongShape);
     }
     let table = op.weights::<u32>(params.start, y.len())?;
+    op.examine(size_of_val(table))?;
     let known = |&at: &u32| at == NO_ELEMENT || (at as usize) < x.len();
     require(table.iter().all(known), OpError::BadParams)
 }

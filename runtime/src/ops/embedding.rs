@@ -3,7 +3,7 @@
 
 use super::activations::check_clamp;
 use super::arena::{self, Values, by_width};
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, require, require_fits};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::embedding::{Table, look_up};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -58,6 +58,8 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let y = check_tokens(op)?;
     check_clamp(y.dtype(), params.min, params.max)?;
     require(params.left_shift < 32, OpError::BadParams)?;
+    // -128, shifted, may be the least number of 32 bits.
+    require_fits(127, params.left_shift)?;
     params.table(op, y).map(drop)
 }
 

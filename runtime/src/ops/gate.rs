@@ -4,7 +4,7 @@
 use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require};
 use crate::format::DType;
 use crate::kernels::int::pool::{gate_channels, gate_rows, max_channels, mean_channels};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -54,7 +54,9 @@ pub(super) fn check_mean_channels(op: &OpView) -> Result<(), OpError> {
     check_rows(op)?;
     let short = op.input(0)?.channels() <= MAX_MEAN_CHANNELS;
     require(short, OpError::WrongShape)?;
-    op.params::<MeanChannelsParams>()?.check(op.output()?)
+    let x = op.input(0)?;
+    op.params::<MeanChannelsParams>()?
+        .check_sum(op.output()?, x.channels(), centred(x).into())
 }
 
 pub(super) fn run_mean_channels(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -75,7 +77,11 @@ fn check_factors(op: &OpView, per_row: u32) -> Result<(), OpError> {
         _ => return Err(OpError::BadParams),
     };
     let fits = gate.len() == factors && x.len() == y.len() && op.input_count() == 2;
-    require(fits, OpError::WrongShape)
+    require(fits, OpError::WrongShape)?;
+    if per_row == 0 {
+        op.require_fixed(&[gate])?;
+    }
+    Ok(())
 }
 
 pub(super) fn check(op: &OpView) -> Result<(), OpError> {
@@ -85,7 +91,9 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     require(gate.dtype() != DType::I32, OpError::WrongType)?;
     let params = op.params::<GateParams>()?;
     check_factors(op, params.per_row)?;
-    params.rescale.check(y)
+    params
+        .rescale
+        .check_sum(y, centred(x) as usize, centred(gate).into())
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

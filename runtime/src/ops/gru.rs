@@ -5,7 +5,9 @@
 //! which starts from zero or from input 1; it may run backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
+use super::recurrent::{
+    RecurrentGeometry, RecurrentSide, Start, check_layer, check_sides, kept, rows,
+};
 use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, OpFacts};
 use crate::kernels::int::dot::pairs_len;
@@ -37,8 +39,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let known = x.dtype() != DType::I32 && h.dtype() == DType::I16 && y.dtype() == DType::I16;
     require(known, OpError::WrongType)?;
     let hidden = h.len();
-    params.input.side(op, GATES, x.channels(), hidden)?;
-    params.recurrent.side(op, GATES, hidden, hidden)?;
+    check_sides(op, &params.input, &params.recurrent, GATES)?;
     op.scratch(DType::I16, pairs_len(x.channels()) + pairs_len(hidden))
         .map(drop)
 }
@@ -81,7 +82,9 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
 #[cfg(attn_half)]
 pub(super) mod half {
     use super::super::activations::half::scratch;
-    use super::super::recurrent::half::{RecurrentHalfSide, begin, check_types, sides};
+    use super::super::recurrent::half::{
+        RecurrentHalfSide, begin, check_sides, check_types, sides,
+    };
     use super::*;
     use crate::kernels::half::gru::step;
     use crate::kernels::half::{Clamp, narrow, widen};
@@ -103,7 +106,7 @@ pub(super) mod half {
         let start = Start::from_code(params.run.start)?;
         check_layer(op, start, params.run.reverse, STATES)?;
         check_types(op, kept(op, start, STATES)?)?;
-        sides(op, &params.input, &params.recurrent, GATES)?;
+        check_sides(op, &params.input, &params.recurrent, GATES)?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
         scratch(op, k.saturating_add(hidden)).map(drop)
     }

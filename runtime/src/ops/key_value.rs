@@ -5,7 +5,7 @@
 //! The shape of the window and the ring are here, too: [`super::attention`] reads what this operator writes.
 
 use super::attention::{AttentionGeometry, AttentionParams};
-use super::{OpError, OpView, Uses, arena, require};
+use super::{OpError, OpView, Uses, arena, centred, magnitude, require, require_fits};
 use crate::format::{DType, Storage, TensorRecord};
 use crate::kernels::geometry::{MAX_HEADS, MAX_WIDTH, RING_LEN, Shape};
 use crate::kernels::int::attention::{KeyValue, push_key, push_value};
@@ -40,7 +40,7 @@ impl AttentionGeometry {
 pub(super) fn check_ring(ring: &TensorRecord) -> Result<(), OpError> {
     let stored = ring.dtype() == DType::I32 && ring.storage() == Storage::State;
     require(stored, OpError::WrongStorage)?;
-    let fits = ring.len() == RING_LEN && ring.zero_point == 0;
+    let fits = ring.len() == RING_LEN && ring.zero_point == 0 && ring.rows_rule == 0;
     require(fits, OpError::WrongShape)
 }
 
@@ -70,14 +70,29 @@ pub(super) fn check_width(heads: usize, width: usize, rows: &TensorRecord) -> Re
 
 /// Packed keys and values, `lens` elements each; both int8 or both int16.
 pub(super) fn check_window(
+    op: &OpView,
     shape: &Shape,
     keys: &TensorRecord,
     values: &TensorRecord,
 ) -> Result<(), OpError> {
     check_types(keys, values)?;
+    op.require_fixed(&[keys, values])?;
     let fits =
         keys.len() == shape.keys_len(packed_len) && values.len() == shape.values_len(packed_len);
     require(fits, OpError::WrongShape)
+}
+
+/// The scores of a head must fit 32 bits. Those of int16 keys are added in 64 and shifted.
+pub(super) fn check_scores(
+    query: &TensorRecord,
+    keys: &TensorRecord,
+    shape: &Shape,
+    shift: u32,
+) -> Result<(), OpError> {
+    let product = u64::from(centred(query)) * u64::from(magnitude(keys));
+    let score = product.saturating_mul(shape.head_dim as u64);
+    let shift = if keys.dtype() == DType::I16 { shift } else { 0 };
+    require_fits(score >> shift, 0)
 }
 
 fn check_types(keys: &TensorRecord, values: &TensorRecord) -> Result<(), OpError> {
@@ -120,7 +135,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     check_types(op.input(0)?, op.input(1)?)?;
     check_rows(op, &shape)?;
     let [keys, values] = window(op)?;
-    check_window(&shape, keys, values)
+    check_window(op, &shape, keys, values)
 }
 
 /// The slot of the first row that is pushed. A ring moves on; a whole window is cleared.
@@ -199,6 +214,7 @@ pub(super) mod half {
     use crate::kernels::half::{LANES, packed_len};
 
     pub(in crate::ops) fn check_window(
+        op: &OpView,
         shape: &Shape,
         keys: &TensorRecord,
         values: &TensorRecord,
@@ -207,6 +223,7 @@ pub(super) mod half {
         check_half(values)?;
         let holds =
             |tensor: &TensorRecord, groups: usize| Some(tensor.len()) == groups.checked_mul(LANES);
+        op.require_fixed(&[keys, values])?;
         let fits =
             holds(keys, shape.keys_len(packed_len)) && holds(values, shape.values_len(packed_len));
         require(fits, OpError::WrongShape)
@@ -217,7 +234,7 @@ pub(super) mod half {
         check_half(op.input(1)?)?;
         check_rows(op, &shape)?;
         let [keys, values] = window(op)?;
-        check_window(&shape, keys, values)
+        check_window(op, &shape, keys, values)
     }
 
     pub(in crate::ops) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

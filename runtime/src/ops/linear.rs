@@ -3,7 +3,7 @@
 
 use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
-use super::{OpError, OpView, Uses, require};
+use super::{OpError, OpView, Sums, Uses, magnitude, require};
 use crate::format::DType;
 use crate::kernels::int::dot::{packed_len, pairs_len};
 use crate::kernels::int::linear::{Matrix, linear};
@@ -56,11 +56,82 @@ impl LinearParams {
         })
     }
 
-    pub(super) fn check(&self, op: &OpView, packed: usize) -> Result<(), OpError> {
-        let output = op.output()?;
-        self.matrix(op, output.channels(), packed)?;
-        self.output(op, output.channels(), output.zero_point)?;
-        self.check_ranges(output.dtype())
+    /// `packed`: bytes of the weights, one multiplication of each for every row of the output; `inputs` of each sum.
+    pub(super) fn check(&self, op: &OpView, packed: usize, inputs: usize) -> Result<(), OpError> {
+        let y = op.output()?;
+        self.check_ranges(y.dtype())?;
+        self.check_sums(op, y.channels(), (packed, inputs), y.rows())
+    }
+
+    /// Of a depthwise convolution, with `taps` weights for each channel.
+    pub(super) fn check_apart(&self, op: &OpView, taps: usize) -> Result<(), OpError> {
+        let y = op.output()?;
+        let channels = y.channels();
+        self.check_ranges(y.dtype())?;
+        let packed = taps.checked_mul(channels).ok_or(OpError::BadParams)?;
+        op.count_macs(y.rows(), packed);
+        let sums = Sums {
+            inputs: taps,
+            plain: true,
+            ..self.sums(op, channels, packed)?
+        };
+        self.prove(op, &sums)
+    }
+
+    /// Counts and proves the sums of `out` outputs for each of `rows`.
+    pub(super) fn check_sums(
+        &self,
+        op: &OpView,
+        out: usize,
+        (packed, inputs): (usize, usize),
+        rows: usize,
+    ) -> Result<(), OpError> {
+        op.count_macs(rows, packed);
+        let sums = Sums {
+            inputs,
+            ..self.sums(op, out, packed)?
+        };
+        self.prove(op, &sums)
+    }
+
+    /// Proves the sums of one of the matrices `[out, inputs]`, of `packed` bytes each, that a transposed convolution has.
+    pub(super) fn check_phase(
+        &self,
+        op: &OpView,
+        phase: usize,
+        out: usize,
+        (packed, inputs): (usize, usize),
+    ) -> Result<(), OpError> {
+        let behind = |offset: u32, each: usize| {
+            let bytes = phase.checked_mul(each).and_then(|n| u32::try_from(n).ok());
+            let offset = bytes.and_then(|bytes| offset.checked_add(bytes));
+            offset.ok_or(OpError::WeightsOutOfBounds)
+        };
+        let words = out.saturating_mul(size_of::<i32>());
+        let part = Self {
+            weights: behind(self.weights, packed)?,
+            bias: behind(self.bias, words)?,
+            multipliers: behind(self.multipliers, words)?,
+            ..*self
+        };
+        part.check_sums(op, out, (packed, inputs), 0)
+    }
+
+    fn sums<'a>(&self, op: &OpView<'a>, out: usize, packed: usize) -> Result<Sums<'a>, OpError> {
+        let Matrix { weights, bias } = self.matrix(op, out, packed)?;
+        Ok(Sums {
+            weights,
+            bias,
+            multipliers: op.weights(self.multipliers, out)?,
+            left_shift: self.left_shift,
+            inputs: 0,
+            plain: false,
+        })
+    }
+
+    fn prove(&self, op: &OpView, sums: &Sums) -> Result<(), OpError> {
+        let offsets = [self.weights, self.bias, self.multipliers];
+        op.prove(offsets, sums, magnitude(op.input(0)?)).map(drop)
     }
 
     pub(super) fn check_ranges(&self, dtype: DType) -> Result<(), OpError> {
@@ -78,7 +149,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     require(x.rows() == y.rows(), OpError::WrongShape)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;
     op.params::<LinearParams>()?
-        .check(op, packed_len(y.channels(), x.channels()))
+        .check(op, packed_len(y.channels(), x.channels()), x.channels())
 }
 
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -155,6 +226,7 @@ pub(super) mod half {
         let params = op.params::<LinearHalfParams>()?;
         params.clamp()?;
         params.matrix(op, y.channels(), x.channels())?;
+        op.count_macs(y.len(), x.channels());
         scratch(op, x.channels()).map(drop)
     }
 

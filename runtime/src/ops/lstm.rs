@@ -5,12 +5,14 @@
 //! a second output; the run starts from zero, or from `h` and `c` in inputs 1 and 2, and may go backwards.
 
 use super::arena::{self, Values, by_width};
-use super::recurrent::{RecurrentGeometry, RecurrentSide, Start, check_layer, kept, rows};
+use super::recurrent::{
+    RecurrentGeometry, RecurrentSide, Start, check_layer, check_sides, kept, rows,
+};
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::dot::{pairs_len, to_pairs};
 use crate::kernels::int::lstm::step;
-use crate::kernels::int::requantize::requantize;
+use crate::kernels::int::requantize::requantize_saturated;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const GATES: usize = 4;
@@ -53,8 +55,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let single = start != Start::Last || y.rows() == 1;
     require(single, OpError::WrongShape)?;
     let hidden = y.channels();
-    params.input.side(op, GATES, x.channels(), hidden)?;
-    params.recurrent.side(op, GATES, hidden, hidden)?;
+    check_sides(op, &params.input, &params.recurrent, GATES)?;
     let in_range = params.cell_in.left_shift < 32 && params.cell_out.left_shift < 32;
     require(in_range, OpError::BadParams)?;
     op.scratch(DType::I32, scratch_len(x.channels(), hidden))
@@ -78,8 +79,9 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let [x_bytes, y, c, scratch] = op.tensors(arena, [x, y, c, scratch])?;
     let (y, c) = (arena::typed::<i16>(y)?, arena::typed::<i16>(c)?);
     let (cell, pairs) = split(scratch, hidden)?;
-    let scaled =
-        |value: i32, scale: CellScale| requantize(value, scale.multiplier, scale.left_shift);
+    let scaled = |value: i32, scale: CellScale| {
+        requantize_saturated(value, scale.multiplier, scale.left_shift)
+    };
     for (cell, &c) in cell.iter_mut().zip(&*c) {
         *cell = scaled(c.into(), params.cell_in);
     }
@@ -135,7 +137,7 @@ fn begin(
 pub(super) mod half {
     use super::super::activations::half::scratch;
     use super::super::gru::half::GruHalfParams;
-    use super::super::recurrent::half::{begin, check_types, sides};
+    use super::super::recurrent::half::{begin, check_sides, check_types, sides};
     use super::*;
     use crate::kernels::half::lstm::step;
     use crate::kernels::half::{Clamp, narrow, widen};
@@ -153,7 +155,7 @@ pub(super) mod half {
         let start = Start::from_code(params.run.start)?;
         check_layer(op, start, params.run.reverse, STATES)?;
         check_types(op, kept(op, start, STATES)?)?;
-        sides(op, &params.input, &params.recurrent, GATES)?;
+        check_sides(op, &params.input, &params.recurrent, GATES)?;
         let (k, hidden) = (op.input(0)?.channels(), op.output()?.channels());
         scratch(op, scratch_len(k, hidden)).map(drop)
     }

@@ -49,6 +49,7 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     )?;
     if x.dtype() == DType::I16 {
         let points = wide_table(op)?.points;
+        op.examine(size_of_val(points))?;
         return require(points.is_sorted_by(|a, b| a[0] < b[0]), OpError::BadParams);
     }
     op.weights::<i8>(op.params::<LutParams>()?.table, TABLE_LEN)

@@ -3,7 +3,7 @@
 
 use super::arena::{self, Values, by_width};
 use super::rescale::RequantizeParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require};
 use crate::format::DType;
 use crate::kernels::int::elementwise::Rescale;
 use crate::kernels::int::matmul::{matmul, scratch_len};
@@ -55,6 +55,7 @@ impl MatMulGeometry {
             OpError::WrongShape,
         )?;
         require(op.input_count() == 2, OpError::MissingTensor)?;
+        op.count_macs(y.len(), self.k as usize);
         op.require_disjoint(&[a, b, y])
     }
 
@@ -90,7 +91,9 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     }
     require(params.shift <= 31, OpError::BadParams)?;
     op.scratch(DType::I16, params.sizes.scratch_len())?;
-    params.by.check(op.output()?)
+    let [a, b] = [op.input(0)?, op.input(1)?].map(|tensor| u64::from(centred(tensor)));
+    let sum = (a * b).saturating_mul(params.sizes.k.into()) >> params.shift;
+    params.by.check_sum(op.output()?, 1, sum)
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

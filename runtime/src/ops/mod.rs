@@ -11,6 +11,7 @@ mod additive;
 mod arena;
 mod arithmetic;
 mod attention;
+mod audit;
 mod cell;
 mod conv1d;
 mod conv2d;
@@ -40,6 +41,9 @@ use crate::format::{Encoding, OpFacts};
 pub use additive::AdditiveAttentionParams;
 pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
+pub(crate) use audit::Audit;
+pub use audit::Work;
+use audit::{Sums, centred, magnitude, require_fits};
 pub use cell::{CurveParams, RecurrentParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
@@ -86,6 +90,28 @@ pub use {
     rotary::half::RotaryHalfParams,
     top_k::half::TopKHalfParams,
 };
+
+/// Operators whose outputs do not have the rows of their inputs: they check row rules themselves.
+const fn has_own_rows(kind: OpKind) -> bool {
+    use OpKind::*;
+    matches!(
+        kind,
+        Conv1d
+            | DepthwiseConv1d
+            | MeanRows
+            | LastRow
+            | ClearRows
+            | AdditiveAttention
+            | PushKeyValue
+            | WeightedRows
+            | ShiftRows
+    )
+}
+
+/// Operators whose output may have exactly the bytes of their input.
+const fn works_in_place(kind: OpKind) -> bool {
+    matches!(kind, OpKind::Lut)
+}
 
 /// Makes [`OpKind`] and the functions of each operator from one row: documentation, name, code in the file, its family, and
 /// its `check` and `run` there, `<USES>` where it exists in variants. Those for half precision have the same names in the
@@ -161,6 +187,8 @@ impl OpView<'_> {
     pub(crate) fn check(&self) -> Result<(), OpError> {
         self.check_overlap()?;
         self.check_encoding()?;
+        self.check_rows()?;
+        self.count_bytes()?;
         let linked = self.linked()?;
         require(
             Uses::of(&self.facts()) & !linked.uses == 0,

@@ -6,7 +6,7 @@ use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::conv2d::{Window2dParams, image, size};
 use super::rescale::RequantizeParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require};
 use crate::format::TensorRecord;
 use crate::kernels::int::pool::{average_pool2d, max_pool2d};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -43,7 +43,8 @@ fn check(op: &OpView, window: &Window2dParams) -> Result<(), OpError> {
     op.require_disjoint(&[x, y])?;
     check_window(window, x, y)?;
     let same = x.channels() == y.channels() && op.input_count() == 1;
-    require(same, OpError::WrongShape)
+    require(same, OpError::WrongShape)?;
+    window.count(op)
 }
 
 pub(super) fn check_max(op: &OpView) -> Result<(), OpError> {
@@ -69,7 +70,11 @@ pub(super) fn check_average(op: &OpView) -> Result<(), OpError> {
     check(op, &params.window)?;
     let [height, width] = params.window.kernel.map(u64::from);
     require(height * width <= MAX_MEAN_PIXELS, OpError::BadParams)?;
-    params.rescale.check(op.output()?)
+    params.rescale.check_sum(
+        op.output()?,
+        (height * width) as usize,
+        centred(op.input(0)?).into(),
+    )
 }
 
 pub(super) fn run_average(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -97,7 +102,8 @@ pub(super) mod half {
         check_tensors(op, 1)?;
         let (x, y) = (op.input(0)?, op.output()?);
         check_window(&op.params::<Window2dParams>()?, x, y)?;
-        require(x.channels() == y.channels(), OpError::WrongShape)
+        require(x.channels() == y.channels(), OpError::WrongShape)?;
+        op.params::<Window2dParams>()?.count(op)
     }
 
     /// The image, its window, the result and the result's width.

@@ -1,6 +1,6 @@
 //! What Gru and Lstm share: the weights of a side, where a run starts from, and the demands on the tensors.
 
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Sums, magnitude, require};
 use crate::format::{Storage, TensorRecord};
 use crate::kernels::int::dot::pairs_len;
 use crate::kernels::int::gates::Side;
@@ -75,6 +75,44 @@ impl RecurrentSide {
             left_shift: self.left_shift,
         })
     }
+
+    /// The largest magnitude of a pre-activation, Q16, of inputs up to `magnitude`.
+    fn prove(
+        &self,
+        op: &OpView,
+        gates: usize,
+        k: usize,
+        hidden: usize,
+        magnitude: u32,
+    ) -> Result<i32, OpError> {
+        let side = self.side(op, gates, k, hidden)?;
+        op.count_macs(op.output()?.rows(), side.weights.len());
+        let sums = Sums {
+            weights: side.weights,
+            bias: side.bias,
+            multipliers: side.multipliers,
+            left_shift: side.left_shift,
+            inputs: k,
+            plain: false,
+        };
+        let offsets = [self.weights, self.bias, self.multipliers];
+        op.prove(offsets, &sums, magnitude)
+    }
+}
+
+/// Both sides of a layer, and that their sums fit 32 bits.
+pub(super) fn check_sides(
+    op: &OpView,
+    input: &RecurrentSide,
+    recurrent: &RecurrentSide,
+    gates: usize,
+) -> Result<(), OpError> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let (k, hidden) = (x.channels(), y.channels());
+    let input = input.prove(op, gates, k, hidden, magnitude(x))?;
+    let recurrent = recurrent.prove(op, gates, hidden, hidden, magnitude(y))?;
+    let sum = input.checked_add(recurrent);
+    require(sum.is_some_and(|sum| sum < i32::MAX), OpError::MayOverflow)
 }
 
 /// The state that a layer of `states` states leaves behind: on a stream the last of them, which is carried on, else the second
@@ -105,10 +143,12 @@ pub(super) fn check_layer(
     let stored = (kept.storage() == Storage::State) == streamed;
     require(stored, OpError::WrongStorage)?;
     op.require_disjoint(&[x, y, kept])?;
+    op.require_fixed(&[kept])?;
     let inputs = if start == Start::Zero { 1 } else { 1 + states };
     require(op.input_count() == inputs, OpError::MissingTensor)?;
     for slot in 1..inputs {
         let given = op.input(slot)?;
+        op.require_fixed(&[given])?;
         require(given.dtype() == kept.dtype(), OpError::WrongType)?;
         require(given.len() == y.channels(), OpError::WrongShape)?;
         op.require_disjoint(&[given, y])?;
@@ -188,6 +228,19 @@ pub(super) mod half {
             input.side(op, gates, k, hidden)?,
             recurrent.side(op, gates, hidden, hidden)?,
         ])
+    }
+
+    /// The same, in a check: counted.
+    pub(in crate::ops) fn check_sides(
+        op: &OpView,
+        input: &RecurrentHalfSide,
+        recurrent: &RecurrentHalfSide,
+        gates: usize,
+    ) -> Result<(), OpError> {
+        let (k, y) = (op.input(0)?.channels(), op.output()?);
+        let inputs = k.saturating_add(y.channels());
+        op.count_macs(y.len().saturating_mul(gates), inputs);
+        sides(op, input, recurrent, gates).map(drop)
     }
 
     /// `x`, `y` and the state that is kept must be float16.

@@ -4,7 +4,7 @@
 
 use super::arena::{self, Values, by_width};
 use super::rescale::RequantizeParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::base::arg_max;
 use crate::kernels::int::reduce::{Reduction, reduce};
@@ -68,7 +68,9 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         let same = x.dtype() == y.dtype() && x.zero_point == y.zero_point;
         return require(same, OpError::WrongType);
     }
-    params.by.check(y)
+    params
+        .by
+        .check_sum(y, params.over.n as usize, centred(x).into())
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

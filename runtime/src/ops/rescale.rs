@@ -3,7 +3,7 @@
 
 use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require, require_fits};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::elementwise::{Rescale, join, mean_rows, rescale};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -31,6 +31,17 @@ impl RequantizeParams {
         check_clamp(y.dtype(), self.min, self.max)
     }
 
+    /// The same, for sums of up to `count` values of at most `magnitude`.
+    pub(super) fn check_sum(
+        &self,
+        y: &TensorRecord,
+        count: usize,
+        magnitude: u64,
+    ) -> Result<(), OpError> {
+        self.check(y)?;
+        require_fits(magnitude.saturating_mul(count as u64), self.left_shift)
+    }
+
     pub(super) fn rescale(&self, x: &TensorRecord, y: &TensorRecord) -> Rescale {
         Rescale {
             input_zero_point: x.zero_point,
@@ -50,7 +61,8 @@ pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
         OpError::WrongShape,
     )?;
     op.require_disjoint(&[x, y])?;
-    op.params::<RequantizeParams>()?.check(y)
+    op.params::<RequantizeParams>()?
+        .check_sum(y, 1, centred(x).into())
 }
 
 pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -71,7 +83,7 @@ pub(super) fn check_concat(op: &OpView) -> Result<(), OpError> {
         require(x.dtype() != DType::I32, OpError::WrongType)?;
         require(x.rows() == y.rows(), OpError::WrongShape)?;
         op.require_disjoint(&[x, y])?;
-        params.check(y)?;
+        params.check_sum(y, 1, centred(x).into())?;
         channels = channels.saturating_add(x.channels());
     }
     require(channels == y.channels(), OpError::WrongShape)
@@ -99,7 +111,9 @@ pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
     op.require_disjoint(&[x, y])?;
     let fits = x.channels() == y.len() && x.rows() <= MAX_MEAN_ROWS && op.input_count() == 1;
     require(fits, OpError::WrongShape)?;
-    op.params::<MeanRowsParams>()?.check(y)
+    op.require_fixed(&[y])?;
+    op.params::<MeanRowsParams>()?
+        .check_sum(y, x.rows(), centred(x).into())
 }
 
 pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -158,6 +172,7 @@ pub(super) mod half {
         check_tensors(op, 1)?;
         let (x, y) = (op.input(0)?, op.output()?);
         require(x.channels() == y.len(), OpError::WrongShape)?;
+        op.require_fixed(&[y])?;
         op.params::<[u8; 0]>().map(drop)
     }
 

@@ -7,7 +7,7 @@ use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::rescale::RequantizeParams;
 use super::state::{check_position, next_position};
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, centred, require, require_fits};
 use crate::format::TensorRecord;
 use crate::kernels::geometry::{MAX_POSITIONS, Turns};
 use crate::kernels::int::rotary::{Rotation, rotate};
@@ -87,8 +87,15 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     let [x, y] = check_activations(op)?;
     let params = op.params::<RotaryParams>()?;
     params.turns.check(op)?;
+    // Two products with entries of the table.
     params.by.check(y)?;
-    params.rotation(op, x, y).map(drop)
+    let rotation = params.rotation(op, x, y)?;
+    let table = rotation.turns.table;
+    op.examine(size_of_val(table))?;
+    let both = |turn: &[i16; 2]| turn.iter().map(|a| u32::from(a.unsigned_abs())).sum();
+    let largest: u32 = table.iter().map(both).max().unwrap_or(0);
+    let sum = u64::from(centred(x)) * u64::from(largest);
+    require_fits(sum, params.by.left_shift)
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {

@@ -43,7 +43,11 @@ pub(super) fn run_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError>
 fn check_product(op: &OpView) -> Result<(), OpError> {
     let (w, x, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let fits = w.channels() == x.rows() && w.rows() == y.rows() && x.channels() == y.channels();
-    require(fits && op.input_count() == 2, OpError::WrongShape)
+    require(fits && op.input_count() == 2, OpError::WrongShape)?;
+    let alike = w.rows_rule == 0 || w.rows_rule == y.rows_rule;
+    require(alike, OpError::RowsDiffer)?;
+    op.count_macs(y.len(), w.channels());
+    Ok(())
 }
 
 pub(super) fn check_weighted(op: &OpView) -> Result<(), OpError> {

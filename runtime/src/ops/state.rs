@@ -19,6 +19,7 @@ pub(super) fn check_shift_rows(op: &OpView) -> Result<(), OpError> {
         OpError::WrongStorage,
     )?;
     require(rows.dtype == state.dtype, OpError::WrongType)?;
+    op.require_fixed(&[state])?;
     require(
         rows.channels() == state.channels() && rows.len() <= state.len(),
         OpError::WrongShape,
@@ -50,6 +51,7 @@ pub(super) fn check_last_row(op: &OpView) -> Result<(), OpError> {
         OpError::WrongShape,
     )?;
     op.require_disjoint(&[x, y])?;
+    op.require_fixed(&[y])?;
     op.params::<[u8; 0]>().map(drop)
 }
 
@@ -81,6 +83,7 @@ pub(super) fn check_position(op: &OpView) -> Result<(), OpError> {
     let counter = op.input(1)?;
     let kept = counter.storage() == Storage::State && counter.dtype() == DType::I32;
     require(kept, OpError::WrongStorage)?;
+    op.require_fixed(&[counter])?;
     require(
         counter.len() == 1 && counter.zero_point == 0,
         OpError::WrongShape,

@@ -63,7 +63,11 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     require(known, OpError::WrongType)?;
     op.scratch(DType::I16, pairs_len(x.channels()))?;
     params.matrix.check_ranges(DType::I16)?;
-    params.layer(op, x).map(drop)
+    params.layer(op, x)?;
+    let (tokens, k) = (params.tokens as usize, x.channels());
+    params
+        .matrix
+        .check_sums(op, tokens, (packed_len(tokens, k), k), 1)
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
@@ -116,6 +120,7 @@ pub(super) mod half {
         check_half(x)?;
         params.matrix.clamp()?;
         params.layer(op, x)?;
+        op.count_macs(params.tokens as usize, x.channels());
         scratch(op, x.channels()).map(drop)
     }
 

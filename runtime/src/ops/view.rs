@@ -2,7 +2,9 @@
 //! operator needs. No operator is named here.
 
 use super::arena::{self, Values};
+use super::audit::Audit;
 use super::linked::Linked;
+use super::{has_own_rows, works_in_place};
 use crate::format::{DType, Encoding, OpFacts, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
@@ -16,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpError {
-    /// The code is none of [`OpKind`].
+    /// The code is none of [`OpKind`](super::OpKind).
     UnknownKind,
     /// The operator is not among those that the program links.
     NotLinked,
@@ -42,6 +44,12 @@ pub enum OpError {
     WeightsOutOfBounds,
     /// Tensors overlap that must not.
     Overlap,
+    /// Rows that vary with the length of the sequence do not vary alike.
+    RowsDiffer,
+    /// A sum may leave 32 bits with these weights.
+    MayOverflow,
+    /// Parameters, tables or weights that operators share too often: checking them would take longer than the file is long.
+    TooMuchToCheck,
 }
 
 impl fmt::Display for OpError {
@@ -66,6 +74,13 @@ impl fmt::Display for OpError {
             Self::BadParams => "its parameters are misaligned or out of range",
             Self::WeightsOutOfBounds => "its weights lie outside the weights section",
             Self::Overlap => "its tensors overlap",
+            Self::RowsDiffer => "the rows of its tensors do not vary alike with the length of the sequence",
+            Self::MayOverflow => {
+                "a sum may leave 32 bits with its weights: convert the model again, with calibration data that fit it"
+            }
+            Self::TooMuchToCheck => {
+                "its parameters, tables or weights are shared by too many operators to be checked in time linear in the file"
+            }
         })
     }
 }
@@ -79,6 +94,8 @@ pub(crate) struct OpView<'a> {
     record: &'a OpRecord,
     /// Length of the sequence that is processed; see [`crate::format::RowRule`].
     length: usize,
+    /// What a parse has counted so far; none while the model runs.
+    audit: Option<&'a Audit>,
 }
 
 impl<'a> OpView<'a> {
@@ -87,7 +104,24 @@ impl<'a> OpView<'a> {
             model,
             record,
             length,
+            audit: None,
         }
+    }
+
+    /// For [`Self::check`], at the greatest length.
+    pub(crate) fn audited(model: Model<'a>, record: &'a OpRecord, audit: &'a Audit) -> Self {
+        Self {
+            audit: Some(audit),
+            ..Self::new(model, record, usize::MAX)
+        }
+    }
+
+    pub(super) fn audit(&self) -> Option<&'a Audit> {
+        self.audit
+    }
+
+    pub(super) fn record(&self) -> &'a OpRecord {
+        self.record
     }
 
     pub(super) fn encoding(&self) -> Result<Encoding, OpError> {
@@ -121,7 +155,7 @@ impl<'a> OpView<'a> {
         self.named(self.record.inputs().nth(slot))
     }
 
-    fn named(&self, id: Option<usize>) -> Result<&'a TensorRecord, OpError> {
+    pub(super) fn named(&self, id: Option<usize>) -> Result<&'a TensorRecord, OpError> {
         id.and_then(|id| self.model.tensor(id))
             .ok_or(OpError::MissingTensor)
     }
@@ -279,6 +313,7 @@ impl<'a> OpView<'a> {
     fn read_params(&self, known: &mut [u8]) -> Result<(), OpError> {
         let bytes = self.param_bytes()?;
         let (bytes, newer) = bytes.split_at_checked(known.len()).unwrap_or((bytes, &[]));
+        self.examine(newer.len())?;
         if let Some(known) = known.get_mut(..bytes.len()) {
             known.copy_from_slice(bytes);
         }
@@ -309,10 +344,34 @@ impl<'a> OpView<'a> {
             .ok_or(OpError::WeightsOutOfBounds)
     }
 
-    /// Outputs and scratch share no bytes with each other or with an input. Exception: an output may cover an arena input
-    /// exactly (in place); each operator checks whether it can do that.
+    /// Rows that vary do so alike: an input with a row rule has that of the first output, and so has any second output.
+    /// Otherwise an operator would leave rows of its output as they were. Operators with rows of their own say what holds
+    /// for them.
+    pub(super) fn check_rows(&self) -> Result<(), OpError> {
+        let Ok(y) = self.output() else {
+            return Ok(());
+        };
+        if self.record.kind().is_none_or(has_own_rows) {
+            return Ok(());
+        }
+        for id in self.record.inputs().chain(self.record.outputs()) {
+            let rule = self.named(Some(id))?.rows_rule;
+            require(rule == 0 || rule == y.rows_rule, OpError::RowsDiffer)?;
+        }
+        Ok(())
+    }
+
+    /// Demands tensors that are always there in full.
+    pub(super) fn require_fixed(&self, tensors: &[&TensorRecord]) -> Result<(), OpError> {
+        let fixed = tensors.iter().all(|tensor| tensor.rows_rule == 0);
+        require(fixed, OpError::RowsDiffer)
+    }
+
+    /// Outputs and scratch share no bytes with each other or with an input. Exception: the output of an operator that works in
+    /// place may cover its arena input exactly.
     pub(super) fn check_overlap(&self) -> Result<(), OpError> {
         let tensor = |id: usize| self.named(Some(id));
+        let can = self.record.kind().is_some_and(works_in_place);
         let written = || {
             self.record
                 .outputs()
@@ -323,8 +382,10 @@ impl<'a> OpView<'a> {
             let this = tensor(id)?;
             for input in self.record.inputs() {
                 let other = tensor(input)?;
-                let in_place =
-                    is_output && this.range() == other.range() && other.storage() == Storage::Arena;
+                let in_place = can
+                    && is_output
+                    && this.range() == other.range()
+                    && other.storage() == Storage::Arena;
                 require(!overlap(this, other) || in_place, OpError::Overlap)?;
             }
             for (other, _) in written().skip(at + 1) {

@@ -9,6 +9,8 @@
 //!   the output of `trace::decode`;
 //! - `steps MODEL LENGTH IN TOKENS`: counts every operator of the encoder, on the bytes of one input of that length (0: of
 //!   a model of fixed shape), and of the steps along a sequence of tokens (16 bits each);
+//! - `parse FILE`: counts the parsing of a file, which need not be a model;
+//! - `signed FILE KEY OLDEST`: the same for a signed model;
 //! - `bench MODEL PCM WARM_UP`: counts instructions of the front end and of every operator for the hops of PCM after
 //!   the first WARM_UP.
 #![no_std]
@@ -19,7 +21,9 @@ use attn_emulated::bench::region;
 use attn_emulated::host;
 use attn_runtime::audio::{FrontEnd, MEL_BANDS};
 use attn_runtime::format::{DType, DecodeMeta};
-use attn_runtime::{Aligned, Model, Progress, Session, SessionError, f16};
+use attn_runtime::{
+    Aligned, Limits, Model, Operators, Progress, Session, SessionError, Trust, f16,
+};
 use core::fmt::Display;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
@@ -69,6 +73,8 @@ fn main() -> ! {
         "decode" => decode(next(), next(), next()),
         "steps" => steps(next(), number(next()), next(), next()),
         "bench" => bench(next(), next(), number(next())),
+        "parse" => parse(next()),
+        "signed" => signed(next(), next(), number(next()) as u32),
         other => fail(other, "no such mode"),
     }
     process::exit(0)
@@ -82,6 +88,34 @@ fn load(path: &str) -> Session<'static, 'static> {
     let file = read_all(path, &mut MODEL.take().0);
     let model = Model::parse(file).unwrap_or_else(|error| fail(path, error));
     Session::new(model, &mut ARENA.take().0).unwrap_or_else(|error| fail(path, error))
+}
+
+/// Parses a file, whether it is a model or not, and prints which.
+fn parse(path: &str) {
+    let file = read_all(path, &mut MODEL.take().0);
+    match region("parse", || Model::parse(file)) {
+        Ok(_) => println!("parsed"),
+        Err(error) => println!("refused: {}", error),
+    }
+}
+
+/// Parses a file that must be signed with a key as the model `tiny`, of a version or a newer one, and prints whether it is.
+fn signed(path: &str, key: &str, oldest: u32) {
+    let file = read_all(path, &mut MODEL.take().0);
+    let mut public = [0; 32];
+    read_all(key, &mut public);
+    let trust = Trust {
+        key: &public,
+        model: *b"tiny\0\0\0\0\0\0\0\0\0\0\0\0",
+        oldest,
+    };
+    let limits = Limits::default();
+    match region("signed", || {
+        Model::parse_signed(file, &trust, Operators::all(), &limits)
+    }) {
+        Ok(_) => println!("parsed"),
+        Err(error) => println!("refused: {}", error),
+    }
 }
 
 fn open(path: &str) -> File {

@@ -1,38 +1,22 @@
-//! Checks on the chip that the DSP body of the inner loop gives the same bits as the portable one, over random cases
-//! and extremes. Ends with status 0, or 1 after printing the first case that differs. Then runs kernels on shapes that
-//! others have measured too, each as a region for the instruction counter. `host-tests/tests/kernels.rs` starts it in
-//! the emulator.
+//! Checks on the chip that the DSP bodies of the innermost loops give the same bits as the portable ones, over random cases
+//! and extremes. Ends with status 0, or 1 after printing the first case that differs. `host-tests/tests/kernels.rs` starts
+//! it in the emulator.
 #![no_std]
 #![no_main]
 
-use attn_emulated::bench::region;
 use attn_images::Random;
 use attn_runtime::kernels::arch::exp::Exponent;
 use attn_runtime::kernels::arch::int::{Blocks, Constants, Store, TileStore, WideBlocks};
 use attn_runtime::kernels::arch::norm::Row;
 use attn_runtime::kernels::arch::taps::Taps;
 use attn_runtime::kernels::arch::{dsp, portable, portable::int as portable_int};
-use attn_runtime::kernels::geometry::{Image, Shape, Window1d, Window2d};
-use attn_runtime::kernels::int::attention::{Scaling, Seen, attend};
-use attn_runtime::kernels::int::conv::{conv1d, depthwise_conv1d};
-use attn_runtime::kernels::int::depthwise::depthwise_conv2d;
-use attn_runtime::kernels::int::dot::{LANES, ROWS, packed_len, pairs_len};
-use attn_runtime::kernels::int::linear::{Matrix, linear};
+use attn_runtime::kernels::int::dot::{LANES, ROWS};
 use attn_runtime::kernels::int::requantize::{Activation, Output};
-use attn_runtime::kernels::int::softmax::score_multiplier;
-use core::fmt::Debug;
-use core::hint::black_box;
 use core::panic::PanicInfo;
 use semihosting::{println, process};
-use static_cell::ConstStaticCell;
 
-const CASES: usize = 6000;
-const WIDE_CASES: usize = 2000;
-const TAPS_CASES: usize = 2000;
-const TILE_CASES: usize = 3000;
-const PAIRS_CASES: usize = 1000;
-const EXP_CASES: usize = 1000;
-const NORM_CASES: usize = 1000;
+/// Values of a case that are no row.
+const VALUES: usize = 64;
 /// Longest row, in values.
 const MAX_ROW: usize = 208;
 const MAX_BLOCKS: usize = 5;
@@ -285,104 +269,114 @@ fn taps_agree<X: Activation, Y: Activation + PartialEq>(taps: &Taps<X>, channels
     expected == found
 }
 
-/// Ends the program at a case in which the bodies differ.
-fn require(agree: bool, case: usize, blocks: impl Debug) {
-    if !agree {
-        println!("case {case}: the DSP body differs from the portable one: {blocks:?}");
-        process::exit(1);
+/// Operands and random numbers of all cases.
+struct Cases {
+    data: Data,
+    random: Random,
+    count: usize,
+}
+
+impl Cases {
+    /// Ends the program at the first of `count` cases in which the bodies differ.
+    fn check(
+        &mut self,
+        what: &str,
+        count: usize,
+        agree: impl Fn(&Data, &mut Random, usize) -> bool,
+    ) {
+        for case in 0..count {
+            if case % 8 == 0 {
+                self.data.fill(&mut self.random);
+            }
+            if !agree(&self.data, &mut self.random, case) {
+                println!("{what}, case {case}: the DSP body differs from the portable one");
+                process::exit(1);
+            }
+        }
+        self.count += count;
+    }
+}
+
+/// A row with blocks of weights.
+fn rows_agree(data: &Data, random: &mut Random, case: usize) -> bool {
+    let (mut blocks, room) = (data.case(random), random.below(MAX_BLOCKS + 1));
+    limit(&mut blocks, random);
+    match case % 4 {
+        0 => bodies_agree(&blocks, 0x55i8, room, |y| Store::I8(y)),
+        1 => bodies_agree(&blocks, 0x55i16, room, |y| Store::I16(y)),
+        2 => bodies_agree(&blocks, 0x55i32, room, |y| Store::I32(y)),
+        _ => bodies_agree(&blocks, 0x55i32, room, |y| Store::Sums(y)),
+    }
+}
+
+/// Sometimes the limits of a type in place of others.
+fn limit(blocks: &mut Blocks, random: &mut Random) {
+    match random.below(4) {
+        0 => (blocks.min, blocks.max) = (i8::MIN.into(), i8::MAX.into()),
+        1 => (blocks.min, blocks.max) = (i16::MIN.into(), i16::MAX.into()),
+        _ => {}
+    }
+}
+
+fn wide_agree(data: &Data, random: &mut Random, _: usize) -> bool {
+    let (blocks, room) = (data.wide_case(random), random.below(MAX_BLOCKS + 1));
+    let mut expected = [[0x55; LANES]; MAX_BLOCKS];
+    let mut found = expected;
+    portable_int::run_wide(&blocks, &mut expected[..room]);
+    dsp::run_wide(&blocks, &mut found[..room]);
+    expected == found
+}
+
+fn all_taps_agree(data: &Data, random: &mut Random, case: usize) -> bool {
+    let (channels, zero) = (random.below(OUTPUTS), random.below(256) as i32 - 128);
+    let narrow: [i8; MAX_ROW] = core::array::from_fn(|i| data.pairs[i] as i8);
+    let narrow = data.taps(&narrow, zero, random);
+    let wide = data.taps(&data.pairs, zero * (case as i32 & 1), random);
+    match case % 4 {
+        0 => taps_agree::<_, i8>(&narrow, channels),
+        1 => taps_agree::<_, i16>(&narrow, channels),
+        2 => taps_agree::<_, i8>(&wide, channels),
+        _ => taps_agree::<_, i16>(&wide, channels),
     }
 }
 
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    let mut random = Random::default();
-    let mut data = Data::EMPTY;
+    let mut cases = Cases {
+        data: Data::EMPTY,
+        random: Random::default(),
+        count: 0,
+    };
+    let data = &cases.data;
     let starts = [
         data.pairs.as_ptr() as usize,
         data.weights.as_ptr() as usize,
         data.wide.as_ptr() as usize,
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
-    for case in
-        0..CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES + NORM_CASES
-    {
-        if case % 8 == 0 {
-            data.fill(&mut random);
-        }
-        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES {
-            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
-            let agree = match case % 2 {
-                0 => norms_agree(&narrow, &data, &mut random),
-                _ => norms_agree(&data.pairs[..64], &data, &mut random),
-            };
-            require(agree, case, (&data.bias, &data.pairs[..64]));
-            continue;
-        }
-        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES {
-            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
-            let agree = match case % 2 {
-                0 => exp_agree(&data.bias, &narrow, &mut random),
-                _ => exp_agree(&data.bias, &data.pairs[..64], &mut random),
-            };
-            require(agree, case, (&data.bias, &data.pairs[..64]));
-            continue;
-        }
-        if case >= CASES + WIDE_CASES + TAPS_CASES + TILE_CASES {
-            let narrow: [i8; 64] = core::array::from_fn(|i| data.pairs[i] as i8);
-            let agree = match case % 2 {
-                0 => pairs_agree(&narrow, &mut random),
-                _ => pairs_agree(&data.pairs[..64], &mut random),
-            };
-            require(agree, case, &data.pairs[..64]);
-            continue;
-        }
-        if case >= CASES + WIDE_CASES + TAPS_CASES {
-            let mut blocks = data.case(&mut random);
-            match random.below(4) {
-                0 => (blocks.min, blocks.max) = (i8::MIN.into(), i8::MAX.into()),
-                1 => (blocks.min, blocks.max) = (i16::MIN.into(), i16::MAX.into()),
-                _ => {}
-            }
-            require(tiles_agree(&blocks, &mut random, case), case, blocks);
-            continue;
-        }
-        if case >= CASES + WIDE_CASES {
-            let (channels, zero) = (random.below(OUTPUTS), random.below(256) as i32 - 128);
-            let narrow: [i8; MAX_ROW] = core::array::from_fn(|i| data.pairs[i] as i8);
-            let (narrow, wide) = (
-                data.taps(&narrow, zero, &mut random),
-                data.taps(&data.pairs, zero * (case as i32 & 1), &mut random),
-            );
-            let agree = match case % 4 {
-                0 => taps_agree::<_, i8>(&narrow, channels),
-                1 => taps_agree::<_, i16>(&narrow, channels),
-                2 => taps_agree::<_, i8>(&wide, channels),
-                _ => taps_agree::<_, i16>(&wide, channels),
-            };
-            require(agree, case, (narrow, wide));
-            continue;
-        }
-        if case >= CASES {
-            let (blocks, room) = (data.wide_case(&mut random), random.below(MAX_BLOCKS + 1));
-            let mut expected = [[0x55; LANES]; MAX_BLOCKS];
-            let mut found = expected;
-            portable_int::run_wide(&blocks, &mut expected[..room]);
-            dsp::run_wide(&blocks, &mut found[..room]);
-            require(expected == found, case, blocks);
-            continue;
-        }
-        let (blocks, room) = (data.case(&mut random), random.below(MAX_BLOCKS + 1));
-        let agree = match case % 4 {
-            0 => bodies_agree(&blocks, 0x55i8, room, |y| Store::I8(y)),
-            1 => bodies_agree(&blocks, 0x55i16, room, |y| Store::I16(y)),
-            2 => bodies_agree(&blocks, 0x55i32, room, |y| Store::I32(y)),
-            _ => bodies_agree(&blocks, 0x55i32, room, |y| Store::Sums(y)),
-        };
-        require(agree, case, blocks);
-    }
-    let cases = CASES + WIDE_CASES + TAPS_CASES + TILE_CASES + PAIRS_CASES + EXP_CASES + NORM_CASES;
-    println!("{cases} cases: the DSP body equals the portable one");
-    measure(&mut random);
+    let narrow = |data: &Data| -> [i8; VALUES] { core::array::from_fn(|i| data.pairs[i] as i8) };
+    cases.check("rows", 6000, rows_agree);
+    cases.check("int16 rows", 2000, wide_agree);
+    cases.check("taps", 2000, all_taps_agree);
+    cases.check("tiles", 3000, |data, random, case| {
+        let mut blocks = data.case(random);
+        limit(&mut blocks, random);
+        tiles_agree(&blocks, random, case)
+    });
+    cases.check("pairs", 1000, |data, random, case| match case % 2 {
+        0 => pairs_agree(&narrow(data), random),
+        _ => pairs_agree(&data.pairs[..VALUES], random),
+    });
+    cases.check("softmax", 1000, |data, random, case| match case % 2 {
+        0 => exp_agree(&data.bias, &narrow(data), random),
+        _ => exp_agree(&data.bias, &data.pairs[..VALUES], random),
+    });
+    cases.check("normalisation", 1000, |data, random, case| match case % 2 {
+        0 => norms_agree(&narrow(data), data, random),
+        _ => norms_agree(&data.pairs[..VALUES], data, random),
+    });
+    let count = cases.count;
+    println!("{count} cases: the DSP bodies equal the portable ones");
     process::exit(0)
 }
 
@@ -390,134 +384,4 @@ fn main() -> ! {
 fn panic(info: &PanicInfo<'_>) -> ! {
     println!("{info}");
     process::exit(1)
-}
-
-/// Operands of the measured kernels: any numbers, because the count does not depend on them.
-#[repr(C, align(4))]
-struct Memory {
-    weights: [i8; packed_len(768, 256)],
-    x: [i8; 98 * 256],
-    y: [i8; 98 * 256],
-    context: [i16; 64],
-    scores: [i32; 100],
-    pairs: [i16; 512],
-}
-
-static MEMORY: ConstStaticCell<Memory> = ConstStaticCell::new(Memory {
-    weights: [0; packed_len(768, 256)],
-    x: [0; 98 * 256],
-    y: [0; 98 * 256],
-    context: [0; 64],
-    scores: [0; 100],
-    pairs: [0; 512],
-});
-const BIAS: [i32; 768] = [1000; 768];
-const MULTIPLIERS: [i32; 768] = [1 << 22; 768];
-
-fn output(channels: usize) -> Output<'static> {
-    Output {
-        multipliers: &MULTIPLIERS[..channels],
-        left_shift: 3,
-        zero_point: 4,
-        min: -128,
-        max: 127,
-    }
-}
-
-/// The shapes that `PEERS` in `host-tests/tests/kernels.rs` names.
-fn measure(random: &mut Random) {
-    let memory = MEMORY.take();
-    memory.weights.fill_with(|| random.bits() as i8);
-    memory.x.fill_with(|| random.bits() as i8);
-    let linears = [[98, 64, 64], [98, 64, 192], [98, 64, 256], [98, 256, 64]];
-    for [rows, k, out] in linears.into_iter().chain([[1, 256, 768]]) {
-        let matrix = Matrix {
-            weights: &memory.weights[..packed_len(out, k)],
-            bias: &BIAS[..out],
-        };
-        let x = black_box(&memory.x[..rows * k]);
-        let (y, pairs) = (&mut memory.y[..rows * out], &mut memory.pairs);
-        region(format_args!("linear {rows}x{k}->{out}"), || {
-            linear::<_, _, true>(x, k, &matrix, &output(out), pairs, black_box(y));
-        });
-    }
-    let matrix = |len: usize| Matrix {
-        weights: &memory.weights[..len],
-        bias: &BIAS[..64],
-    };
-    let window = |kernel: usize| Window1d {
-        kernel,
-        stride: 1,
-        dilation: 1,
-        pad_before: kernel / 2,
-        pad_value: -3,
-    };
-    let (output, y) = (output(64), &mut memory.y);
-    region("convolution 3, 40->64, 98 rows", || {
-        let x = black_box(&memory.x[..98 * 40]);
-        let (matrix, pairs) = (matrix(packed_len(64, 3 * 40)), &mut memory.pairs);
-        let y = black_box(&mut y[..98 * 64]);
-        conv1d::<_, _, true>(x, 40, &window(3), &matrix, &output, pairs, y);
-    });
-    region("depthwise 9, 64 channels, 98 rows", || {
-        let (x, matrix) = (black_box(&memory.x[..98 * 64]), matrix(9 * 64));
-        let y = black_box(&mut y[..98 * 64]);
-        depthwise_conv1d(x, 64, &window(9), &matrix, &output, y);
-    });
-    region("depthwise 3x3, 64 channels, 25x5", || {
-        let (x, matrix) = (black_box(&memory.x[..25 * 5 * 64]), matrix(9 * 64));
-        let image = Image {
-            values: x,
-            width: 5,
-            channels: 64,
-        };
-        let window = Window2d {
-            kernel: [3, 3],
-            stride: [1, 1],
-            dilation: [1, 1],
-            pad: [1, 1],
-            pad_value: -3,
-        };
-        let y = black_box(&mut y[..25 * 5 * 64]);
-        depthwise_conv2d(&image, &window, &matrix, &output, y, 5);
-    });
-    let shape = Shape {
-        heads: 1,
-        key_heads: 1,
-        head_dim: 64,
-        value_dim: 64,
-        slots: 98,
-    };
-    let scaling = Scaling {
-        score_multiplier: score_multiplier(1e-4),
-        score_shift: 0,
-        query_zero_point: 3,
-        value_zero_point: -3,
-    };
-    let (keys, values) = memory.weights.split_at(shape.keys_len(packed_len));
-    let values = &values[..shape.values_len(packed_len)];
-    let pairs = &mut memory.pairs[..pairs_len(64) + pairs_len(98)];
-    let seen = || Seen {
-        first: 98,
-        bits: None,
-    };
-    let scores = &mut memory.scores;
-    region("attention 98x64, one head", || {
-        for query in black_box(&memory.x[..98 * 64]).chunks_exact(64) {
-            let (seen, context) = (seen(), black_box(&mut memory.context));
-            attend(
-                query,
-                keys,
-                values,
-                seen,
-                None,
-                &shape,
-                &scaling,
-                scores,
-                pairs,
-                context,
-                &mut [],
-            );
-        }
-    });
 }

@@ -5,7 +5,7 @@
 
 use attn_runtime::kws::{FeatureSpotter, KeywordSpotter};
 use attn_runtime::seq2seq::{Beam, Greedy};
-use attn_runtime::{Model, Session};
+use attn_runtime::{Limits, Model, Operators, Session};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
@@ -20,7 +20,11 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 fn main() -> ! {
     let mut arenas = [[0u8; 256]; 2];
     let [one, other] = &mut arenas;
+    let mut limits = Limits::default();
+    limits.macs = black_box(1);
+    black_box(Model::parse_with(black_box(&[]), Operators::all(), &limits).is_ok());
     if let Ok(model) = Model::parse(black_box(&[])) {
+        black_box(model.work(black_box(0)));
         spot(model, black_box(one));
         decide(model, black_box(&mut [0; 256]));
         run(model, black_box(other));
@@ -35,6 +39,7 @@ fn spot(model: Model<'_>, arena: &mut [u8]) {
             black_box((event.time_ms(), event.label));
         });
         black_box(heard.is_ok());
+        spotter.gap(black_box(5));
         black_box(spotter.set_threshold(black_box(3), black_box(9)).is_ok());
         spotter.reset();
         black_box(spotter.decoder().averages_q15().max());

@@ -5,6 +5,7 @@ use super::dot::{PairRow, packed_len, pairs_len};
 use super::linear::{self, Matrix, each_row, matvec};
 use super::requantize::{Activation, Output};
 use crate::kernels::geometry::{Image, Window2d};
+use core::num::NonZeroUsize;
 
 impl Window2d {
     /// Values in pair order of one kernel row over `channels`.
@@ -40,7 +41,9 @@ pub fn conv2d<X: Activation, Y: Activation>(
     let Some((edge, scratch)) = scratch.split_at_mut_checked(window.row_pairs(x.channels)) else {
         return;
     };
-    let width = y_width.max(1);
+    let Some(width) = NonZeroUsize::new(y_width) else {
+        return;
+    };
     each_row::<Y, true>(span, matrix, output, scratch, y, &mut |at, pairs| {
         gather(x, window, window.start(at / width, at % width), edge, pairs);
     });

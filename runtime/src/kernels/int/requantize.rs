@@ -14,6 +14,13 @@ pub fn requantize(accumulator: i32, multiplier: i32, left_shift: u32) -> i32 {
     (product.wrapping_add(1 << 31) >> 32) as i32
 }
 
+/// The same for an accumulator of any size: one that its shift would push out of 32 bits takes their limit.
+#[inline]
+pub fn requantize_saturated(accumulator: i32, multiplier: i32, left_shift: u32) -> i32 {
+    let most = i32::MAX >> (left_shift & 31);
+    requantize(accumulator.clamp(-most, most), multiplier, left_shift)
+}
+
 /// How accumulators of one operator become activations.
 #[derive(Clone, Copy, Debug)]
 pub struct Output<'w> {

@@ -1,10 +1,10 @@
 //! Weighted sums of rows: a matrix product of two activations.
 
 use super::elementwise::Rescale;
-use super::requantize::{Activation, requantize};
+use super::requantize::{Activation, requantize_saturated};
 
 /// `y[c] = sum_t w[t] * x[t, c]`: weights `w: [t]`, rows `x: [t, c]` with the zero point of `by`, `y: [c]`, scratch
-/// `sums: [c]`. Sums wrap in 32 bits; the converter proves that they do not.
+/// `sums: [c]`. Sums saturate in 32 bits; the converter proves that they do not reach that.
 pub fn weighted_rows<X: Activation, Y: Activation>(
     w: &[i16],
     x: &[X],
@@ -17,11 +17,12 @@ pub fn weighted_rows<X: Activation, Y: Activation>(
         let w = i32::from(w);
         for (sum, &x) in sums.iter_mut().zip(x) {
             let x = x.into().wrapping_sub(by.input_zero_point);
-            *sum = sum.wrapping_add(w.wrapping_mul(x));
+            *sum = sum.saturating_add(w.wrapping_mul(x));
         }
     }
     for (y, &sum) in y.iter_mut().zip(&*sums) {
-        let value = requantize(sum, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
+        let value =
+            requantize_saturated(sum, by.multiplier, by.left_shift).wrapping_add(by.zero_point);
         *y = Y::from_i32(value.max(by.min).min(by.max));
     }
 }

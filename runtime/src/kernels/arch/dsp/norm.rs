@@ -79,8 +79,11 @@ pub fn run<X: Activation, Y: Activation>(row: &Row, x: &[X], y: &mut [Y]) {
         return portable::run(row, x, y);
     };
     let pairs = count / 2 * 2;
-    let (x_pairs, x_rest) = x.split_at(pairs);
-    let (y_pairs, y_rest) = y.split_at_mut(pairs);
+    let (Some((x_pairs, x_rest)), Some((y_pairs, y_rest))) =
+        (x.split_at_checked(pairs), y.split_at_mut_checked(pairs))
+    else {
+        return;
+    };
     if pairs > 0 {
         let (x_start, of_int8) = match X::values(x_pairs) {
             Values::I8(x) => (x.as_ptr().cast(), true),
