@@ -60,6 +60,7 @@ fn bytes() -> Vec<u8> {
         audio: false,
         wide: BTreeSet::new(),
         given: Default::default(),
+        two_parts: Default::default(),
     };
     let scheme = Scheme::new(&graph, &[range(1.0), range(2.0), range(1.0)], &choices);
     let program = lower(&[Part::alone(&graph, &scheme, Form::Window)], &[], 0).unwrap();

@@ -139,6 +139,7 @@ impl Block {
                 BTreeSet::new()
             },
             given: Default::default(),
+            two_parts: Default::default(),
         };
         let scheme = Scheme::new(&graph, &distributions, &choices).fine();
         let program = lower(&[Part::alone(&graph, &scheme, form)], &[], 0).unwrap();

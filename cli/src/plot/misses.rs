@@ -11,8 +11,10 @@ const PANEL: (u32, u32) = (360, 280);
 const COLUMNS: usize = 3;
 /// Points of a curve that are drawn, at most.
 const POINTS: usize = 4000;
-/// Height of the panels: from this share of missed words on, in per cent, no curve is shown.
-const MOST_MISSED: f64 = 50.0;
+/// Per cent of missed words up to which a panel reaches, at least.
+const LEAST_SHOWN: f64 = 20.0;
+/// Steps of the thresholds above every false accept.
+const SILENT: u32 = 100;
 
 /// Draws a panel for each label with its curve and its threshold, Q15, which is marked.
 ///
@@ -38,6 +40,18 @@ pub fn misses(path: &Path, curves: &[(&str, &Curve, u16)]) -> Result<(), PlotErr
     })
 }
 
+/// The curve, from the highest threshold on: above its points there is no false accept, and more is missed.
+fn with_silence(curve: &Curve) -> Vec<Point> {
+    let points = curve.points(POINTS);
+    let lowest = points
+        .first()
+        .map_or(0, |point| u32::from(point.threshold_q15));
+    let above = (1..=SILENT).rev();
+    let above =
+        above.map(|i| curve.at((lowest + (32767u32.saturating_sub(lowest)) * i / SILENT) as u16));
+    above.chain(points.iter().copied()).collect()
+}
+
 type Panel<'p> = DrawingArea<BitMapBackend<'p>, plotters::coord::Shift>;
 
 fn draw(
@@ -49,17 +63,16 @@ fn draw(
     let hours = curve.hours();
     let least = 0.25 / hours;
     let missed = |point: &Point| 100.0 * point.missed as f64 / curve.positives().max(1) as f64;
-    let points = curve.points(POINTS);
+    let points = with_silence(curve);
+    let chosen = curve.at(threshold);
+    let highest = (1.5 * missed(&chosen)).clamp(LEAST_SHOWN, 100.0);
     let most = points.last().map_or(0, |point| point.false_accepts).max(4);
     let mut chart = ChartBuilder::on(panel)
         .caption(label, (FONT, 16))
         .margin(8)
         .x_label_area_size(34)
         .y_label_area_size(40)
-        .build_cartesian_2d(
-            (least..2.0 * most as f64 / hours).log_scale(),
-            0.0..MOST_MISSED,
-        )?;
+        .build_cartesian_2d((least..2.0 * most as f64 / hours).log_scale(), 0.0..highest)?;
     chart
         .configure_mesh()
         .x_desc("false accepts an hour")
@@ -82,11 +95,7 @@ fn draw(
         .iter()
         .map(|point| (rate(point.false_accepts as f64), missed(point)));
     chart.draw_series(LineSeries::new(line, &BLUE))?;
-    let chosen = curve.at(threshold);
-    let mark = (
-        rate(chosen.false_accepts as f64),
-        missed(&chosen).min(MOST_MISSED),
-    );
+    let mark = (rate(chosen.false_accepts as f64), missed(&chosen));
     chart.draw_series([Circle::new(mark, 4, RED.filled())])?;
     Ok(())
 }

@@ -29,14 +29,15 @@ pub(super) struct Table {
 
 /// Tables made so far, each with its function and how that is held: making one takes milliseconds.
 #[derive(Debug, Default)]
-pub struct Tables(RefCell<Vec<(Function, [Quant; 2], Rc<Table>)>>);
+pub struct Tables(RefCell<Vec<Made>>);
+
+/// A function, how its input and result are held, and its table.
+type Made = (Function, [Quant; 2], Rc<Table>);
 
 impl Tables {
     /// [`interpolated`], made once.
     pub(super) fn interpolated(&self, function: &Function, from: Quant, to: Quant) -> Rc<Table> {
-        let same = |(known, held, _): &&(Function, [Quant; 2], Rc<Table>)| {
-            *held == [from, to] && known == function
-        };
+        let same = |(known, held, _): &&Made| *held == [from, to] && known == function;
         if let Some((_, _, table)) = self.0.borrow().iter().find(same) {
             return table.clone();
         }

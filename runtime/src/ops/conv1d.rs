@@ -111,7 +111,7 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
-    if USES & Uses::EXTRAS != 0 {
+    if USES & Uses::ROWS != 0 {
         by_width!(USES; x, y => conv1d::<_, _, true>(x, c, &window, &matrix, &output, pairs, y));
     } else {
         by_width!(USES; x, y => conv1d::<_, _, false>(x, c, &window, &matrix, &output, pairs, y));

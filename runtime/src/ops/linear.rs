@@ -4,8 +4,8 @@
 use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
 use super::{OpError, OpView, Sums, Uses, magnitude, require};
-use crate::format::{DType, OpFacts};
-use crate::kernels::int::dot::{ROWS, packed_len, pairs_len};
+use crate::format::DType;
+use crate::kernels::int::dot::{packed_len, pairs_len};
 use crate::kernels::int::linear::{Matrix, linear};
 use crate::kernels::int::requantize::Output;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -152,11 +152,6 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
         .check(op, packed_len(y.channels(), x.channels()), x.channels())
 }
 
-/// Beyond the plain form: rows enough for tiles.
-pub(super) const fn has_extras(op: &OpFacts) -> bool {
-    op.rows >= ROWS
-}
-
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let params = op.params::<LinearParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
@@ -164,7 +159,7 @@ pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), O
     let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
     let output = params.output(op, y.channels(), y.zero_point)?;
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(k))?;
-    if USES & Uses::EXTRAS != 0 {
+    if USES & Uses::ROWS != 0 {
         by_width!(USES; x, y => linear::<_, _, true>(x, k, &matrix, &output, pairs, y));
     } else {
         by_width!(USES; x, y => linear::<_, _, false>(x, k, &matrix, &output, pairs, y));

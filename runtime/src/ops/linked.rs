@@ -8,6 +8,7 @@
 
 use super::{OpError, OpKind, OpView};
 use crate::format::{self, DType, Encoding, OpFacts, TensorRecord};
+use crate::kernels::int::dot::ROWS;
 use crate::model::Model;
 use core::fmt;
 
@@ -30,8 +31,10 @@ impl Uses {
     pub const Y16: u8 = 8;
     /// What its family calls extras.
     pub const EXTRAS: u8 = 16;
+    /// The first output has rows enough for tiles.
+    pub const ROWS: u8 = 32;
     /// Everything.
-    pub const ALL: u8 = 31;
+    pub const ALL: u8 = 63;
 
     /// The uses of one operator.
     pub const fn of(op: &OpFacts) -> u8 {
@@ -50,7 +53,8 @@ impl Uses {
         } else {
             0
         };
-        x | y | extras
+        let rows = if op.rows >= ROWS { Self::ROWS } else { 0 };
+        x | y | extras | rows
     }
 }
 
@@ -67,7 +71,7 @@ macro_rules! variant {
         $family::$run
     };
     ($family:ident::$run:ident<USES>, $uses:expr) => {
-        variant!(@ $family::$run, $uses; 1 2 3 5 6 7 9 10 11 13 14 15 21 22 23 25 26 27 29 30)
+        variant!(@ $family::$run, $uses; 1 2 3 5 6 7 9 10 11 13 14 15 17 18 19 21 22 23 25 26 27 29 30 31 33 34 35 37 38 39 41 42 43 45 46 47 49 50 51 53 54 55 57 58 59 61 62)
     };
     (@ $family:ident::$run:ident, $uses:expr; $($bits:literal)*) => {
         match $uses {
@@ -248,7 +252,8 @@ impl Operators {
 
     pub(super) fn get(&self, code: u16, encoding: u16) -> Option<&'static Linked> {
         let number = *self.numbers.get(place(code, encoding)?)?;
-        self.linked.get(usize::from(number).checked_sub(1)?)
+        // Of 0, what no table has.
+        self.linked.get(usize::from(number).wrapping_sub(1))
     }
 
     /// Whether models may have rows that vary with the length of a sequence.

@@ -178,7 +178,6 @@ const fn has_extras(op: &OpFacts) -> bool {
     match OpKind::from_code(op.code) {
         Some(OpKind::Attention) => attention::has_extras(op),
         Some(OpKind::Gru) => gru::has_extras(op),
-        Some(OpKind::Linear | OpKind::Conv1d) => linear::has_extras(op),
         _ => false,
     }
 }
