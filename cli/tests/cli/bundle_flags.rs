@@ -144,7 +144,7 @@ fn flags_name_vocabularies_as_a_manifest_does() {
     ] {
         flags.extend([flag.into(), value]);
     }
-    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    let expected = ["convert", &manifest, "--outside", "--output", &by_manifest].map(String::from);
     assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
     let shown = attn(&["inspect", &by_flags]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
@@ -202,7 +202,7 @@ fn flags_reach_every_key_of_a_trained_models_manifest() {
     ] {
         flags.extend([flag.into(), value]);
     }
-    let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
+    let expected = ["convert", &manifest, "--outside", "--output", &by_manifest].map(String::from);
     let file = converted(&flags, &by_flags);
     assert!(file == converted(&expected, &by_manifest));
 
