@@ -16,6 +16,7 @@ use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, OpFacts, Storage, TensorRecord};
 use crate::kernels::geometry::Shape;
 use crate::kernels::int::attention::{MAX_SLOTS, Scaling, Seen};
+use crate::kernels::int::dot::ROWS;
 use core::mem::offset_of;
 use window::{RowBiases, Visible, Window};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -224,10 +225,11 @@ fn scratch_len(shape: &Shape) -> usize {
     shape.scores_len() + shape.pairs_len() / 2
 }
 
-/// Beyond the plain form: int16 keys and values, a mask, biases, weights that are given away.
+/// Beyond the plain form: queries for a tile, int16 keys and values, a mask, biases, weights that are given away.
 pub(super) const fn has_extras(op: &OpFacts) -> bool {
     let mask = AttentionGeometry::MASK;
-    matches!(op.inputs[1], Some(DType::I16))
+    op.rows >= ROWS
+        || matches!(op.inputs[1], Some(DType::I16))
         || op.outputs[1].is_some()
         || op.param(offset_of!(AttentionParams, window.seen)) == mask
         || op.param(offset_of!(AttentionParams, window.biased)) != 0

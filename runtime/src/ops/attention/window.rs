@@ -130,7 +130,12 @@ impl Window<'_> {
         // Weights that are given away may be fewer than the queries' in a window that is not full.
         let given = self.weights.len() / (self.shape.heads * self.shape.slots).max(1);
         let whole = self.weights.is_empty() || given >= rows;
-        if !TILES || rows < ROWS || scratch.len() < scores + pairs || !whole {
+        if !TILES
+            || USES & Uses::EXTRAS == 0
+            || rows < ROWS
+            || scratch.len() < scores + pairs
+            || !whole
+        {
             return Ok(0);
         }
         let Some((scores, pairs)) = scratch.split_at_mut_checked(scores) else {
