@@ -38,6 +38,9 @@ pub struct Aligned<B: ?Sized>(pub B);
 /// }
 /// ```
 ///
+/// The operators of the file are compiled with the crate that includes it. Where a profile makes small code, give that crate `opt-level = 2` as
+/// well as `attn-runtime`: with "z" a hop of the shipped spotter takes 5 % more cycles.
+///
 /// A file of another version of the format does not compile:
 /// ```compile_fail
 /// attn_runtime::include_model!(mod old = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/version1.attn"));
