@@ -147,6 +147,13 @@ impl AttentionGeometry {
             }
             _ => return Err(OpError::MissingTensor),
         }
+        let vary_with = |tensor: &TensorRecord, rule: u32| {
+            let own = u32::from(tensor.rows_rule);
+            require(own == 0 || own == rule, OpError::RowsDiffer)
+        };
+        vary_with(keys, self.rows_rule)?;
+        vary_with(values, self.rows_rule)?;
+        vary_with(query, context.rows_rule.into())?;
         let Ok(weights) = op.output_at(1) else {
             return Ok(());
         };
@@ -154,7 +161,11 @@ impl AttentionGeometry {
         require(whole, OpError::WrongShape)?;
         if shape.heads == 1 && query.rows() == 1 {
             check_weights(op, shape.slots, self.rows_rule != 0)?;
+            // A row of weights for each slot: those that are not in use are not written, and not read.
+            let rule = u32::from(weights.rows_rule);
+            require(rule == self.rows_rule, OpError::RowsDiffer)?;
         } else {
+            vary_with(weights, context.rows_rule.into())?;
             let fits = weights.rows() == query.rows()
                 && Some(weights.channels()) == shape.heads.checked_mul(shape.slots);
             require(fits && self.rows_rule == 0, OpError::WrongShape)?;

@@ -102,6 +102,7 @@ const fn has_own_rows(kind: OpKind) -> bool {
             | LastRow
             | ClearRows
             | AdditiveAttention
+            | Attention
             | PushKeyValue
             | WeightedRows
             | ShiftRows
