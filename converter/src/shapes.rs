@@ -18,7 +18,7 @@ pub struct Input {
     pub integer: bool,
     /// Number of the axis that was dynamic.
     pub dynamic: Option<usize>,
-    /// It goes nowhere but to a softmax: minus infinity in it is taken as [`HIDDEN`](crate::hiding::HIDDEN).
+    /// It goes nowhere but to a softmax: minus infinity in it is taken as -200.
     pub hides: bool,
 }
 

@@ -83,7 +83,7 @@ impl<'m, 'a, L: OutputPin> KeywordApp<'m, 'a, L> {
 pub mod embedded {
     use super::KeywordApp;
     use attn_runtime::kws::SpotterError;
-    use attn_runtime::{Arena, Model, ModelError};
+    use attn_runtime::{Arena, ModelError};
     use embedded_hal::digital::OutputPin;
     use static_cell::ConstStaticCell;
 
