@@ -48,8 +48,9 @@ fn a_step_of_a_causal_stack_costs_a_fraction_of_its_window() {
         "causal_stack: window of 16 {} instructions, step {}",
         window.instructions, step.instructions
     );
+    // A window of 16 frames takes weights apart once for three of them.
     assert!(
-        step.instructions * 12 < window.instructions,
+        step.instructions * 10 < window.instructions,
         "{step:?} of {window:?}"
     );
 }
