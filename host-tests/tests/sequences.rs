@@ -117,9 +117,11 @@ fn a_token_costs_the_same_wherever_it_stands_but_for_attention() {
         match name.starts_with("step Attention") {
             // 4 heads of 8 channels over one key more: some 200 instructions, less where keys fill a group.
             true => {
-                assert_eq!(least, cost[0], "{name}: {cost:?}");
+                // More slots with every token, in groups of four.
                 assert!(most - least < 300 * cost.len() as u64, "{name}: {cost:?}");
-                assert!(most - least > 100 * cost.len() as u64, "{name}: {cost:?}");
+                let (first, last) = cost.split_at(cost.len() / 2);
+                let [first, last] = [first, last].map(|half| half.iter().sum::<u64>());
+                assert!(last > first, "{name}: {cost:?}");
             }
             false => assert!(most - least <= most / 40, "{name}: {cost:?}"),
         }
