@@ -132,7 +132,8 @@ fn table(f: &dyn Fn(f64) -> f64, ends: [f64; 2], knots: Knots) -> (Fitted, Error
     let upper = |at: usize| {
         let place = move |probe| ends[at] * (0.5 + probe as f64 / PROBES as f64 / 2.0);
         let side = sides[at];
-        (0..PROBES).map(move |probe| side(place(probe)).abs())
+        let probes = if ends[at] > 0.0 { PROBES } else { 0 };
+        (0..probes).map(move |probe| side(place(probe)).abs())
     };
     let usual = upper(0).chain(upper(1)).fold(0.0, f64::max) / 32.0;
     let error = |at: usize, table: &[Parabola]| error(&sides[at], table, ends[at], knots, usual);
@@ -194,6 +195,10 @@ fn error(f: &dyn Fn(f64) -> f64, table: &[Parabola], end: f64, knots: Knots, usu
         let (from, to) = (knots.at(i), knots.at(i + 1));
         if from >= end || i + 1 == table.len() {
             break;
+        }
+        // Below the smallest half there is only 0.
+        if to <= f64::from(LEAST).exp2() {
+            continue;
         }
         let octaves = match knots {
             Knots::Octaves { .. } if i == 0 => 1..-LEAST,
@@ -324,6 +329,18 @@ mod tests {
             let seen: Vec<f16> = normal(5000, deviation).iter().map(energy).collect();
             let (db, len) = db(&function, &seen, &seen);
             assert!(db >= 60.0, "{function:?}: {db:.1} dB, {len} parabolas");
+        }
+    }
+
+    #[test]
+    fn what_is_infinite_at_0_is_right_elsewhere() {
+        for power in [-0.44, -0.3, -1.0, -2.0] {
+            let power =
+                Function::Input.with(crate::function::Binary::Pow, Function::Constant(power));
+            let all: Vec<f16> = (0..60).map(|x| f16::from_f32(x as f32)).collect();
+            let (db, len) = db(&power, &all, &all[1..]);
+            assert!(db >= 60.0, "{power:?}: {db:.1} dB, {len} parabolas");
+            assert!(len <= 2 * MAX_PARABOLAS);
         }
     }
 
