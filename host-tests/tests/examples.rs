@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 const TARGET: &str = "thumbv7em-none-eabihf";
 /// Bytes of code that the motion sensor's firmware may have.
-const MOTION_CODE: u64 = 60_000;
+const MOTION_CODE: u64 = 62_000;
 
 fn built(example: &str) -> PathBuf {
     let folder = workspace::build_folder().unwrap().join("examples");
