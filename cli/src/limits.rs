@@ -44,34 +44,39 @@ impl Limits {
             let _ = flag::register(signal, Arc::clone(&interrupted));
         }
         let (memory, patience) = (self.memory, Duration::from_secs(self.patience));
-        thread::spawn(move || look(memory, patience, &interrupted));
+        let start = Instant::now();
+        // What not even the start keeps to is told before anything is done.
+        look(memory, patience, start);
+        thread::spawn(move || {
+            loop {
+                thread::sleep(LOOK);
+                if interrupted.load(Relaxed) {
+                    abandon();
+                    exit(INTERRUPTED);
+                }
+                look(memory, patience, start);
+            }
+        });
     }
 }
 
-fn look(memory: usize, patience: Duration, interrupted: &AtomicBool) -> ! {
-    let start = Instant::now();
-    loop {
-        thread::sleep(LOOK);
-        if interrupted.load(Relaxed) {
-            abandon();
-            exit(INTERRUPTED);
-        }
-        let taken = memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem) >> 20;
-        if taken > memory {
-            give_up(&format!(
-                "it takes more than {memory} MiB of memory: use a smaller model or fewer samples, or allow more with --memory"
-            ));
-        }
-        if start.elapsed() > patience && !WORKING.load(Relaxed) {
-            give_up(&format!(
-                "the model is not read after {} s: use a smaller one, or allow more with --patience",
-                patience.as_secs()
-            ));
-        }
+/// Ends the program where it is beyond a limit.
+fn look(memory: usize, patience: Duration, start: Instant) {
+    let taken = memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem) >> 20;
+    if taken > memory {
+        give_up(&format!(
+            "it takes more than {memory} MiB of memory: use a smaller model or fewer samples, or allow more with --memory"
+        ));
+    }
+    if start.elapsed() > patience && !WORKING.load(Relaxed) {
+        give_up(&format!(
+            "the model is not read after {} s: use a smaller one, or allow more with --patience",
+            patience.as_secs()
+        ));
     }
 }
 
-/// Ends the program from another thread than the one that works.
+/// Ends the program, as a rule from another thread than the one that works.
 fn give_up(reason: &str) -> ! {
     eprintln!("error: {reason}");
     abandon();

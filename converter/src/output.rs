@@ -91,7 +91,7 @@ impl Output {
         })
     }
 
-    /// The same; nobody but its owner can read the new file.
+    /// The same; only its owner can read the new file.
     pub fn private(self) -> Self {
         Self {
             private: true,

@@ -1,7 +1,6 @@
 //! How close a file comes to its models, measured on calibration data that was held back; where an output is bad, why, and what helps.
 //!
-//! What is measured is a file that is made like the finished one, but without having seen those samples, and in less time, which costs it
-//! a little precision. Remedies are tried, not guessed: that file is made again with each, and runs on the same samples.
+//! The measured file is made like the finished one, but without those samples. It is made in less time, which costs it a little precision. Remedies are tried, not guessed: that file is made again with each, and runs on the same samples.
 
 use crate::calibrate::RangeMethod;
 use crate::compare::{self, Clipped, Comparison, Judge, Judged, Loss};

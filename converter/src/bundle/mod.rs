@@ -200,7 +200,7 @@ impl Manifest {
         let folder = folder.canonicalize().ok()?;
         let leaves = |path: &PathBuf| match self.resolve(path).canonicalize() {
             Ok(real) => !real.starts_with(&folder),
-            // What is not there is told by its name.
+            // An error names the file that is missing.
             Err(_) => leads_out(path),
         };
         self.named().find(|path| leaves(path)).cloned()

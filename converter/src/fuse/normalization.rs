@@ -193,7 +193,7 @@ impl Norm {
         one(a, b).or_else(|| one(b, a))
     }
 
-    /// Puts the operator in the place of node number `at`.
+    /// Replaces node number `at` by the operator.
     fn put(self, graph: &mut Graph, at: usize) {
         let Groups { base, position, n } = self.groups;
         let norm = LayerNorm {

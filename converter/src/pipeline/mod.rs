@@ -343,7 +343,7 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
     })
 }
 
-/// What is written into a state and what is read from it has one range: elements that only move are not rounded again.
+/// Gives the two ends of each state one range, so that its elements are not rounded again when they only move.
 fn share_ranges(seen: &mut [Distribution], links: &[Link]) {
     for link in links {
         for (_, from) in &link.from {
