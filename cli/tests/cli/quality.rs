@@ -2,7 +2,7 @@
 
 use crate::{attn, converting, done};
 use attn_converter::files::{read_array, write_npz};
-use attn_test_support::folder::Folder;
+use attn_test_support::folder::{Folder, fixture};
 use ndarray::ArrayD;
 use serde_json::Value;
 
@@ -171,5 +171,50 @@ fn a_channel_much_larger_than_the_others_costs_nothing() {
             let db = layer["sqnr_db"].as_f64().unwrap();
             assert!(db > 20.0, "{dtype}: {layer}");
         }
+    }
+}
+
+/// A file of `host-tests/fixtures/cases`, converted in int16x8: what is printed, and warned of.
+fn case_in_int16(name: &str, json: bool) -> [String; 2] {
+    let folder = Folder::new();
+    let case = |end: &str| fixture(&format!("cases/{name}.{end}"));
+    let (onnx, data, file) = (case("onnx"), case("npz"), folder.path("model.attn"));
+    let convert = [
+        "convert",
+        &onnx,
+        "--calibrate",
+        &data,
+        "--dtype",
+        "int16x8",
+        "-o",
+        &file,
+    ];
+    said(&[&convert[..], &["--json"][..usize::from(json)]].concat())
+}
+
+#[test]
+fn layers_with_weights_of_two_parts_are_named() {
+    // A value on the edge between two whole numbers goes to the wrong one with weights of 8 bits.
+    let name = "w08_cast_to_int_and_back";
+    let [printed, warnings] = case_in_int16(name, false);
+    assert!(
+        printed.contains("weights of 16 bits, in two parts: m (+"),
+        "{printed}"
+    );
+    assert_eq!(warnings, "");
+    let json: Value = serde_json::from_str(&case_in_int16(name, true)[0]).unwrap();
+    assert_eq!(json["weights_of_two_parts"][0]["value"], "m");
+    let [printed, _] = case_in_int16("k02_layernorm_opset16", false);
+    assert!(!printed.contains("two parts"), "{printed}");
+}
+
+#[test]
+fn weights_are_not_blamed_for_numbers_of_very_different_size() {
+    let [printed, warnings] = case_in_int16("far_apart", false);
+    assert!(!printed.contains("two parts"), "{printed}");
+    let cause = "numbers of very different size cost most";
+    let remedy = "try --dtype fp16 (+";
+    for part in [cause, remedy] {
+        assert!(warnings.contains(part), "`{part}` is not in: {warnings}");
     }
 }
