@@ -35,6 +35,23 @@ macro_rules! enable_dsp {
 }
 use enable_dsp;
 
+// `attn_clamp value`: limits a register to r8 and r9. For `.purgem` behind its uses.
+macro_rules! define_clamp {
+    () => {
+        concat!(
+            ".macro attn_clamp value\n",
+            "cmp \\value, r8\n",
+            "it lt\n",
+            "movlt \\value, r8\n",
+            "cmp \\value, r9\n",
+            "it gt\n",
+            "movgt \\value, r9\n",
+            ".endm"
+        )
+    };
+}
+use define_clamp;
+
 /// What becomes of sums. The numbers are in the code of `row` and `tile`.
 #[derive(Clone, Copy)]
 #[repr(u32)]

@@ -4,7 +4,7 @@
 //! `SMMLAR`, which also adds the zero point, and `SSAT` where the type is the limit.
 
 use super::super::int::{Blocks, Store};
-use super::{Kind, enable_dsp};
+use super::{Kind, define_clamp, enable_dsp};
 use crate::kernels::int::dot::LANES;
 use core::arch::naked_asm;
 
@@ -205,19 +205,12 @@ unsafe extern "C" fn run_blocks(operands: &Operands) {
         "beq 3f",
         "ldr r8, [sp, #48]", // min
         "ldr r9, [sp, #52]", // max
-        ".macro attn_row_clamp value",
-        "cmp \\value, r8",
-        "it lt",
-        "movlt \\value, r8",
-        "cmp \\value, r9",
-        "it gt",
-        "movgt \\value, r9",
-        ".endm",
-        "attn_row_clamp r4",
-        "attn_row_clamp r5",
-        "attn_row_clamp r6",
-        "attn_row_clamp r7",
-        ".purgem attn_row_clamp",
+        define_clamp!(),
+        "attn_clamp r4",
+        "attn_clamp r5",
+        "attn_clamp r6",
+        "attn_clamp r7",
+        ".purgem attn_clamp",
         "cmp lr, #4",
         "beq 8b",
         "b 9f",

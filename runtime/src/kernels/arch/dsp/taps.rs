@@ -3,7 +3,7 @@
 
 use super::super::portable::taps as portable;
 use super::super::taps::{Taps, Values};
-use super::enable_dsp;
+use super::{define_clamp, enable_dsp};
 use crate::kernels::arch::int::Store;
 use crate::kernels::int::dot::LANES;
 use crate::kernels::int::requantize::Activation;
@@ -215,14 +215,7 @@ macro_rules! loops {
                 "ldr r3, [r10, #44]", // y
                 "ldrd r8, r9, [r10, #64]", // min, max
                 "ldr r11, [r10, #72]", // width
-                ".macro attn_clamp value",
-                "cmp \\value, r8",
-                "it lt",
-                "movlt \\value, r8",
-                "cmp \\value, r9",
-                "it gt",
-                "movgt \\value, r9",
-                ".endm",
+                define_clamp!(),
                 "attn_clamp r4",
                 "attn_clamp r5",
                 "attn_clamp r6",

@@ -6,7 +6,7 @@
 //! and `SSAT` where the type is the limit.
 
 use super::super::int::{Blocks, TileStore};
-use super::{Kind, enable_dsp};
+use super::{Kind, define_clamp, enable_dsp};
 use crate::kernels::int::dot::{LANES, ROWS};
 use core::arch::naked_asm;
 
@@ -255,21 +255,14 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "beq 4f",
         "ldr r8, [sp, #48]", // min
         "ldr r9, [sp, #52]", // max
-        ".macro attn_tile_clamp value",
-        "cmp \\value, r8",
-        "it lt",
-        "movlt \\value, r8",
-        "cmp \\value, r9",
-        "it gt",
-        "movgt \\value, r9",
-        ".endm",
-        "attn_tile_clamp r2",
-        "attn_tile_clamp r3",
-        "attn_tile_clamp r4",
-        "attn_tile_clamp r5",
-        "attn_tile_clamp r6",
-        "attn_tile_clamp r7",
-        ".purgem attn_tile_clamp",
+        define_clamp!(),
+        "attn_clamp r2",
+        "attn_clamp r3",
+        "attn_clamp r4",
+        "attn_clamp r5",
+        "attn_clamp r6",
+        "attn_clamp r7",
+        ".purgem attn_clamp",
         "cmp lr, #4",
         "beq 8b",
         "b 9f",
