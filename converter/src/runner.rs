@@ -1,10 +1,9 @@
 //! Running `.attn` files on the host, with the runtime itself: floats in, the file's own types inside, floats out.
 
 use crate::error::{ConvertError, Result};
-use crate::hiding::HIDDEN;
 use crate::quantize::Quant;
 use crate::reference::Input;
-use attn_runtime::format::{DType, TensorRecord};
+use attn_runtime::format::{DType, OpKind, TensorRecord};
 use attn_runtime::kernels::half::Clamp;
 use attn_runtime::{Model, ModelError, Progress, Session, f16};
 use ndarray::ArrayD;
@@ -102,15 +101,48 @@ pub fn input(model: Model, tensor: &TensorRecord) -> Input {
     } else if shape.len() == 3 {
         shape.rotate_right(1);
     }
-    let quant = quant(tensor);
-    let least = quant.dequantize(quant.limits().0);
     Input {
         name: model.name(tensor.name).to_owned(),
         shape,
         integer,
         dynamic: (tensor.rows_rule != 0).then_some(0),
-        hides: !integer && least < HIDDEN / 2.0,
+        hides: hides(model, tensor),
     }
+}
+
+/// True if an input goes nowhere but to a softmax, as far as its file tells.
+fn hides(model: Model, input: &TensorRecord) -> bool {
+    let written = |id: usize| {
+        model
+            .ops()
+            .iter()
+            .any(|op| op.outputs().any(|out| out == id))
+    };
+    let (range, tensors) = (input.range(), model.tensors().iter().enumerate());
+    // The input, and what else reads its bytes.
+    let views = tensors.filter(|(id, tensor)| {
+        let own = tensor.range();
+        range.start <= own.start && own.end <= range.end && !written(*id)
+    });
+    let mut seen: Vec<usize> = views.map(|(id, _)| id).collect();
+    let (mut at, mut found) = (0, false);
+    while let Some(&id) = seen.get(at) {
+        for op in model.ops() {
+            for slot in op.inputs().enumerate().filter(|(_, read)| *read == id) {
+                match (op.kind(), slot.0) {
+                    (Some(OpKind::Softmax), _) | (Some(OpKind::Attention), 3) => found = true,
+                    (Some(OpKind::Copy | OpKind::Requantize | OpKind::Add), _) => {
+                        let new = op.outputs().filter(|id| !seen.contains(id));
+                        let new: Vec<usize> = new.collect();
+                        seen.extend(new);
+                    }
+                    _ => return false,
+                }
+            }
+        }
+        at += 1;
+    }
+    found
 }
 
 /// The real values in a tensor's bytes.

@@ -458,3 +458,37 @@ fn an_einsum_that_does_not_fit_its_inputs_is_refused_by_node() {
     let message = refusal(&onnx, &case("b08_einsum_of_three.npz"));
     assert!(message.contains("nld,ndm->nlm for 3 tensors"), "{message}");
 }
+
+/// Minus infinity hides where an input only meets scores ([`holds`] runs `f15_added_mask_of_infinity`), and is refused anywhere else.
+#[test]
+fn minus_infinity_is_refused_where_it_hides_nothing() {
+    let folder = Folder::new();
+    let [onnx, data] = ["far_apart.onnx", "far_apart.npz"].map(case);
+    let [file, infinite, results] =
+        ["m.attn", "infinite.npz", "out.npz"].map(|name| folder.path(name));
+    let mut x: ArrayD<f32> = read_array(data.as_ref(), "x").unwrap();
+    x[[3, 0, 1]] = f32::NEG_INFINITY;
+    write_npz(infinite.as_ref(), |npz| npz.add_array("x", &x)).unwrap();
+    for dtype in ["int8", "fp16"] {
+        let convert = |data: &str| {
+            attn(&[
+                "convert",
+                &onnx,
+                "--calibrate",
+                data,
+                "--dtype",
+                dtype,
+                "-o",
+                &file,
+            ])
+        };
+        assert!(convert(&data).status.success());
+        let run = attn(&["run", &file, &infinite, "-o", &results]);
+        for refused in [run, convert(&infinite)] {
+            let said = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(1), "{dtype}: {said}");
+            let named = said.contains("`x`: sample 3 holds -infinity");
+            assert!(named, "{dtype}: {said}");
+        }
+    }
+}
