@@ -1,7 +1,7 @@
 //! The `attn` command: argument parsing and error printing only; each subcommand is a file in `commands/`.
 
 use attn_converter::guard::guarded;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bars;
@@ -37,6 +37,8 @@ enum Command {
     Keygen(commands::Keygen),
     Sign(commands::Sign),
     Verify(commands::Verify),
+    Completions(commands::Completions),
+    Man(commands::Manual),
 }
 
 fn main() -> ExitCode {
@@ -74,5 +76,7 @@ fn run(command: Command) -> commands::CommandResult {
         Command::Keygen(command) => command.run(),
         Command::Sign(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Completions(command) => command.run(Cli::command()),
+        Command::Man(command) => command.run(Cli::command()),
     }
 }

@@ -39,3 +39,8 @@ pub mod sign;
 mod spelling;
 pub mod sqnr;
 pub mod tune;
+
+/// The snippet of README.md compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

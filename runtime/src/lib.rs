@@ -61,3 +61,8 @@ pub use model::{SignedError, Trust};
 pub use ops::Linked;
 pub use ops::{OpError, OperatorSet, Operators, Work};
 pub use session::{Arena, Element, Progress, Session, SessionError};
+
+/// The snippets of README.md compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
