@@ -10,6 +10,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// Crates that are made for others.
+const PUBLISHED: &str = " -p attn-runtime -p attn-recordings -p attn-converter -p attn-cli";
+
 /// What passed and what did not.
 #[derive(Default)]
 struct Tally {
@@ -119,10 +122,17 @@ pub fn run(all: bool) -> TaskResult {
             &[],
         );
     }
+    tally.cargo(
+        "packages",
+        &format!("package --quiet --allow-dirty --no-verify{PUBLISHED}"),
+        &[],
+    );
     clippy_boards(&mut tally, &Shipped::Keywords.path());
     tally.tests(all);
     tally.check("docs/results/cost.md", || cost::run(true));
     if all {
+        let publish = format!("publish --dry-run --quiet --allow-dirty{PUBLISHED}");
+        tally.cargo("publishing", &publish, &[]);
         tally.check("docs/results/systems.md", || systems::run(true));
         tally.check("digests", || digests::run(false));
         tally.check("ONNX's operator tests", suite::run);

@@ -99,8 +99,7 @@ fn flags_name_a_mask_as_a_manifest_does() {
     flags.extend(["--mask", "mask", "--pad", "0"].map(String::from));
     let expected = ["convert", &manifest, "--output", &by_manifest].map(String::from);
     assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
-    let shown = attn(&["inspect", &by_flags]);
-    let shown = String::from_utf8(shown.stdout).unwrap();
+    let shown = inspected(&by_flags);
     let line = "sequences: at most 12 rows, padded with symbol 0\n";
     assert!(shown.contains(line), "{shown}");
     std::fs::remove_file(&by_flags).unwrap();
@@ -146,8 +145,7 @@ fn flags_name_vocabularies_as_a_manifest_does() {
     }
     let expected = ["convert", &manifest, "--outside", "--output", &by_manifest].map(String::from);
     assert!(converted(&flags, &by_flags) == converted(&expected, &by_manifest));
-    let shown = attn(&["inspect", &by_flags]);
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let shown = inspected(&by_flags);
     let names = "from token 3 `t3` to 1 `t1`, at most 6";
     assert!(
         shown.contains(names) && shown.contains("symbols 30 names"),
@@ -206,8 +204,7 @@ fn flags_reach_every_key_of_a_trained_models_manifest() {
     let file = converted(&flags, &by_flags);
     assert!(file == converted(&expected, &by_manifest));
 
-    let shown = attn(&["inspect", &by_flags]);
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let shown = inspected(&by_flags);
     for part in [
         "decoding: encode encode, step step; from token 0 `<s>` to 1 `</s>`, at most 8",
         "12 tokens, 12 names; symbols without names",
@@ -370,11 +367,8 @@ fn a_single_model_takes_sequences_of_any_length_and_their_mask() {
         assert!(db > 25.0, "{db}");
         let results = folder.path("results.npz");
         done(&["run", &output, &data, "-o", &results]);
-        let inspected = done(&["inspect", &output]);
-        assert!(
-            inspected.contains("sequences: at most 12 rows"),
-            "{inspected}"
-        );
+        let shown = inspected(&output);
+        assert!(shown.contains("sequences: at most 12 rows"), "{shown}");
     }
 }
 
@@ -397,7 +391,6 @@ fn a_bundle_may_name_its_classes() {
     let mut all = flags("additive", &output);
     all.extend(["--labels".into(), labels]);
     converted(&all, &output);
-    let shown = attn(&["inspect", &output]);
-    let text = String::from_utf8(shown.stdout).unwrap();
+    let text = inspected(&output);
     assert!(text.contains("labels: class0, class1"), "{text}");
 }

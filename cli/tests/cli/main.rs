@@ -4,6 +4,7 @@ mod bundle_flags;
 mod comparing;
 mod decode;
 mod hostile;
+mod manual;
 mod mistakes;
 mod mutated;
 mod others;
@@ -30,6 +31,11 @@ fn done(arguments: &[&str]) -> String {
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {message}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// What `attn inspect` says of a file, each line in one piece.
+fn inspected(file: &str) -> String {
+    done(&["inspect", file]).replace("\n    ", " ")
 }
 
 /// Runs a command that must fail with a message that has these parts.

@@ -185,3 +185,20 @@ fn a_model_is_signed_and_verified() {
         &["seventeen letters", "16 bytes"],
     );
 }
+
+/// Names of any length and a long list of labels stay within the width that a page has.
+#[test]
+fn inspect_is_no_wider_than_80_columns() {
+    let folder = Folder::new();
+    let model = folder.path("kws.attn");
+    done(&converting(&model));
+    let text = done(&["inspect", "--tensors", &model]);
+    let widest = text
+        .lines()
+        .max_by_key(|line| line.chars().count())
+        .unwrap();
+    assert!(widest.chars().count() <= 80, "{widest}");
+    for part in ["links: Attention, ", "(real = n x ", "scale"] {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
