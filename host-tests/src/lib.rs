@@ -65,7 +65,9 @@ mod tests {
             let text = std::fs::read_to_string(&page).unwrap();
             let path = page.strip_prefix(workspace::root()).unwrap();
             // README files of crates are doctests of their own crates.
-            let own = ["runtime", "converter"].iter().any(|name| path.starts_with(name));
+            let own = ["runtime", "converter"]
+                .iter()
+                .any(|name| path.starts_with(name));
             if text.contains("```rust") && !own {
                 let named = format!("../../{}\"", path.display());
                 assert!(this.contains(&named), "{} is not compiled", path.display());

@@ -37,9 +37,20 @@ fn stage<const QUARTER: usize, const SPAN: usize>(z: &mut Spectrum) {
 
 /// Where [`transform`] leaves result `k`: the base-4 digits of `k` in reverse.
 pub(super) fn position(k: usize) -> usize {
-    let bits = (k as u8).reverse_bits();
-    (((bits & 0x55) << 1) | ((bits >> 1) & 0x55)) as usize
+    POSITIONS[k % POINTS].into()
 }
+
+/// A table, since every bin is looked for twice.
+static POSITIONS: [u8; POINTS] = {
+    let mut positions = [0; POINTS];
+    let mut k = 0;
+    while k < POINTS {
+        let bits = (k as u8).reverse_bits();
+        positions[k] = ((bits & 0x55) << 1) | ((bits >> 1) & 0x55);
+        k += 1;
+    }
+    positions
+};
 
 /// `exp(-2 pi i k / 512)` in Q31.
 pub(super) fn twiddle(k: usize) -> [i32; 2] {

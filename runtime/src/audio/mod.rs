@@ -146,28 +146,39 @@ pub fn log_mel(frame: &[i16; FRAME_LEN], scratch: &mut Scratch, features: &mut F
 fn window(frame: &[i16; FRAME_LEN], spectrum: &mut fft::Spectrum) -> Option<i32> {
     let (rising, _) = WINDOW_Q15.as_chunks();
     let (falling, _) = WINDOW_Q15[1..].as_chunks();
-    let weights = (rising.iter().copied()).chain(falling.iter().rev().map(|&[a, b]| [b, a]));
     let (samples, _) = frame.as_chunks();
-    let mut magnitudes = 0u32;
-    spectrum
-        .iter_mut()
-        .zip(samples)
-        .zip(weights)
-        .for_each(|((pair, &[a, b]), [v, w])| {
-            *pair = [i32::from(a) * i32::from(v), i32::from(b) * i32::from(w)];
-            magnitudes |= pair[0].unsigned_abs() | pair[1].unsigned_abs();
-        });
+    let (early, late) = samples.split_at_checked(samples.len() / 2)?;
+    let (first, second) = spectrum.split_at_mut_checked(early.len())?;
+    let falling = falling.iter().rev().map(|&[a, b]| [b, a]);
+    let magnitudes = weigh(first, early, rising.iter().copied()) | weigh(second, late, falling);
     if magnitudes == 0 {
         return None;
     }
     let exponent = magnitudes.leading_zeros() as i32 - 4;
-    let values = spectrum.as_flattened_mut();
+    let (fours, _) = spectrum.as_flattened_mut().as_chunks_mut::<4>();
     if exponent >= 0 {
-        values.iter_mut().for_each(|value| *value <<= exponent);
+        let scale = |four: &mut [i32; 4]| *four = four.map(|value| value << exponent);
+        fours.iter_mut().for_each(scale);
     } else {
-        values.iter_mut().for_each(|value| *value >>= -exponent);
+        let scale = |four: &mut [i32; 4]| *four = four.map(|value| value >> -exponent);
+        fours.iter_mut().for_each(scale);
     }
     Some(exponent)
+}
+
+/// Writes samples times weights; the bits of all magnitudes.
+#[inline(always)]
+fn weigh(
+    into: &mut [[i32; 2]],
+    samples: &[[i16; 2]],
+    weights: impl Iterator<Item = [u16; 2]>,
+) -> u32 {
+    let mut magnitudes = 0;
+    for ((pair, &[a, b]), [v, w]) in into.iter_mut().zip(samples).zip(weights) {
+        *pair = [i32::from(a) * i32::from(v), i32::from(b) * i32::from(w)];
+        magnitudes |= pair[0].unsigned_abs() | pair[1].unsigned_abs();
+    }
+    magnitudes
 }
 
 #[cfg(test)]
