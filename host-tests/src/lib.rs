@@ -31,6 +31,37 @@ mod tests {
         }
     }
 
+    /// The table of docs/one-inference.md is that of the shipped spotter.
+    #[test]
+    fn one_inference_is_that_of_the_shipped_spotter() {
+        let file = std::fs::read(workspace::root().join("models/kws.attn")).unwrap();
+        let aligned = attn_converter::runner::ModelFile::new(&file).unwrap();
+        let model = aligned.model();
+        let shapes = |ids: &mut dyn Iterator<Item = usize>| {
+            let tensors = ids.filter_map(|id| model.tensor(id));
+            let all: Vec<_> = tensors
+                .map(|tensor| format!("{} {:?}", tensor.dtype().name(), tensor.shape()))
+                .collect();
+            match all.is_empty() {
+                true => " |".to_owned(),
+                false => format!(" {} |", all.join(", ")),
+            }
+        };
+        let rows: String = model
+            .ops()
+            .iter()
+            .map(|op| {
+                let kind = op.kind().unwrap().name();
+                let (reads, writes) = (shapes(&mut op.inputs()), shapes(&mut op.outputs()));
+                format!("| {kind} |{reads}{writes}\n")
+            })
+            .collect();
+        let page = include_str!("../../docs/one-inference.md");
+        let (_, table) = page.split_once("|---|---|---|\n").unwrap();
+        let (table, _) = table.split_once("<!-- operators:end -->").unwrap();
+        assert_eq!(table, rows, "write these rows into the page:\n{rows}");
+    }
+
     /// Links between files of the repository, `[text](path)` outside of code, lead somewhere.
     #[test]
     fn links_of_the_documentation_lead_to_files() {

@@ -13,6 +13,7 @@ use attn_test_support::decoder_model::{
 use attn_test_support::running::with_file;
 use attn_test_support::tiny_model::Builder;
 use proptest::prelude::*;
+use std::task::Poll;
 
 /// What a decode gives: tokens, log-probability, whether it came to its end.
 type Sequence = (Vec<u16>, i32, bool);
@@ -153,6 +154,79 @@ proptest! {
         let decode = |session: &mut Session| (greedy(session, &symbols), beam(session, &symbols, width));
         prop_assert_eq!(with_session(logits, decode), with_session(fused, decode));
     }
+}
+
+/// Greedy decoding in slices of some operators; also the number of slices.
+fn greedy_in_slices(session: &mut Session, symbols: &[u16], operators: usize) -> (Sequence, usize) {
+    let mut decoder = Greedy::new(session).unwrap();
+    decoder.load_symbols(symbols).unwrap();
+    let (mut tokens, mut slices) = (vec![], 0);
+    loop {
+        slices += 1;
+        match decoder.poll(operators).unwrap() {
+            Poll::Pending => {}
+            Poll::Ready(Some(token)) => tokens.push(token),
+            Poll::Ready(None) => break,
+        }
+    }
+    ((tokens, decoder.score(), decoder.ended()), slices)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn slices_change_no_token_and_no_score(
+        seed in any::<u64>(), symbols in proptest::collection::vec(0u16..5, 1..MAX_LENGTH), width in 1..=TOKENS,
+        operators in 0usize..5,
+    ) {
+        let variant = Variant::with(|v| v.seed = seed);
+        with_session(variant, |session| {
+            let whole = greedy(session, &symbols);
+            let (sliced, slices) = greedy_in_slices(session, &symbols, operators);
+            prop_assert_eq!(&sliced, &whole);
+            prop_assert!(slices > whole.0.len() + 1, "{} slices", slices);
+            let (_, fewer) = greedy_in_slices(session, &symbols, usize::MAX);
+            prop_assert!(fewer <= slices);
+
+            let whole = beam(session, &symbols, width);
+            let len = Beam::<16>::memory_len(&session.model(), width).unwrap();
+            let mut memory = AlignedBytes::zeroed(len);
+            let mut beam = Beam::<16>::with_width(session, memory.as_mut_slice(), width).unwrap();
+            // One that is given up half-way leaves nothing behind.
+            beam.load_symbols(&symbols).unwrap();
+            for _ in 0..slices / 2 {
+                beam.poll(operators).unwrap();
+            }
+            beam.load_symbols(&symbols).unwrap();
+            while beam.poll(operators).unwrap() == Progress::More {}
+            let sliced: Vec<Sequence> = beam.hypotheses()
+                .map(|found| (found.tokens.to_vec(), found.score, found.ended))
+                .collect();
+            prop_assert_eq!(sliced, whole);
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn a_step_takes_over_what_slices_began() {
+    with_session(Variant::default(), |session| {
+        let whole = greedy(session, &[3, 4]);
+        for slices in 1..12 {
+            let mut decoder = Greedy::new(session).unwrap();
+            assert_eq!(decoder.poll(1), Err(DecodeError::NotEncoded));
+            decoder.load_symbols(&[3, 4]).unwrap();
+            let mut tokens = vec![];
+            for _ in 0..slices {
+                if let Poll::Ready(Some(token)) = decoder.poll(1).unwrap() {
+                    tokens.push(token);
+                }
+            }
+            tokens.extend(rest(&mut decoder));
+            assert_eq!((tokens, decoder.score(), decoder.ended()), whole);
+        }
+    });
 }
 
 #[test]

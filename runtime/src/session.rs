@@ -398,6 +398,11 @@ impl<'m, 'a> Session<'m, 'a> {
         })
     }
 
+    /// Whether a run was begun and is not over.
+    pub fn is_running(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// The current bytes of tensor number `id` in the arena, for traces and tests. An arena tensor is
     /// meaningful only between the operator that writes it and the one that reuses its place.
     pub fn tensor_bytes(&self, id: usize) -> Option<&[u8]> {

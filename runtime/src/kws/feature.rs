@@ -71,10 +71,24 @@ impl<'m, 'a> FeatureSpotter<'m, 'a> {
         &mut self,
         features: impl IntoIterator<Item = i8>,
     ) -> Result<Option<Decision>, SessionError> {
+        self.begin(features)?;
+        self.session.run_ops(usize::MAX)?;
+        self.decide()
+    }
+
+    /// Takes as many features as the model has inputs and begins the run of their hop.
+    pub(super) fn begin(
+        &mut self,
+        features: impl IntoIterator<Item = i8>,
+    ) -> Result<(), SessionError> {
         let input = self.session.input::<i8>(self.entry, 0)?;
         let pairs = input.iter_mut().zip(features);
         pairs.for_each(|(slot, x)| *slot = x);
-        self.session.run(self.entry)?;
+        self.session.start(self.entry)
+    }
+
+    /// What the decision rule makes of the hop that was run.
+    pub(super) fn decide(&mut self) -> Result<Option<Decision>, SessionError> {
         let logits = self.session.output_record(self.entry, 0)?;
         Ok(match logits.dtype() {
             DType::I16 => self

@@ -15,8 +15,9 @@ pub use feature::FeatureSpotter;
 use crate::audio::{AudioError, FEATURE_SCALE, FRAME_LEN, FrontEnd, MEL_BANDS, SAMPLE_RATE};
 use crate::format::TensorRecord;
 use crate::model::Model;
-use crate::session::SessionError;
+use crate::session::{Progress, SessionError};
 use core::fmt;
+use core::task::Poll;
 
 /// Most labels of a spotter.
 pub const MAX_LABELS: usize = 64;
@@ -194,7 +195,7 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
     /// Takes any number of samples (16 kHz) and reports every keyword that they complete.
     ///
     /// # Errors
-    /// [`SessionError`]; never for a parsed model.
+    /// [`SessionError::Unfinished`] while a hop of [`Self::feed`] is half-way; otherwise never for a parsed model.
     pub fn push(
         &mut self,
         mut pcm: &[i16],
@@ -203,17 +204,76 @@ impl<'m, 'a> KeywordSpotter<'m, 'a> {
         while let Some((features, rest)) = self.front_end.push_frame(pcm) {
             pcm = rest;
             if let Some(decision) = self.spotter.take(features)? {
-                let mut labels = self.spotter.session.model().labels();
-                on_event(Event {
-                    time_samples: self.frame_end,
-                    label_index: decision.label,
-                    label: labels.nth(decision.label).unwrap_or(""),
-                    confidence_q15: decision.confidence_q15,
-                });
+                on_event(self.event(decision, self.frame_end));
             }
             self.frame_end += self.hop;
         }
         Ok(())
+    }
+
+    /// Takes samples up to the end of the next frame and computes its features; [`Self::poll`] runs the network on them. Returns the
+    /// samples that are left: all of them as long as a hop is half-way.
+    ///
+    /// ```no_run
+    /// # fn listen(spotter: &mut attn_runtime::kws::KeywordSpotter, pcm: &[i16]) -> Result<(), attn_runtime::SessionError> {
+    /// use core::task::Poll;
+    ///
+    /// let mut rest = pcm;
+    /// while !rest.is_empty() {
+    ///     rest = spotter.feed(rest)?;
+    ///     loop {
+    ///         match spotter.poll(1)? {
+    ///             Poll::Pending => { /* something else */ }
+    ///             Poll::Ready(Some(event)) => { /* event.label was heard */ break }
+    ///             Poll::Ready(None) => break,
+    ///         }
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SessionError`]; never for a parsed model.
+    pub fn feed<'p>(&mut self, pcm: &'p [i16]) -> Result<&'p [i16], SessionError> {
+        if self.spotter.session.is_running() {
+            return Ok(pcm);
+        }
+        let Some((features, rest)) = self.front_end.push_frame(pcm) else {
+            return Ok(&[]);
+        };
+        self.spotter.begin(features)?;
+        self.frame_end += self.hop;
+        Ok(rest)
+    }
+
+    /// Runs at most `operators` operators, and at least one, of the hop that [`Self::feed`] began, so that a cooperative scheduler can do other
+    /// work in between: `Pending` while there are more, then the keyword, if one was heard. `Ready(None)` if no hop was begun.
+    ///
+    /// # Errors
+    /// [`SessionError`]; never for a parsed model.
+    pub fn poll(&mut self, operators: usize) -> Result<Poll<Option<Event<'m>>>, SessionError> {
+        let session = &mut self.spotter.session;
+        if !session.is_running() {
+            return Ok(Poll::Ready(None));
+        }
+        if session.run_ops(operators.max(1))? == Progress::More {
+            return Ok(Poll::Pending);
+        }
+        let end = self.frame_end.saturating_sub(self.hop);
+        let decision = self.spotter.decide()?;
+        let event = decision.map(|decision| self.event(decision, end));
+        Ok(Poll::Ready(event))
+    }
+
+    fn event(&self, decision: Decision, time_samples: u64) -> Event<'m> {
+        let mut labels = self.spotter.session.model().labels();
+        Event {
+            time_samples,
+            label_index: decision.label,
+            label: labels.nth(decision.label).unwrap_or(""),
+            confidence_q15: decision.confidence_q15,
+        }
     }
 
     /// Sets the threshold of a label, as [`Decoder::set_threshold`]. The file keeps its own.

@@ -9,6 +9,7 @@ use crate::format::{
 use crate::include::Aligned;
 use crate::kernels::int::dot::{packed_index, packed_len};
 use crate::ops::LinearParams;
+use core::task::Poll;
 use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
@@ -215,6 +216,60 @@ fn the_size_of_the_pieces_does_not_change_the_events() {
     for piece in [1, 7, 320, 511, 513] {
         assert_eq!(heard(piece), whole);
     }
+}
+
+#[test]
+fn slices_of_a_hop_do_not_change_the_events() {
+    let mut arena = Arena::<128>::new();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
+    let pcm = recording();
+    let mut whole = vec![];
+    spotter.push(&pcm, |event| whole.push(event)).unwrap();
+    for (piece, operators) in [(320, 1), (7, 0), (1000, 2), (513, usize::MAX)] {
+        spotter.reset();
+        assert_eq!(spotter.poll(1), Ok(Poll::Ready(None)));
+        let mut events = vec![];
+        for mut rest in pcm.chunks(piece) {
+            while !rest.is_empty() {
+                rest = spotter.feed(rest).unwrap();
+                // Half-way, no sample is taken.
+                assert_eq!(spotter.feed(rest).unwrap().len(), rest.len());
+                loop {
+                    match spotter.poll(operators).unwrap() {
+                        Poll::Pending => continue,
+                        Poll::Ready(event) => events.extend(event),
+                    }
+                    break;
+                }
+            }
+        }
+        assert_eq!(events, whole, "{operators} operators");
+    }
+}
+
+#[test]
+fn a_gap_gives_up_a_hop_that_is_half_way() {
+    let mut arena = Arena::<128>::new();
+    let mut spotter = spotter(&Parts::default(), &mut arena).unwrap();
+    let pcm = recording();
+    let (before, behind) = pcm.split_at(4000);
+    let mut rest = before;
+    while !rest.is_empty() {
+        rest = spotter.feed(rest).unwrap();
+        if !rest.is_empty() {
+            while spotter.poll(1) == Ok(Poll::Pending) {}
+        }
+    }
+    spotter.gap(1000);
+    let (mut events, mut expected) = (vec![], vec![]);
+    spotter.push(behind, |event| events.push(event)).unwrap();
+    spotter.reset();
+    spotter.push(behind, |event| expected.push(event)).unwrap();
+    for event in &mut expected {
+        event.time_samples += 5000;
+    }
+    assert!(!events.is_empty());
+    assert_eq!(events, expected);
 }
 
 #[test]

@@ -40,6 +40,11 @@ pub struct Beam<'s, 'm, 'a, 'b, const N: usize> {
     alpha_q16: u32,
     live: Vec<Live, N>,
     found: Vec<Found, N>,
+    /// The best continuations and endings of the step in progress, best first.
+    going: Vec<Candidate, N>,
+    ending: Vec<Candidate, N>,
+    /// The hypothesis whose turn it is in that step.
+    turn: usize,
     /// Tokens that each hypothesis has.
     steps: usize,
     phase: Phase,
@@ -48,6 +53,7 @@ pub struct Beam<'s, 'm, 'a, 'b, const N: usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Idle,
+    Reading,
     Running,
     Done,
 }
@@ -143,6 +149,9 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
             alpha_q16: 1 << 16,
             live: Vec::new(),
             found: Vec::new(),
+            going: Vec::new(),
+            ending: Vec::new(),
+            turn: 0,
             steps: 0,
             phase: Phase::Idle,
         })
@@ -174,6 +183,9 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     fn start(&mut self) {
         self.found.clear();
         self.live.clear();
+        self.going.clear();
+        self.ending.clear();
+        self.turn = 0;
         let start = Live {
             token: self.stepper.meta().start as u16,
             slot: 0,
@@ -200,19 +212,33 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
     /// # Errors
     /// [`DecodeError::NotEncoded`].
     pub fn step(&mut self) -> Result<Progress, DecodeError> {
+        self.read_on(usize::MAX)?;
+        let steps = self.steps;
+        loop {
+            let progress = self.poll(usize::MAX)?;
+            if progress == Progress::Done || self.steps > steps {
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// Runs at most `operators` operators, and at least one, of reading the input or of the search, so that a cooperative scheduler can
+    /// do other work in between. At the end, [`Self::hypotheses`] has what was found.
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn poll(&mut self, operators: usize) -> Result<Progress, DecodeError> {
         match self.phase {
             Phase::Idle => return Err(DecodeError::NotEncoded),
             Phase::Done => return Ok(Progress::Done),
+            Phase::Reading => {
+                self.read_on(operators)?;
+                return Ok(Progress::More);
+            }
             Phase::Running => {}
         }
-        // Both best first; `ending` has at most one for each hypothesis.
-        let (mut going, mut ending) = (Vec::new(), Vec::new());
-        self.run_steps(&mut going, &mut ending)?;
-        self.collect_ended(&going, &ending);
-        self.go_on(&going);
-        let limit = self.stepper.meta().max_tokens as usize;
-        if self.live.is_empty() || self.found.len() == self.width || self.steps >= limit {
-            self.finish();
+        if self.carry_on(operators)? == Progress::Done {
+            self.conclude();
         }
         Ok(match self.phase {
             Phase::Done => Progress::Done,
@@ -220,55 +246,73 @@ impl<'s, 'm, 'a, 'b, const N: usize> Beam<'s, 'm, 'a, 'b, N> {
         })
     }
 
-    /// Runs the step of each hypothesis and sorts the candidates: the best continuations, and the best endings.
+    /// Carries on the step of the hypothesis whose turn it is, and then sorts its candidates; `Done` behind the last hypothesis.
     ///
     /// There are `width` slots for states. A slot is free once the last hypothesis that starts from its state has been
     /// loaded, so there is always a free slot for the result.
-    fn run_steps(
-        &mut self,
-        going: &mut Vec<Candidate, N>,
-        ending: &mut Vec<Candidate, N>,
-    ) -> Result<(), DecodeError> {
-        const FREE: usize = usize::MAX;
-        let end = self.stepper.meta().end as u16;
-        // Slot of each hypothesis: its state before the step, later the state after it.
-        let mut held = [FREE; N];
-        held.iter_mut()
-            .zip(&self.live)
-            .for_each(|(held, live)| *held = live.slot);
-        for (parent, live) in self.live.iter_mut().enumerate() {
-            self.memory.load(live.slot, self.stepper.state());
-            self.stepper.step(live.token)?;
-            if let Some(held) = held.get_mut(parent) {
-                *held = FREE;
-            }
-            live.slot = (0..self.width)
-                .find(|slot| !held.contains(slot))
-                .unwrap_or(0);
-            if let Some(held) = held.get_mut(parent) {
-                *held = live.slot;
-            }
-            self.memory.store(live.slot, self.stepper.state());
+    fn carry_on(&mut self, operators: usize) -> Result<Progress, DecodeError> {
+        let turn = self.turn;
+        let Some(&Live { token, slot, score }) = self.live.get(turn) else {
+            return Ok(Progress::Done);
+        };
+        if !self.stepper.is_running() {
+            self.memory.load(slot, self.stepper.state());
+            self.stepper.begin_step(token)?;
+        }
+        if self.stepper.carry_on(operators)? == Progress::More {
+            return Ok(Progress::More);
+        }
+        let held = |slot: usize| {
+            let mut others = self.live.iter().enumerate();
+            others.any(|(at, other)| at != turn && other.slot == slot)
+        };
+        let free = (0..self.width).find(|slot| !held(*slot)).unwrap_or(0);
+        if let Some(live) = self.live.get_mut(turn) {
+            live.slot = free;
+        }
+        self.memory.store(free, self.stepper.state());
+        self.rate(turn, score)?;
+        self.turn += 1;
+        Ok(match self.turn < self.live.len() {
+            true => Progress::More,
+            false => Progress::Done,
+        })
+    }
 
-            let (mut tokens, mut scores) = ([0; N], [0; N]);
-            let tokens = tokens.get_mut(..self.width).unwrap_or_default();
-            let scores = scores.get_mut(..self.width).unwrap_or_default();
-            self.stepper.best(tokens, scores)?;
-            for (&token, &score) in tokens.iter().zip(&*scores) {
-                let candidate = Candidate {
-                    parent,
-                    token: token as u16,
-                    score: live.score.saturating_add(score),
-                };
-                let list = if candidate.token == end {
-                    &mut *ending
-                } else {
-                    &mut *going
-                };
-                insert(list, self.width, candidate, |c| c.score);
-            }
+    /// Sorts the candidates of the step that was run for a hypothesis of this score: the best continuations, and the best endings.
+    fn rate(&mut self, parent: usize, score: i32) -> Result<(), DecodeError> {
+        let end = self.stepper.meta().end as u16;
+        let (mut tokens, mut scores) = ([0; N], [0; N]);
+        let tokens = tokens.get_mut(..self.width).unwrap_or_default();
+        let scores = scores.get_mut(..self.width).unwrap_or_default();
+        self.stepper.best(tokens, scores)?;
+        for (&token, &more) in tokens.iter().zip(&*scores) {
+            let candidate = Candidate {
+                parent,
+                token: token as u16,
+                score: score.saturating_add(more),
+            };
+            // `ending` has at most one for each hypothesis.
+            let list = match candidate.token == end {
+                true => &mut self.ending,
+                false => &mut self.going,
+            };
+            insert(list, self.width, candidate, |c| c.score);
         }
         Ok(())
+    }
+
+    /// Ends a step: the best continuations become the hypotheses.
+    fn conclude(&mut self) {
+        let going = core::mem::take(&mut self.going);
+        let ending = core::mem::take(&mut self.ending);
+        self.turn = 0;
+        self.collect_ended(&going, &ending);
+        self.go_on(&going);
+        let limit = self.stepper.meta().max_tokens as usize;
+        if self.live.is_empty() || self.found.len() == self.width || self.steps >= limit {
+            self.finish();
+        }
     }
 
     /// Records the sequences that end here, unless `width` continuations are at least as good.

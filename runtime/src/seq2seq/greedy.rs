@@ -5,7 +5,8 @@ use super::vocabulary::Spelling;
 use super::{DecodeError, stepper::Stepper};
 use crate::format::MAX_CANDIDATES;
 use crate::model::Model;
-use crate::session::{Element, Session};
+use crate::session::{Element, Progress, Session};
+use core::task::Poll;
 
 /// Takes the most likely token at every step; of equally likely ones the lowest.
 ///
@@ -37,6 +38,8 @@ pub struct Greedy<'s, 'm, 'a> {
 enum Phase {
     /// No input yet.
     Idle,
+    /// An input is read.
+    Reading,
     /// More tokens follow.
     Running,
     /// The end token came.
@@ -98,9 +101,54 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
         choose: impl FnOnce(&[Candidate]) -> usize,
     ) -> Result<Option<u16>, DecodeError> {
         const { assert!(K >= 1 && K <= MAX_CANDIDATES, "1 to 16 candidates") };
-        if !self.run()? {
-            return Ok(None);
+        match self.run()? {
+            true => self.pick::<K>(choose),
+            false => Ok(None),
         }
+    }
+
+    /// Runs at most `operators` operators, and at least one, of reading the input or of the next step, so that a cooperative
+    /// scheduler can do other work in between: `Pending` while there are more, then the next token as [`Self::step`] gives it.
+    ///
+    /// ```no_run
+    /// # fn decode(session: &mut attn_runtime::Session) -> Result<(), attn_runtime::seq2seq::DecodeError> {
+    /// use attn_runtime::seq2seq::Greedy;
+    /// use core::task::Poll;
+    ///
+    /// let mut decoder = Greedy::new(session)?;
+    /// decoder.load_text("tokenize")?;
+    /// loop {
+    ///     match decoder.poll(1)? {
+    ///         Poll::Pending => { /* something else */ }
+    ///         Poll::Ready(Some(token)) => { /* use it */ }
+    ///         Poll::Ready(None) => break,
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`DecodeError::NotEncoded`].
+    pub fn poll(&mut self, operators: usize) -> Result<Poll<Option<u16>>, DecodeError> {
+        if self.phase == Phase::Reading {
+            self.read_on(operators)?;
+            return Ok(Poll::Pending);
+        }
+        if !self.begin_step()? {
+            return Ok(Poll::Ready(None));
+        }
+        match self.stepper.carry_on(operators)? {
+            Progress::More => Ok(Poll::Pending),
+            Progress::Done => Ok(Poll::Ready(self.pick::<1>(|_| 0)?)),
+        }
+    }
+
+    /// The token that `choose` picks of the `K` best of the step that was run; `None` for the end token.
+    fn pick<const K: usize>(
+        &mut self,
+        choose: impl FnOnce(&[Candidate]) -> usize,
+    ) -> Result<Option<u16>, DecodeError> {
         let count = K.min(self.stepper.candidates());
         let (mut tokens, mut scores) = ([0; K], [0; K]);
         self.stepper.best(&mut tokens, &mut scores)?;
@@ -177,9 +225,20 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
 
     /// Runs one step, if the sequence goes on.
     fn run(&mut self) -> Result<bool, DecodeError> {
+        self.read_on(usize::MAX)?;
+        let running = self.begin_step()?;
+        if running {
+            self.stepper.carry_on(usize::MAX)?;
+        }
+        Ok(running)
+    }
+
+    /// Begins a step, if the sequence goes on and none is in progress.
+    fn begin_step(&mut self) -> Result<bool, DecodeError> {
         match self.phase {
-            Phase::Idle => return Err(DecodeError::NotEncoded),
+            Phase::Idle | Phase::Reading => return Err(DecodeError::NotEncoded),
             Phase::Ended | Phase::CutOff => return Ok(false),
+            Phase::Running if self.stepper.is_running() => return Ok(true),
             Phase::Running => {}
         }
         if self.steps >= self.stepper.meta().max_tokens as usize {
@@ -187,7 +246,7 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
             return Ok(false);
         }
         self.steps += 1;
-        self.stepper.step(self.last)?;
+        self.stepper.begin_step(self.last)?;
         Ok(true)
     }
 

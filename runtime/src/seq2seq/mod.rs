@@ -18,7 +18,8 @@ macro_rules! reads_inputs {
         /// [`DecodeError::PartialRow`], [`DecodeError::NoEncoder`]; [`DecodeError::Session`] when the input has elements of
         /// another type.
         pub fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
-            self.begin(|stepper| stepper.encode(input))
+            self.load(input)?;
+            self.read_on(usize::MAX).map(drop)
         }
 
         /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
@@ -26,7 +27,8 @@ macro_rules! reads_inputs {
         /// # Errors
         /// As [`Self::encode`], and [`DecodeError::UnknownSymbol`].
         pub fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
-            self.begin(|stepper| stepper.encode_symbols(symbols))
+            self.load_symbols(symbols)?;
+            self.read_on(usize::MAX).map(drop)
         }
 
         /// Reads text, spelled in the symbols of the model's vocabulary (the longest that fits, where several do), and starts
@@ -35,7 +37,32 @@ macro_rules! reads_inputs {
         /// # Errors
         /// As [`Self::encode`], [`DecodeError::NoSymbols`] and [`DecodeError::UnknownText`].
         pub fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
-            self.begin(|stepper| stepper.encode_text(text))
+            self.load_text(text)?;
+            self.read_on(usize::MAX).map(drop)
+        }
+
+        /// Takes an input as [`Self::encode`] does, and leaves the work to [`Self::poll`].
+        ///
+        /// # Errors
+        /// As [`Self::encode`].
+        pub fn load<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.load(input))
+        }
+
+        /// Takes symbols as [`Self::encode_symbols`] does, and leaves the work to [`Self::poll`].
+        ///
+        /// # Errors
+        /// As [`Self::encode_symbols`].
+        pub fn load_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.load_symbols(symbols))
+        }
+
+        /// Takes text as [`Self::encode_text`] does, and leaves the work to [`Self::poll`].
+        ///
+        /// # Errors
+        /// As [`Self::encode_text`].
+        pub fn load_text(&mut self, text: &str) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.load_text(text))
         }
 
         /// Starts a new sequence of a model that reads no input.
@@ -43,18 +70,32 @@ macro_rules! reads_inputs {
         /// # Errors
         /// [`DecodeError::InputNeeded`].
         pub fn restart(&mut self) -> Result<(), DecodeError> {
-            self.begin(|stepper| stepper.restart())
+            self.begin(|stepper| stepper.restart())?;
+            self.read_on(usize::MAX).map(drop)
         }
 
-        /// Starts a sequence behind what `read` has the model read.
+        /// Has the model take an input by `take`; a run in progress is given up.
         fn begin(
             &mut self,
-            read: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
+            take: impl FnOnce(&mut Stepper<'s, 'm, 'a>) -> Result<(), DecodeError>,
         ) -> Result<(), DecodeError> {
             self.phase = Phase::Idle;
-            read(&mut self.stepper)?;
-            self.start();
+            self.stepper.give_up();
+            take(&mut self.stepper)?;
+            self.phase = Phase::Reading;
             Ok(())
+        }
+
+        /// Runs at most `operators` operators of reading the input; behind the last, the sequence starts.
+        fn read_on(&mut self, operators: usize) -> Result<Progress, DecodeError> {
+            if self.phase != Phase::Reading {
+                return Ok(Progress::Done);
+            }
+            let progress = self.stepper.carry_on(operators)?;
+            if progress == Progress::Done {
+                self.start();
+            }
+            Ok(progress)
         }
     };
 }

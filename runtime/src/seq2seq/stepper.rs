@@ -6,7 +6,7 @@ use crate::format::{DType, DecodeMeta};
 use crate::kernels::int::softmax::{ScoreMultiplier, score_multiplier};
 use crate::kernels::int::top_k::top_k;
 use crate::model::Model;
-use crate::session::{Element, Session};
+use crate::session::{Element, Progress, Session};
 
 /// A session with its model's metadata for decoding.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok(())
     }
 
-    /// Reads rows of features (or symbols as the entry point takes them, without an end symbol).
-    pub(super) fn encode<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+    /// Takes rows of features (or symbols as the entry point takes them, without an end symbol) and begins to read them.
+    pub(super) fn load<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
         let (encode, index) = self.encoder()?;
         let channels = self.session.input_record(encode, index)?.channels();
         let rows = input.len().checked_div(channels).unwrap_or(0);
@@ -78,11 +78,11 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
                 let bytes = slot.as_mut_bytes().iter_mut();
                 bytes.zip(x).for_each(|(slot, x)| *slot = *x);
             });
-        Ok(self.session.run(encode)?)
+        Ok(self.session.start(encode)?)
     }
 
-    /// Reads symbols by number, followed by the end symbol.
-    pub(super) fn encode_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
+    /// The same with symbols by number, followed by the end symbol.
+    pub(super) fn load_symbols(&mut self, symbols: &[u16]) -> Result<(), DecodeError> {
         let known = self.model().symbols().len();
         let unknown = |&symbol: &u16| known > 0 && usize::from(symbol) >= known;
         if let Some(at) = symbols.iter().position(unknown) {
@@ -92,21 +92,21 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
                 symbols: known,
             });
         }
-        self.encode_numbers(symbols.len(), symbols.iter().copied())
+        self.load_numbers(symbols.len(), symbols.iter().copied())
     }
 
-    /// Reads text, symbol by symbol, followed by the end symbol.
-    pub(super) fn encode_text(&mut self, text: &str) -> Result<(), DecodeError> {
+    /// The same with text, symbol by symbol, followed by the end symbol.
+    pub(super) fn load_text(&mut self, text: &str) -> Result<(), DecodeError> {
         let spelling = Spelling::new(self.model(), text)?;
         let mut count = 0usize;
         for symbol in spelling {
             symbol?;
             count += 1;
         }
-        self.encode_numbers(count, spelling.map_while(Result::ok))
+        self.load_numbers(count, spelling.map_while(Result::ok))
     }
 
-    fn encode_numbers(
+    fn load_numbers(
         &mut self,
         count: usize,
         symbols: impl Iterator<Item = u16>,
@@ -125,7 +125,7 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
             .iter_mut()
             .zip(symbols)
             .for_each(|(slot, symbol)| *slot = symbol);
-        Ok(self.session.run(encode)?)
+        Ok(self.session.start(encode)?)
     }
 
     fn encoder(&self) -> Result<(usize, usize), DecodeError> {
@@ -163,12 +163,32 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         Ok(())
     }
 
-    /// Runs the step on one token.
-    pub(super) fn step(&mut self, token: u16) -> Result<(), DecodeError> {
+    /// Begins the step on one token.
+    pub(super) fn begin_step(&mut self, token: u16) -> Result<(), DecodeError> {
         let (step, index) = (self.meta.step as usize, self.meta.token as usize);
         let slots = self.session.input::<i32>(step, index)?;
         slots.iter_mut().for_each(|slot| *slot = token.into());
-        Ok(self.session.run(step)?)
+        Ok(self.session.start(step)?)
+    }
+
+    /// Whether a run was begun and is not over.
+    pub(super) fn is_running(&self) -> bool {
+        self.session.is_running()
+    }
+
+    /// Runs at most `operators` operators, and at least one, of the run in progress, if there is one.
+    pub(super) fn carry_on(&mut self, operators: usize) -> Result<Progress, DecodeError> {
+        match self.is_running() {
+            true => Ok(self.session.run_ops(operators.max(1))?),
+            false => Ok(Progress::Done),
+        }
+    }
+
+    /// Gives up the run in progress, if there is one.
+    pub(super) fn give_up(&mut self) {
+        if self.is_running() {
+            self.session.reset();
+        }
     }
 
     /// The best next tokens and their log-probabilities (Q16 nats), best first. Fills both slices, up to
