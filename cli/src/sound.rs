@@ -1,7 +1,10 @@
-//! Recordings that a command is given: a file, or `-` for standard input.
+//! Sound that a command is given: a recording, `-` for standard input, or the microphone.
 
 use attn_recordings::{Recording, RecordingError};
 use std::path::Path;
+
+/// Pieces of 16 kHz mono samples.
+pub type Pieces = Box<dyn Iterator<Item = Result<Vec<i16>, RecordingError>>>;
 
 /// Whether `path` means standard input.
 pub fn is_stdin(path: &Path) -> bool {
@@ -14,6 +17,20 @@ pub fn open(path: &Path) -> Result<Recording, RecordingError> {
         return Recording::from_reader(name(path), std::io::stdin());
     }
     Recording::open(path)
+}
+
+/// Opens the microphone.
+#[cfg(feature = "mic")]
+pub fn microphone() -> Result<Pieces, Box<dyn std::error::Error>> {
+    Ok(Box::new(attn_recordings::Microphone::open()?))
+}
+
+/// Says how to hear the microphone without it.
+#[cfg(not(feature = "mic"))]
+pub fn microphone() -> Result<Pieces, Box<dyn std::error::Error>> {
+    let reason = "this attn was built without the microphone: build it with `--features mic` (on Linux with ALSA's development files), \
+                  or pipe a recorder to it, as in `arecord -q -f S16_LE -r 16000 | attn spot MODEL -`";
+    Err(crate::flags::FlagError::new("--mic", reason).into())
 }
 
 /// All samples, 16 kHz mono.

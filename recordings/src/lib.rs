@@ -5,10 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cut;
+#[cfg(feature = "microphone")]
+mod microphone;
 mod resample;
 mod wav;
 
 use attn_runtime::audio::SAMPLE_RATE;
+#[cfg(feature = "microphone")]
+pub use microphone::Microphone;
 use resample::Resampler;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -72,6 +77,12 @@ pub enum RecordingError {
     NotFinite {
         /// The file.
         path: PathBuf,
+    },
+    /// The microphone does not give samples.
+    #[error("microphone: {reason}")]
+    Microphone {
+        /// What the system says.
+        reason: String,
     },
     /// No samples.
     #[error("{path}: 0 samples: the recording is empty")]
@@ -209,19 +220,14 @@ impl Recording {
                 path: self.path.clone(),
                 reason,
             };
-            let mut samples = match (&mut self.resampler, mono) {
+            let samples = match (&mut self.resampler, mono) {
                 (None, mono) => mono.unwrap_or_default(),
                 (Some(resampler), Some(mono)) => resampler.push(&mono).map_err(resample)?,
                 (Some(resampler), None) => resampler.finish().map_err(resample)?,
             };
             if !samples.is_empty() {
                 self.empty = false;
-                return Ok(Some(
-                    samples
-                        .drain(..)
-                        .map(|x| (x * 32768.0).round() as i16)
-                        .collect(),
-                ));
+                return Ok(Some(to_pcm(samples)));
             }
         }
         Ok(None)
@@ -295,6 +301,12 @@ impl Iterator for Recording {
         }
         next
     }
+}
+
+/// Samples from -1 to 1 as integers.
+fn to_pcm(samples: Vec<f64>) -> Vec<i16> {
+    let pcm = samples.into_iter().map(|x| (x * 32768.0).round() as i16);
+    pcm.collect()
 }
 
 fn unreadable(path: &Path, error: DecoderError) -> RecordingError {

@@ -2,9 +2,11 @@
 
 mod alignment;
 mod misses;
+mod scores;
 
 pub use alignment::alignment;
 pub use misses::misses;
+pub use scores::{Scores, scores};
 
 use attn_converter::files::FileError;
 use attn_converter::output::Output;

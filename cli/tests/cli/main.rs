@@ -10,6 +10,7 @@ mod mutated;
 mod others;
 mod outputs;
 mod quality;
+mod record;
 mod sound;
 mod states;
 mod tune;
