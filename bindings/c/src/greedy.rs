@@ -1,0 +1,176 @@
+//! Greedy decoding: text, symbols or features in, the best token of every step out.
+
+use crate::edge;
+use crate::error::{AttnCode, AttnError};
+use crate::session::AttnSession;
+use crate::slot::{forget, get, give_back, holds, lend, put, vacant};
+use attn_runtime::seq2seq::Greedy;
+use core::ffi::c_char;
+
+/// Size in units of 8 bytes.
+#[cfg(target_pointer_width = "32")]
+pub const ATTN_GREEDY_WORDS: usize = 5;
+/// Size in units of 8 bytes.
+#[cfg(target_pointer_width = "64")]
+pub const ATTN_GREEDY_WORDS: usize = 8;
+
+/// A decoder that takes the best token of every step. It has a session until it is released: the session refuses other use.
+#[repr(C)]
+pub struct AttnGreedy {
+    opaque: [u64; ATTN_GREEDY_WORDS],
+}
+holds!(AttnGreedy, Decoding, 0x6772_6565);
+
+/// A decoder and the session that it has.
+pub(crate) struct Decoding {
+    decoder: Greedy<'static, 'static, 'static>,
+    session: *mut AttnSession,
+}
+
+/// Makes a decoder that has `session` until `attn_greedy_release`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_init(
+    greedy: *mut AttnGreedy,
+    session: *mut AttnSession,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        vacant(greedy)?;
+        let decoder = Greedy::new(lend(session)?).inspect_err(|_| give_back(session))?;
+        put(greedy, Decoding { decoder, session })
+    })
+}
+
+/// Gives the session back. The decoder has to be initialised before it is used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_release(
+    greedy: *mut AttnGreedy,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let session = get(greedy)?.session;
+        forget(greedy);
+        give_back(session);
+        Ok(())
+    })
+}
+
+/// Reads text, spelled in the symbols of the model's vocabulary, and starts a new sequence. `text` ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_encode_text(
+    greedy: *mut AttnGreedy,
+    text: *const c_char,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        Ok(get(greedy)?.decoder.encode_text(edge::string(text)?)?)
+    })
+}
+
+/// Reads `count` symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_encode_symbols(
+    greedy: *mut AttnGreedy,
+    symbols: *const u16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let symbols = edge::elements(symbols, count)?;
+        Ok(get(greedy)?.decoder.encode_symbols(symbols)?)
+    })
+}
+
+/// Reads whole rows of 8-bit features, `count` elements in all, and starts a new sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_encode_i8(
+    greedy: *mut AttnGreedy,
+    elements: *const i8,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(greedy)?.decoder.encode(elements)?)
+    })
+}
+
+/// Reads whole rows of 16-bit features, `count` elements in all, and starts a new sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_encode_i16(
+    greedy: *mut AttnGreedy,
+    elements: *const i16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(greedy)?.decoder.encode(elements)?)
+    })
+}
+
+/// Starts a new sequence of a model that reads no input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_restart(
+    greedy: *mut AttnGreedy,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || Ok(get(greedy)?.decoder.restart()?))
+}
+
+/// Follows text, spelled in the names of the model's output tokens, so that the next tokens continue it. `text` ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_prompt_text(
+    greedy: *mut AttnGreedy,
+    text: *const c_char,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        Ok(get(greedy)?.decoder.prompt_text(edge::string(text)?)?)
+    })
+}
+
+/// Follows `count` known tokens, so that the next tokens continue them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_prompt(
+    greedy: *mut AttnGreedy,
+    tokens: *const u16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let tokens = edge::elements(tokens, count)?;
+        Ok(get(greedy)?.decoder.prompt(tokens)?)
+    })
+}
+
+/// The next token. `more` becomes false, and `token` 0, at the end of the sequence: after the end token, or at the model's limit on tokens.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_step(
+    greedy: *mut AttnGreedy,
+    token: *mut u16,
+    more: *mut bool,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(token, 0)?;
+        edge::write(more, false)?;
+        if let Some(next) = get(greedy)?.decoder.step()? {
+            edge::write(token, next)?;
+            edge::write(more, true)?;
+        }
+        Ok(())
+    })
+}
+
+/// Log-probability of all tokens since the start, the end token included: Q16 nats. 0 for what is no decoder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_score(greedy: *const AttnGreedy) -> i32 {
+    get(greedy).map_or(0, |greedy| greedy.decoder.score())
+}
+
+/// True after the end token; false while more tokens follow, and if the limit ended the sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_ended(greedy: *const AttnGreedy) -> bool {
+    get(greedy).is_ok_and(|greedy| greedy.decoder.ended())
+}
