@@ -4,13 +4,15 @@
 #include "board.h"
 #include "kws.h"
 
-#include <string.h>
-
 static ATTN_ALIGNED uint8_t arena[KWS_ARENA_LEN];
 static attn_spotter spotter;
 
 static void print(const char *text) {
-    board_print(text, strlen(text));
+    size_t len = 0;
+    while (text[len] != 0) {
+        len += 1;
+    }
+    board_print(text, len);
 }
 
 static void print_number(uint64_t number) {
@@ -43,15 +45,19 @@ static int fail(const attn_error *error) {
     return 1;
 }
 
+static bool is(const uint8_t *found, const char *tag) {
+    return found[0] == tag[0] && found[1] == tag[1] && found[2] == tag[2] && found[3] == tag[3];
+}
+
 /* Goes to the first sample of a WAV file and returns the number of its bytes of samples; 0 for what is no such file. */
 static uint32_t find_samples(void) {
     uint8_t head[12], skipped[16];
-    if (board_read(head, 12) != 12 || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0) {
+    if (board_read(head, 12) != 12 || !is(head, "RIFF") || !is(head + 8, "WAVE")) {
         return 0;
     }
     while (board_read(head, 8) == 8) {
         uint32_t len = head[4] | (uint32_t)head[5] << 8 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 24;
-        if (memcmp(head, "data", 4) == 0) {
+        if (is(head, "data")) {
             return len;
         }
         for (len += len & 1; len > 0;) {
