@@ -3,6 +3,7 @@
 # Gives the target attn::attn (header and library) and attn_add_model. Variables that may be set before:
 #   ATTN_LIBRARY   a library that is already built (libattn.a); without it, cargo builds one from the source around this file
 #   ATTN_TARGET    Rust's name of the chip's target; without it, guessed from -mcpu and -mfloat-abi in CMAKE_C_FLAGS
+#   ATTN_BUILD     folder that cargo builds in, in CMake's build folder where it is not set
 #   ATTN_FEATURES  a list of `fp16` (half precision) and `signed` (signed files)
 if(TARGET attn::attn)
   return()
@@ -50,14 +51,16 @@ if(NOT ATTN_LIBRARY)
   if(NOT DEFINED ATTN_TARGET)
     attn_guess_target(ATTN_TARGET)
   endif()
-  set(attn_build "${CMAKE_BINARY_DIR}/attn")
-  set(attn_cargo ${ATTN_CARGO} build --quiet --package attn-c --lib --target-dir ${attn_build})
+  if(NOT ATTN_BUILD)
+    set(ATTN_BUILD "${CMAKE_BINARY_DIR}/attn")
+  endif()
+  set(attn_cargo ${ATTN_CARGO} build --quiet --package attn-c --lib --target-dir ${ATTN_BUILD})
   if(ATTN_TARGET)
     list(APPEND attn_cargo --profile firmware --target ${ATTN_TARGET})
-    set(ATTN_LIBRARY "${attn_build}/${ATTN_TARGET}/firmware/libattn.a")
+    set(ATTN_LIBRARY "${ATTN_BUILD}/${ATTN_TARGET}/firmware/libattn.a")
   else()
     list(APPEND attn_cargo --release)
-    set(ATTN_LIBRARY "${attn_build}/release/libattn.a")
+    set(ATTN_LIBRARY "${ATTN_BUILD}/release/libattn.a")
   endif()
   if(ATTN_FEATURES)
     list(JOIN ATTN_FEATURES "," attn_features)

@@ -3,7 +3,8 @@
 use crate::edge::{self, AttnText};
 use crate::error::{AttnCode, AttnError};
 use crate::slot::{get, holds, put};
-use attn_runtime::{DType, EntryRecord, Limits, Model, OperatorSet, Operators, TensorRecord};
+use attn_c_operators::operators;
+use attn_runtime::{DType, EntryRecord, Limits, Model, TensorRecord};
 use core::ffi::c_char;
 
 /// "None" where a number is asked for or given; the header has its own line for it.
@@ -97,11 +98,6 @@ pub struct AttnTrust {
     pub model: *const c_char,
     /// The oldest version that is accepted.
     pub oldest: u32,
-}
-
-/// The operators that this library links.
-fn operators() -> &'static Operators {
-    attn_runtime::operators!(set include!(concat!(env!("OUT_DIR"), "/operators.rs")))
 }
 
 /// Fills `limits` with 2^32 multiply-accumulates, 2^32 bytes moved and any arena: what holds where no limits are given.

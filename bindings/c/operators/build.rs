@@ -10,7 +10,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let models = env::var_os("ATTN_MODELS").unwrap_or_default();
     // Relative paths count from the repository's root, where cargo is called.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let mut set = String::new();
     for (number, model) in env::split_paths(&models)
         .filter(|model| !model.as_os_str().is_empty())
