@@ -241,7 +241,7 @@ pub(crate) fn template(code: i32) -> &'static str {
         (AttnCode::BadString, "the name at byte {found} of the strings is out of bounds, too long or not UTF-8"),
         (AttnCode::BadTensor, "tensor {at}: {reason}"),
         (AttnCode::BadOperator, "operator {at}: {reason}"),
-        (AttnCode::NotLinked, "operator {at} ({name}) is not linked: build the library with this file among ATTN_MODELS"),
+        (AttnCode::NotLinked, "operator {at}{called} is not linked: build the library with this file among ATTN_MODELS"),
         (AttnCode::LengthsNotLinked, "sequences of variable length are not linked: build the library with this file among ATTN_MODELS"),
         (AttnCode::StaleRead, "operator {at} reads tensor {found}, which is not written before it or was overwritten"),
         (AttnCode::BadEntry, "entry point {at} names operators or tensors that do not exist, or those of another"),

@@ -358,6 +358,13 @@ struct Fields {
     name: [u8; ATTN_NAME_LEN],
 }
 
+impl Fields {
+    /// The name without the NUL behind it.
+    fn name(&self) -> &[u8] {
+        self.name.split(|byte| *byte == 0).next().unwrap_or(&[])
+    }
+}
+
 /// Text that is written as far as there is room. Without `core::fmt`, which would be 10 KB of flash.
 struct Text<'b> {
     buffer: &'b mut [u8],
@@ -374,7 +381,13 @@ impl Text<'_> {
                 "found" => self.number(fields.found),
                 "expected" => self.number(fields.expected),
                 "at" => self.number(fields.at.into()),
-                "name" => self.write(fields.name.split(|byte| *byte == 0).next().unwrap_or(&[])),
+                "name" => self.write(fields.name()),
+                "called" if fields.name().is_empty() => {}
+                "called" => {
+                    self.write(b", ");
+                    self.write(fields.name());
+                    self.write(b",");
+                }
                 // A reason has no reason.
                 _ if outer => self.fill(template(fields.reason), fields, false),
                 _ => {}

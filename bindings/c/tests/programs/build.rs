@@ -22,19 +22,42 @@ pub fn run(command: &mut Command) -> String {
     text
 }
 
-/// The library for this computer, with everything in it.
-pub fn library() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(workspace::root())
-            .args(["build", "--quiet", "--package", "attn-c", "--lib"])
-            .args(["--features", "fp16,signed"])
-            .env_remove("ATTN_MODELS");
-        run(&mut cargo);
-        target_folder().join("debug/libattn.a")
+/// The libraries for this computer: with every operator, and with those of the keyword spotter alone.
+struct Libraries {
+    all: PathBuf,
+    keywords: PathBuf,
+}
+
+fn libraries() -> &'static Libraries {
+    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
+    LIBRARIES.get_or_init(|| Libraries {
+        keywords: built("models/kws.attn", "libattn-keywords.a"),
+        // Last, because it is what the next build finds unchanged.
+        all: built("", "libattn-all.a"),
     })
+}
+
+fn built(models: &str, name: &str) -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(workspace::root())
+        .args(["build", "--quiet", "--package", "attn-c", "--lib"])
+        .args(["--features", "fp16,signed"])
+        .env("ATTN_MODELS", models);
+    run(&mut cargo);
+    let copy = workspace::build_folder().unwrap().join(name);
+    std::fs::copy(target_folder().join("debug/libattn.a"), &copy).unwrap();
+    copy
+}
+
+/// The library with everything in it.
+pub fn library() -> &'static Path {
+    &libraries().all
+}
+
+/// The library that has the keyword spotter's operators alone.
+pub fn keyword_library() -> &'static Path {
+    &libraries().keywords
 }
 
 /// Cargo's target folder.
@@ -42,9 +65,12 @@ pub fn target_folder() -> PathBuf {
     workspace::build_folder().unwrap().join("..")
 }
 
-/// Compiles and links a program for this computer, every warning an error and every access watched.
-pub fn program(compiler: &str, standard: &str, sources: &[PathBuf], name: &str) -> PathBuf {
-    let out = workspace::build_folder().unwrap().join(name);
+/// Compiles a program of this folder and links it with `library`, every warning an error and every access watched.
+pub fn program(compiler: &str, standard: &str, source: &str, library: &Path) -> PathBuf {
+    let source = folder().join("tests/programs").join(source);
+    let name = source.file_stem().unwrap();
+    let out = workspace::build_folder().unwrap().join("c-programs").join(name);
+    std::fs::create_dir_all(out.parent().unwrap()).unwrap();
     let mut command = Command::new(compiler);
     command
         .arg(standard)
@@ -55,8 +81,8 @@ pub fn program(compiler: &str, standard: &str, sources: &[PathBuf], name: &str) 
         .arg(folder().join("include"))
         .arg("-I")
         .arg(folder().join("tests/programs"))
-        .args(sources)
-        .arg(library())
+        .arg(source)
+        .arg(library)
         .args(["-lpthread", "-ldl", "-lm", "-o"])
         .arg(&out);
     run(&mut command);

@@ -1,39 +1,44 @@
 //! On this computer.
 
-use crate::build::{file, folder, program, run};
+use crate::build::{file, keyword_library, library, program, run};
+use std::path::Path;
 use std::process::Command;
 
-fn source(name: &str) -> std::path::PathBuf {
-    folder().join("tests/programs").join(name)
+/// What a program prints when it gets these files of the repository.
+fn printed(program: &Path, files: &[&str]) -> String {
+    run(Command::new(program).args(files.iter().map(|path| file(path))))
 }
 
 #[test]
 fn every_misuse_has_its_code() {
-    let program = program("gcc", "-std=c99", &[source("misuse.c")], "c-misuse");
-    let mut command = Command::new(program);
-    for path in [
+    let program = program("gcc", "-std=c99", "misuse.c", library());
+    let files = [
         "models/kws.attn",
         "models/g2p.attn",
         "models/llama.attn",
         "firmware/assets/demo.wav",
-    ] {
-        command.arg(file(path));
-    }
-    assert_eq!(run(&mut command), "every check holds\n");
+        "bindings/c/tests/programs/signed/tiny.attn",
+        "bindings/c/tests/programs/signed/key.pub",
+    ];
+    assert_eq!(printed(&program, &files), "every check holds\n");
+}
+
+#[test]
+fn an_operator_that_is_not_linked_has_its_code() {
+    let program = program("gcc", "-std=c99", "linked.c", keyword_library());
+    let files = ["models/kws.attn", "models/g2p.attn", "models/llama.attn"];
+    assert_eq!(printed(&program, &files), "every check holds\n");
 }
 
 #[test]
 fn the_classes_hear_and_decode_as_the_functions_do() {
-    let program = program("g++", "-std=c++17", &[source("classes.cpp")], "c-classes");
-    let mut command = Command::new(program);
-    for path in [
+    let program = program("g++", "-std=c++17", "classes.cpp", library());
+    let files = [
         "models/kws.attn",
         "models/g2p.attn",
         "firmware/assets/demo.wav",
-    ] {
-        command.arg(file(path));
-    }
-    let printed = run(&mut command);
+    ];
+    let printed = printed(&program, &files);
     let said = attn_lab::demo::truth(&attn_lab::workspace::demo_truth()).unwrap();
     let said: Vec<&str> = said.iter().map(|word| word.label.as_str()).collect();
     let heard: Vec<&str> = printed

@@ -1,4 +1,5 @@
-/* Everything that a caller can get wrong gives its code, and nothing else happens. Arguments: kws.attn g2p.attn llama.attn. */
+/* Everything that a caller can get wrong gives its code, and nothing else happens. Arguments: kws.attn g2p.attn llama.attn demo.wav
+ * signed/tiny.attn signed/key.pub. */
 #include "check.h"
 
 static attn_error error;
@@ -313,6 +314,38 @@ static void continued(void) {
     free(arena);
 }
 
+/* tiny.attn is signed as "tiny", version 7, with the secret key that belongs to key.pub; nobody has that any more. */
+static void signatures(const char *signed_path, const char *key_path) {
+    attn_model model = {{0}};
+    size_t len, key_len;
+    uint8_t *file = load(signed_path, &len), *key = load(key_path, &key_len);
+    attn_trust trust;
+    CHECK(key_len == 32);
+    trust.key = key;
+    trust.model = "tiny";
+    trust.oldest = 8;
+    CODE(ATTN_CODE_OLDER, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    CHECK(error.found == 7 && error.expected == 8);
+    trust.oldest = 7;
+    CODE(ATTN_CODE_OK, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    trust.model = "other";
+    CODE(ATTN_CODE_OTHER_MODEL, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    CHECK(strcmp(error.name, "tiny") == 0 && strcmp(text(), "it is another model: tiny") == 0);
+    trust.model = "a name that has more than 16 bytes";
+    CODE(ATTN_CODE_NAME_TOO_LONG, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    trust.model = NULL;
+    CODE(ATTN_CODE_NULL_POINTER, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    trust.model = "tiny";
+    CODE(ATTN_CODE_UNSIGNED, attn_model_parse_signed(&model, kws, kws_len, &trust, NULL, &error));
+    key[0] ^= 1;
+    CODE(ATTN_CODE_BAD_SIGNATURE, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    trust.key = NULL;
+    CODE(ATTN_CODE_NULL_POINTER, attn_model_parse_signed(&model, file, len, &trust, NULL, &error));
+    CODE(ATTN_CODE_NULL_POINTER, attn_model_parse_signed(&model, file, len, NULL, NULL, &error));
+    free(file);
+    free(key);
+}
+
 static void texts(void) {
     char buffer[8] = "unset";
     attn_error unknown;
@@ -325,7 +358,7 @@ static void texts(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 5);
+    CHECK(argc == 7);
     CHECK(attn_api_version() == ATTN_API_VERSION);
     kws = load(argv[1], &kws_len);
     g2p = load(argv[2], &g2p_len);
@@ -336,6 +369,7 @@ int main(int argc, char **argv) {
     spotters(argv[4]);
     decoders();
     continued();
+    signatures(argv[5], argv[6]);
     texts();
     free(kws);
     free(g2p);
