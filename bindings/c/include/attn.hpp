@@ -134,11 +134,10 @@ public:
     }
     /// Takes samples (16 kHz, mono) and calls `heard(const attn_event &)` for each keyword that they complete.
     template <typename F>
-    Error push(Span<const int16_t> samples, F &&heard) {
+    Error push(Span<const int16_t> samples, F heard) {
         Error error;
         auto call = [](void *context, const attn_event *event) { (*static_cast<decltype(&heard)>(context))(*event); };
-        void *context = const_cast<void *>(static_cast<const void *>(&heard));
-        attn_spotter_push(get(), samples.data(), samples.size(), call, context, &error);
+        attn_spotter_push(get(), samples.data(), samples.size(), call, &heard, &error);
         return error;
     }
     Error gap(uint64_t samples) {

@@ -70,8 +70,8 @@ pub unsafe extern "C" fn attn_beam_init(
         vacant(beam)?;
         let needed = Beam::<ATTN_MAX_WIDTH>::memory_len(&get(session)?.model(), width)?;
         let memory = edge::memory(memory.cast(), memory_len, needed)?;
-        let decoder = Beam::with_width(lend(session)?, memory, width)
-            .inspect_err(|_| give_back(session))?;
+        let decoder =
+            Beam::with_width(lend(session)?, memory, width).inspect_err(|_| give_back(session))?;
         put(beam, Search { decoder, session })
     })
 }
@@ -156,10 +156,7 @@ pub unsafe extern "C" fn attn_beam_encode_i16(
 
 /// Starts a new sequence of a model that reads no input.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn attn_beam_restart(
-    beam: *mut AttnBeam,
-    error: *mut AttnError,
-) -> AttnCode {
+pub unsafe extern "C" fn attn_beam_restart(beam: *mut AttnBeam, error: *mut AttnError) -> AttnCode {
     edge::finish(error, || Ok(get(beam)?.decoder.restart()?))
 }
 

@@ -425,4 +425,3 @@ impl Text<'_> {
         self.len
     }
 }
-

@@ -161,7 +161,11 @@ pub unsafe extern "C" fn attn_model_parse_signed(
         let mut padded = [0; 16];
         match padded.get_mut(..name.len()) {
             Some(start) if !name.is_empty() => start.copy_from_slice(name),
-            _ => return Err(AttnCode::NameTooLong.found(name.len() as u64).expected(16u8)),
+            _ => {
+                return Err(AttnCode::NameTooLong
+                    .found(name.len() as u64)
+                    .expected(16u8));
+            }
         }
         let trust = attn_runtime::Trust {
             key,

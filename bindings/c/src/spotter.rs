@@ -40,7 +40,11 @@ pub const ATTN_FEATURE_SPOTTER_WORDS: usize = 273;
 pub struct AttnFeatureSpotter {
     opaque: [u64; ATTN_FEATURE_SPOTTER_WORDS],
 }
-holds!(AttnFeatureSpotter, FeatureSpotter<'static, 'static>, 0x6665_6174);
+holds!(
+    AttnFeatureSpotter,
+    FeatureSpotter<'static, 'static>,
+    0x6665_6174
+);
 
 /// A keyword that was heard.
 #[derive(Clone, Copy, Debug)]

@@ -69,7 +69,10 @@ pub fn target_folder() -> PathBuf {
 pub fn program(compiler: &str, standard: &str, source: &str, library: &Path) -> PathBuf {
     let source = folder().join("tests/programs").join(source);
     let name = source.file_stem().unwrap();
-    let out = workspace::build_folder().unwrap().join("c-programs").join(name);
+    let out = workspace::build_folder()
+        .unwrap()
+        .join("c-programs")
+        .join(name);
     std::fs::create_dir_all(out.parent().unwrap()).unwrap();
     let mut command = Command::new(compiler);
     command

@@ -8,8 +8,8 @@ use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
 use attn_lab::model::Shipped;
 use attn_lab::{checks, workspace};
-use attn_runtime::kws::KeywordSpotter;
 use attn_runtime::Model;
+use attn_runtime::kws::KeywordSpotter;
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -1,5 +1,6 @@
 //! Programs in C and C++ against the library: on this computer, watched by the compiler's sanitizers, and on an emulated Cortex-M4.
 
+mod arduino;
 mod build;
 mod chip;
 mod host;

@@ -55,7 +55,11 @@ fn every_snippet_compiles() {
 fn the_project_of_the_guide_builds_with_a_prebuilt_library_and_runs() {
     let work = tempfile::tempdir().unwrap();
     let page = page();
-    std::fs::write(work.path().join("CMakeLists.txt"), blocks(&page, "cmake")[0]).unwrap();
+    std::fs::write(
+        work.path().join("CMakeLists.txt"),
+        blocks(&page, "cmake")[0],
+    )
+    .unwrap();
     std::fs::write(work.path().join("motion.c"), blocks(&page, "c")[0]).unwrap();
     let build = work.path().join("build");
     let mut configure = Command::new("cmake");
@@ -65,7 +69,10 @@ fn the_project_of_the_guide_builds_with_a_prebuilt_library_and_runs() {
         .arg("-B")
         .arg(&build)
         .arg(format!("-DATTN={}", workspace::root().display()))
-        .arg(format!("-DMODEL={}", file("runtime/tests/tiny.attn").display()))
+        .arg(format!(
+            "-DMODEL={}",
+            file("runtime/tests/tiny.attn").display()
+        ))
         .arg(format!("-DATTN_LIBRARY={}", library().display()));
     run(&mut configure);
     run(Command::new("cmake").arg("--build").arg(&build));
