@@ -6,6 +6,7 @@ mod demo;
 mod digests;
 mod fuzz;
 mod model;
+mod pack;
 mod results;
 mod setup;
 mod suite;
@@ -53,6 +54,15 @@ enum Command {
         #[arg(long)]
         record: bool,
     },
+    /// Packs the C library, built for every chip: for CMake and Zephyr, and for Arduino
+    Pack {
+        /// The models whose operators the library gets
+        #[arg(required = true)]
+        models: Vec<PathBuf>,
+        /// Where the packages go; in the build folder otherwise
+        #[arg(long)]
+        folder: Option<PathBuf>,
+    },
     /// Measures what keyword spotting and decoding cost on the chip and writes docs/results/cost.md
     Cost {
         /// Only checks whether the page is stale
@@ -97,6 +107,7 @@ fn main() -> ExitCode {
             Shown::Digits => decode::digits(wav.as_deref()),
             Shown::Llama => decode::llama(text.as_deref().unwrap_or(decode::PROMPT)),
         },
+        Command::Pack { models, folder } => pack::run(&models, folder),
         Command::Test { all } => test::run(all),
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),

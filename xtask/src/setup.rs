@@ -32,7 +32,25 @@ pub fn run() -> Done {
     component("rustfmt", "fmt")?;
     component("clippy", "clippy")?;
     remedy::tool(&remedy::QEMU)?;
-    remedy::tool(&remedy::CC)
+    remedy::tool(&remedy::CC)?;
+    bindings()
+}
+
+/// Installs what is missing to build programs in C and C++.
+fn bindings() -> Done {
+    let tools = [
+        &remedy::CXX,
+        &remedy::CMAKE,
+        &remedy::MAKE,
+        &remedy::ARM_GCC,
+    ];
+    tools.into_iter().try_for_each(remedy::tool)
+}
+
+/// Installs what is missing to pack the C library for these targets.
+pub fn packing(targets: impl IntoIterator<Item = &'static str>) -> Done {
+    remedy::tool(&remedy::CMAKE)?;
+    targets.into_iter().try_for_each(target)
 }
 
 /// Installs what is missing to build an image for the emulated Cortex-M4 and to run it.

@@ -115,9 +115,10 @@ pub fn run(all: bool) -> TaskResult {
     tally.cargo("documentation", doc, &[("RUSTDOCFLAGS", "-D warnings")]);
     tally.cargo("runtime without features", bare, &[]);
     for target in setup::TARGETS {
-        let build = "build --quiet -p attn-runtime --features dsp,fp16 --target";
+        // The sizes of the structs of C are checked, too.
+        let build = "build --quiet -p attn-c --features fp16,signed --target";
         tally.cargo(
-            &format!("runtime for {target}"),
+            &format!("runtime and C library for {target}"),
             &format!("{build} {target}"),
             &[],
         );

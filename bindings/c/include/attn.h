@@ -24,13 +24,16 @@
 #define ATTN_64_BIT
 #endif
 
+/** "None" where a number is asked for or given. */
+#define ATTN_NONE SIZE_MAX
+
 /** Before a variable: makes it start where a model or an arena may: `static ATTN_ALIGNED uint8_t arena[KWS_ARENA_LEN];` */
-#if defined(__cplusplus)
-#define ATTN_ALIGNED alignas(16)
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define ATTN_ALIGNED _Alignas(16)
-#else
+#if defined(__GNUC__)
 #define ATTN_ALIGNED __attribute__((aligned(16)))
+#elif defined(__cplusplus)
+#define ATTN_ALIGNED alignas(16)
+#else
+#define ATTN_ALIGNED _Alignas(16)
 #endif
 
 
@@ -46,14 +49,14 @@
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnBeam`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_BEAM_WORDS 75
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnBeam`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_BEAM_WORDS 116
 #endif
@@ -65,19 +68,17 @@
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnGreedy`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_GREEDY_WORDS 5
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnGreedy`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_GREEDY_WORDS 8
 #endif
-
-
 
 /**
  * Most dimensions of a tensor.
@@ -91,28 +92,28 @@
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnModel`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_MODEL_WORDS 10
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnModel`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_MODEL_WORDS 20
 #endif
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnSession`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_SESSION_WORDS 14
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnSession`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_SESSION_WORDS 27
 #endif
@@ -129,28 +130,28 @@
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnSpotter`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_SPOTTER_WORDS 645
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnSpotter`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_SPOTTER_WORDS 661
 #endif
 
 #if defined(ATTN_32_BIT)
 /**
- * Size of an [`AttnFeatureSpotter`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_FEATURE_SPOTTER_WORDS 257
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
- * Size of an [`AttnFeatureSpotter`] in 8 bytes.
+ * Size in units of 8 bytes.
  */
 #define ATTN_FEATURE_SPOTTER_WORDS 273
 #endif
@@ -852,7 +853,7 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The [`ATTN_API_VERSION`] of the library that is linked: another than that of the header means that the two do not belong together.
+ * The `ATTN_API_VERSION` of the library that is linked: another than that of the header means that the two do not belong together.
  */
 uint32_t attn_api_version(void);
 
@@ -1039,7 +1040,7 @@ attn_code attn_model_parse(struct attn_model *model,
 
 #if defined(ATTN_SIGNED)
 /**
- * [`attn_model_parse`], and checks who signed the file, for which model and as which version.
+ * As `attn_model_parse`, and checks who signed the file, for which model and as which version.
  */
 attn_code attn_model_parse_signed(struct attn_model *model,
                                   const uint8_t *file,

@@ -45,6 +45,59 @@ pub const CC: Tool = Tool {
         ("nix-shell", "nix-shell -p gcc"),
     ],
 };
+/// The C++ compiler, for the tests of the bindings.
+pub const CXX: Tool = Tool {
+    program: "g++",
+    apt: "g++",
+    brew: "gcc",
+    others: &[
+        ("dnf", "sudo dnf install gcc-c++"),
+        ("pacman", "sudo pacman -S gcc"),
+        ("zypper", "sudo zypper install gcc-c++"),
+        ("apk", "sudo apk add build-base"),
+        ("nix-shell", "nix-shell -p gcc"),
+    ],
+};
+/// The C compiler for chips.
+pub const ARM_GCC: Tool = Tool {
+    program: "arm-none-eabi-gcc",
+    apt: "gcc-arm-none-eabi",
+    brew: "arm-none-eabi-gcc",
+    others: &[
+        ("dnf", "sudo dnf install arm-none-eabi-gcc-cs"),
+        ("pacman", "sudo pacman -S arm-none-eabi-gcc"),
+        ("zypper", "sudo zypper install cross-arm-none-eabi-gcc12"),
+        ("apk", "sudo apk add gcc-arm-none-eabi"),
+        ("nix-shell", "nix-shell -p gcc-arm-embedded"),
+    ],
+};
+/// Builds projects in C.
+pub const CMAKE: Tool = Tool {
+    program: "cmake",
+    apt: "cmake",
+    brew: "cmake",
+    others: &[
+        ("dnf", "sudo dnf install cmake"),
+        ("pacman", "sudo pacman -S cmake"),
+        ("zypper", "sudo zypper install cmake"),
+        ("apk", "sudo apk add cmake make"),
+        ("nix-shell", "nix-shell -p cmake gnumake"),
+        ("winget", "winget install Kitware.CMake"),
+    ],
+};
+/// What CMake builds with.
+pub const MAKE: Tool = Tool {
+    program: "make",
+    apt: "make",
+    brew: "make",
+    others: &[
+        ("dnf", "sudo dnf install make"),
+        ("pacman", "sudo pacman -S make"),
+        ("zypper", "sudo zypper install make"),
+        ("apk", "sudo apk add make"),
+        ("nix-shell", "nix-shell -p gnumake"),
+    ],
+};
 
 /// Installs a program that is missing.
 pub fn tool(tool: &Tool) -> Done {
