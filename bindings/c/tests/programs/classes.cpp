@@ -58,12 +58,12 @@ int main(int argc, char **argv) {
         attn::Session session;
         OK(session.start(model, arena));
         float features[40] = {};
-        int8_t logits[64];
+        int16_t logits[64];
         attn_port port;
         CHECK(attn_model_output(model.get(), 0, 0, &port, nullptr) == ATTN_CODE_OK && port.count <= 64);
         OK(session.set(0, 0, features));
         OK(session.run());
-        OK(session.read(0, 0, attn::Span<int8_t>(logits, port.count)));
+        OK(session.read(0, 0, attn::Span<int16_t>(logits, port.count)));
         attn::Error wrong = session.set(0, 0, attn::Span<const int16_t>());
         char text[200];
         CHECK(wrong && wrong.code == ATTN_CODE_WRONG_TYPE && strlen(wrong.text(text)) > 10);

@@ -80,8 +80,8 @@ static void models(void) {
 static void sessions(void) {
     attn_model model = {{0}};
     attn_session none = {{0}}, session = {{0}}, other;
-    int8_t in[41] = {0}, logits[64];
-    int16_t wide[40] = {0};
+    int8_t in[41] = {0};
+    int16_t wide[40] = {0}, logits[64];
     float reals[40] = {0}, out[64];
     attn_port port;
     void *elements;
@@ -139,7 +139,9 @@ static void sessions(void) {
     }
     CODE(ATTN_CODE_OK, attn_session_set_i8(&session, 0, 0, in, 40, &error));
     CODE(ATTN_CODE_OK, attn_session_run(&session, 0, &error));
-    CODE(ATTN_CODE_OK, attn_session_read_i8(&session, 0, 0, logits, port.count, &error));
+    CHECK(port.element_type == ATTN_TYPE_I16);
+    CODE(ATTN_CODE_WRONG_TYPE, attn_session_read_i8(&session, 0, 0, in, port.count, &error));
+    CODE(ATTN_CODE_OK, attn_session_read_i16(&session, 0, 0, logits, port.count, &error));
     CODE(ATTN_CODE_OK, attn_session_read_f32(&session, 0, 0, out, port.count, &error));
     for (count = 0; count < port.count; count++) {
         CHECK(out[count] == port.scale * (float)(logits[count] - port.zero_point));
@@ -150,7 +152,7 @@ static void sessions(void) {
     CHECK(count == 40 && memcmp(elements, in, 40) == 0);
     CODE(ATTN_CODE_OK, attn_session_run(&session, 0, &error));
     CODE(ATTN_CODE_OK, attn_session_output(&session, 0, 0, &result, &count, &error));
-    CHECK(count == port.count && memcmp(result, logits, count) == 0);
+    CHECK(count == port.count && memcmp(result, logits, 2 * count) == 0);
     free(arena);
 }
 
