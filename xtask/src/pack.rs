@@ -54,7 +54,10 @@ pub fn run(models: &[PathBuf], folder: Option<PathBuf>) -> TaskResult {
     fs::copy(workspace::root().join(EXAMPLE), sample.join("kws.attn"))?;
     let lists = sample.join("CMakeLists.txt");
     let text = fs::read_to_string(&lists)?;
-    fs::write(&lists, text.replace(&format!("../../../../../{EXAMPLE}"), "kws.attn"))?;
+    fs::write(
+        &lists,
+        text.replace(&format!("../../../../../{EXAMPLE}"), "kws.attn"),
+    )?;
     copy(&source.join("arduino"), &arduino)?;
     copy(&source.join("include"), &arduino.join("src"))?;
     example(&arduino.join("examples/Keyword"))?;

@@ -14,10 +14,10 @@ pub const ATTN_MAX_WIDTH: usize = 16;
 
 /// Size in units of 8 bytes.
 #[cfg(target_pointer_width = "32")]
-pub const ATTN_BEAM_WORDS: usize = 75;
+pub const ATTN_BEAM_WORDS: usize = 124;
 /// Size in units of 8 bytes.
 #[cfg(target_pointer_width = "64")]
-pub const ATTN_BEAM_WORDS: usize = 116;
+pub const ATTN_BEAM_WORDS: usize = 183;
 
 /// A decoder that carries several hypotheses along. It has a session until it is released: the session refuses other use.
 #[repr(C)]
@@ -151,6 +151,75 @@ pub unsafe extern "C" fn attn_beam_encode_i16(
     edge::finish(error, || {
         let elements = edge::elements(elements, count)?;
         Ok(get(beam)?.decoder.encode(elements)?)
+    })
+}
+
+/// As `attn_beam_encode_text`, but leaves the run to `attn_beam_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_load_text(
+    beam: *mut AttnBeam,
+    text: *const c_char,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        Ok(get(beam)?.decoder.load_text(edge::string(text)?)?)
+    })
+}
+
+/// As `attn_beam_encode_symbols`, but leaves the run to `attn_beam_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_load_symbols(
+    beam: *mut AttnBeam,
+    symbols: *const u16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let symbols = edge::elements(symbols, count)?;
+        Ok(get(beam)?.decoder.load_symbols(symbols)?)
+    })
+}
+
+/// As `attn_beam_encode_i8`, but leaves the run to `attn_beam_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_load_i8(
+    beam: *mut AttnBeam,
+    elements: *const i8,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(beam)?.decoder.load(elements)?)
+    })
+}
+
+/// As `attn_beam_encode_i16`, but leaves the run to `attn_beam_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_load_i16(
+    beam: *mut AttnBeam,
+    elements: *const i16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(beam)?.decoder.load(elements)?)
+    })
+}
+
+/// Runs at most `operators` operators of the search, so that a scheduler has other work in between. `done` becomes true at the end of the search.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_poll(
+    beam: *mut AttnBeam,
+    operators: usize,
+    done: *mut bool,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(done, false)?;
+        let progress = get(beam)?.decoder.poll(operators)?;
+        edge::write(done, progress == Progress::Done)
     })
 }
 

@@ -2,10 +2,11 @@
 
 use crate::edge;
 use crate::error::{AttnCode, AttnError};
-use crate::session::AttnSession;
+use crate::session::{AttnPoll, AttnSession};
 use crate::slot::{forget, get, give_back, holds, lend, put, vacant};
 use attn_runtime::seq2seq::Greedy;
 use core::ffi::c_char;
+use core::task::Poll;
 
 /// Size in units of 8 bytes.
 #[cfg(target_pointer_width = "32")]
@@ -106,6 +107,84 @@ pub unsafe extern "C" fn attn_greedy_encode_i16(
     edge::finish(error, || {
         let elements = edge::elements(elements, count)?;
         Ok(get(greedy)?.decoder.encode(elements)?)
+    })
+}
+
+/// As `attn_greedy_encode_text`, but leaves the run to `attn_greedy_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_load_text(
+    greedy: *mut AttnGreedy,
+    text: *const c_char,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        Ok(get(greedy)?.decoder.load_text(edge::string(text)?)?)
+    })
+}
+
+/// As `attn_greedy_encode_symbols`, but leaves the run to `attn_greedy_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_load_symbols(
+    greedy: *mut AttnGreedy,
+    symbols: *const u16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let symbols = edge::elements(symbols, count)?;
+        Ok(get(greedy)?.decoder.load_symbols(symbols)?)
+    })
+}
+
+/// As `attn_greedy_encode_i8`, but leaves the run to `attn_greedy_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_load_i8(
+    greedy: *mut AttnGreedy,
+    elements: *const i8,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(greedy)?.decoder.load(elements)?)
+    })
+}
+
+/// As `attn_greedy_encode_i16`, but leaves the run to `attn_greedy_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_load_i16(
+    greedy: *mut AttnGreedy,
+    elements: *const i16,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let elements = edge::elements(elements, count)?;
+        Ok(get(greedy)?.decoder.load(elements)?)
+    })
+}
+
+/// Runs at most `operators` operators of the sequence, so that a scheduler has other work in between. `state` becomes `ATTN_POLL_PENDING` while a token is
+/// not complete, `ATTN_POLL_READY` with the next `token`, `ATTN_POLL_DONE` at the end of the sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_poll(
+    greedy: *mut AttnGreedy,
+    operators: usize,
+    token: *mut u16,
+    state: *mut AttnPoll,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(token, 0)?;
+        edge::write(state, AttnPoll::Done)?;
+        match get(greedy)?.decoder.poll(operators)? {
+            Poll::Pending => edge::write(state, AttnPoll::Pending),
+            Poll::Ready(None) => Ok(()),
+            Poll::Ready(Some(next)) => {
+                edge::write(token, next)?;
+                edge::write(state, AttnPoll::Ready)
+            }
+        }
     })
 }
 

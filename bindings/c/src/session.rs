@@ -14,6 +14,18 @@ pub const ATTN_SESSION_WORDS: usize = 14;
 #[cfg(target_pointer_width = "64")]
 pub const ATTN_SESSION_WORDS: usize = 27;
 
+/// How far a call came that does its work in slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub enum AttnPoll {
+    /// There is more to do before there is a result.
+    Pending = 0,
+    /// There is a result.
+    Ready = 1,
+    /// There is none, and nothing to do.
+    Done = 2,
+}
+
 /// A model that runs in an arena. It points to the model's file and to the arena, which have to stay where they are.
 #[repr(C)]
 pub struct AttnSession {

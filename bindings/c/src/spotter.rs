@@ -3,9 +3,11 @@
 use crate::edge::{self, AttnText};
 use crate::error::{AttnCode, AttnError};
 use crate::model::{ATTN_NONE, AttnModel};
+use crate::session::AttnPoll;
 use crate::slot::{get, give_back, holds, lend, put, vacant};
-use attn_runtime::kws::{FeatureSpotter, KeywordSpotter, NEVER};
+use attn_runtime::kws::{Event, FeatureSpotter, KeywordSpotter, NEVER};
 use core::ffi::c_void;
+use core::task::Poll;
 
 /// Samples per second that a spotter takes.
 pub const ATTN_SAMPLE_RATE: u32 = 16000;
@@ -60,6 +62,17 @@ pub struct AttnEvent {
     pub confidence_q15: u16,
 }
 
+impl From<Event<'static>> for AttnEvent {
+    fn from(event: Event<'static>) -> Self {
+        Self {
+            time_samples: event.time_samples,
+            label: event.label.into(),
+            label_index: event.label_index,
+            confidence_q15: event.confidence_q15,
+        }
+    }
+}
+
 /// The decision of one hop.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -105,18 +118,54 @@ pub unsafe extern "C" fn attn_spotter_push(
         let samples = edge::elements(samples, count)?;
         let listening = lend(spotter)?;
         let result = listening.push(samples, |heard| {
-            let event = AttnEvent {
-                time_samples: heard.time_samples,
-                label: heard.label.into(),
-                label_index: heard.label_index,
-                confidence_q15: heard.confidence_q15,
-            };
+            let event = AttnEvent::from(heard);
             if let Some(on_event) = on_event {
                 on_event(context, &raw const event);
             }
         });
         give_back(spotter);
         Ok(result?)
+    })
+}
+
+/// Takes samples up to the end of the next frame and begins its run, which `attn_spotter_poll` carries on in slices; while one is in progress, it takes
+/// none. `taken` becomes the number of samples that it took: the rest is given again later.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_spotter_feed(
+    spotter: *mut AttnSpotter,
+    samples: *const i16,
+    count: usize,
+    taken: *mut usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(taken, 0)?;
+        let samples = edge::elements(samples, count)?;
+        let rest = get(spotter)?.feed(samples)?;
+        edge::write(taken, count - rest.len())
+    })
+}
+
+/// Runs at most `operators` operators of the frame that `attn_spotter_feed` began. `state` becomes `ATTN_POLL_PENDING` while there are more,
+/// `ATTN_POLL_READY` with the `event` if a keyword was heard, else `ATTN_POLL_DONE`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_spotter_poll(
+    spotter: *mut AttnSpotter,
+    operators: usize,
+    event: *mut AttnEvent,
+    state: *mut AttnPoll,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(state, AttnPoll::Done)?;
+        match get(spotter)?.poll(operators)? {
+            Poll::Pending => edge::write(state, AttnPoll::Pending),
+            Poll::Ready(None) => Ok(()),
+            Poll::Ready(Some(heard)) => {
+                edge::write(event, heard.into())?;
+                edge::write(state, AttnPoll::Ready)
+            }
+        }
     })
 }
 

@@ -13,8 +13,10 @@ mod signed;
 
 pub use error::{Limited, ModelError, TensorError};
 pub use limits::Limits;
+#[cfg(all(feature = "signed", feature = "internals"))]
+pub use signed::signed_parts;
 #[cfg(feature = "signed")]
-pub use signed::{SignedError, Trust, signed_parts};
+pub use signed::{SignedError, Trust};
 
 use crate::format::{
     self, AudioMeta, EntryRecord, FILE_ALIGN, HEADER_LEN, Header, LengthMeta, MAGIC, MAX_ENTRY_IO,

@@ -170,6 +170,24 @@ static void heard(void *context, const attn_event *event) {
     CHECK(attn_spotter_hop(listener->spotter) == 0);
 }
 
+/* Keywords heard two operators at a time. */
+static int in_slices(attn_spotter *spotter, const int16_t *pcm, size_t samples) {
+    int events = 0;
+    while (samples > 0) {
+        size_t taken;
+        attn_event event;
+        attn_poll state = ATTN_POLL_PENDING;
+        CODE(ATTN_CODE_OK, attn_spotter_feed(spotter, pcm, samples, &taken, &error));
+        pcm += taken;
+        samples -= taken;
+        while (state == ATTN_POLL_PENDING) {
+            CODE(ATTN_CODE_OK, attn_spotter_poll(spotter, 2, &event, &state, &error));
+        }
+        events += state == ATTN_POLL_READY;
+    }
+    return events;
+}
+
 static void spotters(const char *wav) {
     attn_model model = {{0}}, words = {{0}};
     attn_spotter none = {{0}}, spotter = {{0}};
@@ -205,6 +223,8 @@ static void spotters(const char *wav) {
     CODE(ATTN_CODE_OK, attn_spotter_push(&spotter, pcm, samples, NULL, NULL, &error));
     CODE(ATTN_CODE_OK, attn_spotter_gap(&spotter, 1000, &error));
     CODE(ATTN_CODE_OK, attn_spotter_reset(&spotter, &error));
+    CODE(ATTN_CODE_NULL_POINTER, attn_spotter_feed(&spotter, pcm, samples, NULL, &error));
+    CHECK(in_slices(&spotter, pcm, samples) == listener.events);
 
     CODE(ATTN_CODE_OK, attn_feature_spotter_init(&features, &model, arena, len, &error));
     CODE(ATTN_CODE_BAD_FEATURE_COUNT, attn_feature_spotter_push(&features, frame, 39, &decision, &error));
@@ -226,8 +246,10 @@ static void decoders(void) {
     attn_hypothesis found;
     const int8_t row[3] = {1, 2, 3};
     uint16_t tokens[64], token, symbol = 999;
-    size_t len, count = 0, memory_len;
+    size_t len, count = 0, memory_len, at;
     uint8_t *arena, *states, *small;
+    attn_poll state;
+    int32_t score;
     bool more;
 
     CODE(ATTN_CODE_OK, attn_model_parse(&model, kws, kws_len, NULL, &error));
@@ -267,6 +289,16 @@ static void decoders(void) {
         }
     }
     CHECK(attn_greedy_ended(&greedy) && attn_greedy_score(&greedy) < 0 && count > 4);
+    /* The same in slices. */
+    CODE(ATTN_CODE_OK, attn_greedy_load_text(&greedy, "tokenize", &error));
+    for (at = 0, state = ATTN_POLL_PENDING; state != ATTN_POLL_DONE;) {
+        CODE(ATTN_CODE_OK, attn_greedy_poll(&greedy, 1, &token, &state, &error));
+        if (state == ATTN_POLL_READY) {
+            CHECK(token == tokens[at]);
+            at += 1;
+        }
+    }
+    CHECK(at == count);
     CODE(ATTN_CODE_OK, attn_greedy_release(&greedy, &error));
     CODE(ATTN_CODE_NOT_INITIALIZED, attn_greedy_release(&greedy, &error));
     CODE(ATTN_CODE_OK, attn_session_reset(&session, &error));
@@ -286,11 +318,17 @@ static void decoders(void) {
     CODE(ATTN_CODE_NO_SUCH_HYPOTHESIS, attn_beam_hypothesis(&beam, 9, &found, &error));
     CODE(ATTN_CODE_OK, attn_beam_hypothesis(&beam, 0, &found, &error));
     CHECK(found.ended && found.count > 4 && attn_model_token(&words, found.tokens[0]).len > 0);
+    score = found.score;
+    CODE(ATTN_CODE_OK, attn_beam_load_text(&beam, "tokenize", &error));
+    for (more = false; !more;) {
+        CODE(ATTN_CODE_OK, attn_beam_poll(&beam, 3, &more, &error));
+    }
+    CODE(ATTN_CODE_OK, attn_beam_hypothesis(&beam, 0, &found, &error));
+    CHECK(found.score == score);
     CODE(ATTN_CODE_OK, attn_beam_release(&beam, &error));
     free(states);
     free(small);
     free(arena);
-    (void)tokens;
 }
 
 static void continued(void) {
