@@ -5,3 +5,4 @@ mod build;
 mod chip;
 mod host;
 mod page;
+mod zephyr;
