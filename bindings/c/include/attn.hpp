@@ -182,6 +182,11 @@ public:
         attn_greedy_encode_i8(get(), elements.data(), elements.size(), &error);
         return error;
     }
+    Error encode(Span<const int16_t> elements) {
+        Error error;
+        attn_greedy_encode_i16(get(), elements.data(), elements.size(), &error);
+        return error;
+    }
     Error restart() {
         Error error;
         attn_greedy_restart(get(), &error);
@@ -216,9 +221,19 @@ public:
         attn_beam_encode_text(get(), text, &error);
         return error;
     }
+    Error encode(Span<const uint16_t> symbols) {
+        Error error;
+        attn_beam_encode_symbols(get(), symbols.data(), symbols.size(), &error);
+        return error;
+    }
     Error encode(Span<const int8_t> elements) {
         Error error;
         attn_beam_encode_i8(get(), elements.data(), elements.size(), &error);
+        return error;
+    }
+    Error encode(Span<const int16_t> elements) {
+        Error error;
+        attn_beam_encode_i16(get(), elements.data(), elements.size(), &error);
         return error;
     }
     Error decode() {

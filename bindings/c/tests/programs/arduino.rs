@@ -1,20 +1,13 @@
 //! The Arduino sketch, compiled as C++ against a stand-in for an Arduino core: no board's core is at hand here.
 
-use crate::build::{file, folder, keyword_library, run};
+use crate::build::{folder, keyword_library, model_source, run};
 use attn_lab::{demo, workspace};
 use std::process::Command;
 
 #[test]
 fn the_sketch_hears_the_demo() {
     let work = tempfile::tempdir().unwrap();
-    let mut model = Command::new("cmake");
-    model
-        .arg(format!("-DFILE={}", file("models/kws.attn").display()))
-        .arg("-DNAME=kws")
-        .arg(format!("-DFOLDER={}", work.path().display()))
-        .arg("-P")
-        .arg(folder().join("cmake/attn-model.cmake"));
-    run(&mut model);
+    model_source("models/kws.attn", "kws", work.path());
     let core = folder().join("tests/programs/arduino");
     let sketch = work.path().join("sketch");
     let mut compile = Command::new("g++");

@@ -96,3 +96,15 @@ pub fn program(compiler: &str, standard: &str, source: &str, library: &Path) -> 
 pub fn file(path: &str) -> PathBuf {
     workspace::root().join(path)
 }
+
+/// Makes C source of a model, as `attn_add_model` does.
+pub fn model_source(model: &str, name: &str, into: &Path) {
+    let mut cmake = Command::new("cmake");
+    cmake
+        .arg(format!("-DFILE={}", file(model).display()))
+        .arg(format!("-DNAME={name}"))
+        .arg(format!("-DFOLDER={}", into.display()))
+        .arg("-P")
+        .arg(folder().join("cmake/attn-model.cmake"));
+    run(&mut cmake);
+}

@@ -1,7 +1,10 @@
 //! The snippets of `docs/guide/c.md`: each compiles, and the project of its first two runs, with a library that is already built.
 
-use crate::build::{file, folder, library, run};
+use crate::build::{file, folder, library, model_source, run};
+use attn_lab::aligned::AlignedBytes;
 use attn_lab::workspace;
+use attn_runtime::Model;
+use attn_runtime::seq2seq::Beam;
 use std::process::Command;
 
 /// The code blocks of a language.
@@ -20,15 +23,7 @@ fn page() -> String {
 #[test]
 fn every_snippet_compiles() {
     let work = tempfile::tempdir().unwrap();
-    // What attn_add_model writes.
-    let mut model = Command::new("cmake");
-    model
-        .arg(format!("-DFILE={}", file("models/kws.attn").display()))
-        .arg("-DNAME=tiny")
-        .arg(format!("-DFOLDER={}", work.path().display()))
-        .arg("-P")
-        .arg(folder().join("cmake/attn-model.cmake"));
-    run(&mut model);
+    model_source("models/kws.attn", "tiny", work.path());
     let page = page();
     let mut compiled = 0;
     for (language, compiler, standard) in [("c", "gcc", "-std=c99"), ("cpp", "g++", "-std=c++17")] {
@@ -80,4 +75,29 @@ fn the_project_of_the_guide_builds_with_a_prebuilt_library_and_runs() {
     let logits: Vec<f32> = printed.lines().map(|line| line.parse().unwrap()).collect();
     assert!(!logits.is_empty());
     assert!(logits.iter().any(|x| *x != 0.0), "{logits:?}");
+}
+
+#[test]
+fn the_constants_of_a_model_are_what_the_runtime_says() {
+    let work = tempfile::tempdir().unwrap();
+    let path = "models/g2p.attn";
+    model_source(path, "g2p", work.path());
+    let source = work.path().join("sizes.c");
+    let text = "#include \"g2p.h\"\n#include <stdio.h>\nint main(void) {\n    \
+        printf(\"%u %u %u\", G2P_LEN, G2P_ARENA_LEN, G2P_BEAM_LEN(3u));\n    return 0;\n}\n";
+    std::fs::write(&source, text).unwrap();
+    let program = work.path().join("sizes");
+    let mut compile = Command::new("gcc");
+    compile
+        .args(["-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(folder().join("include"))
+        .arg(&source)
+        .arg("-o")
+        .arg(&program);
+    run(&mut compile);
+    let bytes = AlignedBytes::read(&file(path)).unwrap();
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let beam = Beam::<3>::memory_len(&model, 3).unwrap();
+    let expected = format!("{} {} {beam}", bytes.as_slice().len(), model.arena_len());
+    assert_eq!(run(&mut Command::new(program)), expected);
 }
