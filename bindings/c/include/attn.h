@@ -51,14 +51,14 @@
 /**
  * Size in units of 8 bytes.
  */
-#define ATTN_BEAM_WORDS 75
+#define ATTN_BEAM_WORDS 124
 #endif
 
 #if defined(ATTN_64_BIT)
 /**
  * Size in units of 8 bytes.
  */
-#define ATTN_BEAM_WORDS 116
+#define ATTN_BEAM_WORDS 183
 #endif
 
 /**
@@ -590,6 +590,35 @@ typedef int32_t attn_code;
 #endif // __cplusplus
 
 /**
+ * How far a call came that does its work in slices.
+ */
+enum attn_poll
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * There is more to do before there is a result.
+     */
+    ATTN_POLL_PENDING = 0,
+    /**
+     * There is a result.
+     */
+    ATTN_POLL_READY = 1,
+    /**
+     * There is none, and nothing to do.
+     */
+    ATTN_POLL_DONE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attn_poll attn_poll;
+#else
+typedef int32_t attn_poll;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Type of elements.
  */
 enum attn_type
@@ -909,6 +938,37 @@ attn_code attn_beam_encode_i8(struct attn_beam *beam, const int8_t *elements, si
 attn_code attn_beam_encode_i16(struct attn_beam *beam, const int16_t *elements, size_t count, struct attn_error *error);
 
 /**
+ * As `attn_beam_encode_text`, but leaves the run to `attn_beam_poll`.
+ */
+attn_code attn_beam_load_text(struct attn_beam *beam, const char *text, struct attn_error *error);
+
+/**
+ * As `attn_beam_encode_symbols`, but leaves the run to `attn_beam_poll`.
+ */
+attn_code attn_beam_load_symbols(struct attn_beam *beam,
+                                 const uint16_t *symbols,
+                                 size_t count,
+                                 struct attn_error *error);
+
+/**
+ * As `attn_beam_encode_i8`, but leaves the run to `attn_beam_poll`.
+ */
+attn_code attn_beam_load_i8(struct attn_beam *beam, const int8_t *elements, size_t count, struct attn_error *error);
+
+/**
+ * As `attn_beam_encode_i16`, but leaves the run to `attn_beam_poll`.
+ */
+attn_code attn_beam_load_i16(struct attn_beam *beam, const int16_t *elements, size_t count, struct attn_error *error);
+
+/**
+ * Runs at most `operators` operators of the search, so that a scheduler has other work in between. `done` becomes true at the end of the search.
+ */
+attn_code attn_beam_poll(struct attn_beam *beam,
+                         size_t operators,
+                         bool *done,
+                         struct attn_error *error);
+
+/**
  * Starts a new sequence of a model that reads no input.
  */
 attn_code attn_beam_restart(struct attn_beam *beam, struct attn_error *error);
@@ -937,14 +997,6 @@ attn_code attn_beam_hypothesis(const struct attn_beam *beam,
                                size_t rank,
                                struct attn_hypothesis *hypothesis,
                                struct attn_error *error);
-
-/**
- * Writes what an error says, with its data, and a NUL behind it, into `buffer` of `len` bytes: as much as there is room for. Returns the length of
- * the whole text without the NUL, as `snprintf` does; 0 if `error` is NULL.
- */
-size_t attn_error_text(const struct attn_error *error,
-                       char *buffer,
-                       size_t len);
 
 /**
  * Makes a decoder that has `session` until `attn_greedy_release`.
@@ -984,6 +1036,45 @@ attn_code attn_greedy_encode_i16(struct attn_greedy *greedy,
                                  const int16_t *elements,
                                  size_t count,
                                  struct attn_error *error);
+
+/**
+ * As `attn_greedy_encode_text`, but leaves the run to `attn_greedy_poll`.
+ */
+attn_code attn_greedy_load_text(struct attn_greedy *greedy, const char *text, struct attn_error *error);
+
+/**
+ * As `attn_greedy_encode_symbols`, but leaves the run to `attn_greedy_poll`.
+ */
+attn_code attn_greedy_load_symbols(struct attn_greedy *greedy,
+                                   const uint16_t *symbols,
+                                   size_t count,
+                                   struct attn_error *error);
+
+/**
+ * As `attn_greedy_encode_i8`, but leaves the run to `attn_greedy_poll`.
+ */
+attn_code attn_greedy_load_i8(struct attn_greedy *greedy,
+                              const int8_t *elements,
+                              size_t count,
+                              struct attn_error *error);
+
+/**
+ * As `attn_greedy_encode_i16`, but leaves the run to `attn_greedy_poll`.
+ */
+attn_code attn_greedy_load_i16(struct attn_greedy *greedy,
+                               const int16_t *elements,
+                               size_t count,
+                               struct attn_error *error);
+
+/**
+ * Runs at most `operators` operators of the sequence, so that a scheduler has other work in between. `state` becomes `ATTN_POLL_PENDING` while a token is
+ * not complete, `ATTN_POLL_READY` with the next `token`, `ATTN_POLL_DONE` at the end of the sequence.
+ */
+attn_code attn_greedy_poll(struct attn_greedy *greedy,
+                           size_t operators,
+                           uint16_t *token,
+                           attn_poll *state,
+                           struct attn_error *error);
 
 /**
  * Starts a new sequence of a model that reads no input.
@@ -1296,6 +1387,26 @@ attn_code attn_spotter_push(struct attn_spotter *spotter,
                             struct attn_error *error);
 
 /**
+ * Takes samples up to the end of the next frame and begins its run, which `attn_spotter_poll` carries on in slices; while one is in progress, it takes
+ * none. `taken` becomes the number of samples that it took: the rest is given again later.
+ */
+attn_code attn_spotter_feed(struct attn_spotter *spotter,
+                            const int16_t *samples,
+                            size_t count,
+                            size_t *taken,
+                            struct attn_error *error);
+
+/**
+ * Runs at most `operators` operators of the frame that `attn_spotter_feed` began. `state` becomes `ATTN_POLL_PENDING` while there are more,
+ * `ATTN_POLL_READY` with the `event` if a keyword was heard, else `ATTN_POLL_DONE`.
+ */
+attn_code attn_spotter_poll(struct attn_spotter *spotter,
+                            size_t operators,
+                            struct attn_event *event,
+                            attn_poll *state,
+                            struct attn_error *error);
+
+/**
  * Says that `samples` were lost before the next ones. What was heard before them is forgotten; times of events go on.
  */
 attn_code attn_spotter_gap(struct attn_spotter *spotter, uint64_t samples, struct attn_error *error);
@@ -1348,6 +1459,14 @@ attn_code attn_feature_spotter_set_threshold(struct attn_feature_spotter *spotte
                                              size_t label,
                                              uint16_t threshold_q15,
                                              struct attn_error *error);
+
+/**
+ * Writes what an error says, with its data, and a NUL behind it, into `buffer` of `len` bytes: as much as there is room for. Returns the length of
+ * the whole text without the NUL, as `snprintf` does; 0 if `error` is NULL.
+ */
+size_t attn_error_text(const struct attn_error *error,
+                       char *buffer,
+                       size_t len);
 
 #ifdef __cplusplus
 }  // extern "C"

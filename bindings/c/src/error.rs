@@ -1,8 +1,6 @@
-//! The error with its data, made from the runtime's errors, and its text.
+//! The error with its data, made from the runtime's errors.
 
 pub use crate::code::AttnCode;
-use crate::code::template;
-use crate::edge;
 use attn_runtime::audio::{AudioError, FRAME_LEN};
 use attn_runtime::kws::{HISTORY_LEN, MAX_LABELS, SpotterError};
 use attn_runtime::seq2seq::DecodeError;
@@ -317,111 +315,5 @@ impl From<attn_runtime::SignedError> for AttnError {
             SignedError::Older { found, oldest } => C::Older.found(found).expected(oldest),
             _ => C::Newer.into(),
         }
-    }
-}
-
-/// Writes what an error says, with its data, and a NUL behind it, into `buffer` of `len` bytes: as much as there is room for. Returns the length of
-/// the whole text without the NUL, as `snprintf` does; 0 if `error` is NULL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn attn_error_text(
-    error: *const AttnError,
-    buffer: *mut c_char,
-    len: usize,
-) -> usize {
-    if error.is_null() || !error.is_aligned() {
-        return 0;
-    }
-    // Codes as numbers: C may have put anything there.
-    let code = |field: *const AttnCode| field.cast::<i32>().read();
-    let fields = Fields {
-        reason: code(&raw const (*error).reason),
-        found: (*error).found,
-        expected: (*error).expected,
-        at: (*error).at,
-        name: (*error).name.map(|byte| byte as u8),
-    };
-    let buffer = match edge::elements_mut(buffer.cast::<u8>(), len) {
-        Ok(buffer) => buffer,
-        Err(_) => &mut [],
-    };
-    let mut text = Text { buffer, len: 0 };
-    text.fill(template(code(&raw const (*error).code)), &fields, true);
-    text.end()
-}
-
-/// What stands for the names in a template.
-struct Fields {
-    reason: i32,
-    found: u64,
-    expected: u64,
-    at: u32,
-    name: [u8; ATTN_NAME_LEN],
-}
-
-impl Fields {
-    /// The name without the NUL behind it.
-    fn name(&self) -> &[u8] {
-        self.name.split(|byte| *byte == 0).next().unwrap_or(&[])
-    }
-}
-
-/// Text that is written as far as there is room. Without `core::fmt`, which would be 10 KB of flash.
-struct Text<'b> {
-    buffer: &'b mut [u8],
-    len: usize,
-}
-
-impl Text<'_> {
-    fn fill(&mut self, text: &str, fields: &Fields, outer: bool) {
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (field, behind) = after.split_once('}').unwrap_or((after, ""));
-            self.write(before.as_bytes());
-            match field {
-                "found" => self.number(fields.found),
-                "expected" => self.number(fields.expected),
-                "at" => self.number(fields.at.into()),
-                "name" => self.write(fields.name()),
-                "called" if fields.name().is_empty() => {}
-                "called" => {
-                    self.write(b", ");
-                    self.write(fields.name());
-                    self.write(b",");
-                }
-                // A reason has no reason.
-                _ if outer => self.fill(template(fields.reason), fields, false),
-                _ => {}
-            }
-            rest = behind;
-        }
-        self.write(rest.as_bytes());
-    }
-
-    fn number(&mut self, mut number: u64) {
-        let (mut digits, mut first) = ([b'0'; 20], 20);
-        for (at, digit) in digits.iter_mut().enumerate().rev() {
-            *digit += (number % 10) as u8;
-            number /= 10;
-            first = at;
-            if number == 0 {
-                break;
-            }
-        }
-        self.write(digits.get(first..).unwrap_or(&[]));
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let room = self.buffer.iter_mut().skip(self.len);
-        room.zip(bytes).for_each(|(slot, byte)| *slot = *byte);
-        self.len += bytes.len();
-    }
-
-    /// Writes the NUL; the length without it.
-    fn end(self) -> usize {
-        let last = self.buffer.len().saturating_sub(1);
-        if let Some(slot) = self.buffer.get_mut(self.len.min(last)) {
-            *slot = 0;
-        }
-        self.len
     }
 }

@@ -22,6 +22,7 @@ mod model;
 mod session;
 mod slot;
 mod spotter;
+mod text;
 
 pub use beam::*;
 pub use edge::AttnText;
@@ -30,6 +31,7 @@ pub use greedy::*;
 pub use model::*;
 pub use session::*;
 pub use spotter::*;
+pub use text::attn_error_text;
 
 /// Version of this interface. It changes when a program has to be compiled again.
 pub const ATTN_API_VERSION: u32 = 1;
