@@ -70,9 +70,10 @@ pub unsafe extern "C" fn attn_beam_init(
         vacant(beam)?;
         let needed = Beam::<ATTN_MAX_WIDTH>::memory_len(&get(session)?.model(), width)?;
         let memory = edge::memory(memory.cast(), memory_len, needed)?;
-        let decoder =
-            Beam::with_width(lend(session)?, memory, width).inspect_err(|_| give_back(session))?;
-        put(beam, Search { decoder, session })
+        let made = Beam::with_width(lend(session)?, memory, width)
+            .map(|decoder| Search { decoder, session })
+            .inspect_err(|_| give_back(session));
+        put(beam, made)
     })
 }
 

@@ -37,8 +37,10 @@ pub unsafe extern "C" fn attn_greedy_init(
 ) -> AttnCode {
     edge::finish(error, || {
         vacant(greedy)?;
-        let decoder = Greedy::new(lend(session)?).inspect_err(|_| give_back(session))?;
-        put(greedy, Decoding { decoder, session })
+        let made = Greedy::new(lend(session)?)
+            .map(|decoder| Decoding { decoder, session })
+            .inspect_err(|_| give_back(session));
+        put(greedy, made)
     })
 }
 

@@ -134,7 +134,7 @@ pub unsafe extern "C" fn attn_model_parse(
         let file = edge::elements(file, len)?;
         put(
             model,
-            Model::parse_with(file, operators(), &limits_of(limits))?,
+            Model::parse_with(file, operators(), &limits_of(limits)),
         )
     })
 }
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn attn_model_parse_signed(
             model: padded,
             oldest: trust.oldest,
         };
-        let found = Model::parse_signed(file, &trust, operators(), &limits_of(limits))?;
+        let found = Model::parse_signed(file, &trust, operators(), &limits_of(limits));
         put(model, found)
     })
 }

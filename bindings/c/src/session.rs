@@ -67,7 +67,7 @@ pub unsafe extern "C" fn attn_session_init(
         vacant(session)?;
         let model = *get(model)?;
         let arena = edge::memory(arena.cast(), arena_len, model.arena_len())?;
-        put(session, Session::new(model, arena)?)
+        put(session, Session::new(model, arena))
     })
 }
 

@@ -85,20 +85,27 @@ unsafe fn idle<O: Object>(object: *const O) -> Result<*mut Slot<O::Value>, AttnE
     Ok(slot)
 }
 
-/// Puts a value into an object, whatever is there, but for a value that is in use.
+/// Puts a value that was made into an object, whatever is there, but for a value that is in use. It takes the result as it is: each `?` on the way
+/// would be one more copy of 5 KB on the stack.
 ///
 /// # Safety
 /// `object` is null or points to memory of this struct that nothing else uses.
-pub(crate) unsafe fn put<O: Object>(object: *mut O, value: O::Value) -> Result<(), AttnError> {
+pub(crate) unsafe fn put<O: Object, E: Into<AttnError>>(
+    object: *mut O,
+    made: Result<O::Value, E>,
+) -> Result<(), AttnError> {
     // SAFETY: as the caller says.
     unsafe { vacant(object) }?;
     let slot = slot(object)?;
-    // SAFETY: the struct is large enough and aligned; nothing that is dropped is overwritten, because no value needs it.
-    unsafe {
-        (*slot).value.write(value);
-        (*slot).mark = mark::<O>(slot);
+    match made {
+        // SAFETY: the struct is large enough and aligned; nothing that is dropped is overwritten, because no value needs it.
+        Ok(value) => unsafe {
+            (*slot).value.write(value);
+            (*slot).mark = mark::<O>(slot);
+            Ok(())
+        },
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 /// An error if a value cannot be put there.

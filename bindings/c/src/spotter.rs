@@ -100,7 +100,7 @@ pub unsafe extern "C" fn attn_spotter_init(
         vacant(spotter)?;
         let model = *get(model)?;
         let arena = edge::memory(arena.cast(), arena_len, model.arena_len())?;
-        put(spotter, KeywordSpotter::new(model, arena)?)
+        put(spotter, KeywordSpotter::new(model, arena))
     })
 }
 
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn attn_feature_spotter_init(
         vacant(spotter)?;
         let model = *get(model)?;
         let arena = edge::memory(arena.cast(), arena_len, model.arena_len())?;
-        put(spotter, FeatureSpotter::new(model, arena)?)
+        put(spotter, FeatureSpotter::new(model, arena))
     })
 }
 
