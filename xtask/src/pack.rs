@@ -28,10 +28,8 @@ const EXAMPLE: &str = "models/kws.attn";
 
 /// Builds the library with the operators of `models` and lays the packages out, in `folder` or in the build folder.
 pub fn run(models: &[PathBuf], folder: Option<PathBuf>) -> TaskResult {
-    let folder = match folder {
-        Some(folder) => folder,
-        None => workspace::build_folder()?.join("packages"),
-    };
+    let own = workspace::build_folder()?.join("packages");
+    let folder = folder.unwrap_or_else(|| own.clone());
     setup::packing(TARGETS.map(|(target, _)| target))?;
     let models: Vec<PathBuf> = models
         .iter()
@@ -43,7 +41,13 @@ pub fn run(models: &[PathBuf], folder: Option<PathBuf>) -> TaskResult {
     let source = workspace::root().join("bindings/c");
     let (cmake, arduino) = (folder.join("attn-c"), folder.join("attn-arduino"));
     for package in [&cmake, &arduino] {
-        if package.exists() {
+        if package.exists() && folder != own {
+            return Err(format!(
+                "{} is there: remove it, or name another folder",
+                package.display()
+            )
+            .into());
+        } else if package.exists() {
             fs::remove_dir_all(package)?;
         }
     }

@@ -1,7 +1,7 @@
 //! `attn convert --entry …`: a bundle by flags is the bundle of its manifest, and every mistake is named.
 
-use crate::attn;
 use crate::done;
+use crate::inspected;
 use attn_test_support::folder::{Folder, fixture};
 use attn_test_support::sequences::{SEQUENCES, fixtures};
 use serde_json::Value;
