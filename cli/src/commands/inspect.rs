@@ -2,12 +2,12 @@
 
 use super::{CommandResult, table};
 use crate::shown::say;
-use crate::thresholds::{self, shown};
+use attn_converter::inspect::{json, storage};
 use attn_converter::runner::ModelFile;
+use attn_converter::thresholds::{self, shown};
 use attn_runtime::Model;
-use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage, TensorRecord};
+use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage};
 use clap::Args;
-use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Shows what an .attn file holds: sizes, entry points, operators, tensors.
@@ -28,7 +28,7 @@ impl Inspect {
         let file = ModelFile::load(&self.model)?;
         let model = file.model();
         if self.json {
-            say!("{:#}", to_json(model, file.bytes().len()));
+            say!("{:#}", json(&file));
             return Ok(());
         }
         say!(
@@ -192,13 +192,6 @@ fn operators(model: Model, ops: &[OpRecord]) -> comfy_table::Table {
     table
 }
 
-fn storage(tensor: &TensorRecord) -> &'static str {
-    match tensor.storage() {
-        Storage::Arena => "arena",
-        Storage::State => "state",
-    }
-}
-
 fn tensors(model: Model) -> comfy_table::Table {
     let heading = "tensor,name,type,shape,place,offset,scale,zero point";
     let mut table = table(&heading.split(',').collect::<Vec<_>>());
@@ -215,56 +208,4 @@ fn tensors(model: Model) -> comfy_table::Table {
         ]);
     }
     table
-}
-
-fn to_json(model: Model, len: usize) -> Value {
-    let tensors: Vec<Value> = model
-        .tensors()
-        .iter()
-        .map(|t| {
-            json!({
-                "name": model.name(t.name), "dtype": t.dtype().name(), "shape": t.shape(), "storage": storage(t),
-                "offset": t.offset, "scale": t.scale, "zero_point": t.zero_point,
-            })
-        })
-        .collect();
-    let ops = |ops: &[OpRecord]| -> Vec<Value> {
-        ops.iter()
-            .map(|op| {
-                json!({
-                    "kind": op.kind().map(|kind| kind.name()), "name": model.name(op.name),
-                    "inputs": op.inputs().collect::<Vec<_>>(), "outputs": op.outputs().collect::<Vec<_>>(),
-                    "scratch": op.scratch(),
-                })
-            })
-            .collect()
-    };
-    let entries: Vec<Value> = model
-        .entries()
-        .iter()
-        .map(|entry| {
-            json!({
-                "name": model.name(entry.name), "operators": ops(&model.ops()[entry.ops()]),
-                "inputs": entry.inputs().collect::<Vec<_>>(), "outputs": entry.outputs().collect::<Vec<_>>(),
-                "input_names": model.input_names(entry).collect::<Vec<_>>(),
-                "output_names": model.output_names(entry).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    let decode = model.decode().map(|decode| {
-        json!({
-            "encode": DecodeMeta::optional(decode.encode), "step": decode.step, "start": decode.start,
-            "end": decode.end, "max_tokens": decode.max_tokens, "tokens": decode.tokens,
-            "hypothesis": decode.hypothesis_len,
-        })
-    });
-    let thresholds: Vec<_> = thresholds::of(model)
-        .map(|(_, value)| thresholds::number(value))
-        .collect();
-    json!({
-        "max_length": model.max_length(), "decode": decode, "token_names": model.tokens().collect::<Vec<_>>(),
-        "symbol_names": model.symbols().collect::<Vec<_>>(),
-        "bytes": len, "weights": model.weights_len(), "arena": model.arena_len(), "state": model.state_len(),
-        "labels": model.labels().collect::<Vec<_>>(), "thresholds": thresholds, "entries": entries, "tensors": tensors,
-    })
 }
