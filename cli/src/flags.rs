@@ -4,6 +4,7 @@ use attn_converter::calibrate::RangeMethod;
 use attn_converter::error::{ConvertError, Setting};
 use attn_converter::quality::Remedy;
 use attn_converter::quantize::Precision;
+use attn_converter::spot::SpotError;
 use attn_runtime::kws::SpotterError;
 use clap::ValueEnum;
 use thiserror::Error;
@@ -24,10 +25,22 @@ impl FlagError {
         let reason = reason.into();
         Self { flag, reason }
     }
+
+    /// What the library says of the value of a flag.
+    pub fn of<E: std::fmt::Display>(flag: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::new(flag, error.to_string())
+    }
 }
 
 /// The libraries' errors as the user of the command should read them.
 pub fn explained(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+    let error = match error.downcast::<SpotError>() {
+        Ok(error) => match *error {
+            SpotError::Spotter(error) => error.into(),
+            other => other.into(),
+        },
+        Err(error) => error,
+    };
     let error = match error.downcast::<SpotterError>() {
         Ok(error) => return remedied(*error).into(),
         Err(error) => error,

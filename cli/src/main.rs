@@ -11,7 +11,6 @@ mod limits;
 mod plot;
 mod shown;
 mod sound;
-mod thresholds;
 
 /// Converts float ONNX attention models to flat int8 files for microcontrollers, and runs them on the host.
 #[derive(Parser)]

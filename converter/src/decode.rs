@@ -3,10 +3,13 @@
 
 use crate::features::{FeatureError, clip};
 use crate::runner::AlignedBytes;
+use attn_recordings::RecordingError;
+use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::{DType, DecodeMeta, MAX_CANDIDATES};
 use attn_runtime::seq2seq::{Beam, DecodeError, Greedy, Sampling, Spelling};
 use attn_runtime::{Model, Session, SessionError, f16};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// The input of a decode.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,53 @@ pub struct Sequence {
 pub fn features(path: &Path, pcm: Vec<i16>, hop: usize) -> Result<Input, FeatureError> {
     let features = crate::features::features(path, &clip(pcm), hop)?;
     Ok(Input::Features(features.into_raw_vec_and_offset().0))
+}
+
+/// The features of a recording as `model` takes them: `read` gives its 16 kHz mono samples, which errors call `path`.
+///
+/// # Errors
+/// [`HearError`].
+pub fn heard(
+    model: Model,
+    path: &Path,
+    read: impl FnOnce() -> Result<Vec<i16>, RecordingError>,
+) -> Result<Input, HearError> {
+    let audio = model
+        .audio()
+        .ok_or_else(|| HearError::NoAudio { path: path.into() })?;
+    let wanted = [audio.sample_rate, audio.frame_len, audio.mel_bands];
+    if wanted != HEARD {
+        return Err(HearError::OtherFrontEnd { wanted });
+    }
+    let pcm = read().map_err(FeatureError::from)?;
+    Ok(features(path, pcm, audio.hop as usize)?)
+}
+
+/// The front end's sampling rate, samples in a frame and mel bands.
+const HEARD: [u32; 3] = [SAMPLE_RATE, FRAME_LEN as u32, MEL_BANDS as u32];
+
+/// Why a model cannot decode a recording.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HearError {
+    /// The model takes text or symbols.
+    #[error("{path}: the model does not listen: give it text or symbols")]
+    NoAudio {
+        /// The recording.
+        path: PathBuf,
+    },
+    /// The model was made for another front end.
+    #[error(
+        "the model wants {} Hz, frames of {} samples and {} mel bands; this front end has {} Hz, {} and {}",
+        wanted[0], wanted[1], wanted[2], HEARD[0], HEARD[1], HEARD[2]
+    )]
+    OtherFrontEnd {
+        /// Sampling rate, samples in a frame, mel bands.
+        wanted: [u32; 3],
+    },
+    /// There are no features.
+    #[error(transparent)]
+    Features(#[from] FeatureError),
 }
 
 /// A model and the memory that it decodes in.

@@ -255,6 +255,12 @@ pub enum ConvertError {
         /// The runtime's reason.
         source: ModelError,
     },
+    /// An output whose integers are asked for has none.
+    #[error("output `{output}` is in half precision and has no integers: take its real values")]
+    NoIntegers {
+        /// Its name.
+        output: String,
+    },
     /// The runtime refuses to run a model.
     #[error(transparent)]
     Session(#[from] SessionError),

@@ -3,7 +3,7 @@
 //! [`pipeline::convert`] is the way of a model from start to end: [`bundle`] loads it and runs it in float, [`import`](import::import)
 //! makes a [`graph::Graph`] of it, [`fuse`] fuses its operators, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come, [`estimate`] what they cost. [`runner`] and [`compare`] run files on the host,
-//! [`decode`] decodes sequences with them.
+//! [`outputs`] over many samples; [`decode`] decodes sequences with them, [`spot`] listens for keywords, [`inspect`] says what they hold.
 #![deny(missing_docs)]
 
 pub mod bundle;
@@ -22,9 +22,11 @@ pub mod graph;
 pub mod guard;
 mod hiding;
 pub mod import;
+pub mod inspect;
 pub mod lower;
 pub mod npz;
 pub mod output;
+pub mod outputs;
 pub mod pipeline;
 pub mod plan;
 pub mod program;
@@ -32,12 +34,15 @@ pub mod progress;
 pub mod quality;
 pub mod quantize;
 pub mod reference;
+pub mod report;
 pub mod runner;
 mod schemas;
 mod shapes;
 pub mod sign;
 mod spelling;
+pub mod spot;
 pub mod sqnr;
+pub mod thresholds;
 pub mod tune;
 
 /// The snippet of README.md compiles.

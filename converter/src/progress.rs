@@ -13,6 +13,8 @@ pub enum Phase {
     Compare,
     /// The finished file runs on calibration data, and what could be better is tried.
     Quality,
+    /// A file runs on the samples of an npz file.
+    Run,
 }
 
 impl Phase {
@@ -24,6 +26,7 @@ impl Phase {
             Self::Round => "round",
             Self::Compare => "compare",
             Self::Quality => "quality",
+            Self::Run => "run",
         }
     }
 }
@@ -46,7 +49,7 @@ impl Step {
     }
 }
 
-/// Callback for every step.
+/// Callback for every step. One that unwinds ends the work, which leaves nothing half-written.
 pub type Progress<'p> = &'p dyn Fn(Step);
 
 /// Ignores every step.

@@ -178,7 +178,7 @@ fn place(tensor: &TensorRecord, at: usize) -> usize {
 }
 
 /// Elements of an output tensor in ONNX's order.
-pub fn onnx_order(tensor: &TensorRecord, elements: &[f32]) -> Vec<f32> {
+pub fn onnx_order<T: Copy>(tensor: &TensorRecord, elements: &[T]) -> Vec<T> {
     (0..elements.len())
         .map(|at| elements[place(tensor, at)])
         .collect()
@@ -258,6 +258,28 @@ pub fn run_traced(
         }
     }
     Ok(())
+}
+
+/// The integers of output `index` after a run, as the file has them, in the order of its tensor.
+///
+/// # Errors
+/// [`ConvertError::Session`] when there is no such output, [`ConvertError::NoIntegers`] for one in half precision.
+pub fn integers(session: &Session, entry: usize, index: usize) -> Result<Vec<i32>> {
+    let record = session.output_record(entry, index)?;
+    Ok(match record.dtype() {
+        DType::I8 => wide(session.output::<i8>(entry, index)?),
+        DType::I16 => wide(session.output::<i16>(entry, index)?),
+        DType::I32 => session.output::<i32>(entry, index)?.to_vec(),
+        DType::F16 => {
+            return Err(ConvertError::NoIntegers {
+                output: session.model().name(record.name).to_owned(),
+            });
+        }
+    })
+}
+
+fn wide<T: Copy + Into<i32>>(elements: &[T]) -> Vec<i32> {
+    elements.iter().map(|&element| element.into()).collect()
 }
 
 /// The real values of output `index` after a run, in the order of its tensor.

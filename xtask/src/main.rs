@@ -7,6 +7,7 @@ mod digests;
 mod fuzz;
 mod model;
 mod pack;
+mod python;
 mod results;
 mod setup;
 mod suite;
@@ -71,6 +72,8 @@ enum Command {
     },
     /// Mutates files of every kind and looks whether a parser stumbles
     Fuzz(fuzz::Fuzz),
+    /// Builds the Python package, installs its wheel and runs its tests; needs Python with the packages that it names
+    Python,
     /// Runs ONNX's own operator tests; needs Python with onnx and numpy
     Suite,
     /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
         Command::Fuzz(what) => fuzz::run(&what),
+        Command::Python => python::run(),
         Command::Suite => suite::run(),
         Command::Systems { check } => systems::run(check),
     };

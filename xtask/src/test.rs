@@ -1,6 +1,6 @@
 //! `cargo xtask test`: checks and tests, one after the other; counts them at the end. With `--all` also those that take long.
 
-use crate::{TaskResult, cost, digests, setup, suite, systems};
+use crate::{TaskResult, cost, digests, python, setup, suite, systems};
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::emulator::Core;
 use attn_lab::images::IMAGES;
@@ -137,6 +137,7 @@ pub fn run(all: bool) -> TaskResult {
         tally.check("docs/results/systems.md", || systems::run(true));
         tally.check("digests", || digests::run(false));
         tally.check("ONNX's operator tests", suite::run);
+        tally.check("Python package", python::run);
     }
     for failure in &tally.failed {
         println!("failed: {failure}");

@@ -3,9 +3,8 @@
 use super::bundle::Bundle;
 use super::{CommandResult, check_output, load_manifest, quality};
 use crate::bars::Bars;
-use crate::flags::{Dtype, FlagError, Range};
+use crate::flags::{self, Dtype, FlagError, Range};
 use crate::shown::say;
-use crate::thresholds::{Threshold, chosen};
 use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::estimate::{Fallback, estimate};
@@ -13,7 +12,7 @@ use attn_converter::files::{self, FileError};
 use attn_converter::lower::Form;
 use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
 use attn_converter::quantize::Precision;
-use attn_converter::quantize::sensitivity::Widened;
+use attn_converter::thresholds::{Threshold, chosen};
 use attn_runtime::format::SpotterMeta;
 use clap::Args;
 use serde_json::json;
@@ -150,7 +149,9 @@ impl Convert {
             smoothing_hops,
             refractory_hops: self.refractory,
         });
-        let values = || chosen("--threshold", &self.threshold, &labels, &self.background);
+        let values = || {
+            chosen(&self.threshold, &labels, &self.background).map_err(FlagError::of("--threshold"))
+        };
         let spotter = rule.map(|rule| Ok::<_, FlagError>((rule, values()?)));
         let spotter = spotter.transpose()?;
         Ok(Metadata {
@@ -163,14 +164,8 @@ impl Convert {
     fn print(&self, conversion: &Conversion) {
         let model = conversion.file.model();
         let bytes = conversion.file.bytes().len();
-        let [widened, two_parts] = [&conversion.widened, &conversion.two_parts].map(|chosen| {
-            let parts = chosen.iter().zip(&conversion.graphs);
-            let named = parts.flat_map(|(chosen, graph)| {
-                let name = |of: &Widened| (graph.values[of.value.0].name.as_str(), of.gain_db);
-                chosen.iter().map(name)
-            });
-            named.collect::<Vec<_>>()
-        });
+        let [widened, two_parts] =
+            [&conversion.widened, &conversion.two_parts].map(|chosen| conversion.named(chosen));
         let graphs = conversion.graphs.iter();
         let half = matches!(self.dtype.into(), Precision::Fp16);
         let estimates: Vec<_> = graphs.map(|graph| estimate(graph, half)).collect();
@@ -178,19 +173,8 @@ impl Convert {
         let fallbacks: Vec<_> = estimates.iter().flat_map(|e| &e.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
-            let [widened, two_parts] = [widened, two_parts].map(|named| -> Vec<_> {
-                let one = |(name, gain)| json!({"value": name, "gain_db": gain});
-                named.into_iter().map(one).collect()
-            });
-            let result = json!({
-                "file": self.output, "bytes": bytes, "weights": model.weights_len(),
-                "arena": model.arena_len(), "state": model.state_len(), "operators": model.ops().len(),
-                "quality": quality::as_json(&conversion.quality),
-                "entries": entries.collect::<Vec<_>>(), "int16": widened, "weights_of_two_parts": two_parts, "batch": conversion.batch,
-                "possible_states": conversion.possible_states,
-                "estimated_cycles": cycles,
-                "base_operators": fallbacks.iter().map(|f| json!({"node": f.node, "operator": f.operator, "cycles": f.cycles})).collect::<Vec<_>>(),
-            });
+            let mut result = conversion.json(self.dtype.into(), &|what| flags::remedy(what).into());
+            result["file"] = json!(self.output);
             say!("{result:#}");
             return;
         }

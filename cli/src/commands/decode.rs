@@ -9,7 +9,6 @@ use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
 use attn_converter::runner::ModelFile;
 use attn_runtime::Model;
-use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::seq2seq::text;
 use clap::Args;
 use serde_json::{Value, json};
@@ -223,23 +222,8 @@ impl Source {
         let Some(path) = &self.wav else {
             return Ok((Input::Nothing, String::new()));
         };
-        let audio = model.audio().ok_or_else(|| {
-            format!(
-                "{}: the model does not listen: give it --text or --symbols",
-                path.display()
-            )
-        })?;
-        let wanted = (audio.sample_rate, audio.frame_len, audio.mel_bands);
-        if wanted != (SAMPLE_RATE, FRAME_LEN as u32, MEL_BANDS as u32) {
-            return Err(format!(
-                "the model wants {} Hz, frames of {} samples and {} mel bands; this front end has {SAMPLE_RATE} Hz, \
-                 {FRAME_LEN} and {MEL_BANDS}",
-                wanted.0, wanted.1, wanted.2
-            )
-            .into());
-        }
         let name = sound::name(path);
-        let input = decode::features(name, sound::read(path)?, audio.hop as usize)?;
+        let input = decode::heard(model, name, || sound::read(path))?;
         Ok((input, name.display().to_string()))
     }
 }

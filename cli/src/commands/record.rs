@@ -51,17 +51,8 @@ impl Record {
         if self.mic {
             eprintln!("recording: say the word again and again, with a pause of half a second");
         }
-        let most = self
-            .seconds
-            .map_or(usize::MAX, |s| s as usize * SAMPLE_RATE as usize);
-        let mut pcm = Vec::new();
-        for piece in pieces {
-            pcm.append(&mut piece?);
-            if pcm.len() >= most {
-                pcm.truncate(most);
-                break;
-            }
-        }
+        let pieces: Result<Vec<_>, _> = sound::first(pieces, self.seconds).collect();
+        let pcm = pieces?.concat();
         let found = utterances(&pcm);
         if found.is_empty() {
             let source = self

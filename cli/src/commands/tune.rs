@@ -5,9 +5,9 @@ use crate::bars::bar;
 use crate::flags::FlagError;
 use crate::plot;
 use crate::shown::say;
-use crate::thresholds::{self, Threshold, changed, is_reported, shown};
 use attn_converter::files;
 use attn_converter::runner::{AlignedBytes, ModelFile};
+use attn_converter::thresholds::{self, Threshold, changed, is_reported, shown};
 use attn_converter::tune::{Curve, Point, binomial, hear, poisson, with_thresholds};
 use attn_runtime::Model;
 use attn_runtime::audio::SAMPLE_RATE;
@@ -88,7 +88,8 @@ impl Tune {
         }
         let labels: Vec<&str> = model.labels().collect();
         let present: Vec<u16> = thresholds::of(model).map(|(_, value)| value).collect();
-        let mut chosen = changed("--threshold", &self.threshold, &labels, &present)?;
+        let mut chosen =
+            changed(&self.threshold, &labels, &present).map_err(FlagError::of("--threshold"))?;
         let found = match &self.negative {
             Some(negative) => self.listen(model, &chosen, negative)?,
             None => Vec::new(),

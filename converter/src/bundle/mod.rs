@@ -146,6 +146,17 @@ impl Manifest {
         }
     }
 
+    /// Keeps the value of an entry point's `output` for its `input` of the next run, under the input's name. Returns the output that is
+    /// kept for that input already, if there is one.
+    pub fn keep(&mut self, entry: &str, input: &str, output: &str) -> Option<String> {
+        let wiring = StateWiring {
+            from: vec![format!("{entry}.{output}")],
+            to: format!("{entry}.{input}"),
+        };
+        let before = self.state.insert(input.into(), wiring)?;
+        before.from.into_iter().next()
+    }
+
     /// Reads a manifest.
     ///
     /// # Errors

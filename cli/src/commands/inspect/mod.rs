@@ -1,11 +1,11 @@
 //! `attn inspect`: what is in an `.attn` file.
 
-mod json;
 mod text;
 
 use super::CommandResult;
+use crate::shown::say;
+use attn_converter::inspect::json;
 use attn_converter::runner::ModelFile;
-use attn_runtime::format::{Storage, TensorRecord};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -26,16 +26,9 @@ impl Inspect {
     pub fn run(&self) -> CommandResult {
         let file = ModelFile::load(&self.model)?;
         match self.json {
-            true => json::print(file.model(), file.bytes().len()),
+            true => say!("{:#}", json(&file)),
             false => text::print(file.model(), file.bytes().len(), self.tensors),
         }
         Ok(())
-    }
-}
-
-fn storage(tensor: &TensorRecord) -> &'static str {
-    match tensor.storage() {
-        Storage::Arena => "arena",
-        Storage::State => "state",
     }
 }

@@ -1,8 +1,8 @@
 //! What a person reads: lines and tables within the width of the terminal, or 80 columns.
 
-use super::storage;
 use crate::shown::say;
-use crate::thresholds::{self, is_reported, shown};
+use attn_converter::inspect::storage;
+use attn_converter::thresholds::{self, is_reported, shown};
 use attn_runtime::Model;
 use attn_runtime::format::{DType, DecodeMeta, OpRecord, Storage};
 use comfy_table::{ContentArrangement, Table};

@@ -1,18 +1,13 @@
-//! The same as JSON, for scripts.
+//! What is in an `.attn` file, as JSON. Tables for people are the command's.
 
-use super::storage;
-use crate::shown::say;
+use crate::runner::ModelFile;
 use crate::thresholds;
-use attn_runtime::Model;
-use attn_runtime::format::{DecodeMeta, OpRecord};
+use attn_runtime::format::{DecodeMeta, OpRecord, Storage, TensorRecord};
 use serde_json::{Value, json};
 
-/// Prints all that is in a file of `len` bytes.
-pub fn print(model: Model, len: usize) {
-    say!("{:#}", to_json(model, len));
-}
-
-fn to_json(model: Model, len: usize) -> Value {
+/// All that a file holds but its weights: sizes, entry points with their operators, tensors, metadata. Tensors are named by number.
+pub fn json(file: &ModelFile) -> Value {
+    let model = file.model();
     let tensors: Vec<Value> = model
         .tensors()
         .iter()
@@ -59,7 +54,15 @@ fn to_json(model: Model, len: usize) -> Value {
     json!({
         "max_length": model.max_length(), "decode": decode, "token_names": model.tokens().collect::<Vec<_>>(),
         "symbol_names": model.symbols().collect::<Vec<_>>(),
-        "bytes": len, "weights": model.weights_len(), "arena": model.arena_len(), "state": model.state_len(),
+        "bytes": file.bytes().len(), "weights": model.weights_len(), "arena": model.arena_len(), "state": model.state_len(),
         "labels": model.labels().collect::<Vec<_>>(), "thresholds": thresholds, "entries": entries, "tensors": tensors,
     })
+}
+
+/// Where a tensor is kept: `arena`, or `state` for what outlives a run.
+pub fn storage(tensor: &TensorRecord) -> &'static str {
+    match tensor.storage() {
+        Storage::Arena => "arena",
+        Storage::State => "state",
+    }
 }

@@ -1,11 +1,28 @@
-//! Thresholds as they are written on a command line: `0.6`, `LABEL=0.75`, `LABEL=never`.
+//! Thresholds of a keyword spotter as people write them: `0.6`, `LABEL=0.75`, `LABEL=never`. Finding them from recordings is in
+//! [`crate::tune`].
 
-use crate::flags::FlagError;
 use attn_runtime::Model;
 use attn_runtime::kws::NEVER;
 use std::str::FromStr;
+use thiserror::Error;
 
 const ONE_Q15: f64 = 32767.0;
+
+/// Why thresholds do not fit a model's labels.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ThresholdError {
+    /// What is no threshold.
+    #[error(
+        "`{0}` is no probability: give a number from 0 to 1, as 0.6 or LABEL=0.6, or LABEL=never"
+    )]
+    NoProbability(String),
+    /// A label that the model does not have, and those that it has.
+    #[error("no label `{0}`; there are {known}", known = .1.join(", "))]
+    UnknownLabel(String, Vec<String>),
+    /// A label without a threshold.
+    #[error("nothing is said of `{0}`: give a number for all labels, as 0.6")]
+    NothingSaid(String),
+}
 
 /// A threshold for one label, or for every label that is reported.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,9 +34,9 @@ pub struct Threshold {
 }
 
 impl FromStr for Threshold {
-    type Err = String;
+    type Err = ThresholdError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ThresholdError> {
         let (label, value) = match text.rsplit_once('=') {
             Some((label, value)) => (Some(label.to_owned()), value),
             None => (None, text),
@@ -29,29 +46,24 @@ impl FromStr for Threshold {
             _ => {
                 let number = value.parse::<f64>().ok();
                 let number = number.filter(|number| (0.0..=1.0).contains(number));
-                let reason = || {
-                    format!(
-                        "`{value}` is no probability: give a number from 0 to 1, as 0.6 or LABEL=0.6, or LABEL=never"
-                    )
-                };
-                (number.ok_or_else(reason)? * ONE_Q15).round() as u16
+                let wrong = || ThresholdError::NoProbability(value.to_owned());
+                (number.ok_or_else(wrong)? * ONE_Q15).round() as u16
             }
         };
         Ok(Self { label, value_q15 })
     }
 }
 
-/// `thresholds_q15`, one for each of `labels`, changed by what `flag` says. A value without a label counts for all that are reported, and for
+/// `thresholds_q15`, one for each of `labels`, changed by what is given. A value without a label counts for all that are reported, and for
 /// one label what is said last.
 ///
 /// # Errors
-/// [`FlagError`] for a label that the model does not have.
+/// [`ThresholdError::UnknownLabel`].
 pub fn changed(
-    flag: &'static str,
     given: &[Threshold],
     labels: &[&str],
     thresholds_q15: &[u16],
-) -> Result<Vec<u16>, FlagError> {
+) -> Result<Vec<u16>, ThresholdError> {
     let mut changed = thresholds_q15.to_vec();
     for threshold in given {
         let Some(label) = &threshold.label else {
@@ -62,36 +74,34 @@ pub fn changed(
         let known = labels.iter().position(|known| known == label);
         let slot = known.and_then(|label| changed.get_mut(label));
         let unknown = || {
-            let reason = format!("no label `{label}`; there are {}", labels.join(", "));
-            FlagError::new(flag, reason)
+            let known = labels.iter().map(|&known| known.to_owned());
+            ThresholdError::UnknownLabel(label.clone(), known.collect())
         };
         *slot.ok_or_else(unknown)? = threshold.value_q15;
     }
     Ok(changed)
 }
 
-/// One threshold for each label, Q15: [`NEVER`] for those of `background`, for the others what `flag` says.
+/// One threshold for each label, Q15: [`NEVER`] for those of `background`, for the others what is given.
 ///
 /// # Errors
-/// [`FlagError`] for a label that is not there, or of which nothing is said.
+/// [`ThresholdError`] for a label that is not there, or of which nothing is said.
 pub fn chosen(
-    flag: &'static str,
     given: &[Threshold],
     labels: &[String],
     background: &[String],
-) -> Result<Vec<u16>, FlagError> {
+) -> Result<Vec<u16>, ThresholdError> {
     let said = |label: &String| {
         let of = |threshold: &Threshold| threshold.label.as_ref().is_none_or(|of| of == label);
         background.contains(label) || given.iter().any(of)
     };
     if let Some(label) = labels.iter().find(|label| !said(label)) {
-        let reason = format!("nothing is said of `{label}`: give a number for all labels, as 0.6");
-        return Err(FlagError::new(flag, reason));
+        return Err(ThresholdError::NothingSaid(label.clone()));
     }
     let start = |label: &String| if background.contains(label) { NEVER } else { 0 };
     let start: Vec<u16> = labels.iter().map(start).collect();
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    changed(flag, given, &labels, &start)
+    changed(given, &labels, &start)
 }
 
 /// Whether a label with this threshold can be reported.
@@ -131,7 +141,7 @@ mod tests {
     #[test]
     fn a_value_counts_for_all_that_are_reported_and_the_last_word_for_a_label() {
         let labels = ["yes", "no", "noise"];
-        let given = |texts: &[&str]| changed("--x", &read(texts), &labels, &[100, 200, NEVER]);
+        let given = |texts: &[&str]| changed(&read(texts), &labels, &[100, 200, NEVER]);
         assert_eq!(given(&["1"]).unwrap(), [32767, 32767, NEVER]);
         assert_eq!(given(&["0.5", "no=0"]).unwrap(), [16384, 0, NEVER]);
         assert_eq!(given(&["yes=never", "1"]).unwrap(), [NEVER, 32767, NEVER]);
@@ -143,11 +153,11 @@ mod tests {
     #[test]
     fn every_label_that_is_no_background_needs_a_threshold() {
         let labels = ["yes", "no", "noise"].map(str::to_owned);
-        let given = |texts: &[&str]| chosen("--x", &read(texts), &labels, &labels[2..]);
+        let given = |texts: &[&str]| chosen(&read(texts), &labels, &labels[2..]);
         assert_eq!(given(&["0.5", "no=1"]).unwrap(), [16384, 32767, NEVER]);
         assert_eq!(given(&["yes=1", "no=0"]).unwrap(), [32767, 0, NEVER]);
         let error = given(&["no=1"]).unwrap_err().to_string();
-        assert!(error.contains("--x") && error.contains("`yes`"), "{error}");
+        assert!(error.contains("`yes`"), "{error}");
     }
 
     #[test]
