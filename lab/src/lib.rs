@@ -18,6 +18,7 @@ pub mod aligned;
 mod runner;
 mod table;
 
+pub mod bench;
 pub mod checks;
 pub mod cost;
 pub mod decoding;
@@ -25,5 +26,6 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod digests;
 pub mod identity;
+pub mod layout;
 pub mod parsing;
 pub mod systems;

@@ -166,7 +166,7 @@ fn clippy_boards(tally: &mut Tally, model: &Path) {
     }
     let [package, feature] = IMAGES;
     for core in [Core::M4, Core::M33] {
-        lint(package, feature, core.board().target);
+        lint(package, feature, core.target());
     }
 }
 
