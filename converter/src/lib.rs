@@ -23,6 +23,7 @@ pub mod guard;
 mod hiding;
 pub mod import;
 pub mod lower;
+pub mod noise;
 pub mod npz;
 pub mod output;
 pub mod pipeline;

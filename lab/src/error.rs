@@ -4,6 +4,7 @@
 use crate::elf::ElfError;
 use crate::emulator::{Core, EmulatorError};
 use crate::images::BuildError;
+use crate::peers::PeersError;
 use attn_recordings::RecordingError;
 use attn_runtime::seq2seq::DecodeError;
 use attn_runtime::{ModelError, SessionError};
@@ -46,6 +47,15 @@ pub enum LabError {
     /// The inputs are too short for one run.
     #[error("{0}: there are no inputs for even one run")]
     NoRuns(PathBuf),
+    /// The browser did not show a page.
+    #[error("chromium: {reason}: `cargo xtask test --all` installs it")]
+    Browser {
+        /// What it said.
+        reason: String,
+    },
+    /// No program with CMSIS-NN.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

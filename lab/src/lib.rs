@@ -19,6 +19,7 @@ mod runner;
 mod table;
 
 pub mod bench;
+pub mod browser;
 pub mod checks;
 pub mod cost;
 pub mod decoding;
@@ -28,4 +29,5 @@ pub mod digests;
 pub mod identity;
 pub mod layout;
 pub mod parsing;
+pub mod peers;
 pub mod systems;

@@ -60,6 +60,11 @@ pub fn emulation() -> Done {
     remedy::tool(&remedy::QEMU)
 }
 
+/// Installs the browser that pages are looked at in, if it is missing.
+pub fn browser() -> Done {
+    remedy::tool(&remedy::BROWSER)
+}
+
 fn target(target: &str) -> Done {
     if has_target(target) {
         return Ok(());

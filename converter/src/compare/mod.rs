@@ -99,9 +99,21 @@ pub struct Comparison {
 /// # Errors
 /// [`ConvertError`] for files that cannot be read or do not belong together.
 pub fn compare(source: Source, attn: &Path, progress: Progress) -> Result<Comparison> {
-    let file = ModelFile::load(attn)?;
+    compare_file(source, &ModelFile::load(attn)?, attn, progress)
+}
+
+/// [`compare`] for a file in memory, which errors call `name`.
+///
+/// # Errors
+/// [`ConvertError`].
+pub fn compare_file(
+    source: Source,
+    file: &ModelFile,
+    name: &Path,
+    progress: Progress,
+) -> Result<Comparison> {
     let (model, other) = (file.model(), || ConvertError::OtherModel {
-        path: attn.into(),
+        path: name.into(),
     });
     let form = match model.entry(Form::Stream.entry_name()) {
         Some(_) => Form::Stream,
