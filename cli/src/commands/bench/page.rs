@@ -14,7 +14,7 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e8e8ea;--back:#17181b;--quiet:#9a9aa2;--rule:#3a3b40;--a:#6ea4e0;--b:#e39a55;--c:#74bd86;--d:#bd8ad4;--e:#565962}}\
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:62rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2.2rem;border-top:1px solid var(--rule);padding-top:1rem}h3{font-size:1rem;margin-top:1.6rem}\
-table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{text-align:right;padding:.15rem .5rem;border-bottom:1px solid var(--rule)}\
+table{border-collapse:collapse;width:100%;font-size:.85rem;margin-bottom:1.2rem}th,td{text-align:right;padding:.15rem .5rem;border-bottom:1px solid var(--rule)}\
 th:first-child,td:first-child,.two th:nth-child(2),.two td:nth-child(2){text-align:left;overflow-wrap:anywhere}\
 .scroll{overflow-x:auto}p.note{color:var(--quiet)}svg{width:100%;height:auto;display:block}\
 svg text{font-size:12px;fill:var(--ink)}svg .label{text-anchor:end}svg rect{stroke:var(--back);stroke-width:.5}\

@@ -8,7 +8,7 @@ const BAR: f64 = 20.0;
 /// Width of a plot, and what its labels take of it.
 const WIDTH: f64 = 960.0;
 const LABELS: f64 = 330.0;
-const VALUES: f64 = 110.0;
+const VALUES: f64 = 150.0;
 /// Characters of a label.
 const LONGEST: usize = 46;
 /// Height of a map.
