@@ -107,22 +107,21 @@ pub enum Missing {
 
 /// The first thing that is missing to measure on a core.
 pub fn missing(core: Core) -> Option<Missing> {
-    let manifest = workspace::root().join("firmware/bench/Cargo.toml");
-    let found = [
-        (manifest.is_file(), Missing::Sources),
-        (tools::cargo_runs(), Missing::Cargo),
-        (
-            tools::has_target(core.target()),
-            Missing::Target(core.target()),
-        ),
-        (tools::command("qemu-system-arm").is_some(), Missing::Qemu),
-        (
-            tools::command("cc").is_some() || plugin::is_built(),
-            Missing::Compiler,
-        ),
-    ];
-    let mut missing = found.into_iter().filter(|(there, _)| !there);
-    Some(missing.next()?.1)
+    let target = core.target();
+    // One after the other: without the sources there is no folder for tools either.
+    if !workspace::root().join("firmware/bench/Cargo.toml").is_file() {
+        Some(Missing::Sources)
+    } else if !tools::cargo_runs() {
+        Some(Missing::Cargo)
+    } else if !tools::has_target(target) {
+        Some(Missing::Target(target))
+    } else if tools::command("qemu-system-arm").is_none() {
+        Some(Missing::Qemu)
+    } else if !plugin::is_built() && tools::command("cc").is_none() {
+        Some(Missing::Compiler)
+    } else {
+        None
+    }
 }
 
 /// Measures the model in `file`.

@@ -169,6 +169,8 @@ fn clippy_boards(tally: &mut Tally, model: &Path) {
             lint(board.name, app.name(), board.target);
         }
     }
+    // The one board with a counter.
+    lint("nano33ble", "profile", Core::M4.target());
     for [package, feature] in [IMAGES, BENCH] {
         for core in [Core::M4, Core::M33] {
             lint(package, feature, core.target());

@@ -197,7 +197,7 @@ impl Figures {
 
 /// Cycles of silicon over estimated ones, least and most (docs/results/peers.md): four networks on a Cortex-M4 whose flash waits five cycles behind
 /// a cache took 1.23 to 1.42 times as many, on a Cortex-M33 1.02 to 1.13. One vendor's networks take 0.52 to 0.56 of a Cortex-M4's
-/// cycles on a Cortex-M7. Wait states without a cache are counted 1.6 to 1.7 times too high. The other cores were not compared.
+/// cycles on a Cortex-M7. Of wait states without a cache it took 0.57 to 0.61. The other cores were not compared.
 fn silicon(core: Core, wait_states: u32) -> [f64; 2] {
     match (core, wait_states) {
         (_, 1..) => [0.55, 1.0],
