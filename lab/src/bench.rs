@@ -109,7 +109,10 @@ pub enum Missing {
 pub fn missing(core: Core) -> Option<Missing> {
     let target = core.target();
     // One after the other: without the sources there is no folder for tools either.
-    if !workspace::root().join("firmware/bench/Cargo.toml").is_file() {
+    if !workspace::root()
+        .join("firmware/bench/Cargo.toml")
+        .is_file()
+    {
         Some(Missing::Sources)
     } else if !tools::cargo_runs() {
         Some(Missing::Cargo)

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Crates that are made for others.
-const PUBLISHED: &str = " -p attn-runtime -p attn-recordings -p attn-converter -p attn-cli";
+const PUBLISHED: &str =
+    " -p attn-runtime -p attn-recordings -p attn-converter -p attn-app -p attn-lab -p attn-cli";
 
 /// What passed and what did not.
 #[derive(Default)]
