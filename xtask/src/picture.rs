@@ -6,15 +6,12 @@ use attn_lab::{model, workspace};
 use std::process::Command;
 
 /// What the guide shows: a model as a user has it, with its calibration data.
-const ARGUMENTS: [&str; 8] = [
+const ARGUMENTS: [&str; 5] = [
     "bench",
-    "examples/motion/model.onnx",
+    "examples/motion/model/imu.onnx",
     "--calibrate",
-    "examples/motion/calibration.npz",
-    "--clock",
-    "64MHz",
+    "examples/motion/model/cal.npz",
     "--report",
-    "motion.html",
 ];
 /// Pixels of the picture.
 const SIZE: [u32; 2] = [1060, 1500];
@@ -26,7 +23,7 @@ pub fn run() -> TaskResult {
     let page = folder.path().join("motion.html");
     let mut attn = Command::new(model::command()?);
     attn.current_dir(workspace::root());
-    attn.args(&ARGUMENTS[..7]).arg(&page);
+    attn.args(ARGUMENTS).arg(&page);
     if !attn.status()?.success() {
         return Err("attn bench failed".into());
     }
