@@ -54,9 +54,7 @@ pub const SPREAD: [f64; 2] = [0.5, 2.0];
 fn costs(kind: Option<OpKind>, half: bool) -> [f64; 2] {
     use OpKind as K;
     match kind {
-        Some(K::Linear | K::Conv1d | K::TopK) => {
-            [if half { 3.4 } else { 1.25 }, 4.0]
-        }
+        Some(K::Linear | K::Conv1d | K::TopK) => [if half { 3.4 } else { 1.25 }, 4.0],
         Some(K::Conv2d | K::ConvTranspose2d) => [if half { 3.4 } else { 1.5 }, 4.0],
         Some(K::DepthwiseConv1d | K::DepthwiseConv2d) => [6.0, 4.0],
         Some(K::Gru | K::Lstm | K::Recurrent) => [if half { 4.0 } else { 2.6 }, ELEMENT],
