@@ -2,6 +2,8 @@
 //! first answer, within a factor of two, on any computer.
 
 use crate::graph::{Graph, Node};
+use attn_runtime::Model;
+use attn_runtime::format::{DType, OpKind};
 
 /// Cycles of one run over a whole window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +30,42 @@ impl Estimate {
     pub fn fallback_share(&self) -> f64 {
         let fallbacks: u64 = self.fallbacks.iter().map(|fallback| fallback.cycles).sum();
         fallbacks as f64 / self.cycles.max(1) as f64
+    }
+}
+
+/// Cycles of operator number `op` of a file, at the greatest length of a sequence; 0 for one that does not exist. What the emulator counts
+/// is within [`SPREAD`] times that (`host-tests/tests/estimate.rs`).
+pub fn operator(model: &Model, op: usize) -> u64 {
+    let Some((record, work)) = model.ops().get(op).zip(model.op_work(op)) else {
+        return 0;
+    };
+    let tensors = record.inputs().chain(record.outputs());
+    let tensors: Vec<_> = tensors.filter_map(|id| model.tensor(id)).collect();
+    let half = tensors.iter().any(|tensor| tensor.dtype() == DType::F16);
+    let elements: usize = tensors.iter().map(|tensor| tensor.len()).sum();
+    let [product, element] = costs(record.kind(), half);
+    (START + element * elements as f64 + product * work.macs as f64) as u64
+}
+
+/// Factors between the cycles of a whole run that [`operator`] gives and those that the emulator counts, least and most.
+pub const SPREAD: [f64; 2] = [0.5, 2.0];
+
+/// Cycles of a product, and of an element that is read or written.
+fn costs(kind: Option<OpKind>, half: bool) -> [f64; 2] {
+    use OpKind as K;
+    match kind {
+        Some(K::Linear | K::Conv1d | K::TopK) => [if half { 3.4 } else { 1.25 }, 4.0],
+        Some(K::Conv2d | K::ConvTranspose2d) => [if half { 3.4 } else { 1.5 }, 4.0],
+        Some(K::DepthwiseConv1d | K::DepthwiseConv2d) => [6.0, 4.0],
+        Some(K::Gru | K::Lstm | K::Recurrent) => [if half { 4.0 } else { 2.6 }, ELEMENT],
+        Some(K::Attention | K::AdditiveAttention) => [if half { 4.0 } else { 1.8 }, ELEMENT],
+        Some(K::MatMul) => [if half { 3.7 } else { 2.9 }, 4.0],
+        Some(K::Softmax | K::LayerNorm) => [PRODUCT[0], 17.0],
+        Some(K::Copy | K::Concat | K::PushKeyValue | K::ShiftRows | K::LastRow) => [0.0, 5.0],
+        Some(K::Add | K::AddConstant | K::Mul | K::Lut | K::Requantize | K::Gate) => {
+            [PRODUCT[0], if half { 17.0 } else { 4.5 }]
+        }
+        _ => [PRODUCT[usize::from(half)], ELEMENT],
     }
 }
 

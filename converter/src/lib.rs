@@ -24,6 +24,7 @@ mod hiding;
 pub mod import;
 pub mod inspect;
 pub mod lower;
+pub mod noise;
 pub mod npz;
 pub mod output;
 pub mod outputs;

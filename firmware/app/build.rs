@@ -7,7 +7,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ATTN_MODEL");
     let feature = |name: &str| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
-    if !feature("KEYWORD") && !feature("DECODE") {
+    if !["KEYWORD", "DECODE", "PROFILE"].into_iter().any(feature) {
         return;
     }
     let Some(model) = env::var_os("ATTN_MODEL") else {

@@ -27,7 +27,7 @@ fn every_keyword_of_the_demo_is_heard_and_lights_the_led_and_nothing_else_is() {
     let pcm = attn_recordings::read(&workspace::demo_recording()).unwrap();
     let said = demo::truth(&workspace::demo_truth()).unwrap();
     for core in [Core::M4, Core::M33] {
-        let image = Image::App(core.board(), App::Keyword, kws())
+        let image = Image::App(core.board().unwrap(), App::Keyword, kws())
             .build()
             .unwrap();
         let played = demo::play(&Emulator::new(core), &image, &pcm).unwrap();
@@ -60,7 +60,7 @@ fn the_dsp_kernels_are_in_every_board() {
 #[test]
 fn every_board_has_room() {
     for (board, image) in boards() {
-        let [flash, ram] = board.memory().unwrap();
+        let [flash, ram] = board.memory().lengths().unwrap();
         let used = image.sizes.code + image.sizes.constants;
         assert!(used <= flash, "{board:?}: {used} bytes of flash");
         // Half of the RAM is left to the stack and to what else the application will do.

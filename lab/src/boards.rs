@@ -2,6 +2,7 @@
 
 use crate::error::{LabError, io};
 use crate::workspace;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The boards. A new folder needs one line here.
@@ -52,21 +53,55 @@ impl Board {
         workspace::root().join("firmware/boards").join(self.name)
     }
 
-    /// Bytes of flash and of RAM that its memory map grants.
+    /// Its memory map.
+    pub fn memory(&self) -> MemoryMap {
+        MemoryMap::new(self.folder())
+    }
+}
+
+/// A file `memory.x` for the linker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryMap {
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl MemoryMap {
+    /// The map in this folder.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        let path = folder.join("memory.x");
+        Self { path }
+    }
+
+    /// Addresses of flash and of RAM.
     ///
     /// # Errors
     /// [`LabError::Io`], [`LabError::BadMap`].
-    pub fn memory(&self) -> Result<[u64; 2], LabError> {
-        let path = self.folder().join("memory.x");
-        let map = std::fs::read_to_string(&path).map_err(io(&path))?;
-        let len = |region: &str| {
-            let line = map
-                .lines()
-                .find(|line| line.trim_start().starts_with(region));
-            length(line?.split_once("LENGTH =")?.1.trim())
+    pub fn regions(&self) -> Result<[Range<u64>; 2], LabError> {
+        let path = &self.path;
+        let map = std::fs::read_to_string(path).map_err(io(path))?;
+        let region = |name: &str| {
+            let mut lines = map.lines();
+            let line = lines.find(|line| line.trim_start().starts_with(name))?;
+            let (_, values) = line.split_once("ORIGIN = 0x")?;
+            let (origin, values) = values.split_once(',')?;
+            let origin = u64::from_str_radix(origin.trim(), 16).ok()?;
+            let len = length(values.split_once("LENGTH =")?.1.trim())?;
+            Some(origin..origin + len)
         };
-        let found = len("FLASH").zip(len("RAM"));
-        found.map(<[u64; 2]>::from).ok_or(LabError::BadMap(path))
+        let found = region("FLASH").zip(region("RAM"));
+        found
+            .map(<[Range<u64>; 2]>::from)
+            .ok_or_else(|| LabError::BadMap(path.clone()))
+    }
+
+    /// Bytes of flash and of RAM.
+    ///
+    /// # Errors
+    /// [`LabError::Io`], [`LabError::BadMap`].
+    pub fn lengths(&self) -> Result<[u64; 2], LabError> {
+        let regions = self.regions()?;
+        Ok(regions.map(|region| region.end - region.start))
     }
 }
 
@@ -102,8 +137,8 @@ mod tests {
             .iter()
             .find(|board| board.name == "nano33ble")
             .unwrap();
-        assert_eq!(nano.memory().unwrap(), [960 << 10, 256 << 10]);
-        assert!(BOARDS.iter().all(|board| board.memory().is_ok()));
+        assert_eq!(nano.memory().lengths().unwrap(), [960 << 10, 256 << 10]);
+        assert!(BOARDS.iter().all(|board| board.memory().lengths().is_ok()));
     }
 
     /// Cargo reads its aliases and runners from a file that cannot refer to the table.
@@ -119,10 +154,8 @@ mod tests {
         }
         for core in [Core::M4, Core::M33] {
             let mut runners = text.split("[target.").skip(1);
-            let runner = runners
-                .find(|part| part.contains(core.board().target))
-                .unwrap();
-            assert!(runner.contains(core.board().name), "{core:?}");
+            let runner = runners.find(|part| part.contains(core.target())).unwrap();
+            assert!(runner.contains(core.board().unwrap().name), "{core:?}");
         }
     }
 }

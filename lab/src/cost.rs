@@ -243,7 +243,7 @@ impl Cost {
 }
 
 /// A number with its thousands separated.
-pub(crate) fn group(number: u64) -> String {
+pub fn group(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -3,12 +3,13 @@
 //! The image uses semihosting: its files are in the folder in which it runs, and its exit status is the emulator's. It
 //! never runs longer than [`Emulator::timeout`].
 
-use crate::boards::{BOARDS, Board};
+use crate::boards::{BOARDS, Board, MemoryMap};
 use crate::elf::{ElfError, Image};
 use crate::plugin::{self, PluginError};
-use crate::tools;
+use crate::{tools, workspace};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -22,31 +23,86 @@ const MARKS: [&str; 2] = ["bench_begin", "bench_end"];
 /// A core that can be emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Core {
+    /// Cortex-M0. QEMU has none with memory enough: its instructions run on the Cortex-M3 of mps2-an385, which has all of them.
+    M0,
+    /// Cortex-M3: machine mps2-an385.
+    M3,
     /// Cortex-M4 with FPU: machine mps2-an386.
     M4,
     /// Cortex-M7: machine mps2-an500.
     M7,
     /// Cortex-M33: machine mps2-an505.
     M33,
+    /// Cortex-M55: machine mps3-an547.
+    M55,
 }
 
 impl Core {
-    /// Every core.
+    /// The cores whose results tests compare with this computer's.
     pub const ALL: [Self; 3] = [Self::M4, Self::M7, Self::M33];
 
-    /// The board whose images run on it.
-    pub fn board(self) -> Board {
+    /// The board whose images run on it, if it has one under `firmware/boards/`.
+    pub fn board(self) -> Option<Board> {
         match self {
-            Self::M4 | Self::M7 => BOARDS[0],
-            Self::M33 => BOARDS[1],
+            Self::M4 | Self::M7 => Some(BOARDS[0]),
+            Self::M33 => Some(BOARDS[1]),
+            Self::M0 | Self::M3 | Self::M55 => None,
+        }
+    }
+
+    /// The core's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::M0 => "Cortex-M0",
+            Self::M3 => "Cortex-M3",
+            Self::M4 => "Cortex-M4",
+            Self::M7 => "Cortex-M7",
+            Self::M33 => "Cortex-M33",
+            Self::M55 => "Cortex-M55",
+        }
+    }
+
+    /// The compiler's name of the target.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::M0 => "thumbv6m-none-eabi",
+            Self::M3 => "thumbv7m-none-eabi",
+            Self::M4 | Self::M7 => "thumbv7em-none-eabihf",
+            Self::M33 | Self::M55 => "thumbv8m.main-none-eabihf",
+        }
+    }
+
+    /// Whether it has a floating-point unit, which half precision needs.
+    pub fn has_fpu(self) -> bool {
+        self.target().ends_with("hf")
+    }
+
+    /// The memory map of its machine.
+    pub fn memory(self) -> MemoryMap {
+        let folder = match self {
+            Self::M0 | Self::M3 | Self::M4 | Self::M7 => "boards/mps2-an386",
+            Self::M33 => "boards/mps2-an505",
+            Self::M55 => "bench/mps3-an547",
+        };
+        MemoryMap::new(workspace::root().join("firmware").join(folder))
+    }
+
+    /// Whose costs of instructions the counter takes: the published ones that are nearest.
+    fn costs(self) -> &'static str {
+        match self {
+            Self::M0 => "m0",
+            Self::M3 => "m3",
+            Self::M4 | Self::M7 | Self::M33 | Self::M55 => "m4",
         }
     }
 
     fn machine(self) -> [&'static str; 4] {
         match self {
+            Self::M0 | Self::M3 => ["-machine", "mps2-an385", "-cpu", "cortex-m3"],
             Self::M4 => ["-machine", "mps2-an386", "-cpu", "cortex-m4"],
             Self::M7 => ["-machine", "mps2-an500", "-cpu", "cortex-m7"],
             Self::M33 => ["-machine", "mps2-an505", "-cpu", "cortex-m33"],
+            Self::M55 => ["-machine", "mps3-an547", "-cpu", "cortex-m55"],
         }
     }
 }
@@ -110,6 +166,30 @@ pub struct Region {
     pub cycles: u64,
 }
 
+/// What was executed at one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// Number of the counted region.
+    pub region: usize,
+    /// Address of the instruction.
+    pub address: u64,
+    /// How often it was executed.
+    pub instructions: u64,
+    /// Estimated cycles of all executions.
+    pub cycles: u64,
+}
+
+/// Flash that the core waits for. There is no cache: of instructions and of data one line each is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flash {
+    /// Its addresses.
+    pub range: Range<u64>,
+    /// Bytes that it delivers at once; a power of two.
+    pub line: u32,
+    /// Cycles that the core waits for each line.
+    pub wait_states: u32,
+}
+
 /// The results of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -117,6 +197,8 @@ pub struct Run {
     pub output: String,
     /// The counted regions, in the order of execution; empty without counting.
     pub regions: Vec<Region>,
+    /// The same address by address, if [`Emulator::by_address`] asked for that.
+    pub executed: Vec<Executed>,
     /// Number of times that the machine's first user LED went on.
     pub lit: usize,
 }
@@ -127,6 +209,8 @@ pub struct Emulator {
     core: Core,
     timeout: Duration,
     counting: bool,
+    by_address: bool,
+    flash: Option<Flash>,
 }
 
 impl Emulator {
@@ -136,6 +220,8 @@ impl Emulator {
             core,
             timeout: Duration::from_secs(120),
             counting: false,
+            by_address: false,
+            flash: None,
         }
     }
 
@@ -153,6 +239,22 @@ impl Emulator {
     pub fn counting(self) -> Self {
         Self {
             counting: true,
+            ..self
+        }
+    }
+
+    /// Notes instructions and cycles of each address, too.
+    pub fn by_address(self) -> Self {
+        Self {
+            by_address: true,
+            ..self.counting()
+        }
+    }
+
+    /// Counts cycles with flash that the core waits for; without this it waits for nothing.
+    pub fn waiting_for(self, flash: Flash) -> Self {
+        Self {
+            flash: Some(flash),
             ..self
         }
     }
@@ -184,10 +286,10 @@ impl Emulator {
         let io = |path: PathBuf| move |source| EmulatorError::Io { path, source };
         let notes = tempfile::tempdir().map_err(io(std::env::temp_dir()))?;
         let (printed, counted) = (notes.path().join("output"), notes.path().join("counts"));
-        let leds = notes.path().join("leds");
+        let [leds, addresses] = ["leds", "addresses"].map(|name| notes.path().join(name));
         let output = File::create(&printed).map_err(io(printed.clone()))?;
         let errors = output.try_clone().map_err(io(printed.clone()))?;
-        let mut qemu = self.command(image, arguments, &counted)?;
+        let mut qemu = self.command(image, arguments, &counted, &addresses)?;
         qemu.args(["-d", "trace:led_change_intensity", "-D"])
             .arg(&leds);
         qemu.current_dir(folder)
@@ -212,11 +314,18 @@ impl Emulator {
                 } else {
                     Vec::new()
                 };
+                let executed = if self.by_address {
+                    let text = std::fs::read_to_string(&addresses).map_err(io(addresses))?;
+                    executed(&text)?
+                } else {
+                    Vec::new()
+                };
                 // Without the file, the LED never switched.
                 let lit = std::fs::read_to_string(leds).map_or(0, |text| times_lit(&text));
                 Ok(Run {
                     output,
                     regions,
+                    executed,
                     lit,
                 })
             }
@@ -228,6 +337,7 @@ impl Emulator {
         image: &Path,
         arguments: &[&str],
         counted: &Path,
+        addresses: &Path,
     ) -> Result<Command, EmulatorError> {
         let mut semihosting = String::from("enable=on,target=native");
         for argument in arguments {
@@ -248,11 +358,21 @@ impl Emulator {
                 return Err(EmulatorError::NoMarks(image.into()));
             };
             let plugin = plugin::build()?;
-            qemu.arg("-plugin").arg(format!(
-                "{},start={begin:#x},stop={end:#x},out={}",
+            let mut settings = format!(
+                "{},start={begin:#x},stop={end:#x},out={},core={}",
                 plugin.display(),
-                counted.display()
-            ));
+                counted.display(),
+                self.core.costs()
+            );
+            if let Some(flash) = &self.flash {
+                let (Range { start, end }, line) = (&flash.range, flash.line);
+                let wait_states = flash.wait_states;
+                settings += &format!(",flash={start:#x}-{end:#x},line={line},ws={wait_states}");
+            }
+            if self.by_address {
+                settings += &format!(",hist={}", addresses.display());
+            }
+            qemu.arg("-plugin").arg(settings);
         }
         qemu.arg("-kernel").arg(image);
         Ok(qemu)
@@ -341,6 +461,24 @@ fn regions(counts: &str, output: &str) -> Result<Vec<Region>, EmulatorError> {
                 cycles,
             })
         })
+        .collect()
+}
+
+/// The counter's lines `region,addr,op,cls,count,cyc_flat,cyc_trm,...` behind a heading.
+fn executed(text: &str) -> Result<Vec<Executed>, EmulatorError> {
+    let line = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        Some(Executed {
+            region: number(0)? as usize,
+            address: u64::from_str_radix(fields.get(1)?, 16).ok()?,
+            instructions: number(4)?,
+            cycles: number(6)?,
+        })
+    };
+    let lines = text.lines().skip(1);
+    lines
+        .map(|text| line(text).ok_or_else(|| EmulatorError::BadCount(text.into())))
         .collect()
 }
 

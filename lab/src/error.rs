@@ -4,6 +4,7 @@
 use crate::elf::ElfError;
 use crate::emulator::{Core, EmulatorError};
 use crate::images::BuildError;
+use crate::peers::PeersError;
 use attn_recordings::RecordingError;
 use attn_runtime::seq2seq::DecodeError;
 use attn_runtime::{ModelError, SessionError};
@@ -46,6 +47,15 @@ pub enum LabError {
     /// The inputs are too short for one run.
     #[error("{0}: there are no inputs for even one run")]
     NoRuns(PathBuf),
+    /// The browser did not show a page.
+    #[error("chromium: {reason}: `cargo xtask test --all` installs it")]
+    Browser {
+        /// What it said.
+        reason: String,
+    },
+    /// No program with CMSIS-NN.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -62,6 +72,25 @@ pub enum LabError {
         /// Number of the line, from 1.
         line: usize,
     },
+    /// The model does not fit into the memory of the emulated machine.
+    #[error(
+        "the emulated machine of the {} has {there} bytes of {memory}, the model needs {needed} with its program: measure it on another \
+         core",
+        core.name()
+    )]
+    DoesNotFit {
+        /// The core.
+        core: Core,
+        /// Which memory.
+        memory: &'static str,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are there.
+        there: u64,
+    },
+    /// Half precision on a core without a floating-point unit.
+    #[error("the model is in half precision, which the {} cannot compute: it has no floating-point unit", _0.name())]
+    NoFpu(Core),
     /// A board's memory map is not understood.
     #[error("{0}: no lines `FLASH : … LENGTH = 960K` and `RAM : …` (in K or M)")]
     BadMap(PathBuf),

@@ -1,8 +1,8 @@
 //! Firmware images, built with Cargo.
 
-use crate::boards::{App, Board};
+use crate::boards::{App, BOARDS, Board};
 use crate::emulator::Core;
-use crate::workspace;
+use crate::{tools, workspace};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,8 @@ use thiserror::Error;
 
 /// Package of the test images, and the feature that they need.
 pub const IMAGES: [&str; 2] = ["attn-images", "chip"];
+/// Package of the images around a user's model, and the feature that they need.
+pub const BENCH: [&str; 2] = ["attn-bench", "model"];
 
 /// Why an image cannot be built.
 #[derive(Debug, Error)]
@@ -44,17 +46,21 @@ pub enum Image<'m> {
     HalfCheck(Core),
     /// The runtime's public functions and nothing else: no panic may be linked.
     Panics,
+    /// Marks what each operator of this model executes on a core.
+    Measured(Core, &'m Path),
+    /// The smallest program around this model.
+    Smallest(Core, &'m Path),
 }
 
 impl<'m> Image<'m> {
     /// Keyword spotting on the emulated Cortex-M4, with this model in it.
     pub fn keyword(model: &'m Path) -> Self {
-        Self::App(Core::M4.board(), App::Keyword, model)
+        Self::App(BOARDS[0], App::Keyword, model)
     }
 
     /// Decoding on the emulated Cortex-M4, with this model in it.
     pub fn decode(model: &'m Path) -> Self {
-        Self::App(Core::M4.board(), App::Decode, model)
+        Self::App(BOARDS[0], App::Decode, model)
     }
 
     fn bin(&self) -> String {
@@ -64,6 +70,8 @@ impl<'m> Image<'m> {
             Self::KernelCheck(_) => "kernel_check",
             Self::HalfCheck(_) => "half_check",
             Self::Panics => "no_panic",
+            Self::Measured(..) => "measured",
+            Self::Smallest(..) => "smallest",
         }
         .into()
     }
@@ -73,16 +81,16 @@ impl<'m> Image<'m> {
         match self {
             Self::App(board, app, _) => [board.name, app.name()],
             Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) | Self::Panics => IMAGES,
+            Self::Measured(..) | Self::Smallest(..) => BENCH,
         }
     }
 
     fn target(&self) -> &'static str {
         match self {
             Self::App(board, ..) => board.target,
-            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => {
-                core.board().target
-            }
-            Self::Panics => Core::M4.board().target,
+            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => core.target(),
+            Self::Measured(core, _) | Self::Smallest(core, _) => core.target(),
+            Self::Panics => Core::M4.target(),
         }
     }
 
@@ -98,11 +106,11 @@ impl<'m> Image<'m> {
         };
         // A panic elsewhere does not damage the map.
         let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = runners.get(core.board().target) {
+        if let Some(path) = runners.get(core.target()) {
             return Ok(path.clone());
         }
         let path = self.compile(false)?;
-        runners.insert(core.board().target, path.clone());
+        runners.insert(core.target(), path.clone());
         Ok(path)
     }
 
@@ -116,7 +124,7 @@ impl<'m> Image<'m> {
 
     fn compile(&self, aloud: bool) -> Result<PathBuf, BuildError> {
         let [package, feature] = self.package();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        let mut cargo = Command::new(tools::cargo());
         cargo
             .current_dir(workspace::root())
             .args(["build", "--profile", "firmware", "-p", package])
@@ -131,6 +139,10 @@ impl<'m> Image<'m> {
         }
         if let Self::App(_, _, model) = self {
             cargo.env("ATTN_MODEL", model);
+        }
+        if let Self::Measured(core, model) | Self::Smallest(core, model) = self {
+            cargo.env("ATTN_MODEL", model);
+            cargo.env("ATTN_MEMORY", core.memory().path);
         }
         let output = cargo.output().map_err(BuildError::NoCargo)?;
         let failed = || BuildError::Failed {

@@ -18,6 +18,8 @@ pub mod aligned;
 mod runner;
 mod table;
 
+pub mod bench;
+pub mod browser;
 pub mod checks;
 pub mod cost;
 pub mod decoding;
@@ -25,5 +27,7 @@ pub mod decoding_cost;
 pub mod demo;
 pub mod digests;
 pub mod identity;
+pub mod layout;
 pub mod parsing;
+pub mod peers;
 pub mod systems;

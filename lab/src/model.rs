@@ -1,6 +1,6 @@
 //! The shipped models as `.attn` files: committed beside their ONNX files, and converted anew through the `attn` command.
 
-use crate::{images, workspace};
+use crate::{images, tools, workspace};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -116,7 +116,7 @@ pub fn convert(model: Shipped) -> Result<Converted, ModelFileError> {
 /// [`ModelFileError`].
 pub fn command() -> Result<PathBuf, ModelFileError> {
     // Not `-p`: with other packages selected, dependencies get other features and are built twice.
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+    let output = Command::new(tools::cargo())
         .current_dir(workspace::root())
         .args(["build", "--bin", "attn"])
         .args(["--message-format", "json-render-diagnostics"])

@@ -27,6 +27,19 @@ pub enum PluginError {
     },
 }
 
+/// Whether [`build`] would find it built.
+pub fn is_built() -> bool {
+    workspace::build_folder().is_ok_and(|folder| folder.join(library()).exists())
+}
+
+/// Name of the library, which tells this source from others.
+fn library() -> String {
+    let sum = SOURCE.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("libm4cycles-{sum:016x}.so")
+}
+
 /// Builds the plugin, unless this very source was built before.
 ///
 /// # Errors
@@ -37,10 +50,7 @@ pub fn build() -> Result<PathBuf, PluginError> {
         move |source| PluginError::Io { path, source }
     };
     let folder = workspace::build_folder().map_err(io(Path::new("target/attn")))?;
-    let sum = SOURCE.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
-    let library = folder.join(format!("libm4cycles-{sum:016x}.so"));
+    let library = folder.join(library());
     if library.exists() {
         return Ok(library);
     }

@@ -7,6 +7,8 @@ mod digests;
 mod fuzz;
 mod model;
 mod pack;
+mod peers;
+mod picture;
 mod python;
 mod results;
 mod setup;
@@ -70,6 +72,13 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Counts CMSIS-NN on the emulated Cortex-M4 and writes docs/results/peers.md
+    Peers {
+        /// A checkout of https://github.com/ARM-software/CMSIS-NN
+        sources: PathBuf,
+    },
+    /// Draws docs/guide/bench.png: the page of `attn bench --report` for a model, in a browser
+    Picture,
     /// Mutates files of every kind and looks whether a parser stumbles
     Fuzz(fuzz::Fuzz),
     /// Builds the Python package, installs its wheel and runs its tests; needs Python with the packages that it names
@@ -114,6 +123,8 @@ fn main() -> ExitCode {
         Command::Test { all } => test::run(all),
         Command::Digests { record } => digests::run(record),
         Command::Cost { check } => cost::run(check),
+        Command::Peers { sources } => peers::run(&sources),
+        Command::Picture => picture::run(),
         Command::Fuzz(what) => fuzz::run(&what),
         Command::Python => python::run(),
         Command::Suite => suite::run(),

@@ -5,6 +5,7 @@ mod apt;
 mod remedy;
 
 use attn_lab::emulator::Core;
+use attn_lab::tools::has_target;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -55,12 +56,17 @@ pub fn packing(targets: impl IntoIterator<Item = &'static str>) -> Done {
 
 /// Installs what is missing to build an image for the emulated Cortex-M4 and to run it.
 pub fn emulation() -> Done {
-    target(Core::M4.board().target)?;
+    target(Core::M4.target())?;
     remedy::tool(&remedy::QEMU)
 }
 
+/// Installs the browser that pages are looked at in, if it is missing.
+pub fn browser() -> Done {
+    remedy::tool(&remedy::BROWSER)
+}
+
 fn target(target: &str) -> Done {
-    if has_target(target)? {
+    if has_target(target) {
         return Ok(());
     }
     add_target(target)
@@ -99,14 +105,8 @@ fn sysroot() -> Result<PathBuf, SetupError> {
         })
 }
 
-fn has_target(target: &str) -> Result<bool, SetupError> {
-    let libraries = sysroot()?.join("lib/rustlib").join(target).join("lib");
-    let mut files = std::fs::read_dir(libraries).into_iter().flatten().flatten();
-    Ok(files.any(|file| file.file_name().to_string_lossy().starts_with("libcore-")))
-}
-
 fn add_target(target: &str) -> Done {
-    if say_and_run(Command::new("rustup").args(["target", "add", target])) && has_target(target)? {
+    if say_and_run(Command::new("rustup").args(["target", "add", target])) && has_target(target) {
         return Ok(());
     }
     println!("setup: rustup cannot install {target}; building it from Debian's rust-src");
@@ -150,7 +150,7 @@ fn build_target(target: &str) -> Done {
             std::fs::copy(file.path(), libraries.join(&name)).map_err(io)?;
         }
     }
-    if has_target(target)? {
+    if has_target(target) {
         Ok(())
     } else {
         Err(SetupError("the build left no libcore".into()))

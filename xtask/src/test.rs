@@ -3,7 +3,7 @@
 use crate::{TaskResult, cost, digests, python, setup, suite, systems};
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::emulator::Core;
-use attn_lab::images::IMAGES;
+use attn_lab::images::{BENCH, IMAGES};
 use attn_lab::model::Shipped;
 use attn_lab::workspace;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Crates that are made for others.
-const PUBLISHED: &str = " -p attn-runtime -p attn-recordings -p attn-converter -p attn-cli";
+const PUBLISHED: &str =
+    " -p attn-runtime -p attn-recordings -p attn-converter -p attn-app -p attn-lab -p attn-cli";
 
 /// What passed and what did not.
 #[derive(Default)]
@@ -107,6 +108,9 @@ fn results(line: &str) -> Option<(usize, usize)> {
 pub fn run(all: bool) -> TaskResult {
     let mut tally = Tally::default();
     tally.check("set-up", || Ok(setup::run()?));
+    if all {
+        tally.check("browser", || Ok(setup::browser()?));
+    }
     let clippy = "clippy --quiet --workspace --all-targets -- -D warnings";
     let doc = "doc --quiet --workspace --no-deps --document-private-items";
     let bare = "clippy --quiet -p attn-runtime --no-default-features -- -D warnings";
@@ -153,21 +157,26 @@ pub fn run(all: bool) -> TaskResult {
 /// Lints what is built for chips: every application on every board, and the test images.
 fn clippy_boards(tally: &mut Tally, model: &Path) {
     let model = model.display().to_string();
+    let memory = Core::M4.memory().path.display().to_string();
     let mut lint = |package: &str, feature: &str, target: &str| {
         let what = format!("clippy of {package} with {feature} for {target}");
         let arguments = format!(
             "clippy --quiet -p {package} --bins --profile firmware --features {feature} --target {target} -- -D warnings"
         );
-        tally.cargo(&what, &arguments, &[("ATTN_MODEL", &model)]);
+        let variables = [("ATTN_MODEL", &*model), ("ATTN_MEMORY", &*memory)];
+        tally.cargo(&what, &arguments, &variables);
     };
     for board in BOARDS {
         for app in App::ALL {
             lint(board.name, app.name(), board.target);
         }
     }
-    let [package, feature] = IMAGES;
-    for core in [Core::M4, Core::M33] {
-        lint(package, feature, core.board().target);
+    // The one board with a counter.
+    lint("nano33ble", "profile", Core::M4.target());
+    for [package, feature] in [IMAGES, BENCH] {
+        for core in [Core::M4, Core::M33] {
+            lint(package, feature, core.target());
+        }
     }
 }
 

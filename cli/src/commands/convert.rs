@@ -1,16 +1,14 @@
 //! `attn convert`: ONNX in, `.attn` out.
 
-use super::bundle::Bundle;
-use super::{CommandResult, check_output, load_manifest, quality};
+use super::recipe::Recipe;
+use super::{CommandResult, check_output, quality};
 use crate::bars::Bars;
-use crate::flags::{self, Dtype, FlagError, Range};
+use crate::flags::{self, FlagError};
 use crate::shown::say;
-use attn_converter::bundle::Manifest;
 use attn_converter::emit::Metadata;
 use attn_converter::estimate::{Fallback, estimate};
 use attn_converter::files::{self, FileError};
-use attn_converter::lower::Form;
-use attn_converter::pipeline::{Conversion, Mixed, Options, Source, convert};
+use attn_converter::pipeline::{Conversion, Source, convert};
 use attn_converter::quantize::Precision;
 use attn_converter::thresholds::{Threshold, chosen};
 use attn_runtime::format::SpotterMeta;
@@ -24,38 +22,12 @@ pub struct Convert {
     /// The ONNX model, with a batch of 1; or a bundle of several, described by a .toml file.
     #[arg(required_unless_present = "entry", conflicts_with = "entry")]
     model: Option<PathBuf>,
-    /// Calibration data: an .npz with one array per model input, [samples, ...], float32 (or int8 with `scale`). A manifest
-    /// names its own.
-    #[arg(long, value_name = "NPZ")]
-    calibrate: Option<PathBuf>,
-    /// Let a manifest name files outside its folder.
-    #[arg(long)]
-    outside: bool,
     /// Where to write the .attn file.
     #[arg(short, long)]
     output: PathBuf,
-    /// Convert to a step that takes one frame at a time and keeps the past in state tensors.
-    #[arg(long)]
-    stream: bool,
-    /// Weights and activations of the file.
-    #[arg(long, value_enum, default_value_t = Dtype::Int8)]
-    dtype: Dtype,
-    /// How the range of an int8 value is chosen from the calibration data.
-    #[arg(long, value_enum, default_value_t = Range::Measured)]
-    range: Range,
-    /// With int8: hold values in int16 where measurement finds that worth it. A single model is converted so; of one that decodes, all
-    /// but keys and values are int16 without this.
-    #[arg(long, conflicts_with = "no_mixed")]
-    mixed: bool,
-    /// With int8: hold every value that can be int8 in int8, whatever it costs.
-    #[arg(long)]
-    no_mixed: bool,
     /// Class names in the order of the logits: a text file, one per line.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// The model takes features of the audio front end, computed every this many samples (16 kHz).
-    #[arg(long, value_name = "SAMPLES")]
-    audio_hop: Option<u32>,
     /// Keyword spotting: hops over which posteriors are averaged.
     #[arg(long, value_name = "HOPS", requires_all = ["threshold", "labels", "audio_hop"])]
     smoothing: Option<u32>,
@@ -84,32 +56,18 @@ pub struct Convert {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    bundle: Bundle,
+    recipe: Recipe,
 }
 
 impl Convert {
     pub fn run(&self) -> CommandResult {
-        let manifest = self.manifest()?;
+        let manifest = self.recipe.manifest(self.model.as_deref())?;
         check_output(&self.output, manifest.files().iter().chain(&self.labels))?;
         if manifest.decode.is_some() && self.smoothing.is_some() {
             let reason = "takes a single model, as keyword spotting does";
             return Err(FlagError::new("--smoothing", reason).into());
         }
-        let options = Options {
-            form: match self.stream {
-                true => Form::Stream,
-                false => Form::Window,
-            },
-            precision: self.dtype.into(),
-            range: self.range.into(),
-            mixed: match (self.mixed, self.no_mixed) {
-                (true, _) => Mixed::Searched,
-                (_, true) => Mixed::None,
-                _ => Mixed::Usual,
-            },
-            metadata: self.metadata()?,
-            ..Options::default()
-        };
+        let options = self.recipe.options(self.metadata()?);
         let bars = Bars::default();
         let source = Source::Bundle(&manifest);
         let conversion = convert(source, &options, &|step| bars.show(step))?;
@@ -117,25 +75,6 @@ impl Convert {
         self.print(&conversion);
         quality::warn(&conversion.quality);
         Ok(())
-    }
-
-    /// What is converted: a manifest's file, or what the flags say in its place.
-    fn manifest(&self) -> Result<Manifest, Box<dyn std::error::Error>> {
-        let is_manifest = |path: &&PathBuf| path.extension().is_some_and(|e| e == "toml");
-        if let Some(path) = self.model.as_ref().filter(is_manifest) {
-            let given = self.bundle.given();
-            let given = given.or(self.calibrate.as_ref().map(|_| "--calibrate"));
-            return match given.or(self.audio_hop.map(|_| "--audio-hop")) {
-                Some(flag) => Err(FlagError::new(flag, "a manifest says this itself").into()),
-                None => load_manifest(path, self.outside),
-            };
-        }
-        let Some(calibration) = &self.calibrate else {
-            let reason = "name an .npz file with samples of the model's inputs";
-            return Err(FlagError::new("--calibrate", reason).into());
-        };
-        let model = self.model.as_deref().map(|path| (self.stream, path));
-        self.bundle.manifest(model, calibration, self.audio_hop)
     }
 
     fn labels(&self) -> Result<Vec<String>, FileError> {
@@ -167,13 +106,13 @@ impl Convert {
         let [widened, two_parts] =
             [&conversion.widened, &conversion.two_parts].map(|chosen| conversion.named(chosen));
         let graphs = conversion.graphs.iter();
-        let half = matches!(self.dtype.into(), Precision::Fp16);
+        let half = self.recipe.precision() == Precision::Fp16;
         let estimates: Vec<_> = graphs.map(|graph| estimate(graph, half)).collect();
         let cycles: u64 = estimates.iter().map(|estimate| estimate.cycles).sum();
         let fallbacks: Vec<_> = estimates.iter().flat_map(|e| &e.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
-            let mut result = conversion.json(self.dtype.into(), &|what| flags::remedy(what).into());
+            let mut result = conversion.json(self.recipe.precision(), &|what| flags::remedy(what).into());
             result["file"] = json!(self.output);
             say!("{result:#}");
             return;

@@ -1,5 +1,6 @@
 //! One file per subcommand of `attn`: arguments in, a call of the library, text out.
 
+mod bench;
 mod bundle;
 mod compare;
 mod convert;
@@ -9,12 +10,14 @@ mod inspect;
 mod manual;
 mod operators;
 mod quality;
+mod recipe;
 mod record;
 mod run;
 mod sign;
 mod spot;
 mod tune;
 
+pub use bench::Bench;
 pub use compare::Compare;
 pub use convert::Convert;
 pub use decode::Decode;

@@ -1,5 +1,7 @@
 //! The command `attn` as a user meets it: what it prints, and every mistake that can be made.
 
+mod bench;
+mod bench_page;
 mod bundle_flags;
 mod comparing;
 mod decode;

@@ -2,6 +2,7 @@
 //!
 //! - [`keyword`]: samples in, keywords and an LED out.
 //! - `decode` (feature `decode`): text or features in, tokens out.
+//! - [`profile`]: what each operator takes, by a board's counter.
 //! - [`trace`]: a model's results as bytes, to compare a chip with this computer.
 //! - [`wav`]: the header of a recording.
 #![no_std]
@@ -13,5 +14,6 @@ extern crate std;
 #[cfg(feature = "decode")]
 pub mod decode;
 pub mod keyword;
+pub mod profile;
 pub mod trace;
 pub mod wav;

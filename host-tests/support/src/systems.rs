@@ -7,8 +7,9 @@ use crate::running::with_session;
 use attn_converter::calibrate::RangeMethod;
 use attn_converter::dataset::Dataset;
 use attn_converter::error::ConvertError;
-use attn_converter::files::{read_array, write_npz};
+use attn_converter::files::read_array;
 use attn_converter::lower::Form;
+pub use attn_converter::noise::write as write_calibration;
 use attn_converter::pipeline::{Conversion, Options, Source, convert};
 use attn_converter::progress::silent;
 use attn_converter::quantize::Precision;
@@ -64,8 +65,6 @@ pub fn operators(conversion: &Conversion) -> String {
 pub const EXPORTERS: [&str; 2] = ["dynamo", "torchscript"];
 /// How a file holds its values.
 pub const PRECISIONS: [Precision; 3] = [Precision::Int8, Precision::Int16x8, Precision::Fp16];
-/// Samples to calibrate with.
-const SAMPLES: usize = 16;
 
 /// A system as PyTorch defines and exports it.
 #[derive(Clone, Copy, Debug)]
@@ -322,35 +321,4 @@ impl System {
         let reference = Reference::load(&self.onnx(EXPORTERS[0])).unwrap();
         Dataset::load(&self.recorded(), reference.inputs(), None).unwrap()
     }
-}
-
-/// Normally distributed samples for every input of a model; numbers of tokens below 50.
-pub fn write_calibration(onnx: &Path, data: &Path) -> Result<(), ConvertError> {
-    let mut state = 5u64;
-    let mut uniform = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1u64 << 24) as f32
-    };
-    // The sum of twelve uniform numbers (Irwin and Hall).
-    let mut normal = move || (0..12).map(|_| uniform()).sum::<f32>() - 6.0;
-    let reference = Reference::load(onnx)?;
-    write_npz(data, |npz| {
-        for input in reference.inputs() {
-            let mut shape = input.shape.clone();
-            shape[0] = SAMPLES;
-            let samples = ArrayD::from_shape_simple_fn(IxDyn(&shape), &mut normal);
-            if input.integer {
-                npz.add_array(
-                    &input.name,
-                    &samples.mapv(|x| (1000.0 * x.abs()) as i64 % 50),
-                )?;
-            } else {
-                npz.add_array(&input.name, &samples)?;
-            }
-        }
-        Ok(())
-    })?;
-    Ok(())
 }

@@ -103,6 +103,13 @@ impl<'a> Model<'a> {
         self.work_of(self.entries.get(entry)?.ops()).ok()
     }
 
+    /// The same of operator number `op` of [`Model::ops`].
+    #[cfg(feature = "internals")]
+    pub fn op_work(&self, op: usize) -> Option<Work> {
+        self.ops.get(op)?;
+        self.work_of(op..op + 1).ok()
+    }
+
     pub(crate) fn operators(&self) -> &'static Operators {
         self.operators
     }

@@ -99,6 +99,20 @@ pub const MAKE: Tool = Tool {
     ],
 };
 
+/// The browser that pages are looked at in.
+pub const BROWSER: Tool = Tool {
+    program: "chromium",
+    apt: "chromium",
+    brew: "chromium",
+    others: &[
+        ("dnf", "sudo dnf install chromium"),
+        ("pacman", "sudo pacman -S chromium"),
+        ("zypper", "sudo zypper install chromium"),
+        ("apk", "sudo apk add chromium"),
+        ("nix-shell", "nix-shell -p chromium"),
+    ],
+};
+
 /// Installs a program that is missing.
 pub fn tool(tool: &Tool) -> Done {
     if tools::command(tool.program).is_some() {

@@ -66,7 +66,7 @@ fn the_c_program_hears_what_the_rust_firmware_and_this_computer_hear() {
 
     // Not one function of the library, whether the program calls it or not.
     let library = target_folder()
-        .join(Core::M4.board().target)
+        .join(Core::M4.target())
         .join("firmware/libattn.a");
     let symbols = run(Command::new("arm-none-eabi-nm").arg(library));
     assert!(symbols.contains("attn_beam_decode"), "{symbols}");
