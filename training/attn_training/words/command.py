@@ -19,6 +19,7 @@ from .voices import Voices
 KOKORO = 80  # renderings of each word
 HELD_OUT = 8  # every eighth synthetic rendering is kept for the curve
 THRESHOLD = 0.60  # of every word: the biases of the logits make up for the differences
+KEPT = 400  # shards of streams, with --keep-streams
 SHARE_OF_VOICES = 0.35  # of the minutes, at most
 
 
@@ -36,6 +37,7 @@ def parse(arguments):
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the files (default: this one)")
     parser.add_argument("--leave-out", type=int, choices=range(corpus.FOLDS), help="train without this fold of the speakers (for `judge --folds`)")
     parser.add_argument("--keep-streams", action="store_true", help="leave the training streams in the cache (training/kwt uses them)")
+    parser.add_argument("--processes", type=int, default=2, help="that train, each on one core; one more makes streams (default 2)")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(arguments)
 
@@ -105,11 +107,12 @@ def main(arguments):
     own, held = gather(arguments, keywords, further, work, started + 60 * SHARE_OF_VOICES * arguments.minutes)
     model = from_onnx(arguments.start, start_rows(arguments.start, names))
     left = arguments.minutes - (time.time() - started) / 60
-    minutes = max(1.0, 0.85 * left - 1)
-    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, copy.deepcopy(model),
-                            work / "weights.pt", arguments.seed)
+    minutes = max(1.0, left - min(5.0, 0.15 * left + 1))  # the rest is for biases, curve and card
+    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: arguments.keep_streams and n >= KEPT,
+                            copy.deepcopy(model), work / "weights.pt", arguments.seed, None if arguments.keep_streams else 2 * fit.SHARDS, arguments.leave_out)
     try:
-        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", fold=arguments.leave_out, seed=arguments.seed)
+        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", fold=arguments.leave_out, seed=arguments.seed,
+                  size=arguments.processes)
     finally:
         maker.terminate()
     for shard in () if arguments.keep_streams else (work / "streams").glob("*.npz"):
