@@ -51,6 +51,12 @@ def test_a_threshold_allows_the_rate():
     assert judge.threshold(peaks, 10, 0.1) > judge.threshold(peaks, 10, 1)
 
 
+def test_a_threshold_of_hardly_any_peaks_still_falls_with_the_rate():
+    for few in ([], [0.1], [0.2, 0.1, 0.06]):
+        strict, loose = (judge.threshold(np.array(few), 1, rate) for rate in (0.1, 0.5))
+        assert strict > loose > 0.05
+
+
 def test_intervals_hold_the_estimate():
     assert judge.poisson(0, 2) == (0, 0, pytest.approx(1.844, abs=1e-3))
     share, low, high = judge.binomial(39, 40)
