@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from attn_training.words import command, fit, judge, phones, spot, streams
+from attn_training.words import augment, command, corpus, fit, judge, phones, spot, streams
 from attn_training.words.model import WINDOW, KeywordSpotter
 
 
@@ -51,6 +51,12 @@ def test_a_threshold_allows_the_rate():
     assert judge.threshold(peaks, 10, 0.1) > judge.threshold(peaks, 10, 1)
 
 
+def test_a_threshold_of_hardly_any_peaks_still_falls_with_the_rate():
+    for few in ([], [0.1], [0.2, 0.1, 0.06]):
+        strict, loose = (judge.threshold(np.array(few), 1, rate) for rate in (0.1, 0.5))
+        assert strict > loose > 0.05
+
+
 def test_intervals_hold_the_estimate():
     assert judge.poisson(0, 2) == (0, 0, pytest.approx(1.844, abs=1e-3))
     share, low, high = judge.binomial(39, 40)
@@ -83,3 +89,34 @@ def test_a_wrong_peak_costs_and_a_right_one_does_not():
     target[0, 14:36] = 0
     right, miss = fit.peak_losses(torch.log_softmax(logp, -1), target, 2)
     assert loud > 1 > quiet and right < 0.1 and miss < 0.1
+
+
+def test_a_warp_moves_bands_and_leaves_their_level():
+    x = np.full((50, 3, augment.BANDS), 7, np.float32)
+    x[:, :, 20] = 40
+    warped = augment.warp(x, np.random.default_rng(5))
+    peaks = warped[:, 0].argmax(-1)
+    assert peaks.min() < 20 < peaks.max() and abs(peaks - 20).max() <= 4
+    np.testing.assert_allclose(warped[:, :, [0, -1]], 7, rtol=1e-5)
+    np.testing.assert_array_equal(augment.warp(x, np.random.default_rng(5), share=0), x)
+
+
+def material():
+    rng = np.random.default_rng(6)
+    own = corpus.Corpus(words={"one": [rng.integers(-3000, 3000, 8000).astype(np.int16)]}, spoken={"one": {}})
+    own.speech = [corpus.Clip("", rng.integers(-3000, 3000, 80000).astype(np.int16), "", f"speaker {i}") for i in range(12)]
+    own.near = own.sentences = [rng.integers(-3000, 3000, 60000).astype(np.int16)]
+    return own
+
+
+def test_streams_for_one_fold_all_leave_it_out():
+    assert {streams.Streams(material(), ["one"]).stream(i)[2] for i in range(20)} == {0, 1, 2}
+    assert {streams.Streams(material(), ["one"], leave_out=1).stream(i)[2] for i in range(20)} == {1}
+
+
+def test_only_the_newest_shards_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "SHARD", 2)
+    monkeypatch.setattr(streams, "features", lambda pcm: np.zeros((len(pcm), streams.FRAMES, 40), np.int8))
+    streams.produce(streams.Streams(material(), ["one"]), tmp_path, lambda number: number == 5, kept=2)
+    assert sorted(p.name for p in tmp_path.glob("shard-*")) == ["shard-0-0003.npz", "shard-0-0004.npz"]
+    assert len(streams.Store(tmp_path).refresh()) == 4

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.signal
 
 RATE = 16000
+BANDS, LOWEST, HIGHEST = 40, 60.0, 7600.0  # of the front end's mel scale
 
 
 def change_speed(x, factor):
@@ -72,6 +73,28 @@ def word_bounds(x):
     if len(loud) == 0:  # silence
         return 0, len(x)
     return int(loud[0] * step), int((loud[-1] + 1) * step)
+
+
+def _warps(count=41, widest=0.16):
+    """[count, BANDS, BANDS]: matrices that move features along the frequency axis, by factors of `1 - widest` to `1 + widest`."""
+    mel = np.linspace(2595 * np.log10(1 + LOWEST / 700), 2595 * np.log10(1 + HIGHEST / 700), BANDS + 2)[1:-1]
+    hertz = 700 * (10 ** (mel / 2595) - 1)
+    found = np.zeros((count, BANDS, BANDS), np.float32)
+    for matrix, factor in zip(found, np.linspace(1 - widest, 1 + widest, count)):
+        at = np.interp(hertz * factor, hertz, np.arange(BANDS))  # the outer bands are repeated
+        low = np.minimum(at.astype(int), BANDS - 2)
+        np.add.at(matrix, (low, np.arange(BANDS)), 1 - (at - low))
+        np.add.at(matrix, (low + 1, np.arange(BANDS)), at - low)
+    return found
+
+
+WARPS = _warps()
+
+
+def warp(x, rng, share=0.7):
+    """Features [n, t, BANDS] as by longer and shorter vocal tracts, the tempo unchanged: a `share` of them."""
+    chosen = np.where(rng.random(len(x)) < share, rng.integers(len(WARPS), size=len(x)), len(WARPS) // 2)
+    return x @ WARPS[chosen]
 
 
 def mask(x, rng):

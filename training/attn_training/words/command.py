@@ -19,6 +19,7 @@ from .voices import Voices
 KOKORO = 80  # renderings of each word
 HELD_OUT = 8  # every eighth synthetic rendering is kept for the curve
 THRESHOLD = 0.60  # of every word: the biases of the logits make up for the differences
+KEPT = 400  # shards of streams, with --keep-streams
 SHARE_OF_VOICES = 0.35  # of the minutes, at most
 
 
@@ -36,6 +37,8 @@ def parse(arguments):
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for the files (default: this one)")
     parser.add_argument("--leave-out", type=int, choices=range(corpus.FOLDS), help="train without this fold of the speakers (for `judge --folds`)")
     parser.add_argument("--keep-streams", action="store_true", help="leave the training streams in the cache (training/kwt uses them)")
+    parser.add_argument("--streams", type=Path, metavar="DIR", help="train on these, which a run with --keep-streams left, and make none")
+    parser.add_argument("--processes", type=int, default=2, help="that train, each on one core; one more makes streams (default 2)")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(arguments)
 
@@ -84,10 +87,10 @@ def gather(arguments, keywords, further, work, deadline):
     return own, held
 
 
-def validation_streams(data=DATA):
-    """Speech and noise of the validation split without a keyword: as it is, and at two other speeds."""
+def validation_streams(leave_out=None, data=DATA):
+    """Speech and noise of the validation split without a keyword, less one fold: as it is, and at two other speeds."""
     clips = [c for folder in ("speech_negative", "noise") if (data / folder).is_dir() for c in corpus.long_files(data / folder, {"val"})
-             if len(c.pcm) > RATE]
+             if len(c.pcm) > RATE and corpus.fold(c.speaker) != leave_out]
     rng = np.random.default_rng(1)
     changed = [corpus.Clip("", np.round(augment.change_speed(c.pcm.astype(np.float32), f * rng.uniform(0.96, 1.04))).astype(np.int16))
                for f in (0.9, 1.12) for c in clips]
@@ -102,39 +105,53 @@ def main(arguments):
     name = arguments.name or next(iter(keywords))
     work = CACHE / name
     work.mkdir(parents=True, exist_ok=True)
-    own, held = gather(arguments, keywords, further, work, started + 60 * SHARE_OF_VOICES * arguments.minutes)
+    # A fold's model that trains on streams which are there needs no voices, and neither curve nor card.
+    own, held = (None, []) if arguments.streams and arguments.leave_out is not None else gather(
+        arguments, keywords, further, work, started + 60 * SHARE_OF_VOICES * arguments.minutes)
     model = from_onnx(arguments.start, start_rows(arguments.start, names))
     left = arguments.minutes - (time.time() - started) / 60
-    minutes = max(1.0, 0.85 * left - 1)
-    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: n >= 400, copy.deepcopy(model),
-                            work / "weights.pt", arguments.seed)
+    train(model, own, keywords, further, arguments, work, max(1.0, left - min(5.0, 0.15 * left + 1)))  # the rest is for biases, curve and card
+    finish(model, own, held, keywords, names, arguments, name, time.time() - started)
+
+
+def train(model, own, keywords, further, arguments, work, minutes):
+    """Trains on streams of `--streams`, or on new ones that a process of their own makes beside it."""
+    options = {"fold": arguments.leave_out, "seed": arguments.seed, "size": arguments.processes}
+    if arguments.streams:
+        capacity = fit.SHARDS * (1 if arguments.leave_out is None else corpus.FOLDS)  # a shard holds all folds
+        fit.train(model, arguments.streams, len(keywords), minutes, work / "weights.pt", capacity=capacity, **options)
+        return
+    kept = None if arguments.keep_streams else 2 * fit.SHARDS
+    maker = rounds.producer(own, list(keywords), list(further), work / "streams", lambda n: arguments.keep_streams and n >= KEPT,
+                            copy.deepcopy(model), work / "weights.pt", arguments.seed, kept, arguments.leave_out)
     try:
-        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", fold=arguments.leave_out, seed=arguments.seed)
+        fit.train(model, work / "streams", len(keywords), minutes, work / "weights.pt", **options)
     finally:
         maker.terminate()
     for shard in () if arguments.keep_streams else (work / "streams").glob("*.npz"):
         shard.unlink()
-    finish(model, own, held, keywords, names, arguments, name, time.time() - started)
 
 
 def finish(model, own, held, keywords, names, arguments, name, seconds):
-    """Biases, files, curve and card."""
-    streams, clips = validation_streams()
+    """Biases, files, curve and card; of a fold's model the biases and the model."""
+    streams, clips = validation_streams(arguments.leave_out)
     hours = conditions.hours(streams)
     logits = [model.stream(x) for x in streams]
     biases = judge.label_biases(logits, len(keywords), hours, arguments.rate, THRESHOLD)
     with torch.no_grad():
         model.logits.bias += torch.from_numpy(biases)
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    export.onnx(model, out / f"{name}.onnx")
+    export.labels(names, out / f"{name}_labels.txt")
+    if arguments.leave_out is not None:
+        return
     averages = [spot.smoothed(x + biases) for x in logits]
     peaks = judge.label_peaks(averages, len(keywords))
     values = {label: THRESHOLD for label in keywords}
     noise = [c for c in clips if c.label]  # kinds of noise have names, speech has none
     tests = conditions.clips(held, names, noise or clips, [c for c in clips if not c.label] or clips) if held else {}
     scores = conditions.clip_scores(model, tests, len(keywords))
-    out = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
-    export.onnx(model, out / f"{name}.onnx")
-    export.labels(names, out / f"{name}_labels.txt")
     export.thresholds(values, out / f"{name}_thresholds.csv")
     spoken = [[x for clips_ in own.spoken[label].values() for x in clips_] for label in keywords]
     export.calibration(spoken, own.near + own.sentences, out / f"{name}_calibration.npz")

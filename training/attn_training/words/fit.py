@@ -18,6 +18,8 @@ from .streams import BACKGROUND, IGNORE, Store
 
 BATCH = 64
 SYNC, ROUND = 20, 200  # steps
+SHARDS = 60  # of streams are held
+MEAN = 25  # exchanges, each after SYNC steps: the weights that are kept are a running mean over about so many
 CARRY = 0.75  # share of the streams that start from the state in which another ended: a spotter listens for hours
 
 
@@ -104,7 +106,7 @@ def member(team, rank, model, folder, keywords, minutes, path, started, peak_rat
         optimizer.param_groups[0]["lr"] = peak_rate * min(share / 0.1 + 0.02, 0.5 * (1 + np.cos(np.pi * max(share - 0.1, 0) / 0.9)))
         model.train()
         chosen = np.sort(rng.choice(len(features), BATCH, replace=False))
-        x = augment.mask(features[chosen].astype(np.float32), rng)
+        x = augment.mask(augment.warp(features[chosen].astype(np.float32), rng), rng)
         x = torch.from_numpy(np.clip(x, -128, 127) * np.float32(SCALE))
         y = torch.from_numpy(targets[chosen].astype(np.int64))
         h = model.frames(x, state)
@@ -121,7 +123,7 @@ def member(team, rank, model, folder, keywords, minutes, path, started, peak_rat
         if step % SYNC:
             continue
         over = team.share(model, rank, share >= 1)
-        decay = min(0.9, step / (step + 5 * SYNC))  # of a mean over the last ten or so exchanges
+        decay = min(1 - 1 / MEAN, step / (step + 5 * SYNC))
         for name, value in model.state_dict().items():
             if value.is_floating_point():
                 mean[name].mul_(decay).add_(value, alpha=1 - decay)
@@ -138,7 +140,7 @@ def member(team, rank, model, folder, keywords, minutes, path, started, peak_rat
             features, targets = store.arrays()
 
 
-def train(model, folder, keywords, minutes, path, peak_rate=3e-3, fold=None, capacity=60, least=4, seed=7, size=2):
+def train(model, folder, keywords, minutes, path, peak_rate=3e-3, fold=None, capacity=SHARDS, least=4, seed=7, size=2):
     """Trains on the streams that appear in `folder` for `minutes`, by `size` processes. Returns the model with the mean weights."""
     team, started = Team(model, size), time.time()
     context = torch.multiprocessing.get_context("fork")

@@ -45,16 +45,18 @@ def logit(p):
 
 def threshold(peaks, hours, rate, least=0.05):
     """The threshold at which a label gives `rate` false accepts an hour: by count, or by the exponential tail of its highest peaks
-    where the rate allows fewer than three in `hours`."""
+    where the rate allows fewer than three in `hours`. Fewer than four peaks say nothing of the tail: then it is taken to fall by e for each e
+    of the odds, as that of most words does about."""
     allowed = rate * hours
     if allowed >= 3 and len(peaks) > allowed:
         value = peaks[int(allowed)] + 1e-4
     else:
         tail = logit(peaks[: 16])
         if len(tail) < 4:
-            return max(least, float(peaks[0]) + 0.02 if len(peaks) else least)
-        mean = np.mean(tail[:-1] - tail[-1])  # of the excess over the lowest of them
-        z = tail[-1] + mean * np.log((len(tail) - 1) / allowed)
+            lowest, mean, above = logit(peaks[-1] if len(peaks) else least), 1.0, max(len(peaks), 1)
+        else:
+            lowest, mean, above = tail[-1], np.mean(tail[:-1] - tail[-1]), len(tail) - 1  # of the excess over the lowest of them
+        z = lowest + mean * np.log(above / allowed)
         value = 1 / (1 + np.exp(-z))
     return float(np.clip(value, least, HIGHEST))
 

@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
     """Widths of the layers: by default about 200 000 cycles of a Cortex-M4 in 20 ms with the front end, 10 M a second."""
 
     channels: int = 48  # of the convolutions
-    hidden: int = 72  # of the GRU
+    hidden: int = 64  # of the GRU
     width: int = 32  # of queries, keys and values, all heads together
     inner: int = 40  # of the layer before the logits
 

@@ -9,11 +9,11 @@ import torch
 from . import mining
 from .streams import Streams, produce
 
-MINE_EVERY = 10  # shards
+MINE_EVERY = 30  # shards
 
 
-def producer(material, keywords, further, folder, limit, model=None, weights=None, seed=0):
-    """Starts the process that writes shards into `folder`; `limit(number of shards)` ends it.
+def producer(material, keywords, further, folder, limit, model=None, weights=None, seed=0, kept=None, leave_out=None):
+    """Starts the process that writes shards into `folder`, of which the newest `kept` remain; `limit(number of shards)` ends it.
 
     With a `model` and the file in which training leaves its `weights`, hard negatives are looked for anew every MINE_EVERY shards.
     """
@@ -31,7 +31,7 @@ def producer(material, keywords, further, folder, limit, model=None, weights=Non
     def work():
         os.nice(1)
         torch.set_num_threads(1)
-        produce(Streams(material, keywords, further), folder, limit, seed, before)
+        produce(Streams(material, keywords, further, leave_out), folder, limit, seed, before, kept)
 
     process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
     process.start()

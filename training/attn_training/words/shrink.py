@@ -4,6 +4,7 @@ Of each layer the channels are kept that matter most to the next ones: activity 
 """
 
 import sys
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,7 @@ def main(arguments):
     large, small, streams = arguments
     features, _ = Store(streams, capacity=1).refresh().arrays()
     export.onnx(shrunk(large, features[:200], Sizes()), small)
+    export.labels(Path(large.removesuffix(".onnx") + "_labels.txt").read_text().split(), small.removesuffix(".onnx") + "_labels.txt")
 
 
 if __name__ == "__main__":

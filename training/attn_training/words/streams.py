@@ -27,10 +27,10 @@ def choose(rng, values):
 
 
 class Streams:
-    """`keywords`: the labels that are reported; `further`: labels learnt beside them."""
+    """`keywords`: the labels that are reported; `further`: labels learnt beside them; `leave_out`: the fold for all streams, by default any."""
 
-    def __init__(self, material, keywords, further=()):
-        self.material, self.keywords, self.further = material, list(keywords), list(further)
+    def __init__(self, material, keywords, further=(), leave_out=None):
+        self.material, self.keywords, self.further, self.leave_out = material, list(keywords), list(further), leave_out
         self.labels = [*self.keywords, *self.further, "unknown", "noise"]
         self.without = [{name: [c for c in getattr(material, name) if corpus.fold(c.speaker) != left_out]
                          for name in ("speech", "noise", "others")} for left_out in range(corpus.FOLDS)]
@@ -87,14 +87,14 @@ class Streams:
         return x[:cut] if rng.random() < 0.6 else x[cut:]
 
     def background(self, fold, rng):
-        """A background of power one, and whether somebody speaks in it."""
+        """A background of power one, and whether somebody speaks in it: often one other talker, the hardest."""
         own, draw = self.without[fold], rng.random()
-        if draw < 0.25 or not own["noise"]:
+        if draw < 0.18 or not own["noise"]:
             x, speech = augment.coloured_noise(SAMPLES, rng), False
-        elif draw < 0.6:
+        elif draw < 0.5:
             x, speech = np.resize(self.piece(self.long("noise", fold, rng), SAMPLES, rng), SAMPLES), False
         else:
-            voices = 1 if draw < 0.82 else rng.integers(3, 7)
+            voices = 1 if draw < 0.85 else rng.integers(2, 7)
             x, speech = sum(self.voice(fold, rng) for _ in range(voices)), True
         return x / augment.rms(x), speech
 
@@ -120,7 +120,7 @@ class Streams:
     def stream(self, seed):
         """PCM int16 [SAMPLES], targets int8 [FRAMES], and the fold that is left out."""
         rng = np.random.default_rng(seed)
-        fold = int(rng.integers(corpus.FOLDS))
+        fold = int(rng.integers(corpus.FOLDS)) if self.leave_out is None else self.leave_out
         level = 10 ** (rng.uniform(-42, -12) / 20) * 32768
         target = np.full(FRAMES, BACKGROUND, np.int8)
         draw = rng.random()
@@ -137,7 +137,8 @@ class Streams:
         if spoken:
             target[target == len(self.labels) - 1] = BACKGROUND
             noise = self.room(noise, rng) if rng.random() < 0.4 else noise
-        snr = rng.uniform(-2, 30) if rng.random() < 0.85 else 60
+        # Most often where words are hard to hear, but can be.
+        snr = choose(rng, [rng.uniform(3, 16), rng.uniform(-2, 30)]) if rng.random() < 0.88 else 60
         mix = (speech + noise * 10 ** (-snr / 20)) * level
         if rng.random() < 0.08:
             mix = np.clip(mix, -level * 2, level * 2)
@@ -194,9 +195,9 @@ def mark(target, label, start, end, unknown):
     target[after] = IGNORE
 
 
-def produce(streams, folder, limit, seed=0, before=lambda number: None):
-    """Writes shards of streams into `folder` until `limit(number)` says that it is enough. Before each shard, `before` is called, and new hard pieces are
-    taken from hard.npz."""
+def produce(streams, folder, limit, seed=0, before=lambda number: None, kept=None):
+    """Writes shards of streams into `folder` until `limit(number)` says that it is enough; only the newest `kept` remain. Before each shard,
+    `before` is called, and new hard pieces are taken from hard.npz."""
     folder, number, taken = Path(folder), 0, 0.0
     while not limit(number):
         before(number)
@@ -210,6 +211,8 @@ def produce(streams, folder, limit, seed=0, before=lambda number: None):
         np.savez(part, features=features(np.stack(pcm)), targets=np.stack(targets), folds=np.array(folds, np.int8))
         part.rename(folder / f"shard-{seed}-{number:04}.npz")
         number += 1
+        if kept and number > kept:
+            (folder / f"shard-{seed}-{number - 1 - kept:04}.npz").unlink()
 
 
 class Store:
