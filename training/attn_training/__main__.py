@@ -1,8 +1,9 @@
-"""`python -m attn_training`: trains keyword spotters, and a classifier of commands.
+"""`python -m attn_training`: trains keyword spotters, a classifier of commands, and what writes down strings of digits.
 
 words WORD… [--recordings DIR]   a spotter for these words: model, labels, thresholds, calibration data, curve, card
 voices                           fetches the neural voices that say the words
 commands                         Speech Commands, 12 classes: a streaming attention model beside BC-ResNet-1
+digits                           strings of spoken digits: an encoder with attention, by folds of speakers
 judge MODEL                      false accepts and recall on what no training heard
 shrink LARGE SMALL STREAMS       a smaller spotter from a larger one, to start from
 fixtures                         untrained spotters for the converter's tests, and the shipped one by the other exporter
@@ -21,6 +22,9 @@ def main():
         run(rest)
     elif command == "commands":
         from .commands.command import main as run
+        run(rest)
+    elif command == "digits":
+        from .digits.command import main as run
         run(rest)
     elif command == "voices":
         from .words import places, voices

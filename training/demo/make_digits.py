@@ -1,34 +1,31 @@
 """Makes the recording for the demo of spoken digit strings: one string in a synthetic voice that is not in training.
 
-Writes firmware/assets/digits.wav (16 kHz, mono, 16-bit, under 6 s) and firmware/assets/digits.txt, what is said in it.
+Writes firmware/assets/digits.wav (16 kHz, mono, 16-bit, under 5 s) and firmware/assets/digits.txt, what is said in it.
 
-Usage: python make_digits.py [--check]     (needs espeak-ng; --check instead runs the float model ../digits/cache/digits.pt)
+Usage: python -m demo.make_digits [--check]     (in training; needs espeak-ng; --check instead runs the float model, models/digits.*.onnx)
 """
 
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import soundfile
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "digits"))
-
-from setting import CACHE, FRAME, HOP, RATE, ROOT, SCALE, TOKENS, WORDS, attn  # noqa: E402
-from strings import SAMPLES  # noqa: E402
-from synth import say  # noqa: E402
-
-from attn_training.words import augment  # noqa: E402
+from attn_training.digits import fit
+from attn_training.digits.said import WORDS
+from attn_training.words import augment, corpus
+from attn_training.words.places import FRAME, HOP, RATE, ROOT, features
+from attn_training.words.voices import say
+from bundles import Exported
 
 ASSETS = ROOT / "firmware" / "assets"
-STRING = ["four", "seven", "one", "zero", "nine"]
-VOICE = ("en-us+linda", 150, 50)
-GAP, LEAD = 0.15, 0.3  # seconds between the digits, and before the first and after the last
+STRING = ["four", "seven", "one", "zero", "nine", "two", "six", "three"]
+VOICE = ("en-us+linda", 165, 50)
+GAP, LEAD = 0.1, 0.25  # seconds between the digits, and before the first and after the last
 SNR = 25  # dB
 
 
 def perform(rng):
-    """PCM int16, as many frames as are a multiple of 8."""
+    """PCM int16 of whole frames."""
     silence = np.zeros(int(LEAD * RATE), np.float32)
     parts = [silence]
     for word in STRING:
@@ -36,9 +33,8 @@ def perform(rng):
         start, end = augment.word_bounds(x)
         parts += [x[start:end] / augment.rms(x[start:end]), np.zeros(int(GAP * RATE), np.float32)]
     speech = np.concatenate([*parts, silence])
-    frames = -(-(HOP + len(speech) - FRAME) // (8 * HOP)) * 8
-    speech = augment.reverberate(np.pad(speech, (0, FRAME + (frames - 1) * HOP - len(speech))), rng)
-    assert len(speech) <= SAMPLES
+    frames = (len(speech) - FRAME) // HOP + 1
+    speech = augment.reverberate(speech[: FRAME + (frames - 1) * HOP], rng)
     fan = augment.coloured_noise(len(speech), rng)
     mix = speech + fan / augment.rms(fan) * 10 ** (-SNR / 20)
     return np.clip(np.round(mix * 10 ** (-24 / 20) * 32768), -32768, 32767).astype(np.int16)
@@ -46,20 +42,11 @@ def perform(rng):
 
 def check():
     """Fails unless the float model hears what is said."""
-    import torch
-
-    from evaluate import transcribe
-    from model import Listener
-
-    attn("features", ASSETS / "digits.wav", "-o", CACHE / "features_demo.npz")
-    model = Listener(len(TOKENS))
-    model.load_state_dict(torch.load(CACHE / "digits.pt"))
-    model.eval()
-    features = np.load(CACHE / "features_demo.npz")
-    assert abs(features["scale"] - SCALE) < 1e-9
-    heard = " ".join(WORDS[digit] for digit in transcribe(model, list(features["features"]))[0])
-    print("heard:", heard)
-    if heard != (ASSETS / "digits.txt").read_text().strip():
+    pcm = corpus.read(ASSETS / "digits.wav")
+    said, ended = fit.transcribe(Exported(ROOT / "models" / "digits"), list(features(pcm[None])))[0]
+    heard = " ".join(WORDS[digit] for digit in said)
+    print("heard:", heard, "" if ended else "(cut off)")
+    if not ended or heard != (ASSETS / "digits.txt").read_text().strip():
         sys.exit(1)
 
 

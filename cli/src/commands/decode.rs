@@ -3,7 +3,7 @@
 use super::{CommandResult, check_output};
 use crate::bars::bar;
 use crate::plot;
-use crate::shown::say;
+use crate::shown::{say, shown};
 use crate::sound;
 use attn_converter::decode::{self, Chance, Decoder, Input, Search, Sequence};
 use attn_converter::files::read_lines;
@@ -116,6 +116,7 @@ impl Decode {
         } else {
             self.print(model, &name, &found);
         }
+        warn_of_cut(&name, &found);
         Ok(())
     }
 
@@ -178,6 +179,8 @@ impl Decode {
             all.iter()
                 .for_each(|(line, found)| self.print(model, line, found));
         }
+        all.iter()
+            .for_each(|(line, found)| warn_of_cut(line, found));
         Ok(())
     }
 
@@ -225,6 +228,25 @@ impl Source {
         let name = sound::name(path);
         let input = decode::heard(model, name, || sound::read(path))?;
         Ok((input, name.display().to_string()))
+    }
+}
+
+/// Says on standard error that what was written down of an input is not all of it: the best sequence was cut off, or a more probable
+/// one than the best that ended. (A text that a language model makes up has no end.)
+fn warn_of_cut(name: &str, found: &[Sequence]) {
+    let Some(best) = found.first() else {
+        return;
+    };
+    let cut = found
+        .iter()
+        .find(|sequence| !sequence.ended && sequence.score >= best.score);
+    if let Some(cut) = cut.filter(|_| !name.is_empty()) {
+        eprintln!(
+            "warning: {}: cut off after {} tokens, the limit of the model: what follows is missing. Give it less at a time, \
+             or convert the model with a greater max_tokens",
+            shown(name),
+            cut.tokens.len()
+        );
     }
 }
 

@@ -7,6 +7,7 @@ use attn_runtime::seq2seq::text;
 use attn_test_support::decoder_model::{MAX_TOKENS, Output, Variant, decoder_file};
 use attn_test_support::folder::{Folder, TINY};
 use serde_json::Value;
+use std::path::Path;
 
 fn folder_with_model(variant: Variant) -> (Folder, String) {
     let folder = Folder::new();
@@ -60,6 +61,60 @@ fn the_command_prints_what_the_runtime_decodes() {
     assert_eq!(json[0]["score"], greedy.score);
     let lines = done(&["decode", &path, "--input", &words]);
     assert!(lines.starts_with(&line), "{lines}");
+}
+
+/// Samples of the demo's recording, and the digits in it.
+fn said() -> (Vec<i16>, Vec<String>) {
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware/assets");
+    let digits = std::fs::read_to_string(assets.join("digits.txt")).unwrap();
+    let pcm = attn_recordings::read(&assets.join("digits.wav")).unwrap();
+    (pcm, digits.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What the shipped model hears in `pcm`, and what it says on standard error.
+fn heard(pcm: &[i16]) -> (Value, String) {
+    let folder = Folder::new();
+    let wav = folder.path("said.wav");
+    attn_recordings::write(Path::new(&wav), pcm).unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/digits.attn");
+    let output = crate::attn(&["decode", model, "--wav", &wav, "--json"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    (serde_json::from_slice(&output.stdout).unwrap(), told)
+}
+
+#[test]
+fn digits_that_were_said_are_written_down() {
+    let (pcm, digits) = said();
+    let (json, told) = heard(&pcm);
+    assert_eq!(json["tokens"], Value::from(digits));
+    assert_eq!((&json["ended"], told.as_str()), (&Value::from(true), ""));
+}
+
+/// More digits than the model writes, and more sound than it takes.
+#[test]
+fn a_string_of_digits_that_is_too_long_is_not_cut_silently() {
+    let (pcm, digits) = said();
+    let twice = [&pcm[..], &pcm[..]].concat();
+    let (json, told) = heard(&twice);
+    let all = [&digits[..], &digits[..]].concat();
+    let written = json["tokens"].as_array().unwrap().len();
+    assert!(all.len() > written);
+    assert_eq!(json["tokens"], Value::from(&all[..written]));
+    assert_eq!(json["ended"], false);
+    assert!(
+        told.contains(&format!("said.wav: cut off after {written} tokens")),
+        "{told}"
+    );
+
+    let folder = Folder::new();
+    let wav = folder.path("long.wav");
+    attn_recordings::write(Path::new(&wav), &vec![0; 11 * 16_000]).unwrap();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/digits.attn");
+    refused(
+        &["decode", model, "--wav", &wav],
+        &["long.wav", "length 549", "512 at most"],
+    );
 }
 
 #[test]

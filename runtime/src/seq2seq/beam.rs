@@ -14,7 +14,8 @@ use heapless::Vec;
 /// At every step each hypothesis offers its `N` best continuations, and the `N` most likely of all survive. A hypothesis is
 /// complete if fewer than `N` continuations are better than its end token. The search ends when `N` sequences are complete, when no hypothesis
 /// survives, or at the model's limit on tokens. Complete sequences are ranked by their log-probability divided by a power
-/// of their length; sequences that the limit cut off rank after them. With `N = 1` this is [`super::Greedy`].
+/// of their length; sequences that the limit cut off rank after them: where one has a higher score than the best that ended, the input
+/// holds more than the model's limit. With `N = 1` this is [`super::Greedy`].
 ///
 /// ```no_run
 /// # fn decode(session: &mut attn_runtime::Session) -> Result<(), attn_runtime::seq2seq::DecodeError> {

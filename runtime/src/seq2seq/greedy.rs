@@ -20,6 +20,9 @@ use core::task::Poll;
 ///     let name = decoder.model().token_name(token);
 ///     // …
 /// }
+/// if !decoder.ended() {
+///     // The model's limit on tokens came before the end: what follows is missing.
+/// }
 /// # Ok(())
 /// # }
 /// ```

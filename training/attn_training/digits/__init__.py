@@ -1,0 +1,1 @@
+"""Spoken digit strings: an encoder with attention that writes down up to ten digits."""
