@@ -4,6 +4,7 @@
 //! - `decode` (feature `decode`): text or features in, tokens out.
 //! - [`trace`]: a model's results as bytes, to compare a chip with this computer.
 //! - [`wav`]: the header of a recording.
+#![forbid(unsafe_code)]
 #![no_std]
 #![deny(missing_docs)]
 
