@@ -7,7 +7,7 @@ use attn_lab::emulator::{Core, Emulator, Run};
 use attn_lab::images::Image;
 use attn_lab::workspace;
 use attn_runtime::format::checksum;
-use attn_runtime::{Arena, Model, Session};
+use attn_runtime::{Arena, DType, Model, Session};
 use attn_test_support::folder::Folder;
 
 const NAME: &str = "demo";
@@ -65,8 +65,16 @@ fn outputs(folder: &Folder, name: &str) -> Vec<u8> {
     let mut arena = Arena::<{ 16 << 10 }>::new();
     let mut session = Session::new(model, arena.as_mut_slice()).unwrap();
     let mut outputs = Vec::new();
-    for run in 1..=3 {
-        session.input::<i8>(0, 0).unwrap().fill(run);
+    for run in 1..=3u8 {
+        // Every byte of an input, as on the chip.
+        match session.input_record(0, 0).unwrap().dtype() {
+            DType::I8 => session.input(0, 0).unwrap().fill(run as i8),
+            DType::I16 => session
+                .input(0, 0)
+                .unwrap()
+                .fill(i16::from_le_bytes([run; 2])),
+            other => panic!("{other:?}"),
+        }
         session.run(0).unwrap();
         for id in model.entries()[0].outputs() {
             outputs.extend(session.tensor_bytes(id).unwrap());
