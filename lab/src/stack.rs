@@ -203,10 +203,10 @@ impl Graph {
             name.starts_with(OPERATORS) && self.taken.contains(address)
         };
         let operator = is_operator(&address);
-        let still = open.iter().filter(|other| {
-            !self.reaches[other].contains(&address) && !(operator && is_operator(other))
-        });
-        still.copied().collect()
+        let mut still = open.clone();
+        still.retain(|other| !self.reaches[other].contains(&address));
+        still.retain(|other| !operator || !is_operator(other));
+        still
     }
 }
 
