@@ -1,4 +1,5 @@
 //! The `attn` command: argument parsing and error printing only; each subcommand is a file in `commands/`.
+#![forbid(unsafe_code)]
 
 use attn_converter::guard::guarded;
 use clap::{CommandFactory, Parser, Subcommand};

@@ -5,9 +5,14 @@ use attn_lab::elf::Image as Elf;
 use attn_lab::emulator::{Core, Emulator};
 use attn_lab::images::Image;
 use attn_lab::model::Shipped;
-use attn_lab::{checks, demo, workspace};
+use attn_lab::{checks, demo, stack, workspace};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+/// Deepest stack of the keyword image on the emulated M4, bytes, exceptions not counted.
+const STACK: u64 = 14_700;
+/// Samples that are played to measure it: two seconds.
+const PLAYED: usize = 32_000;
 
 fn kws() -> &'static Path {
     static MODEL: OnceLock<PathBuf> = OnceLock::new();
@@ -80,4 +85,26 @@ fn the_runtime_links_without_a_panic() {
             .any(|s| s.name.contains("attn_runtime"))
     );
     assert_eq!(image.panics(), [""; 0]);
+}
+
+/// The bound holds for every sound; the high-water mark shows that it is no idle one.
+#[test]
+fn the_stack_is_bounded_and_does_not_grow() {
+    let image = Image::keyword(kws()).build_bounded().unwrap();
+    let bound = stack::bound(&image, "Reset").unwrap();
+    let pcm = attn_recordings::read(&workspace::demo_recording()).unwrap();
+    let pcm = &pcm[..PLAYED];
+    let played = demo::play(&Emulator::new(Core::M4), &image, pcm).unwrap();
+    println!("{} bytes, {} of them used", bound.bytes, played.stack);
+    assert!(
+        played.stack <= bound.bytes,
+        "{} used, {bound:#?}",
+        played.stack
+    );
+    assert!(
+        bound.bytes < played.stack + played.stack / 10,
+        "{} used",
+        played.stack
+    );
+    assert!(bound.bytes < STACK + STACK / 10, "{bound:#?}");
 }

@@ -14,6 +14,9 @@ pub const IMAGES: [&str; 2] = ["attn-images", "chip"];
 /// Package of the images around a user's model, and the feature that they need.
 pub const BENCH: [&str; 2] = ["attn-bench", "model"];
 
+/// The profile of what is flashed.
+const PROFILE: &str = "firmware";
+
 /// Why an image cannot be built.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -44,12 +47,14 @@ pub enum Image<'m> {
     KernelCheck(Core),
     /// Compares half precision on the floating-point unit with the portable body.
     HalfCheck(Core),
-    /// The runtime's public functions and nothing else: no panic may be linked.
+    /// The public functions of the runtime and of the slots and nothing else: no panic may be linked.
     Panics,
     /// Marks what each operator of this model executes on a core.
     Measured(Core, &'m Path),
     /// The smallest program around this model.
     Smallest(Core, &'m Path),
+    /// Receives signed models into two slots.
+    Update(Core),
 }
 
 impl<'m> Image<'m> {
@@ -72,6 +77,7 @@ impl<'m> Image<'m> {
             Self::Panics => "no_panic",
             Self::Measured(..) => "measured",
             Self::Smallest(..) => "smallest",
+            Self::Update(_) => "update",
         }
         .into()
     }
@@ -80,16 +86,20 @@ impl<'m> Image<'m> {
     fn package(&self) -> [&'static str; 2] {
         match self {
             Self::App(board, app, _) => [board.name, app.name()],
-            Self::Runner(_) | Self::KernelCheck(_) | Self::HalfCheck(_) | Self::Panics => IMAGES,
             Self::Measured(..) | Self::Smallest(..) => BENCH,
+            _ => IMAGES,
         }
     }
 
     fn target(&self) -> &'static str {
         match self {
             Self::App(board, ..) => board.target,
-            Self::Runner(core) | Self::KernelCheck(core) | Self::HalfCheck(core) => core.target(),
-            Self::Measured(core, _) | Self::Smallest(core, _) => core.target(),
+            Self::Runner(core)
+            | Self::KernelCheck(core)
+            | Self::HalfCheck(core)
+            | Self::Update(core)
+            | Self::Measured(core, _)
+            | Self::Smallest(core, _) => core.target(),
             Self::Panics => Core::M4.target(),
         }
     }
@@ -102,16 +112,29 @@ impl<'m> Image<'m> {
     pub fn build(&self) -> Result<PathBuf, BuildError> {
         static RUNNERS: Mutex<BTreeMap<&str, PathBuf>> = Mutex::new(BTreeMap::new());
         let Self::Runner(core) = self else {
-            return self.compile(false);
+            return self.compile(false, PROFILE, &[]);
         };
         // A panic elsewhere does not damage the map.
         let mut runners = RUNNERS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = runners.get(core.target()) {
             return Ok(path.clone());
         }
-        let path = self.compile(false)?;
+        let path = self.compile(false, PROFILE, &[])?;
         runners.insert(core.target(), path.clone());
         Ok(path)
+    }
+
+    /// [`Self::build`] with the sizes of frames noted, for [`crate::stack::bound`]. The code is the same.
+    ///
+    /// # Errors
+    /// [`BuildError`], with the compiler's message.
+    pub fn build_bounded(&self) -> Result<PathBuf, BuildError> {
+        // The option is one of nightly compilers. A profile of its own keeps both builds.
+        let variables = [
+            ("RUSTC_BOOTSTRAP", "1"),
+            ("RUSTFLAGS", "-Zemit-stack-sizes"),
+        ];
+        self.compile(false, "bounded", &variables)
     }
 
     /// [`Self::build`] with Cargo's progress and messages on the terminal.
@@ -119,18 +142,24 @@ impl<'m> Image<'m> {
     /// # Errors
     /// [`BuildError`], without the compiler's message.
     pub fn build_aloud(&self) -> Result<PathBuf, BuildError> {
-        self.compile(true)
+        self.compile(true, PROFILE, &[])
     }
 
-    fn compile(&self, aloud: bool) -> Result<PathBuf, BuildError> {
+    fn compile(
+        &self,
+        aloud: bool,
+        profile: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<PathBuf, BuildError> {
         let [package, feature] = self.package();
         let mut cargo = Command::new(tools::cargo());
         cargo
             .current_dir(workspace::root())
-            .args(["build", "--profile", "firmware", "-p", package])
+            .args(["build", "--profile", profile, "-p", package])
             .args(["--bin", &self.bin(), "--features", feature])
             .args(["--target", self.target()])
             .args(["--message-format", "json-render-diagnostics"])
+            .envs(variables.iter().copied())
             .stdin(Stdio::null());
         if aloud {
             cargo.stderr(Stdio::inherit());

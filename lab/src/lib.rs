@@ -1,5 +1,6 @@
 //! The laboratory: builds firmware images, runs them on emulated cores, counts their instructions, compares their results with
 //! this computer. Tests, `cargo xtask` and commands use it. It calls the command `attn` to convert models.
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod boards;
@@ -9,6 +10,8 @@ pub mod elf;
 pub mod images;
 pub mod model;
 pub mod plugin;
+pub mod stack;
+mod thumb;
 pub mod tools;
 
 pub mod emulator;

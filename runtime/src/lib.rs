@@ -4,7 +4,7 @@
 //! `docs/architecture.md` for the map of the modules. Feature `internals` also makes `format`, `kernels` and `ops` public, for
 //! the converter and tests: they are outside semantic versioning.
 #![no_std]
-#![deny(missing_docs)]
+#![deny(missing_docs, unsafe_code)]
 
 #[cfg(test)]
 extern crate std;

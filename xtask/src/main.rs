@@ -1,4 +1,5 @@
 //! `cargo xtask`: set-up, demo, tests, generated tables. `lab` does the measurements; this crate only calls it.
+#![forbid(unsafe_code)]
 
 mod cost;
 mod decode;

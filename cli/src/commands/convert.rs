@@ -112,7 +112,8 @@ impl Convert {
         let fallbacks: Vec<_> = estimates.iter().flat_map(|e| &e.fallbacks).collect();
         let entries = model.entries().iter().map(|entry| model.name(entry.name));
         if self.json {
-            let mut result = conversion.json(self.recipe.precision(), &|what| flags::remedy(what).into());
+            let mut result =
+                conversion.json(self.recipe.precision(), &|what| flags::remedy(what).into());
             result["file"] = json!(self.output);
             say!("{result:#}");
             return;

@@ -5,6 +5,7 @@
 //! - [`profile`]: what each operator takes, by a board's counter.
 //! - [`trace`]: a model's results as bytes, to compare a chip with this computer.
 //! - [`wav`]: the header of a recording.
+#![forbid(unsafe_code)]
 #![no_std]
 #![deny(missing_docs)]
 

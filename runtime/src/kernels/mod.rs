@@ -5,6 +5,7 @@
 //! the same bits, and is the one place that chooses between them. `shift` moves windows on. Formulas and error bounds are
 //! in `docs/reference/numerics.md`.
 
+#[allow(unsafe_code, reason = "instructions that Rust has no safe name for")]
 pub mod arch;
 pub mod base;
 pub mod geometry;

@@ -98,6 +98,19 @@ impl<'a> Model<'a> {
         Ok(model)
     }
 
+    /// The length in bytes of a file that begins with `start`: so that one who receives it in pieces knows early whether it fits. Its first 80
+    /// bytes are enough; nothing behind them is looked at.
+    ///
+    /// # Errors
+    /// [`ModelError::TooShort`] for fewer bytes, [`ModelError::BadMagic`], [`ModelError::UnsupportedVersion`],
+    /// [`ModelError::UnknownFlags`].
+    pub fn file_len(start: &[u8]) -> Result<usize, ModelError> {
+        let short = |_| ModelError::TooShort { len: start.len() };
+        let (header, _) = Header::read_from_prefix(start).map_err(short)?;
+        check_header(&header)?;
+        Ok(header.file_len as usize)
+    }
+
     /// The work of one run of an entry point, at the greatest length of a sequence; none for one that does not exist.
     pub fn work(&self, entry: usize) -> Option<Work> {
         self.work_of(self.entries.get(entry)?.ops()).ok()
@@ -304,17 +317,22 @@ fn parse_header(file: &[u8]) -> Result<&Header, ModelError> {
     let aligned = (file.as_ptr() as usize).is_multiple_of(FILE_ALIGN);
     require(aligned, ModelError::Misaligned)?;
     let (header, _) = Header::ref_from_prefix(file).map_err(|_| ModelError::Misaligned)?;
-    require(header.magic == MAGIC, ModelError::BadMagic)?;
-    let found = header.version;
-    require(found == VERSION, ModelError::UnsupportedVersion { found })?;
-    let found = header.flags;
-    require(found == 0, ModelError::UnknownFlags { found })?;
+    check_header(header)?;
     let (stated, actual) = (header.file_len, len);
     let complete = stated as usize == actual;
     require(complete, ModelError::WrongLength { stated, actual })?;
     let (stated, actual) = (header.checksum, format::checksum(file));
     require(stated == actual, ModelError::BadChecksum { stated, actual })?;
     Ok(header)
+}
+
+/// Whether the file is of this format, of this version, without features that this runtime does not know.
+fn check_header(header: &Header) -> Result<(), ModelError> {
+    require(header.magic == MAGIC, ModelError::BadMagic)?;
+    let found = header.version;
+    require(found == VERSION, ModelError::UnsupportedVersion { found })?;
+    let found = header.flags;
+    require(found == 0, ModelError::UnknownFlags { found })
 }
 
 fn records<T>(file: &[u8], section: Section) -> Result<&[T], ModelError>

@@ -1,4 +1,4 @@
-//! Not for running: calls the runtime's public functions on data unknown to the compiler. A test checks that no panic
+//! Not for running: calls the public functions of the runtime and of the slots on data unknown to the compiler. A test checks that no panic
 //! was linked (`host-tests/tests/firmware.rs`).
 #![no_std]
 #![no_main]
@@ -6,9 +6,11 @@
 use attn_runtime::kws::{FeatureSpotter, KeywordSpotter};
 use attn_runtime::seq2seq::{Beam, Greedy};
 use attn_runtime::{Limits, Model, Operators, Session};
+use attn_slots::{MappedFlash, Slots, Unsigned};
 use core::hint::black_box;
 use core::panic::PanicInfo;
 use cortex_m_rt::entry;
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash};
 use semihosting::process;
 
 #[panic_handler]
@@ -30,6 +32,7 @@ fn main() -> ! {
         run(model, black_box(other));
         decode(model, black_box(&mut [0; 256]), black_box(&mut [0; 256]));
     }
+    update([Flash(&[1; 64]), Flash(&[2; 64])]);
     process::exit(0)
 }
 
@@ -95,4 +98,65 @@ fn run(model: Model<'_>, arena: &mut [u8]) {
         black_box(session.output::<i8>(entry, index).is_ok());
         black_box(session.tensor_bytes(index));
     }
+}
+
+/// Flash that does anything.
+struct Flash(&'static [u8]);
+
+impl ErrorType for Flash {
+    type Error = NorFlashErrorKind;
+}
+
+impl ReadNorFlash for Flash {
+    const READ_SIZE: usize = 4;
+
+    fn read(&mut self, _: u32, bytes: &mut [u8]) -> Result<(), NorFlashErrorKind> {
+        bytes.fill(black_box(3));
+        black_box(Ok(()))
+    }
+
+    fn capacity(&self) -> usize {
+        black_box(self.0.len())
+    }
+}
+
+impl NorFlash for Flash {
+    const WRITE_SIZE: usize = 4;
+    const ERASE_SIZE: usize = 4096;
+
+    fn erase(&mut self, _: u32, _: u32) -> Result<(), NorFlashErrorKind> {
+        black_box(Ok(()))
+    }
+
+    fn write(&mut self, _: u32, _: &[u8]) -> Result<(), NorFlashErrorKind> {
+        black_box(Ok(()))
+    }
+}
+
+impl MappedFlash for Flash {
+    fn bytes(&self) -> &[u8] {
+        black_box(self.0)
+    }
+}
+
+fn update(regions: [Flash; 2]) {
+    let policy = Unsigned {
+        operators: Operators::all(),
+        limits: Limits::default(),
+    };
+    let Ok(mut slots) = Slots::open(black_box(regions)) else {
+        return;
+    };
+    black_box((
+        slots.room(),
+        slots.oldest(),
+        slots.current(&policy).is_some(),
+    ));
+    if let Ok(mut update) = slots.receive(&policy) {
+        black_box(update.in_use(&policy).is_some());
+        black_box(update.push(black_box(&[0; 1000])).is_ok());
+        black_box((update.received(), update.expected()));
+        black_box(update.finish().is_ok());
+    }
+    black_box(slots.release()[0].0);
 }
