@@ -4,7 +4,8 @@
 //! makes a [`graph::Graph`] of it, [`fuse`] fuses its operators, [`calibrate`] notes what its values are, [`quantize`] chooses integers, [`lower`] writes a
 //! [`program::Program`], [`plan`] finds places in the arena, [`emit`] makes the bytes, [`quality`] says how close they come, [`estimate`] what they cost. [`runner`] and [`compare`] run files on the host,
 //! [`outputs`] over many samples; [`decode`] decodes sequences with them, [`spot`] listens for keywords, [`inspect`] says what they hold.
-#![forbid(unsafe_code)]
+// Not `forbid`: `ndarray::s!` allows what it makes.
+#![deny(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod bundle;

@@ -24,6 +24,12 @@ pub struct Failure {
     /// The library's name of the error.
     kind: &'static str,
     message: String,
+    about: Box<About>,
+}
+
+/// What a failure is about.
+#[derive(Debug, Default)]
+struct About {
     file: Option<PathBuf>,
     node: Option<String>,
     tensor: Option<String>,
@@ -57,10 +63,9 @@ impl Failure {
     /// An argument that does not fit.
     pub fn setting(setting: &str, reason: impl ToString) -> Self {
         let message = format!("{setting}: {}", reason.to_string());
-        Self {
-            setting: Some(setting.into()),
-            ..Self::new(CONVERT, "Setting", &message)
-        }
+        let mut failure = Self::new(CONVERT, "Setting", &message);
+        failure.about.setting = Some(setting.into());
+        failure
     }
 
     /// What the library does not expect.
@@ -71,44 +76,50 @@ impl Failure {
         Self::new(ERROR, "Unexpected", &message)
     }
 
-    fn file(self, path: &Path) -> Self {
-        let file = Some(path.into());
-        Self { file, ..self }
+    fn file(mut self, path: &Path) -> Self {
+        self.about.file = Some(path.into());
+        self
     }
 
-    fn node(self, node: &str) -> Self {
-        let node = Some(node.into());
-        Self { node, ..self }
+    fn node(mut self, node: &str) -> Self {
+        self.about.node = Some(node.into());
+        self
     }
 
-    fn tensor(self, tensor: &str) -> Self {
-        let tensor = Some(tensor.into());
-        Self { tensor, ..self }
+    fn tensor(mut self, tensor: &str) -> Self {
+        self.about.tensor = Some(tensor.into());
+        self
     }
 
     fn io(path: &Path, source: &io::Error) -> Self {
         let system = source.raw_os_error().unwrap_or_default();
-        Self {
-            // Python adds number and file by itself.
-            system: Some((system, reason(source))),
-            ..Self::new(ERROR, "Io", source).file(path)
-        }
+        let mut failure = Self::new(ERROR, "Io", source).file(path);
+        // Python adds number and file by itself.
+        failure.about.system = Some((system, reason(source)));
+        failure
     }
 
     /// The exception.
     pub fn raise(self, py: Python<'_>) -> PyErr {
-        if let Some((number, reason)) = self.system {
-            let path = self.file.map(|path| path.display().to_string());
-            return PyOSError::new_err((number, reason, path));
+        let About {
+            file,
+            node,
+            tensor,
+            setting,
+            system,
+        } = *self.about;
+        let file = file.map(|path| path.display().to_string());
+        if let Some((number, reason)) = system {
+            return PyOSError::new_err((number, reason, file));
         }
         let class = || {
             let class = py.import("attn._errors")?.getattr(self.class)?;
             let fields = PyDict::new(py);
             fields.set_item("kind", self.kind)?;
-            fields.set_item("file", self.file.map(|path| path.display().to_string()))?;
-            fields.set_item("node", self.node)?;
-            fields.set_item("tensor", self.tensor)?;
-            fields.set_item("setting", self.setting)?;
+            fields.set_item("file", file)?;
+            fields.set_item("node", node)?;
+            fields.set_item("tensor", tensor)?;
+            fields.set_item("setting", setting)?;
             class.call((self.message,), Some(&fields))
         };
         class().map_or_else(|error| error, PyErr::from_value)
