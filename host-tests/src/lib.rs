@@ -89,7 +89,11 @@ mod tests {
     /// A page with a snippet of Rust is one of those above, so that its snippets are compiled.
     #[test]
     fn every_page_with_rust_is_compiled() {
-        let this = include_str!("lib.rs");
+        let this = [
+            include_str!("lib.rs"),
+            include_str!("../../slots/src/lib.rs"),
+        ]
+        .concat();
         let mut found = Vec::new();
         pages(workspace::root(), &mut found);
         for page in found {

@@ -75,7 +75,7 @@ enum Command {
     },
     /// Counts CMSIS-NN on the emulated Cortex-M4 and writes docs/results/peers.md
     Peers {
-        /// A checkout of https://github.com/ARM-software/CMSIS-NN
+        /// A checkout of CMSIS-NN (github.com/ARM-software/CMSIS-NN)
         sources: PathBuf,
     },
     /// Draws docs/guide/bench.png: the page of `attn bench --report` for a model, in a browser

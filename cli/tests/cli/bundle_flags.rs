@@ -177,11 +177,11 @@ fn flags_reach_every_key_of_a_trained_models_manifest() {
     for (flag, value) in [
         ("--name", "digits"),
         ("--calibrate", &file("digits.calibration.npz")),
-        ("--max-length", "300"),
+        ("--max-length", "512"),
         ("--input", "features"),
         ("--start", "<s>"),
         ("--end", "</s>"),
-        ("--max-tokens", "8"),
+        ("--max-tokens", "11"),
     ] {
         flags = changed(flags, flag, Some(value));
     }
@@ -206,11 +206,11 @@ fn flags_reach_every_key_of_a_trained_models_manifest() {
 
     let shown = inspected(&by_flags);
     for part in [
-        "decoding: encode encode, step step; from token 0 `<s>` to 1 `</s>`, at most 8",
+        "decoding: encode encode, step step; from token 0 `<s>` to 1 `</s>`, at most 11",
         "12 tokens, 12 names; symbols without names",
-        "sequences: at most 300 rows",
+        "sequences: at most 512 rows",
         "state: ",
-        "takes features int8 [300, 40]",
+        "takes features int8 [512, 40]",
     ] {
         assert!(shown.contains(part), "`{part}` is not in: {shown}");
     }
