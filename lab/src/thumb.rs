@@ -174,7 +174,7 @@ fn wide(found: &mut Found, address: u64, [first, second]: [u32; 2], low: &mut [u
     }
 }
 
-/// BL, B.W and B<c>.W.
+/// BL, B.W and `B<c>.W`.
 fn branch(found: &mut Found, address: u64, [first, second]: [u32; 2]) {
     let sign = first >> 10 & 1;
     let (j1, j2) = (second >> 13 & 1, second >> 11 & 1);
