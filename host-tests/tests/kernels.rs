@@ -41,7 +41,7 @@ fn dsp_and_portable_kernels_agree_on_every_core() {
         let output = run
             .unwrap_or_else(|error| panic!("{core:?}: {error}"))
             .output;
-        let agree = output.contains("16000 cases: the DSP bodies equal");
+        let agree = output.contains("22500 cases: the DSP bodies equal");
         assert!(agree, "{core:?}: {output}");
     }
 }

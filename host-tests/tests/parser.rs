@@ -15,7 +15,7 @@ use attn_converter::lower::Form;
 use attn_converter::pipeline::Mixed;
 use attn_converter::quantize::Precision;
 use attn_lab::aligned::AlignedBytes;
-use attn_runtime::format::{DType, Encoding, OpKind, Storage, TensorRecord, checksum};
+use attn_runtime::format::{DType, Encoding, OpKind, OpRecord, Storage, TensorRecord, checksum};
 use attn_runtime::ops::OpError;
 use attn_runtime::{Limited, Model, ModelError, Session, SessionError, TensorError, f16};
 use attn_test_support::folder::{CALIBRATION, ONNX};
@@ -26,7 +26,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-const ENCODINGS: [Encoding; 2] = [Encoding::Int8, Encoding::Half];
+const ENCODINGS: [Encoding; 3] = [Encoding::Int8, Encoding::Half, Encoding::Joined];
 
 /// The tiny model in integers.
 fn integers() -> Vec<u8> {
@@ -120,11 +120,23 @@ fn the_tiny_models_have_every_operator_and_run() {
         let file = tiny_model(encoding);
         with_file(&file, |session| {
             let model = session.model();
-            let mut encodings = model.ops().iter().map(|op| op.encoding);
-            assert!(encodings.all(|code| code == encoding as u16));
+            for op in model.ops() {
+                let x = op.inputs().next().and_then(|id| model.tensor(id));
+                let narrow = x.is_some_and(|x| x.dtype() == DType::I8);
+                let joins = op.kind().is_some_and(OpKind::joins) && narrow;
+                let expected = match encoding {
+                    Encoding::Joined if !joins => Encoding::Int8,
+                    encoding => encoding,
+                };
+                assert_eq!(op.encoding, expected as u16);
+            }
             for kind in OpKind::ALL {
-                let there = model.ops().iter().any(|op| op.kind() == Some(*kind));
-                assert!(there, "{kind:?} is missing");
+                let of_kind = |op: &&OpRecord| op.kind() == Some(*kind);
+                let all: Vec<&OpRecord> = model.ops().iter().filter(of_kind).collect();
+                assert!(!all.is_empty(), "{kind:?} is missing");
+                let joined = all.iter().any(|op| op.encoding == Encoding::Joined as u16);
+                let wanted = encoding == Encoding::Joined && kind.joins();
+                assert_eq!(joined, wanted, "{kind:?}");
             }
             assert!(model.labels().eq(["yes", "no", "noise", "unknown"]));
         });
@@ -292,6 +304,7 @@ fn each_broken_rule_has_its_error() {
         let file = tiny_model(encoding);
         let [tensors, ops, entries, meta] = [0, 1, 2, 3].map(|i| section(&file, i));
         let word = u32::to_le_bytes;
+        let other = u8::from(encoding != Encoding::Half);
         let (what, offset) = (Limited::ArenaBytes, tensors as u32);
         let [found, limit] = [1 << 29, 1 << 28];
         check_damages(
@@ -317,7 +330,9 @@ fn each_broken_rule_has_its_error() {
                 (ops, &[99], bad_op(0, UnknownKind)),
                 (ops + 2, &[200], bad_op(0, MissingTensor)),
                 (ops + 18, &[9], bad_op(0, UnknownEncoding)),
-                (ops + 18, &[1 - encoding as u8], bad_op(0, WrongEncoding)),
+                (ops + 18, &[other], bad_op(0, WrongEncoding)),
+                // It has no weights that could be joined.
+                (ops + 18, &[2], bad_op(0, WrongEncoding)),
                 (ops + 24, &word(u32::MAX - 3), bad_op(0, BadParams)),
                 (entries + 8, &word(0), BadEntry { entry: 0 }),
                 (entries + 8, &word(1000), BadEntry { entry: 0 }),
@@ -364,6 +379,32 @@ fn rules_of_half_precision_have_their_errors() {
             (ops + 32, &linear, bad_op(1, OpError::WrongShape)),
         ],
     );
+}
+
+#[test]
+fn rules_of_joined_weights_have_their_errors() {
+    let file = tiny_model(Encoding::Joined);
+    let [ops, params, weights] = [1, 4, 5].map(|i| section(&file, i));
+    let get = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+    // Operator 1 is Conv1d: offsets of weights, biases and multipliers, then the left shift.
+    let conv = params + get(ops + 32 + 24) as usize;
+    let bias = weights + get(conv + 4) as usize;
+    let overflow = bad_op(1, OpError::MayOverflow);
+    check_damages(
+        &file,
+        &[
+            (
+                conv + 12,
+                &8u32.to_le_bytes(),
+                bad_op(1, OpError::BadParams),
+            ),
+            (bias, &i32::MAX.to_le_bytes(), overflow),
+            (bias, &i32::MIN.to_le_bytes(), overflow),
+        ],
+    );
+    let mut packed = file.clone();
+    packed[ops + 32 + 18] = Encoding::Int8 as u8;
+    assert!(parse_and_run(packed).is_ok());
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn models(
 
 /// The tiny models, and what the converter makes of the fixtures.
 fn model_seeds(attn: &Path) -> Result<Vec<Parts>, Box<dyn Error>> {
-    let tiny = [Encoding::Int8, Encoding::Half].map(tiny_model);
+    let tiny = [Encoding::Int8, Encoding::Half, Encoding::Joined].map(tiny_model);
     let mut files: Vec<Vec<u8>> = tiny.into();
     let folder = tempfile::tempdir()?;
     let output = folder.path().join("out.attn");

@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_file_is_put_together_as_it_was() {
-        for encoding in [Encoding::Int8, Encoding::Half] {
+        for encoding in [Encoding::Int8, Encoding::Half, Encoding::Joined] {
             let file = tiny_model(encoding);
             assert_eq!(Parts::of(&file).file(), file);
         }

@@ -8,7 +8,8 @@ use attn_test_support::tiny_model::tiny_model;
 
 #[test]
 fn no_mutated_model_does_harm() {
-    let seeds = [Encoding::Int8, Encoding::Half].map(|encoding| Parts::of(&tiny_model(encoding)));
+    let seeds = [Encoding::Int8, Encoding::Half, Encoding::Joined];
+    let seeds = seeds.map(|encoding| Parts::of(&tiny_model(encoding)));
     let mut random = Random(1);
     let mut ran = Vec::new();
     for _ in 0..6000 {

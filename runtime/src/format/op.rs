@@ -20,6 +20,8 @@ pub enum Encoding {
     Int8 = 0,
     /// IEEE halves, computed in f32.
     Half = 1,
+    /// As [`Self::Int8`], with the weights that int8 activations meet joined, two in a halfword.
+    Joined = 2,
 }
 
 impl Encoding {
@@ -28,6 +30,7 @@ impl Encoding {
         match code {
             0 => Some(Self::Int8),
             1 => Some(Self::Half),
+            2 => Some(Self::Joined),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 use super::{OpError, OpView, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::dot::LANES;
+use crate::kernels::int::joined::{LEFT_MAX, RECORD, SHIFT, plain_bias};
 use crate::kernels::int::requantize::requantize;
 use core::cell::Cell;
 
@@ -69,12 +70,35 @@ pub(super) struct Sums<'a> {
     pub left_shift: u32,
     /// Inputs of each sum.
     pub inputs: usize,
-    /// Weights are `[inputs, outputs]`, not packed.
-    pub plain: bool,
+    /// How the weights lie.
+    pub order: Order,
+}
+
+/// How weights lie in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Order {
+    /// See [`crate::kernels::int::dot`].
+    Packed,
+    /// `[inputs, outputs]`.
+    Plain,
+    /// See [`crate::kernels::int::joined`]; left shifts end at [`LEFT_MAX`].
+    Joined,
+}
+
+impl Order {
+    /// That of the weights which an operator's first input meets.
+    pub fn of(op: &OpView) -> Self {
+        if op.joined() {
+            Self::Joined
+        } else {
+            Self::Packed
+        }
+    }
 }
 
 impl Sums<'_> {
-    /// The largest magnitude of a result of values up to `magnitude`, after requantization.
+    /// Of weights that are not joined the largest magnitude of a result of values up to `magnitude`, after requantization.
     ///
     /// # Errors
     /// [`OpError::MayOverflow`] if a sum, shifted, may leave 32 bits.
@@ -89,7 +113,7 @@ impl Sums<'_> {
             largest = result.saturating_abs().max(largest);
             Ok(())
         };
-        if self.plain {
+        if self.order == Order::Plain {
             let outputs = self.bias.len();
             for (at, result) in results.enumerate() {
                 let (mut weights, mut at) = (0u32, at);
@@ -112,6 +136,33 @@ impl Sums<'_> {
         }
         Ok(largest)
     }
+
+    /// [`Self::largest`] of joined weights: with products and biases 256 times as large. The functions of operators name it, so that
+    /// a program without such weights does not have it.
+    pub(super) fn largest_joined(&self, magnitude: u32) -> Result<i32, OpError> {
+        require(self.inputs < MAX_INPUTS, OpError::MayOverflow)?;
+        require(self.left_shift <= LEFT_MAX, OpError::BadParams)?;
+        let right = SHIFT - self.left_shift;
+        let len = self.inputs.next_multiple_of(LANES) * RECORD;
+        let mut results = self.bias.iter().zip(self.multipliers);
+        let (mut rest, mut largest) = (self.weights, 0);
+        while let Some((record, others)) = rest.split_at_checked(len).filter(|_| len > 0) {
+            for (weights, odd) in record_sums(record) {
+                let Some((&bias, &multiplier)) = results.next() else {
+                    break;
+                };
+                let products = (u64::from(weights) * u64::from(magnitude)) << SHIFT;
+                let sum = products + u64::from(plain_bias(bias, odd).unsigned_abs());
+                require_fits(sum, 0)?;
+                // Rounded up: a bias in a file need be no multiple of 256.
+                let sum = (sum as u32).div_ceil(1 << right);
+                let result = requantize(sum as i32, multiplier, 0);
+                largest = result.saturating_abs().max(largest);
+            }
+            rest = others;
+        }
+        Ok(largest)
+    }
 }
 
 /// Groups whose magnitudes add up within 16 bits.
@@ -129,6 +180,34 @@ fn block_magnitudes(block: &[i8]) -> [u32; LANES] {
         }
         for (sum, halves) in sums.iter_mut().zip(halves) {
             *sum = sum.wrapping_add((halves & 0xffff) + (halves >> 16));
+        }
+    }
+    sums
+}
+
+/// For both outputs of a record of joined weights: the sum of the magnitudes of all weights, and the sum of the odd ones.
+fn record_sums(record: &[i8]) -> [(u32, i32); RECORD] {
+    let mut sums = [(0u32, 0i32); RECORD];
+    for groups in record.as_chunks::<{ RECORD * LANES }>().0.chunks(SHORT) {
+        let mut halves = [[0u32; 2]; RECORD];
+        for group in groups {
+            let words = group.as_chunks::<LANES>().0;
+            for ([sizes, odd], &word) in halves.iter_mut().zip(words) {
+                let word: u32 = zerocopy::transmute!(word);
+                let low = word & 0x00ff_00ff;
+                let borrowed = word >> 7 & 0x0001_0001;
+                // 128 becomes -128, which is as large.
+                let high = ((word >> 8 & 0x00ff_00ff) + borrowed) & 0x00ff_00ff;
+                *sizes = sizes.wrapping_add(magnitudes(high << 8 | low));
+                // 128 above each.
+                *odd = odd.wrapping_add(low ^ 0x0080_0080);
+            }
+        }
+        let total = |halves: u32| (halves & 0xffff) + (halves >> 16);
+        let above = groups.len() as i32 * 2 * 128;
+        for ((size, odd), [sizes, odds]) in sums.iter_mut().zip(halves) {
+            *size = size.wrapping_add(total(sizes));
+            *odd = odd.wrapping_add(total(odds) as i32 - above);
         }
     }
     sums
@@ -212,14 +291,17 @@ impl<'a> OpView<'a> {
         };
         let [weights, bias, multipliers] = offsets;
         let shape = (sums.bias.len() as u32, sums.inputs as u32);
-        let how = magnitude << 6 | sums.left_shift << 1 | u32::from(sums.plain);
+        let how = magnitude << 7 | sums.left_shift << 2 | sums.order as u32;
         let key = [weights, bias, multipliers, shape.0, shape.1, how];
         let mut known = audit.proofs.iter().map(Cell::get);
         if let Some((_, largest)) = known.find(|(known, _)| *known == key) {
             return Ok(largest);
         }
         self.examine(size_of_val(sums.weights) + 2 * size_of_val(sums.bias))?;
-        let largest = sums.largest(magnitude)?;
+        let largest = match sums.order {
+            Order::Joined => self.linked()?.joined.ok_or(OpError::WrongEncoding)?(sums, magnitude),
+            Order::Packed | Order::Plain => sums.largest(magnitude),
+        }?;
         let next = audit.next.get();
         if let Some(slot) = audit.proofs.get(next) {
             slot.set((key, largest));
@@ -233,6 +315,7 @@ impl<'a> OpView<'a> {
 mod tests {
     use super::*;
     use crate::kernels::int::dot::{packed_index, packed_len};
+    use crate::kernels::int::joined::{bias, joined_index};
 
     fn largest(
         w: [[i8; 3]; 2],
@@ -247,14 +330,15 @@ mod tests {
                 (packed[packed_index(o, i, 3)], plain[i * 2 + o]) = (w, w);
             }
         }
-        let [a, b] = [(&packed[..], false), (&plain[..], true)].map(|(weights, plain)| {
+        let orders = [(&packed[..], Order::Packed), (&plain[..], Order::Plain)];
+        let [a, b] = orders.map(|(weights, order)| {
             let sums = Sums {
                 weights,
                 bias: &bias,
                 multipliers: &[1 << 30, -1 << 30],
                 left_shift: shift,
                 inputs: 3,
-                plain,
+                order,
             };
             sums.largest(magnitude)
         });
@@ -276,6 +360,57 @@ mod tests {
             sums[at / LANES % LANES] += u32::from(w.unsigned_abs());
         }
         assert_eq!(block_magnitudes(&block), sums);
+    }
+
+    #[test]
+    fn joined_weights_count_as_what_they_stand_for() {
+        let rows = [[1i8, -2, 3, 127], [-127, 127, -127, -127]];
+        let (mut joined, mut packed) = ([0i8; packed_len(2, 4)], [0i8; packed_len(2, 4)]);
+        for (o, row) in rows.into_iter().enumerate() {
+            let at = joined_index(o, 0, 4);
+            joined[at..at + LANES].copy_from_slice(&crate::kernels::int::joined::joined(row));
+            let at = packed_index(o, 0, 4);
+            packed[at..at + LANES].copy_from_slice(&row);
+        }
+        // Sums of odd weights: 125 and 0.
+        let largest = |biases: [i32; 2], shift, order| {
+            let stored = [bias(biases[0], 125), bias(biases[1], 0)];
+            let sums = Sums {
+                weights: if order == Order::Joined {
+                    &joined
+                } else {
+                    &packed
+                },
+                bias: if order == Order::Joined {
+                    &stored
+                } else {
+                    &biases
+                },
+                multipliers: &[1 << 30, -1 << 30],
+                left_shift: shift,
+                inputs: 4,
+                order,
+            };
+            match order {
+                Order::Joined => sums.largest_joined(128),
+                _ => sums.largest(128),
+            }
+        };
+        for shift in 0..=LEFT_MAX {
+            let found = largest([4, -9], shift, Order::Joined);
+            assert!(found.is_ok() && found == largest([4, -9], shift, Order::Packed));
+        }
+        assert_eq!(
+            largest([0; 2], LEFT_MAX + 1, Order::Joined),
+            Err(OpError::BadParams)
+        );
+        let most = (1 << 23) - 1 - 508 * 128;
+        assert!(largest([0, most], 0, Order::Joined).is_ok());
+        let overflow = Err(OpError::MayOverflow);
+        assert_eq!(largest([0, most + 1], 0, Order::Joined), overflow);
+        assert_eq!(largest([0, -most - 1], 0, Order::Joined), overflow);
+        // What no converter writes: even weights of 128 beside odd ones of -1.
+        assert_eq!(record_sums(&[-1, 127, -1, 127, 0, 0, 0, 0])[0], (258, -2));
     }
 
     #[test]

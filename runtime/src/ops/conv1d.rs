@@ -100,21 +100,33 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 }
 
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, false>(op, arena)
+}
+
+pub(super) fn run_joined<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, true>(op, arena)
+}
+
+fn run_with<const USES: u8, const JOINED: bool>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let params = op.params::<Conv1dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let (c, span) = (x.channels(), params.window.span(x)?);
-    let matrix = params
-        .matrix
-        .matrix(op, y.channels(), packed_len(y.channels(), span))?;
+    let matrix =
+        params
+            .matrix
+            .matrix::<JOINED>(op, y.channels(), packed_len(y.channels(), span))?;
     let (output, window) = (
         params.matrix.output(op, y.channels(), y.zero_point)?,
         params.window.window(x),
     );
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(span))?;
     if USES & Uses::ROWS != 0 {
-        by_width!(USES; x, y => conv1d::<_, _, true>(x, c, &window, &matrix, &output, pairs, y));
+        by_width!(USES; x, y => conv1d::<_, _, true, JOINED>(x, c, &window, &matrix, &output, pairs, y));
     } else {
-        by_width!(USES; x, y => conv1d::<_, _, false>(x, c, &window, &matrix, &output, pairs, y));
+        by_width!(USES; x, y => conv1d::<_, _, false, JOINED>(x, c, &window, &matrix, &output, pairs, y));
     }
     Ok(())
 }

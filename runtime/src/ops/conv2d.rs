@@ -5,14 +5,14 @@
 use super::activations::check_activations;
 use super::arena::{Values, by_width};
 use super::linear::LinearParams;
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::geometry::{Image, MAX_PHASES, MAX_ROWS, MAX_SPAN, Window2d};
 use crate::kernels::int::conv2d::{conv_transpose2d, conv2d};
 use crate::kernels::int::depthwise::depthwise_conv2d;
 use crate::kernels::int::dot::packed_len;
 use crate::kernels::int::linear::Matrix;
-use crate::kernels::int::requantize::{Activation, Output};
+use crate::kernels::int::requantize::Output;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// How a window moves over an image. Pairs are (vertical, horizontal), all in pixels.
@@ -180,49 +180,28 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<{ Uses::ALL }, false>(op, arena)
+}
+
+pub(super) fn run_joined<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, true>(op, arena)
+}
+
+fn run_with<const USES: u8, const JOINED: bool>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let params = op.params::<Conv2dParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let window = params.full(x)?;
     let packed = packed_len(y.channels(), window.span(x.channels()));
-    let full = Full {
-        matrix: params.matrix.matrix(op, y.channels(), packed)?,
-        output: params.matrix.output(op, y.channels(), y.zero_point)?,
-        window,
-        transposed: false,
-    };
-    full.run(op, arena)
-}
-
-/// What a convolution needs besides its tensors.
-struct Full<'w> {
-    window: Window2d,
-    matrix: Matrix<'w>,
-    output: Output<'w>,
-    transposed: bool,
-}
-
-impl Full<'_> {
-    fn run(&self, op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
-        let (from, [_, width, out]) = (size(op.input(0)?)?, size(op.output()?)?);
-        let (x, y, scratch) = op.with_pairs(arena, self.window.scratch_len(from[2], 1))?;
-        by_width!(x, y => self.kernel(&image(x, from), scratch, y, [width, out]));
-        Ok(())
-    }
-
-    fn kernel<X: Activation, Y: Activation>(
-        &self,
-        x: &Image<X>,
-        scratch: &mut [i16],
-        y: &mut [Y],
-        size: [usize; 2],
-    ) {
-        let (window, matrix, output) = (&self.window, &self.matrix, &self.output);
-        if self.transposed {
-            conv_transpose2d(x, window, matrix, output, scratch, y, size);
-        } else {
-            conv2d(x, window, matrix, output, scratch, y, size[0]);
-        }
-    }
+    let matrix = params.matrix.matrix::<JOINED>(op, y.channels(), packed)?;
+    let output = params.matrix.output(op, y.channels(), y.zero_point)?;
+    let (from, [_, width, _]) = (size(x)?, size(y)?);
+    let (window, matrix, output) = (&window, &matrix, &output);
+    let (x, y, scratch) = op.with_pairs(arena, window.scratch_len(from[2], 1))?;
+    by_width!(USES; x, y => conv2d(&image(x, from), window, matrix, output, scratch, y, width));
+    Ok(())
 }
 
 pub(super) fn check_depthwise(op: &OpView) -> Result<(), OpError> {
@@ -294,13 +273,14 @@ pub(super) fn run_transposed(op: &OpView, arena: &mut [u8]) -> Result<(), OpErro
     let params = op.params::<ConvTranspose2dParams>()?;
     let window = params.full(op.input(0)?)?;
     let (matrix, output) = params.all_phases(op, &window)?;
-    let full = Full {
-        window,
-        matrix,
-        output,
-        transposed: true,
-    };
-    full.run(op, arena)
+    let (from, [_, width, out]) = (size(op.input(0)?)?, size(op.output()?)?);
+    let (window, matrix, output) = (&window, &matrix, &output);
+    let (x, y, scratch) = op.with_pairs(arena, window.scratch_len(from[2], 1))?;
+    by_width!(x, y => {
+        let x = &image(x, from);
+        conv_transpose2d(x, window, matrix, output, scratch, y, [width, out]);
+    });
+    Ok(())
 }
 
 #[cfg(attn_half)]

@@ -50,11 +50,23 @@ pub(super) const fn has_extras(op: &OpFacts) -> bool {
 }
 
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, false>(op, arena)
+}
+
+/// With joined weights on the input's side.
+pub(super) fn run_joined<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, true>(op, arena)
+}
+
+fn run_with<const USES: u8, const JOINED: bool>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let params = op.params::<GruParams>()?;
     let start = Start::from_code(params.run.start)?;
     let (x, h, y) = (op.input(0)?, kept(op, start, STATES)?, op.output()?);
     let (k, hidden) = (x.channels(), h.len());
-    let input = params.input.side(op, GATES, k, hidden)?;
+    let input = params.input.side::<JOINED>(op, GATES, k, hidden)?;
     let recurrent = params.recurrent.side(op, GATES, hidden, hidden)?;
     let scratch = op.scratch(DType::I16, pairs_len(k) + pairs_len(hidden))?;
     match start {

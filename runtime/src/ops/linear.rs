@@ -3,7 +3,7 @@
 
 use super::activations::{check_activations, check_clamp};
 use super::arena::{Values, by_width};
-use super::{OpError, OpView, Sums, Uses, magnitude, require};
+use super::{OpError, OpView, Order, Sums, Uses, magnitude, require};
 use crate::format::DType;
 use crate::kernels::int::dot::{packed_len, pairs_len};
 use crate::kernels::int::linear::{Matrix, linear};
@@ -29,12 +29,12 @@ pub struct LinearParams {
 }
 
 impl LinearParams {
-    pub(super) fn matrix<'a>(
+    pub(super) fn matrix<'a, const JOINED: bool>(
         &self,
         op: &OpView<'a>,
         out: usize,
         packed: usize,
-    ) -> Result<Matrix<'a>, OpError> {
+    ) -> Result<Matrix<'a, JOINED>, OpError> {
         Ok(Matrix {
             weights: op.weights(self.weights, packed)?,
             bias: op.weights(self.bias, out)?,
@@ -72,7 +72,7 @@ impl LinearParams {
         op.count_macs(y.rows(), packed);
         let sums = Sums {
             inputs: taps,
-            plain: true,
+            order: Order::Plain,
             ..self.sums(op, channels, packed)?
         };
         self.prove(op, &sums)
@@ -118,14 +118,14 @@ impl LinearParams {
     }
 
     fn sums<'a>(&self, op: &OpView<'a>, out: usize, packed: usize) -> Result<Sums<'a>, OpError> {
-        let Matrix { weights, bias } = self.matrix(op, out, packed)?;
+        let Matrix::<false> { weights, bias } = self.matrix(op, out, packed)?;
         Ok(Sums {
             weights,
             bias,
             multipliers: op.weights(self.multipliers, out)?,
             left_shift: self.left_shift,
             inputs: 0,
-            plain: false,
+            order: Order::of(op),
         })
     }
 
@@ -153,16 +153,27 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
 }
 
 pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, false>(op, arena)
+}
+
+pub(super) fn run_joined<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, true>(op, arena)
+}
+
+fn run_with<const USES: u8, const JOINED: bool>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let params = op.params::<LinearParams>()?;
     let (x, y) = (op.input(0)?, op.output()?);
     let k = x.channels();
-    let matrix = params.matrix(op, y.channels(), packed_len(y.channels(), k))?;
+    let matrix = params.matrix::<JOINED>(op, y.channels(), packed_len(y.channels(), k))?;
     let output = params.output(op, y.channels(), y.zero_point)?;
     let (x, y, pairs) = op.with_pairs(arena, pairs_len(k))?;
     if USES & Uses::ROWS != 0 {
-        by_width!(USES; x, y => linear::<_, _, true>(x, k, &matrix, &output, pairs, y));
+        by_width!(USES; x, y => linear::<_, _, true, JOINED>(x, k, &matrix, &output, pairs, y));
     } else {
-        by_width!(USES; x, y => linear::<_, _, false>(x, k, &matrix, &output, pairs, y));
+        by_width!(USES; x, y => linear::<_, _, false, JOINED>(x, k, &matrix, &output, pairs, y));
     }
     Ok(())
 }

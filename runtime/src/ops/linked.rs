@@ -6,16 +6,16 @@
 //! The largest families exist in variants, too: [`Uses`] says for which element types, and whether with everything that most files
 //! do without. Parsing refuses an operator whose variant is not there.
 
-use super::{OpError, OpKind, OpView};
+use super::{OpError, OpKind, OpView, Sums};
 use crate::format::{self, DType, Encoding, OpFacts, TensorRecord};
 use crate::kernels::int::dot::ROWS;
 use crate::model::Model;
 use core::fmt;
 
 /// Codes of operators are below this.
-const CODES: usize = 128;
+const CODES: usize = 72;
 /// Encodings of an operator.
-const ENCODINGS: usize = 2;
+const ENCODINGS: usize = 3;
 
 /// What an operator is used for, as bits: the const parameter of a family that exists in variants.
 pub(super) struct Uses;
@@ -90,6 +90,8 @@ pub struct Linked {
     pub(super) uses: u8,
     pub(super) check: fn(&OpView<'_>) -> Result<(), OpError>,
     pub(super) run: fn(&OpView<'_>, &mut [u8]) -> Result<(), OpError>,
+    /// Of joined weights, the largest magnitude of a result: [`Sums::largest_joined`].
+    pub(super) joined: Option<fn(&Sums<'_>, u32) -> Result<i32, OpError>>,
 }
 
 /// The bit of an operator that is in a set.
@@ -134,6 +136,7 @@ impl OperatorSet {
         while at < kinds.len() {
             set = set.with(kinds[at] as u16, Encoding::Int8 as u16, Uses::ALL);
             set = set.with(kinds[at] as u16, Encoding::Half as u16, Uses::ALL);
+            set = set.with(kinds[at] as u16, Encoding::Joined as u16, Uses::ALL);
             at += 1;
         }
         set
@@ -146,7 +149,7 @@ impl OperatorSet {
         let mut at = 0;
         while let Some(op) = format::op_at(file, at) {
             let uses = match Encoding::from_code(op.encoding) {
-                Some(Encoding::Int8) => Uses::of(&op),
+                Some(Encoding::Int8 | Encoding::Joined) => Uses::of(&op),
                 _ => Uses::ALL,
             };
             set = set.with(op.code, op.encoding, uses);
@@ -193,6 +196,7 @@ impl OperatorSet {
             uses: 0,
             check: |_| Err(OpError::NotLinked),
             run: |_, _| Err(OpError::NotLinked),
+            joined: None,
         }; N];
         let (mut count, mut at) = (0, 0);
         while at < self.uses.len() {
@@ -320,7 +324,7 @@ mod tests {
             assert_eq!(found, wanted, "{kind:?}");
             assert!(Operators::all().get(kind as u16, 0).is_some(), "{kind:?}");
         }
-        assert!(two.get(u16::MAX, 0).is_none() && two.get(1, 2).is_none());
+        assert!(two.get(u16::MAX, 0).is_none() && two.get(1, 3).is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::arena::{self, Values, by_width};
 use super::recurrent::{
     RecurrentGeometry, RecurrentSide, Start, check_layer, check_sides, kept, rows,
 };
-use super::{OpError, OpView, require};
+use super::{OpError, OpView, Uses, require};
 use crate::format::{DType, TensorRecord};
 use crate::kernels::int::dot::{pairs_len, to_pairs};
 use crate::kernels::int::lstm::step;
@@ -68,11 +68,23 @@ fn scratch_len(k: usize, hidden: usize) -> usize {
 }
 
 pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<{ Uses::ALL }, false>(op, arena)
+}
+
+/// With joined weights on the input's side.
+pub(super) fn run_joined<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+    run_with::<USES, true>(op, arena)
+}
+
+fn run_with<const USES: u8, const JOINED: bool>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let params = op.params::<LstmParams>()?;
     let start = Start::from_code(params.run.start)?;
     let (x, y, c) = (op.input(0)?, op.output()?, kept(op, start, STATES)?);
     let (k, hidden) = (x.channels(), y.channels());
-    let input = params.input.side(op, GATES, k, hidden)?;
+    let input = params.input.side::<JOINED>(op, GATES, k, hidden)?;
     let recurrent = params.recurrent.side(op, GATES, hidden, hidden)?;
     let scratch = op.scratch(DType::I32, scratch_len(k, hidden))?;
     begin(op, start, scratch, arena)?;
@@ -87,7 +99,7 @@ pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     }
     let x = arena::values(x_bytes, x)?;
     let reverse = params.run.reverse == 1;
-    by_width!(x => rows(x, y, [k, hidden], reverse, |x, h| {
+    by_width!(USES; x => rows(x, y, [k, hidden], reverse, |x, h| {
         step(x, &input, &recurrent, h, cell, pairs);
     }));
     for (c, &cell) in c.iter_mut().zip(&*cell) {

@@ -43,7 +43,7 @@ pub use arithmetic::{AddConstantParams, AddParams, MulParams};
 pub use attention::{AttentionGeometry, AttentionParams};
 pub(crate) use audit::Audit;
 pub use audit::Work;
-use audit::{Sums, centred, magnitude, require_fits};
+use audit::{Order, Sums, centred, magnitude, require_fits};
 pub use cell::{CurveParams, RecurrentParams};
 pub use conv1d::{Conv1dParams, DepthwiseConv1dParams, Window1dParams};
 pub use conv2d::{Conv2dParams, ConvTranspose2dParams, DepthwiseConv2dParams, Window2dParams};
@@ -115,12 +115,12 @@ const fn works_in_place(kind: OpKind) -> bool {
 }
 
 /// Makes [`OpKind`] and the functions of each operator from one row: documentation, name, code in the file, its family, and
-/// its `check` and `run` there, `<USES>` where it exists in variants. Those for half precision have the same names in the
-/// family's module `half`.
+/// its `check` and `run` there, `<USES>` where it exists in variants; then the `run` for joined weights, which does, if there is
+/// one. Those for half precision have the same names in the family's module `half`.
 macro_rules! operators {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident = $code:literal: $family:ident::{$check:ident, $run:ident $(<$uses:ident>)?};
+        $name:ident = $code:literal: $family:ident::{$check:ident, $run:ident $(<$uses:ident>)? $(, joined $joined:ident)?};
     )*) => {
         /// What an operator computes. Its inputs, outputs and parameters are described in one file for each family.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,11 @@ macro_rules! operators {
                 match self { $(OpKind::$name => stringify!($name),)* }
             }
 
+            /// Whether its weights can be joined.
+            pub const fn joins(self) -> bool {
+                match self { $($(OpKind::$name => { let _ = stringify!($joined); true })?)* _ => false }
+            }
+
             /// One sentence about the operator.
             pub const fn doc(self) -> &'static str {
                 match self { $(OpKind::$name => concat!($($doc),+).trim_ascii(),)* }
@@ -158,14 +163,25 @@ macro_rules! operators {
                         uses: variant!(@uses used $($uses)?),
                         check: $family::$check,
                         run: variant!($family::$run $(<$uses>)?, used),
+                        joined: None,
                     },)*
                 }),
+                (Some(Encoding::Joined), Some(kind)) => match kind {
+                    $($(OpKind::$name => Some(Linked {
+                        uses: used,
+                        check: $family::$check,
+                        run: variant!($family::$joined<USES>, used),
+                        joined: Some(|sums, magnitude| sums.largest_joined(magnitude)),
+                    }),)?)*
+                    _ => None,
+                },
                 #[cfg(attn_half)]
                 (Some(Encoding::Half), Some(kind)) => Some(match kind {
                     $(OpKind::$name => Linked {
                         uses: Uses::ALL,
                         check: $family::half::$check,
                         run: $family::half::$run,
+                        joined: None,
                     },)*
                 }),
                 _ => None,
@@ -206,13 +222,13 @@ impl OpView<'_> {
 
 operators! {
     /// Matrix times rows, plus bias.
-    Linear = 1: linear::{check, run<USES>};
+    Linear = 1: linear::{check, run<USES>, joined run_joined};
     /// Convolution over time, channels last.
-    Conv1d = 2: conv1d::{check, run<USES>};
+    Conv1d = 2: conv1d::{check, run<USES>, joined run_joined};
     /// Depthwise convolution over time.
     DepthwiseConv1d = 3: conv1d::{check_depthwise, run_depthwise};
     /// Gated recurrent unit.
-    Gru = 4: gru::{check, run<USES>};
+    Gru = 4: gru::{check, run<USES>, joined run_joined};
     /// Softmax attention over keys and values.
     Attention = 5: attention::{check, run<USES>};
     /// Elementwise function through a table.
@@ -240,7 +256,7 @@ operators! {
     /// Rows of a table, by token number.
     Embedding = 17: embedding::{check, run};
     /// Long short-term memory.
-    Lstm = 18: lstm::{check, run};
+    Lstm = 18: lstm::{check, run, joined run_joined};
     /// The last row of a sequence of variable length.
     LastRow = 19: state::{check_last_row, run_last_row};
     /// The best outputs of a layer, with their log-probabilities.
@@ -250,7 +266,7 @@ operators! {
     /// Recurrent layer of any cell, with any activations.
     Recurrent = 22: cell::{check, run};
     /// Convolution over an image, channels last.
-    Conv2d = 32: conv2d::{check, run};
+    Conv2d = 32: conv2d::{check, run, joined run_joined};
     /// Depthwise convolution over an image.
     DepthwiseConv2d = 33: conv2d::{check_depthwise, run_depthwise};
     /// Transposed convolution over an image.

@@ -1,6 +1,6 @@
 //! What Gru and Lstm share: the weights of a side, where a run starts from, and the demands on the tensors.
 
-use super::{OpError, OpView, Sums, magnitude, require};
+use super::{OpError, OpView, Order, Sums, magnitude, require};
 use crate::format::{Storage, TensorRecord};
 use crate::kernels::int::dot::pairs_len;
 use crate::kernels::int::gates::Side;
@@ -55,13 +55,13 @@ impl Start {
 
 impl RecurrentSide {
     /// The weights of a layer with so many gates.
-    pub(super) fn side<'a>(
+    pub(super) fn side<'a, const JOINED: bool>(
         &self,
         op: &OpView<'a>,
         gates: usize,
         k: usize,
         hidden: usize,
-    ) -> Result<Side<'a>, OpError> {
+    ) -> Result<Side<'a, JOINED>, OpError> {
         let units = gates * pairs_len(hidden);
         let packed = units.checked_mul(pairs_len(k)).ok_or(OpError::WrongShape)?;
         require(
@@ -84,8 +84,9 @@ impl RecurrentSide {
         k: usize,
         hidden: usize,
         magnitude: u32,
+        order: Order,
     ) -> Result<i32, OpError> {
-        let side = self.side(op, gates, k, hidden)?;
+        let side = self.side::<false>(op, gates, k, hidden)?;
         op.count_macs(op.output()?.rows(), side.weights.len());
         let sums = Sums {
             weights: side.weights,
@@ -93,7 +94,7 @@ impl RecurrentSide {
             multipliers: side.multipliers,
             left_shift: side.left_shift,
             inputs: k,
-            plain: false,
+            order,
         };
         let offsets = [self.weights, self.bias, self.multipliers];
         op.prove(offsets, &sums, magnitude)
@@ -109,8 +110,8 @@ pub(super) fn check_sides(
 ) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let (k, hidden) = (x.channels(), y.channels());
-    let input = input.prove(op, gates, k, hidden, magnitude(x))?;
-    let recurrent = recurrent.prove(op, gates, hidden, hidden, magnitude(y))?;
+    let input = input.prove(op, gates, k, hidden, magnitude(x), Order::of(op))?;
+    let recurrent = recurrent.prove(op, gates, hidden, hidden, magnitude(y), Order::Packed)?;
     let sum = input.checked_add(recurrent);
     require(sum.is_some_and(|sum| sum < i32::MAX), OpError::MayOverflow)
 }

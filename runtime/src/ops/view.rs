@@ -4,7 +4,7 @@
 use super::arena::{self, Values};
 use super::audit::Audit;
 use super::linked::Linked;
-use super::{has_own_rows, works_in_place};
+use super::{OpKind, has_own_rows, works_in_place};
 use crate::format::{DType, Encoding, OpFacts, OpRecord, Storage, TensorRecord};
 use crate::model::Model;
 use core::fmt;
@@ -24,7 +24,8 @@ pub enum OpError {
     NotLinked,
     /// The encoding is none that this runtime knows.
     UnknownEncoding,
-    /// The encoding is half precision but no tensor is float16, or the other way round.
+    /// The encoding is half precision but no tensor is float16, or the other way round; or weights are joined for an operator
+    /// or an input that does not take such weights.
     WrongEncoding,
     /// Parameters have fields that this runtime does not know and that are not 0.
     NewerParams,
@@ -62,7 +63,7 @@ impl fmt::Display for OpError {
             Self::UnknownEncoding => {
                 "unknown encoding: use a runtime at least as new as the converter, with feature fp16 for half precision"
             }
-            Self::WrongEncoding => "its encoding does not fit the types of its tensors",
+            Self::WrongEncoding => "its encoding does not fit the operator or the types of its tensors",
             Self::NewerParams => {
                 "it has parameters that this runtime does not know: use a runtime at least as new as the converter"
             }
@@ -137,8 +138,22 @@ impl<'a> OpView<'a> {
                 .tensor(id)
                 .is_some_and(|t| t.dtype() == DType::F16)
         });
-        let half = self.encoding()? == Encoding::Half;
-        require(touches == half, OpError::WrongEncoding)
+        let encoding = self.encoding()?;
+        require(
+            touches == (encoding == Encoding::Half),
+            OpError::WrongEncoding,
+        )?;
+        if encoding == Encoding::Joined {
+            let joins = self.record.kind().is_none_or(OpKind::joins);
+            let narrow = self.input(0)?.dtype() == DType::I8;
+            require(joins && narrow, OpError::WrongEncoding)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the weights that the first input meets are joined.
+    pub(super) fn joined(&self) -> bool {
+        self.record.encoding == Encoding::Joined as u16
     }
 
     /// The operator's functions.

@@ -66,7 +66,7 @@ impl Data {
     }
 
     /// A case. Most rows are whole groups that start at a word, as the inner loop wants them, some are neither.
-    fn case(&self, random: &mut Random) -> Blocks<'_> {
+    fn case<const JOINED: bool>(&self, random: &mut Random) -> Blocks<'_, JOINED> {
         let mut row = LANES * random.below(MAX_ROW / LANES + 1);
         let (mut x_skew, mut w_skew) = (0, 0);
         if random.below(8) == 0 {
@@ -74,12 +74,14 @@ impl Data {
         }
         let weights = row * LANES * random.below(MAX_BLOCKS + 1);
         let (a, b) = (value(random, None), value(random, None));
+        // Without one, joined weights have a body of their own.
+        let shifted = !JOINED || random.below(2) == 0;
         Blocks {
             pairs: &self.pairs[x_skew..x_skew + row],
             weights: &self.weights[w_skew..w_skew + weights],
             bias: constants(&self.bias, random),
             multipliers: constants(&self.multipliers, random),
-            left_shift: random.bits() % 32,
+            left_shift: if shifted { random.bits() % 32 } else { 0 },
             zero_point: value(random, None),
             min: a.min(b),
             max: a.max(b),
@@ -88,7 +90,7 @@ impl Data {
 
     /// The same for int16 times int16.
     fn wide_case(&self, random: &mut Random) -> WideBlocks<'_> {
-        let narrow = self.case(random);
+        let narrow = self.case::<false>(random);
         let (row, skew) = (narrow.pairs.len(), random.below(8) / 7);
         let weights = row * LANES * random.below(MAX_BLOCKS + 1);
         WideBlocks {
@@ -105,7 +107,7 @@ impl Data {
         zero: i32,
         random: &mut Random,
     ) -> Taps<'w, X> {
-        let blocks = self.case(random);
+        let blocks = self.case::<false>(random);
         let mut steps = || [random.below(24), random.below(12)];
         let (x_steps, weight_steps) = (steps(), steps());
         Taps {
@@ -136,8 +138,8 @@ fn constants<'c>(all: &'c [i32; OUTPUTS], random: &mut Random) -> Constants<'c> 
 }
 
 /// Runs both bodies into buffers with the same old contents, so both must leave the same bytes unchanged.
-fn bodies_agree<Y: Copy + PartialEq>(
-    blocks: &Blocks,
+fn bodies_agree<Y: Copy + PartialEq, const JOINED: bool>(
+    blocks: &Blocks<JOINED>,
     old: Y,
     room: usize,
     store: impl Fn(&mut [[Y; LANES]]) -> Store<'_>,
@@ -149,16 +151,18 @@ fn bodies_agree<Y: Copy + PartialEq>(
 }
 
 /// The same for a tile, whose rows are what a case has.
-fn tiles_agree(blocks: &Blocks, random: &mut Random, case: usize) -> bool {
+fn tiles_agree<const JOINED: bool>(data: &Data, random: &mut Random, case: usize) -> bool {
+    let mut blocks = data.case::<JOINED>(random);
+    limit(&mut blocks, random);
     let row = blocks.pairs.len() / (ROWS * LANES) * LANES;
     let tile = Blocks {
         pairs: &blocks.pairs[..blocks.pairs.len().min(ROWS * row + random.below(2))],
-        ..*blocks
+        ..blocks
     };
     let (stride, room) = (random.below(OUTPUTS), random.below(ROWS * OUTPUTS));
     let factors = [0; ROWS].map(|_| value(random, None));
-    fn agree<Y: Copy + PartialEq>(
-        (tile, stride): (&Blocks, usize),
+    fn agree<Y: Copy + PartialEq, const JOINED: bool>(
+        (tile, stride): (&Blocks<JOINED>, usize),
         (old, room): (Y, usize),
         store: impl Fn(&mut [Y]) -> TileStore<'_>,
     ) -> bool {
@@ -187,6 +191,19 @@ fn pairs_agree<X: Activation>(x: &[X], random: &mut Random) -> bool {
     let room = random.below(MAX_ROW);
     portable::pairs::fill(groups, offset, &mut expected[..room], [rows, row]);
     dsp::pairs::fill(groups, offset, &mut found[..room], [rows, row]);
+    expected == found
+}
+
+/// The same for int8 values as joined weights meet them.
+fn joined_pairs_agree(x: &[i8], random: &mut Random) -> bool {
+    let groups = x[random.below(4)..].as_chunks().0;
+    let groups = &groups[..random.below(groups.len() + 1)];
+    let rows = [1, ROWS][random.below(2)];
+    let place = [rows, random.below(rows + 1)];
+    let (mut expected, mut found) = ([7; MAX_ROW], [7; MAX_ROW]);
+    let room = random.below(MAX_ROW);
+    portable::pairs::fill_joined(groups, &mut expected[..room], place);
+    dsp::pairs::fill_joined(groups, &mut found[..room], place);
     expected == found
 }
 
@@ -298,9 +315,10 @@ impl Cases {
 }
 
 /// A row with blocks of weights.
-fn rows_agree(data: &Data, random: &mut Random, case: usize) -> bool {
-    let (mut blocks, room) = (data.case(random), random.below(MAX_BLOCKS + 1));
+fn rows_agree<const JOINED: bool>(data: &Data, random: &mut Random, case: usize) -> bool {
+    let mut blocks = data.case::<JOINED>(random);
     limit(&mut blocks, random);
+    let room = random.below(MAX_BLOCKS + 1);
     match case % 4 {
         0 => bodies_agree(&blocks, 0x55i8, room, |y| Store::I8(y)),
         1 => bodies_agree(&blocks, 0x55i16, room, |y| Store::I16(y)),
@@ -310,7 +328,7 @@ fn rows_agree(data: &Data, random: &mut Random, case: usize) -> bool {
 }
 
 /// Sometimes the limits of a type in place of others.
-fn limit(blocks: &mut Blocks, random: &mut Random) {
+fn limit<const JOINED: bool>(blocks: &mut Blocks<JOINED>, random: &mut Random) {
     match random.below(4) {
         0 => (blocks.min, blocks.max) = (i8::MIN.into(), i8::MAX.into()),
         1 => (blocks.min, blocks.max) = (i16::MIN.into(), i16::MAX.into()),
@@ -355,15 +373,14 @@ fn main() -> ! {
     ];
     assert!(starts.iter().all(|start| start.is_multiple_of(4)));
     let narrow = |data: &Data| -> [i8; VALUES] { core::array::from_fn(|i| data.pairs[i] as i8) };
-    cases.check("rows", 6000, rows_agree);
+    cases.check("rows", 6000, rows_agree::<false>);
+    cases.check("joined rows", 3000, rows_agree::<true>);
     cases.check("int16 rows", 2000, wide_agree);
     cases.check("taps", 2000, all_taps_agree);
-    cases.check("tiles", 3000, |data, random, case| {
-        let mut blocks = data.case(random);
-        limit(&mut blocks, random);
-        tiles_agree(&blocks, random, case)
-    });
-    cases.check("pairs", 1000, |data, random, case| match case % 2 {
+    cases.check("tiles", 3000, tiles_agree::<false>);
+    cases.check("joined tiles", 3000, tiles_agree::<true>);
+    cases.check("pairs", 1500, |data, random, case| match case % 3 {
+        1 => joined_pairs_agree(&narrow(data), random),
         0 => pairs_agree(&narrow(data), random),
         _ => pairs_agree(&data.pairs[..VALUES], random),
     });

@@ -22,6 +22,8 @@ pub enum Param {
 pub struct Builder {
     /// The tiny models: in half precision.
     pub(super) half: bool,
+    /// The tiny models: with joined weights where operators take them.
+    pub(super) joined: bool,
     pub tensors: Vec<TensorRecord>,
     pub ops: Vec<OpRecord>,
     pub entries: Vec<EntryRecord>,
@@ -97,6 +99,15 @@ impl Builder {
             kind,
             AdditiveAttention | Attention | Lstm | Recurrent | WeightedRows
         );
+        let narrow = inputs.first().is_some_and(|&id| {
+            let x = self.tensors.get(usize::from(id));
+            x.is_some_and(|x| x.dtype() == DType::I8)
+        });
+        let encoding = match half {
+            true => Encoding::Half,
+            false if self.joined && kind.joins() && narrow => Encoding::Joined,
+            false => Encoding::Int8,
+        };
         let dtype = if half || in_words {
             DType::I32
         } else {
@@ -114,7 +125,7 @@ impl Builder {
             inputs: padded(inputs),
             outputs: padded(outputs),
             scratch,
-            encoding: if half { Encoding::Half } else { Encoding::Int8 } as u16,
+            encoding: encoding as u16,
             name,
             params,
             params_len,

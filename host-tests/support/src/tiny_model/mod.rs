@@ -1,5 +1,5 @@
-//! A small file with every operator, a stream and a whole window as entry points, written record by record: in integers, or in half
-//! precision.
+//! A small file with every operator, a stream and a whole window as entry points, written record by record: in integers, with joined
+//! weights where operators take them, or in half precision.
 
 mod builder;
 mod image;
@@ -109,10 +109,11 @@ impl Builder {
     }
 }
 
-/// The file with every operator.
+/// The file with every operator, in this encoding as far as each has it.
 pub fn tiny_model(encoding: Encoding) -> Vec<u8> {
     let mut b = Builder::new();
     b.half = encoding == Encoding::Half;
+    b.joined = encoding == Encoding::Joined;
     let counter = step(&mut b);
     window(&mut b);
     let first = b.ops.len();

@@ -1,11 +1,19 @@
 //! The innermost loop: an int16 row in pair order times blocks of packed int8 weights. Each sum is requantized at once. See
-//! [`crate::kernels::int::dot`] for both orders. A second form takes int16 values, also in pair order, instead of the
-//! weights; its sums are shifted.
+//! [`crate::kernels::int::dot`] for both orders, [`crate::kernels::int::joined`] for weights of which two are in a halfword.
+//! A third form takes int16 values, also in pair order, instead of the weights; its sums are shifted.
 //!
-//! Here are the operands and the choice of the body; `portable::int` defines the result.
+//! Here are the operands and the choice of the body; `portable::int` and `portable::joined` define the result.
 
 use crate::kernels::int::dot::{LANES, ROWS};
+use crate::kernels::int::joined::SHIFT;
 use crate::kernels::int::requantize::{Activation, requantize};
+
+#[cfg(attn_dsp)]
+use super::dsp as bodies;
+#[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
+use super::portable::int as bodies;
+#[cfg(target_arch = "x86_64")]
+use super::sse2 as bodies;
 
 /// Whether to use tiles: where weights are taken apart once for all of their rows.
 pub const TILES: bool = cfg!(any(attn_dsp, target_arch = "x86_64"));
@@ -15,15 +23,16 @@ pub const TILES: bool = cfg!(any(attn_dsp, target_arch = "x86_64"));
 pub enum Constants<'c> {
     /// One for each output.
     Each(&'c [i32]),
-    /// The same four for every block.
+    /// The same four for every block; of joined weights for the only one.
     Same([i32; LANES]),
 }
 
 impl Constants<'_> {
     /// The constants of block `at`, if it is complete.
-    pub(super) fn get(&self, at: usize) -> Option<[i32; LANES]> {
+    pub(super) fn get<const JOINED: bool>(&self, at: usize) -> Option<[i32; LANES]> {
         match self {
             Self::Each(each) => each.as_chunks().0.get(at).copied(),
+            Self::Same(_) if JOINED && at > 0 => None,
             Self::Same(four) => Some(*four),
         }
     }
@@ -41,18 +50,19 @@ fn padded(rest: &[i32]) -> [i32; LANES] {
     core::array::from_fn(|i| rest.get(i).copied().unwrap_or(0))
 }
 
-/// Operands of the products, and the requantization of sums.
+/// Operands of the products, and the requantization of sums. `JOINED` says how weights are packed, and with that how rows are
+/// prepared; sums of joined weights are 256 times as large, their biases those of [`crate::kernels::int::joined::bias`].
 #[derive(Clone, Copy, Debug)]
-pub struct Blocks<'w> {
+pub struct Blocks<'w, const JOINED: bool = false> {
     /// The row, in pair order; its length is a multiple of 4. Of a tile: its rows, interleaved.
     pub pairs: &'w [i16],
-    /// Packed weights, 4 bytes per block for each value of a row.
+    /// Packed or joined weights, 4 bytes per block for each value of a row.
     pub weights: &'w [i8],
     /// Initial values of sums.
     pub bias: Constants<'w>,
     /// Factors of the requantization.
     pub multipliers: Constants<'w>,
-    /// Left shift of the requantization; its low 5 bits count.
+    /// Left shift of the requantization; its low 5 bits count. With joined weights at most 7.
     pub left_shift: u32,
     /// Added after the requantization.
     pub zero_point: i32,
@@ -84,7 +94,8 @@ pub enum TileStore<'y> {
     I8(&'y mut [i8]),
     /// Requantized to int16.
     I16(&'y mut [i16]),
-    /// Requantized to int16 with a multiplier for each row, in place of those of outputs; the type is the limit.
+    /// Requantized to int16 with a multiplier for each row, in place of those of outputs; the type is the limit. For packed weights
+    /// alone: of joined ones nothing is written.
     Scaled(&'y mut [i16], [i32; ROWS]),
     /// Requantized, without zero point and limits.
     I32(&'y mut [i32]),
@@ -103,7 +114,7 @@ impl TileStore<'_> {
     }
 }
 
-impl Blocks<'_> {
+impl<const JOINED: bool> Blocks<'_, JOINED> {
     /// Bytes of weights per block.
     pub(super) fn block_len(&self) -> usize {
         self.pairs.len() / LANES * (LANES * LANES)
@@ -114,12 +125,45 @@ impl Blocks<'_> {
         self.pairs.len() / (ROWS * LANES) * (LANES * LANES)
     }
 
+    /// The shift of a sum to the left, before the multiplication; with joined weights of the product to the right, behind it.
+    #[inline(always)]
+    pub(super) fn shift(&self) -> u32 {
+        let left = self.left_shift & 31;
+        if JOINED {
+            SHIFT.saturating_sub(left).max(1)
+        } else {
+            left
+        }
+    }
+
+    /// What the multiplication adds: this zero point; with joined weights before the shift, with half of a step, to round.
+    #[inline(always)]
+    pub(super) fn addend(&self, zero_point: i32) -> i32 {
+        if JOINED {
+            let shift = self.shift();
+            zero_point
+                .wrapping_shl(shift)
+                .wrapping_add(1 << (shift - 1))
+        } else {
+            zero_point
+        }
+    }
+
+    /// The sum in steps of the result, with this zero point.
+    #[inline(always)]
+    pub(super) fn rescaled(&self, sum: i32, multiplier: i32, zero_point: i32) -> i32 {
+        if JOINED {
+            let high = ((i64::from(sum) * i64::from(multiplier)) >> 32) as i32;
+            high.wrapping_add(self.addend(zero_point)) >> self.shift()
+        } else {
+            requantize(sum, multiplier, self.shift()).wrapping_add(zero_point)
+        }
+    }
+
     #[inline(always)]
     pub(super) fn scale(&self, sums: [i32; LANES], multipliers: [i32; LANES]) -> [i32; LANES] {
         core::array::from_fn(|i| {
-            let value = requantize(sums[i], multipliers[i], self.left_shift);
-            value
-                .wrapping_add(self.zero_point)
+            self.rescaled(sums[i], multipliers[i], self.zero_point)
                 .max(self.min)
                 .min(self.max)
         })
@@ -127,12 +171,7 @@ impl Blocks<'_> {
 
     /// Computes the blocks that weights, constants and `store` all have.
     pub fn run(&self, store: Store) {
-        #[cfg(attn_dsp)]
-        super::dsp::run(self, store);
-        #[cfg(target_arch = "x86_64")]
-        super::sse2::run(self, store);
-        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
-        super::portable::int::run(self, store);
+        bodies::run(self, store);
     }
 
     /// Computes `y`, whose last block may be incomplete: results of padding outputs are dropped.
@@ -169,12 +208,7 @@ impl Blocks<'_> {
     /// Computes the blocks that weights, constants and `store` all have, for the rows of a tile. Results of two rows are
     /// `stride` elements apart.
     pub fn run_tile(&self, store: TileStore, stride: usize) {
-        #[cfg(attn_dsp)]
-        super::dsp::run_tile(self, store, stride);
-        #[cfg(target_arch = "x86_64")]
-        super::sse2::run_tile(self, store, stride);
-        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
-        super::portable::int::run_tile(self, store, stride);
+        bodies::run_tile(self, store, stride);
     }
 
     /// Computes `y: [ROWS, out]` from a tile; the last block may be incomplete as in [`Self::run_to`].
@@ -208,11 +242,6 @@ pub struct WideBlocks<'w> {
 impl WideBlocks<'_> {
     /// Computes the blocks that weights and `y` both have: the low 32 bits of each sum of 64 bits, shifted.
     pub fn run(&self, y: &mut [[i32; LANES]]) {
-        #[cfg(attn_dsp)]
-        super::dsp::run_wide(self, y);
-        #[cfg(target_arch = "x86_64")]
-        super::sse2::run_wide(self, y);
-        #[cfg(not(any(attn_dsp, target_arch = "x86_64")))]
-        super::portable::int::run_wide(self, y);
+        bodies::run_wide(self, y);
     }
 }

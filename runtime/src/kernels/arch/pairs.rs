@@ -18,3 +18,17 @@ pub fn fill<X: Activation>(
     #[cfg(not(attn_dsp))]
     super::portable::pairs::fill(groups, offset, pairs, [rows, row]);
 }
+
+/// Writes as many groups of four values as both sides have as joined weights meet them
+/// ([`crate::kernels::int::joined::prepared`]), placed as by [`fill`].
+pub fn fill_joined(groups: &[[i8; LANES]], pairs: &mut [i16], place: [usize; 2]) {
+    #[cfg(attn_dsp)]
+    super::dsp::pairs::fill_joined(groups, pairs, place);
+    #[cfg(not(attn_dsp))]
+    super::portable::pairs::fill_joined(groups, pairs, place);
+}
+
+/// Turns row `row` of `rows` interleaved ones in pair order, of int8 values, into what joined weights meet.
+pub fn turn(pairs: &mut [i16], place: [usize; 2]) {
+    super::portable::pairs::turn(pairs, place);
+}

@@ -4,29 +4,42 @@
 use super::int::{Blocks, Store, TileStore, WideBlocks};
 use super::portable::int::{run_tile_with, run_with};
 use crate::kernels::int::dot::{LANES, ROWS, Tiled};
+use crate::kernels::int::joined::RECORD;
 use core::arch::x86_64::{
     __m128i, _mm_add_epi32, _mm_add_epi64, _mm_andnot_si128, _mm_cmpeq_epi32, _mm_loadl_epi64,
     _mm_loadu_si128, _mm_madd_epi16, _mm_set_epi32, _mm_set1_epi32, _mm_setzero_si128,
-    _mm_shuffle_epi32, _mm_shufflelo_epi16, _mm_srai_epi16, _mm_srai_epi32, _mm_storeu_si128,
-    _mm_unpackhi_epi8, _mm_unpackhi_epi32, _mm_unpacklo_epi8, _mm_unpacklo_epi32,
+    _mm_shuffle_epi32, _mm_shufflelo_epi16, _mm_slli_epi16, _mm_srai_epi16, _mm_srai_epi32,
+    _mm_storeu_si128, _mm_unpackhi_epi8, _mm_unpackhi_epi32, _mm_unpacklo_epi8, _mm_unpacklo_epi32,
+    _mm_unpacklo_epi64,
 };
 
 /// Weights of four outputs for four inputs.
 const GROUP: usize = LANES * LANES;
 
 /// See [`Blocks::run`].
-pub fn run(blocks: &Blocks, store: Store) {
-    run_with(blocks, store, |pairs: &[i16], block: &[i8], sums| {
+pub fn run<const JOINED: bool>(blocks: &Blocks<JOINED>, store: Store) {
+    let dot = |row: &[i16], block: &[i8], sums: [i32; LANES]| {
         // SAFETY: every x86-64 has SSE2.
-        unsafe { dot4(pairs, block, sums) }
-    });
+        unsafe {
+            match JOINED {
+                true => joined4(row, block, sums),
+                false => dot4(row, block, sums),
+            }
+        }
+    };
+    run_with(blocks, store, dot);
 }
 
 /// See [`Blocks::run_tile`].
-pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
-    let dot = |tile: &[Tiled], block: &[i8], sums| {
+pub fn run_tile<const JOINED: bool>(blocks: &Blocks<JOINED>, store: TileStore, stride: usize) {
+    let dot = |tile: &[Tiled], block: &[i8], sums: [i32; LANES]| {
         // SAFETY: every x86-64 has SSE2.
-        unsafe { tile4(tile, block, sums) }
+        unsafe {
+            match JOINED {
+                true => joined_tile4(tile, block, sums),
+                false => tile4(tile, block, sums),
+            }
+        }
     };
     run_tile_with(blocks, store, stride, dot);
 }
@@ -79,6 +92,69 @@ fn tile4(tile: &[Tiled], block: &[i8], accumulators: [i32; LANES]) -> [[i32; LAN
         }
     }
     sums.map(|sums| totals(sums, accumulators))
+}
+
+/// As `portable::joined::dot4`.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn joined4(row: &[i16], block: &[i8], accumulators: [i32; LANES]) -> [i32; LANES] {
+    let mut sums = _mm_setzero_si128();
+    let words = row.as_chunks::<2>().0.as_chunks::<2>().0;
+    for (&[even, odd], weights) in words.iter().zip(records(block)) {
+        sums = _mm_add_epi32(sums, joined_products(joined_weights(weights), even, odd));
+    }
+    added(sums, accumulators)
+}
+
+/// [`joined4`] of every row of a tile.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn joined_tile4(tile: &[Tiled], block: &[i8], accumulators: [i32; LANES]) -> [[i32; LANES]; ROWS] {
+    let mut sums = [_mm_setzero_si128(); ROWS];
+    for ([even, odd], weights) in tile.iter().zip(records(block)) {
+        let weights = joined_weights(weights);
+        for (sums, (&even, &odd)) in sums.iter_mut().zip(even.iter().zip(odd)) {
+            *sums = _mm_add_epi32(*sums, joined_products(weights, even, odd));
+        }
+    }
+    sums.map(|sums| added(sums, accumulators))
+}
+
+/// Bytes of a record of joined weights for four inputs.
+const PAIR: usize = RECORD * LANES;
+
+/// Both records of a block, four inputs at a time.
+fn records(block: &[i8]) -> impl Iterator<Item = [&[i8; PAIR]; 2]> {
+    let (first, second) = block.split_at(block.len() / 2);
+    let groups = first.as_chunks().0.iter().zip(second.as_chunks().0);
+    groups.map(|(first, second)| [first, second])
+}
+
+/// The halfwords of four outputs, and their low bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn joined_weights(records: [&[i8; PAIR]; 2]) -> [__m128i; 2] {
+    // SAFETY: eight int8 are 8 bytes; the loads take any alignment.
+    let [first, second] = records.map(|w| unsafe { _mm_loadl_epi64(w.as_ptr().cast()) });
+    let whole = _mm_unpacklo_epi64(first, second);
+    [whole, _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(whole))]
+}
+
+/// Products of the weights of four outputs with what four inputs are prepared as. No two of them are -32768 squared.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn joined_products([whole, low]: [__m128i; 2], even: [i16; 2], odd: [i16; 2]) -> __m128i {
+    let all = |[low, high]: [i16; 2]| _mm_set1_epi32(i32::from(high) << 16 | i32::from(low as u16));
+    _mm_add_epi32(
+        _mm_madd_epi16(whole, all(even)),
+        _mm_madd_epi16(low, all(odd)),
+    )
+}
+
+/// Sums of four outputs, added to their accumulators.
+fn added(sums: __m128i, accumulators: [i32; LANES]) -> [i32; LANES] {
+    let sums = stored(sums);
+    core::array::from_fn(|lane| accumulators[lane].wrapping_add(sums[lane]))
 }
 
 /// int8 weights as int16: those of outputs 0 and 1, and those of outputs 2 and 3.
@@ -156,7 +232,7 @@ fn wide4(pairs: &[i16], block: &[i16]) -> [i64; LANES] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::arch::portable::int as portable;
+    use crate::kernels::arch::portable::{int as portable, joined};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -186,6 +262,18 @@ mod tests {
             // SAFETY: every x86-64 has SSE2.
             let sums = unsafe { dot4(&row, &weights, bias) };
             prop_assert_eq!(sums, portable::dot4(&row, &weights, bias));
+        }
+
+        #[test]
+        fn joined_weights_give_the_sums_of_the_portable_body(
+            (row, weights) in rows(any::<i8>().boxed()), bias in any::<[i32; LANES]>()
+        ) {
+            let x: Vec<i8> = row.iter().map(|&x| (x >> 8) as i8).collect();
+            let mut row = vec![0; x.len()];
+            super::super::pairs::fill_joined(x.as_chunks().0, &mut row, [1, 0]);
+            // SAFETY: every x86-64 has SSE2.
+            let sums = unsafe { joined4(&row, &weights, bias) };
+            prop_assert_eq!(sums, joined::dot4(&row, &weights, bias));
         }
 
         #[test]

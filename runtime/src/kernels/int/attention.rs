@@ -184,7 +184,7 @@ pub fn attend<Q: Activation, K: KeyValue>(
         if let Some(bias) = &bias {
             bias.add(shape, head, used);
         }
-        let mut row = PairRow::alone(weight_pairs);
+        let mut row = PairRow::<false>::alone(weight_pairs);
         let total = weigh(used, seen.bits, scaling, &mut row);
         if total == 0 {
             context.fill(0);
@@ -193,7 +193,7 @@ pub fn attend<Q: Activation, K: KeyValue>(
             K::context(weight_pairs, total, values, zero_point, context);
         }
         if !weights.is_empty() {
-            let row = PairRow::alone(weight_pairs);
+            let row = PairRow::<false>::alone(weight_pairs);
             write_weights(&row, head * shape.slots, shape.slots, weights);
         }
     }
@@ -230,7 +230,7 @@ impl KeyValue for i8 {
     }
 
     fn scores(query: &[i16], keys: &[Self], _: u32, scores: &mut [[i32; LANES]]) {
-        let blocks = Blocks {
+        let blocks = Blocks::<false> {
             pairs: query,
             weights: keys,
             bias: Constants::Same([0; LANES]),
@@ -255,9 +255,9 @@ impl KeyValue for i8 {
         let total = if excess == 0 {
             total
         } else {
-            shortened(&mut PairRow::alone(weights), excess)
+            shortened(&mut PairRow::<false>::alone(weights), excess)
         };
-        let blocks = Blocks {
+        let blocks = Blocks::<false> {
             pairs: weights,
             weights: values,
             bias: Constants::Same([0; LANES]),

@@ -10,18 +10,18 @@ use crate::kernels::geometry::{Image, Window1d};
 ///
 /// Under a kernel without gaps lie `kernel * c` adjacent values: a convolution over time is a linear layer on overlapping
 /// rows, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(kernel * c)`, better [`super::linear::scratch_len`].
-pub fn conv1d<X: Activation, Y: Activation, const TILED: bool>(
+pub fn conv1d<X: Activation, Y: Activation, const TILED: bool, const JOINED: bool>(
     x: &[X],
     c: usize,
     window: &Window1d,
-    matrix: &Matrix,
+    matrix: &Matrix<JOINED>,
     output: &Output,
     scratch: &mut [i16],
     y: &mut [Y],
 ) {
     let span = window.kernel * c;
     let len = pairs_len(span);
-    each_row::<Y, TILED>(
+    each_row::<Y, TILED, JOINED>(
         len,
         matrix,
         output,
@@ -44,12 +44,12 @@ pub fn conv1d<X: Activation, Y: Activation, const TILED: bool>(
 
 /// Pair order of the values under the kernel where they are not adjacent, or some of them are padding.
 #[inline(never)]
-fn scattered_pairs<X: Activation>(
+fn scattered_pairs<X: Activation, const JOINED: bool>(
     x: &[X],
     c: usize,
     window: &Window1d,
     start: usize,
-    mut pairs: PairRow,
+    mut pairs: PairRow<JOINED>,
 ) {
     for tap in 0..window.kernel {
         let first = start + tap * window.dilation * c;
@@ -72,6 +72,9 @@ fn scattered_pairs<X: Activation>(
     }
     let span = window.kernel * c;
     (span..pairs_len(span)).for_each(|i| pairs.set(i, 0));
+    if JOINED && !c.is_multiple_of(LANES) {
+        pairs.turn(0);
+    }
 }
 
 /// Depthwise convolution: `x: [t, c]`, weights `[kernel, c]` (not packed), `y: [t_out, c]`. It is one over an image of one
@@ -114,7 +117,7 @@ mod tests {
         };
         let (window, x) = (window1d([3, 1, 1, 2], -1), [10i8, 20, 30, 40]);
         let mut y = [0i16; 2];
-        conv1d::<_, _, true>(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
+        conv1d::<_, _, true, false>(&x, 2, &window, &matrix, &ONE, &mut [0; 8], &mut y);
         // rows under the kernel: (-1 -1) (-1 -1) (10 20), then (-1 -1) (10 20) (30 40)
         assert_eq!(y, [-1 - 2 - 3 - 4 + 50 + 120, -1 - 2 + 30 + 80 + 150 + 240]);
     }
@@ -146,7 +149,7 @@ mod tests {
             let output = Output { multipliers: &multipliers[..out], left_shift, ..ONE };
             let matrix = Matrix { weights: &pack(&weights, kernel * c), bias: &bias[..out] };
             let mut y = vec![0i16; positions * out];
-            conv1d::<_, _, true>(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
+            conv1d::<_, _, true, false>(&x, c, &window, &matrix, &output, &mut vec![77; pairs_len(kernel * c)], &mut y);
             let exact = under.sums([positions, 1], &weights, &real[..out]);
             prop_assert_eq!(y, exact.into_iter().map(|sum| finished(sum, left_shift)).collect::<Vec<_>>());
 

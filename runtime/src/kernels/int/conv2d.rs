@@ -7,6 +7,9 @@ use super::requantize::{Activation, Output};
 use crate::kernels::geometry::{Image, Window2d};
 use core::num::NonZeroUsize;
 
+/// Values up to which a kernel row is copied one by one: a call would take longer.
+const SHORT: usize = 16;
+
 impl Window2d {
     /// Values in pair order of one kernel row over `channels`.
     const fn row_pairs(&self, channels: usize) -> usize {
@@ -28,10 +31,10 @@ impl Window2d {
 
 /// Full convolution: weights `[out, span]`, `y: [rows, y_width, out]`, `scratch` of at least
 /// `window.scratch_len(c, 1)`.
-pub fn conv2d<X: Activation, Y: Activation>(
+pub fn conv2d<X: Activation, Y: Activation, const JOINED: bool>(
     x: &Image<X>,
     window: &Window2d,
-    matrix: &Matrix,
+    matrix: &Matrix<JOINED>,
     output: &Output,
     scratch: &mut [i16],
     y: &mut [Y],
@@ -44,7 +47,7 @@ pub fn conv2d<X: Activation, Y: Activation>(
     let Some(width) = NonZeroUsize::new(y_width) else {
         return;
     };
-    each_row::<Y, true>(span, matrix, output, scratch, y, &mut |at, pairs| {
+    each_row::<Y, true, JOINED>(span, matrix, output, scratch, y, &mut |at, pairs| {
         gather(x, window, window.start(at / width, at % width), edge, pairs);
     });
 }
@@ -75,9 +78,9 @@ pub fn conv_transpose2d<X: Activation, Y: Activation>(
             let (start, phase) = window.phase(row, column);
             // The phases of a row follow each other over the same values.
             if gathered.replace(start) != Some(start) {
-                gather(x, window, start, edge, PairRow::alone(pairs));
+                gather(x, window, start, edge, PairRow::<false>::alone(pairs));
             }
-            let part = Matrix {
+            let part: Matrix = Matrix {
                 weights: tail(matrix.weights, phase * packed_len(out, span)),
                 bias: part(matrix.bias, phase, out),
             };
@@ -100,16 +103,16 @@ fn part(values: &[i32], phase: usize, out: usize) -> &[i32] {
 
 /// Gathers the values under the kernel in pair order, kernel row by kernel row; `edge` holds one kernel row. The padding of
 /// a kernel row meets weights of 0.
-fn gather<X: Activation>(
+fn gather<X: Activation, const JOINED: bool>(
     x: &Image<X>,
     window: &Window2d,
     [top, left]: [isize; 2],
     edge: &mut [i16],
-    mut pairs: PairRow,
+    mut pairs: PairRow<JOINED>,
 ) {
     let (c, row_len) = (x.channels, x.width * x.channels);
     let len = window.kernel[1] * c;
-    let Some(edge) = edge.get_mut(..len) else {
+    let Some(edge) = X::scratch(edge).get_mut(..len) else {
         return;
     };
     let start = left.wrapping_mul(c as isize);
@@ -135,7 +138,7 @@ fn gather<X: Activation>(
             continue;
         }
         match window.dilation[1] {
-            1 => shifted(row, start, window.pad_value as i16, edge),
+            1 => shifted(row, start, X::from_i32(window.pad_value), edge),
             _ => spread(x, row, window, left, edge),
         }
         pairs.fill(edge, 0);
@@ -144,7 +147,14 @@ fn gather<X: Activation>(
 
 /// A kernel row that reaches over the left or right edge: `-start` values of padding come first.
 #[inline(never)]
-fn shifted<X: Activation>(row: &[X], start: isize, pad_value: i16, edge: &mut [i16]) {
+fn shifted<X: Activation>(row: &[X], start: isize, pad_value: X, edge: &mut [X]) {
+    if edge.len() <= SHORT {
+        for (slot, at) in edge.iter_mut().zip(start..) {
+            let value = usize::try_from(at).ok().and_then(|at| row.get(at));
+            *slot = value.copied().unwrap_or(pad_value);
+        }
+        return;
+    }
     let skip = usize::try_from(start.wrapping_neg()).unwrap_or(0);
     let from = usize::try_from(start).unwrap_or(0);
     let values = row.get(from..).unwrap_or(&[]);
@@ -152,26 +162,18 @@ fn shifted<X: Activation>(row: &[X], start: isize, pad_value: i16, edge: &mut [i
     let (inside, after) = rest.split_at_mut(values.len().min(rest.len()));
     before.fill(pad_value);
     for (slot, &value) in inside.iter_mut().zip(values) {
-        *slot = value.into() as i16;
+        *slot = value;
     }
     after.fill(pad_value);
 }
 
 /// A kernel row whose taps are not neighbours.
 #[inline(never)]
-fn spread<X: Activation>(
-    x: &Image<X>,
-    row: &[X],
-    window: &Window2d,
-    left: isize,
-    edge: &mut [i16],
-) {
+fn spread<X: Activation>(x: &Image<X>, row: &[X], window: &Window2d, left: isize, edge: &mut [X]) {
     for (tap, slots) in edge.chunks_exact_mut(x.channels.max(1)).enumerate() {
         match x.pixel(row, window.under(1, left, tap)) {
-            Some(pixel) => {
-                (slots.iter_mut().zip(pixel)).for_each(|(slot, &value)| *slot = value.into() as i16)
-            }
-            None => slots.fill(window.pad_value as i16),
+            Some(pixel) => (slots.iter_mut().zip(pixel)).for_each(|(slot, &value)| *slot = value),
+            None => slots.fill(X::from_i32(window.pad_value)),
         }
     }
 }
@@ -307,7 +309,7 @@ pub(super) mod tests {
             let (bias, multipliers): (Vec<i32>, _) = ((0..out as i32).map(|o| o * 100).collect(), vec![1 << 28; out]);
             let row = case.window.kernel[1];
             let packed = case.packed(|o, tap, channel| case.weights[o][(tap[0] * row + tap[1]) * case.c + channel].into());
-            let matrix = Matrix { weights: &packed, bias: &bias };
+            let matrix: Matrix = Matrix { weights: &packed, bias: &bias };
             let mut y = vec![0i16; rows * columns * out];
             let results = if tiled { rows * columns } else { 1 };
             let mut scratch = vec![77; case.window.scratch_len(case.c, results)];
@@ -349,7 +351,7 @@ pub(super) mod tests {
                     }
                 }
             }
-            let matrix = Matrix { weights: &packed, bias: &bias };
+            let matrix: Matrix = Matrix { weights: &packed, bias: &bias };
             let mut y = vec![0i16; sums.len()];
             let mut scratch = vec![77; case.window.scratch_len(c, 1)];
             conv_transpose2d(&case.image(), &case.window, &matrix, &output(&multipliers), &mut scratch, &mut y, [size[1], out]);

@@ -11,10 +11,12 @@
 //! Several rows that meet the same weights go through the loop as a *tile*, which takes the weights apart once for all of
 //! them. Its rows are interleaved: for every four inputs `x0 x2` of each row, then `x1 x3` of each.
 
+use super::joined::prepared;
 use super::requantize::Activation;
 use super::softmax::exp_weight;
 use crate::kernels::arch::exp::Exponent;
 use crate::kernels::arch::pairs;
+use crate::kernels::arch::taps::Values;
 
 /// Outputs per block, and inputs per group.
 pub const LANES: usize = 4;
@@ -60,18 +62,23 @@ pub fn tiled_mut<const R: usize>(rows: &mut [i16]) -> &mut [Tiled<R>] {
 
 /// Writes `row` minus `offset` in pair order; values after its end are 0.
 pub fn to_pairs<X: Activation>(row: &[X], offset: i32, pairs: &mut [i16]) {
-    PairRow::alone(pairs).fill(row, offset);
+    PairRow::<false>::alone(pairs).fill(row, offset);
 }
 
-/// The place of a row in pair order: a buffer of its own, or its part of a tile.
+/// Writes `row` as joined or packed weights meet it; values after its end are 0.
+pub fn to_order<X: Activation, const JOINED: bool>(row: &[X], pairs: &mut [i16]) {
+    PairRow::<JOINED>::alone(pairs).fill(row, 0);
+}
+
+/// The place of a row in pair order: a buffer of its own, or its part of a tile. `JOINED`: of one as joined weights meet it.
 #[derive(Debug)]
-pub struct PairRow<'p> {
+pub struct PairRow<'p, const JOINED: bool = false> {
     pairs: &'p mut [i16],
     /// Number in a tile.
     row: Option<usize>,
 }
 
-impl<'p> PairRow<'p> {
+impl<'p, const JOINED: bool> PairRow<'p, JOINED> {
     /// All of `pairs`.
     pub fn alone(pairs: &'p mut [i16]) -> Self {
         Self { pairs, row: None }
@@ -85,12 +92,17 @@ impl<'p> PairRow<'p> {
         }
     }
 
+    /// Row of `rows`.
+    fn place(&self) -> [usize; 2] {
+        [self.rows(), self.row.unwrap_or(0)]
+    }
+
     fn rows(&self) -> usize {
         if self.row.is_some() { ROWS } else { 1 }
     }
 
     /// The values from `start` to before `end`, multiples of 4.
-    pub fn part(&mut self, start: usize, end: usize) -> PairRow<'_> {
+    pub fn part(&mut self, start: usize, end: usize) -> PairRow<'_, JOINED> {
         let rows = self.rows();
         let pairs = self.pairs.get_mut(start * rows..end * rows);
         PairRow {
@@ -99,22 +111,49 @@ impl<'p> PairRow<'p> {
         }
     }
 
-    /// Writes `values` minus `offset`; behind them 0.
+    /// Writes `values` minus `offset`, with joined weights just `values`; behind them 0.
     pub fn fill<X: Activation>(&mut self, values: &[X], offset: i32) {
-        let place = [self.rows(), self.row.unwrap_or(0)];
-        let (groups, rest) = values.as_chunks();
-        pairs::fill(groups, offset, self.pairs, place);
+        let (groups, place) = (values.as_chunks().0, self.place());
+        let fast = match X::values(values) {
+            Values::I8(x) if JOINED => {
+                pairs::fill_joined(x.as_chunks().0, self.pairs, place);
+                true
+            }
+            _ => {
+                pairs::fill(groups, offset, self.pairs, place);
+                !JOINED
+            }
+        };
         let whole = groups.len() * LANES;
-        let mut rest = rest.iter();
-        for i in whole..self.pairs.len() / self.rows() {
-            let value = rest.next().map(|&x| x.into().wrapping_sub(offset) as i16);
+        let rest = whole * self.rows() < self.pairs.len();
+        if rest {
+            self.fill_rest(values, whole, offset);
+        }
+        if JOINED && (rest || !fast) {
+            self.turn(if fast { whole } else { 0 });
+        }
+    }
+
+    /// The values from `start` on, which are few, and zeros behind them.
+    #[inline(never)]
+    fn fill_rest<X: Activation>(&mut self, values: &[X], start: usize, offset: i32) {
+        for i in start..self.pairs.len() / self.rows() {
+            let value = values.get(i).map(|&x| x.into().wrapping_sub(offset) as i16);
             self.set(i, value.unwrap_or(0));
+        }
+    }
+
+    /// For joined weights: turns the values from `start` on, a multiple of 4, which [`Self::set`] has written. They are within int8.
+    pub fn turn(&mut self, start: usize) {
+        let (rows, place) = (self.rows(), self.place());
+        if let Some(pairs) = self.pairs.get_mut(start * rows..).filter(|_| JOINED) {
+            pairs::turn(pairs, place);
         }
     }
 
     /// Writes the weights of `scores`; behind them 0. Gives their sum.
     pub fn fill_exp(&mut self, scores: &[i32], by: Exponent) -> u32 {
-        let place = [self.rows(), self.row.unwrap_or(0)];
+        let place = self.place();
         let (groups, rest) = scores.as_chunks();
         let mut sum = by.in_pairs(groups, self.pairs, place);
         let mut rest = rest.iter();
@@ -152,12 +191,19 @@ impl<'p> PairRow<'p> {
     /// Sets all values.
     #[inline(never)]
     pub fn set_all(&mut self, value: i16) {
-        for i in 0..self.pairs.len() / self.rows() {
-            self.set(i, value);
+        let [even, odd] = match JOINED {
+            true => prepared([value; LANES]),
+            false => [[value; 2]; 2],
+        };
+        let [rows, row] = self.place();
+        let words = self.pairs.as_chunks_mut::<2>().0;
+        let mut own = words.iter_mut().skip(row).step_by(rows);
+        while let (Some(first), Some(second)) = (own.next(), own.next()) {
+            (*first, *second) = (even, odd);
         }
     }
 
-    /// Sets value `i`.
+    /// Sets value `i`, in pair order: for joined weights [`Self::turn`] has to follow.
     #[inline(never)]
     pub fn set(&mut self, i: usize, value: i16) {
         let at = self.index(i);
@@ -207,7 +253,7 @@ pub(super) mod tests {
             let bias: Vec<i32> = (0..out as i32).map(|o| o * 777 - 9).collect();
             let factors: Vec<i32> = (0..out as i32).map(|o| (o + 1) << 25).collect();
             let of_rows = [1 << 27, 1 << 28, 3 << 28];
-            let blocks = Blocks {
+            let blocks: Blocks = Blocks {
                 pairs: &[],
                 weights: &packed,
                 bias: Constants::Each(&bias),
@@ -219,7 +265,7 @@ pub(super) mod tests {
             };
             let mut tile = vec![7; ROWS * pairs_len(k)];
             for (i, row) in rows.iter().enumerate() {
-                PairRow::of_tile(&mut tile, i).fill(row, offset);
+                PairRow::<false>::of_tile(&mut tile, i).fill(row, offset);
             }
             let stride = if own { out.next_multiple_of(LANES) } else { out };
             let mut y = vec![5i16; ROWS * stride];
@@ -256,7 +302,7 @@ pub(super) mod tests {
             to_pairs(&row, 0, &mut pairs);
             let mut sums = vec![0; weights.len().next_multiple_of(LANES)];
             let packed = pack(&weights, k);
-            Blocks {
+            Blocks::<false> {
                 pairs: &pairs,
                 weights: &packed,
                 bias: Constants::Same([5, 0, 0, -5]),

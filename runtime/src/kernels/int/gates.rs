@@ -5,9 +5,9 @@
 use super::dot::{LANES, pairs_len};
 use crate::kernels::arch::int::{Blocks, Constants, Store};
 
-/// Weights of one side, input or recurrent: the gates one after the other, each padded to whole blocks of outputs.
+/// Weights of one side, input or recurrent, which may be `JOINED`: the gates one after the other, each padded to whole blocks of outputs.
 #[derive(Clone, Copy, Debug)]
-pub struct Side<'w> {
+pub struct Side<'w, const JOINED: bool = false> {
     /// For each gate a packed matrix `[hidden, k]`.
     pub weights: &'w [i8],
     /// For each gate `hidden` rounded up to a multiple of 4; contains the input's zero point.
@@ -21,7 +21,7 @@ pub struct Side<'w> {
 /// Units computed together: one call of the inner loop for each side and gate.
 pub(super) const BATCH: usize = 4 * LANES;
 
-impl Side<'_> {
+impl<const JOINED: bool> Side<'_, JOINED> {
     /// Pre-activations (Q16) of one gate from unit `first` on.
     pub(super) fn gate(
         &self,
@@ -32,7 +32,7 @@ impl Side<'_> {
         y: &mut [i32; BATCH],
     ) {
         let at = gate * units + first;
-        let blocks = Blocks {
+        let blocks = Blocks::<JOINED> {
             pairs,
             weights: self.weights.get(at * pairs.len()..).unwrap_or(&[]),
             bias: Constants::Each(self.bias.get(at..).unwrap_or(&[])),

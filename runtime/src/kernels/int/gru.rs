@@ -9,7 +9,7 @@
 //!
 //! Pre-activations are Q16 ([`super::gates`], in the order z, r, n), gates and state Q15.
 
-use super::dot::{pairs_len, to_pairs};
+use super::dot::{pairs_len, to_order, to_pairs};
 use super::gates::{BATCH, Side, round_q15, split};
 use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
@@ -17,9 +17,9 @@ use super::tanh::{sigmoid_q15, tanh_q15};
 /// One step: `x: [k]`, state `h: [hidden]` Q15, updated in place.
 ///
 /// `pairs` is scratch of at least `pairs_len(k) + pairs_len(hidden)`.
-pub fn step<X: Activation>(
+pub fn step<X: Activation, const JOINED: bool>(
     x: &[X],
-    input: &Side,
+    input: &Side<JOINED>,
     recurrent: &Side,
     h: &mut [i16],
     pairs: &mut [i16],
@@ -28,7 +28,7 @@ pub fn step<X: Activation>(
     let Some((x_pairs, h_pairs)) = split(pairs, x.len(), h_len) else {
         return;
     };
-    to_pairs(x, 0, x_pairs);
+    to_order::<_, JOINED>(x, x_pairs);
     to_pairs(h, 0, h_pairs);
     let (mut w, mut r) = ([[0; BATCH]; 3], [[0; BATCH]; 3]);
     for (batch, h) in h.chunks_mut(BATCH).enumerate() {

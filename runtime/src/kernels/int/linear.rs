@@ -4,17 +4,17 @@ use super::dot::{PairRow, ROWS, pairs_len};
 use super::requantize::{Activation, Output};
 use crate::kernels::arch::int::{Blocks, Constants, TILES};
 
-/// A weight matrix in flash, as the converter packs it.
+/// A weight matrix in flash, as the converter packs it, or joins it.
 #[derive(Clone, Copy, Debug)]
-pub struct Matrix<'w> {
-    /// Packed weights, `[out, in]`; see [`super::dot`].
+pub struct Matrix<'w, const JOINED: bool = false> {
+    /// Packed weights, `[out, in]`, see [`super::dot`]; or joined ones, see [`super::joined`].
     pub weights: &'w [i8],
     /// One per output; contains the input's zero point.
     pub bias: &'w [i32],
 }
 
-impl<'w> Matrix<'w> {
-    fn blocks<'p>(&self, pairs: &'p [i16], output: &Output<'p>) -> Blocks<'p>
+impl<'w, const JOINED: bool> Matrix<'w, JOINED> {
+    fn blocks<'p>(&self, pairs: &'p [i16], output: &Output<'p>) -> Blocks<'p, JOINED>
     where
         'w: 'p,
     {
@@ -31,29 +31,34 @@ impl<'w> Matrix<'w> {
     }
 }
 
-/// One row: `y[o] = output(bias[o] + sum_i weights[o, i] * x[i])` with `x` in pair order.
+/// One row: `y[o] = output(bias[o] + sum_i weights[o, i] * x[i])` with `x` in the order of the matrix.
 /// `y`, `bias` and `multipliers` have one element per output; results of padding outputs are dropped.
 #[inline]
-pub fn matvec<Y: Activation>(pairs: &[i16], matrix: &Matrix, output: &Output, y: &mut [Y]) {
+pub fn matvec<Y: Activation, const JOINED: bool>(
+    pairs: &[i16],
+    matrix: &Matrix<JOINED>,
+    output: &Output,
+    y: &mut [Y],
+) {
     matrix.blocks(pairs, output).run_to(y);
 }
 
-/// int16 elements of scratch for `rows` rows of `len` values in pair order, a multiple of 4: a tile, if there are enough of
+/// int16 elements of scratch for `rows` rows of `len` values in the order of a matrix, a multiple of 4: a tile, if there are enough of
 /// them. [`each_row`] takes less, down to one row, and is slower.
 pub const fn scratch_len(len: usize, rows: usize) -> usize {
     len.saturating_mul(if rows < ROWS { 1 } else { ROWS })
 }
 
-/// Rows of `len` values in pair order, which `fill` writes, times a matrix: `y: [rows, out]`. `scratch` is at least `len`, better
+/// Rows of `len` values, which `fill` writes in the order of the matrix, times a matrix: `y: [rows, out]`. `scratch` is at least `len`, better
 /// [`scratch_len`]. Not `TILED`: one row at a time, the same results in less code.
 #[inline(never)]
-pub fn each_row<Y: Activation, const TILED: bool>(
+pub fn each_row<Y: Activation, const TILED: bool, const JOINED: bool>(
     len: usize,
-    matrix: &Matrix,
+    matrix: &Matrix<JOINED>,
     output: &Output,
     scratch: &mut [i16],
     y: &mut [Y],
-    fill: &mut dyn FnMut(usize, PairRow),
+    fill: &mut dyn FnMut(usize, PairRow<JOINED>),
 ) {
     let out = output.multipliers.len().max(1);
     let mut row = 0;
@@ -80,10 +85,10 @@ pub fn each_row<Y: Activation, const TILED: bool>(
 }
 
 /// Rows `x: [rows, k]` to `y: [rows, out]`, `TILED` as for [`each_row`]. `scratch` is at least `pairs_len(k)`, better [`scratch_len`].
-pub fn linear<X: Activation, Y: Activation, const TILED: bool>(
+pub fn linear<X: Activation, Y: Activation, const TILED: bool, const JOINED: bool>(
     x: &[X],
     k: usize,
-    matrix: &Matrix,
+    matrix: &Matrix<JOINED>,
     output: &Output,
     scratch: &mut [i16],
     y: &mut [Y],
@@ -92,7 +97,7 @@ pub fn linear<X: Activation, Y: Activation, const TILED: bool>(
     let used = rows.len().saturating_mul(output.multipliers.len());
     let used = used.min(y.len());
     let y = y.get_mut(..used).unwrap_or_default();
-    each_row::<Y, TILED>(
+    each_row::<Y, TILED, JOINED>(
         pairs_len(k),
         matrix,
         output,
@@ -128,7 +133,7 @@ mod tests {
             max: 100,
         };
         let mut y = [0i8; 4];
-        linear::<_, _, true>(
+        linear::<_, _, true, false>(
             &[1i8, 2, 3, 100, 0, 0],
             3,
             &matrix,

@@ -13,7 +13,7 @@
 //! Pre-activations are Q16 ([`super::gates`], in ONNX order i, o, f, g), gates and `h` Q15. The cell `c` is not bounded:
 //! it is int32 Q16 and saturates.
 
-use super::dot::{pairs_len, to_pairs};
+use super::dot::{pairs_len, to_order, to_pairs};
 use super::gates::{BATCH, Side, round_q15, split};
 use super::requantize::Activation;
 use super::tanh::{sigmoid_q15, tanh_q15};
@@ -22,9 +22,9 @@ use super::tanh::{sigmoid_q15, tanh_q15};
 ///
 /// `pairs` is scratch of at least `pairs_len(k) + pairs_len(hidden)`. Behind the first `pairs_len(k)` it carries the state
 /// in pair order from step to step.
-pub fn step<X: Activation>(
+pub fn step<X: Activation, const JOINED: bool>(
     x: &[X],
-    input: &Side,
+    input: &Side<JOINED>,
     recurrent: &Side,
     h: &mut [i16],
     c: &mut [i32],
@@ -34,7 +34,7 @@ pub fn step<X: Activation>(
     let Some((x_pairs, h_pairs)) = split(pairs, x.len(), h_len) else {
         return;
     };
-    to_pairs(x, 0, x_pairs);
+    to_order::<_, JOINED>(x, x_pairs);
     let (mut w, mut r) = ([[0; BATCH]; 4], [[0; BATCH]; 4]);
     for (batch, (h, c)) in h.chunks_mut(BATCH).zip(c.chunks_mut(BATCH)).enumerate() {
         let first = batch * BATCH;

@@ -12,6 +12,7 @@ pub mod elementwise;
 pub mod embedding;
 pub mod gates;
 pub mod gru;
+pub mod joined;
 pub mod layer_norm;
 pub mod linear;
 pub mod lstm;

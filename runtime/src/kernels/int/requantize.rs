@@ -3,6 +3,7 @@
 use super::dot::LANES;
 use crate::kernels::arch::int::{Store, TileStore};
 use crate::kernels::arch::taps::Values;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// `round(accumulator * 2^left_shift * multiplier / 2^32)`, halves up.
 ///
@@ -59,6 +60,9 @@ pub trait Activation: Copy + Into<i32> {
 
     /// Values with their type's width.
     fn values(x: &[Self]) -> Values<'_>;
+
+    /// Scratch for as many values as there are words, or more.
+    fn scratch(words: &mut [i16]) -> &mut [Self];
 }
 
 impl Activation for i8 {
@@ -78,6 +82,10 @@ impl Activation for i8 {
     fn values(x: &[Self]) -> Values<'_> {
         Values::I8(x)
     }
+
+    fn scratch(words: &mut [i16]) -> &mut [Self] {
+        <[Self]>::mut_from_bytes(words.as_mut_bytes()).unwrap_or_default()
+    }
 }
 
 impl Activation for i16 {
@@ -96,6 +104,10 @@ impl Activation for i16 {
 
     fn values(x: &[Self]) -> Values<'_> {
         Values::I16(x)
+    }
+
+    fn scratch(words: &mut [i16]) -> &mut [Self] {
+        words
     }
 }
 

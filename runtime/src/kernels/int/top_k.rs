@@ -197,7 +197,7 @@ pub fn linear_top_k(
             multipliers,
             ..*output
         };
-        matvec(pairs, &Matrix { weights, bias }, &output, row);
+        matvec::<_, false>(pairs, &Matrix { weights, bias }, &output, row);
         row.iter().for_each(|&logit| ranking.push(logit.into()));
     }
     ranking.finish();
@@ -276,7 +276,7 @@ mod tests {
             let (k, multiplier) = (k.min(bias.len()), score_multiplier(0.002));
             let mut pairs = vec![0; pairs_len(x.len())];
             let mut row = vec![0i16; bias.len()];
-            linear::<_, _, true>(&x, x.len(), &matrix, &output, &mut pairs, &mut row);
+            linear::<_, _, true, false>(&x, x.len(), &matrix, &output, &mut pairs, &mut row);
             let (mut tokens, mut scores) = (vec![0; k], vec![0; k]);
             top_k(&row, multiplier, &mut tokens, &mut scores);
 

@@ -5,6 +5,8 @@
 //! the first takes two cycles, each further one takes one.
 
 pub mod exp;
+mod finish;
+mod joined;
 pub mod norm;
 pub mod pairs;
 mod row;
@@ -16,8 +18,9 @@ pub use row::run;
 pub use tile::run_tile;
 pub use wide::run_wide;
 
-use super::int::Constants;
+use super::int::{Blocks, Constants};
 use crate::kernels::int::dot::LANES;
+use crate::kernels::int::joined::SHIFT;
 
 // The assembler knows the DSP instructions of every Armv7E-M core. On Armv8-M they are an extension, which rustc's
 // target lacks: name a core that has it.
@@ -52,7 +55,7 @@ macro_rules! define_clamp {
 }
 use define_clamp;
 
-/// What becomes of sums. The numbers are in the code of `row` and `tile`.
+/// What becomes of sums. The numbers are in the code of `row`, `tile`, `joined` and `finish`.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 enum Kind {
@@ -84,11 +87,38 @@ impl Kind {
     }
 }
 
+impl<const JOINED: bool> Blocks<'_, JOINED> {
+    /// The kind by which sums become int8. That of joined weights shifts by a constant where the type is the limit.
+    fn int8(&self) -> Kind {
+        match Kind::int8([self.min, self.max]) {
+            Kind::I8 if JOINED && self.shift() != SHIFT => Kind::I8Clamped,
+            kind => kind,
+        }
+    }
+
+    /// What is added to products of this kind.
+    fn addend_of(&self, kind: Kind) -> i32 {
+        self.addend(match kind {
+            Kind::I32 => 0,
+            _ => self.zero_point,
+        })
+    }
+
+    /// The shift of sums of this kind: none where they stay sums.
+    fn shift_of(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Sums => 0,
+            _ => self.shift(),
+        }
+    }
+}
+
 impl Constants<'_> {
     /// Where they are, and of how many blocks.
-    fn place(&self) -> (*const i32, usize) {
+    fn place<const JOINED: bool>(&self) -> (*const i32, usize) {
         match self {
             Self::Each(each) => (each.as_ptr(), each.len() / LANES),
+            Self::Same(four) if JOINED => (four.as_ptr(), 1),
             Self::Same(four) => (four.as_ptr(), usize::MAX),
         }
     }

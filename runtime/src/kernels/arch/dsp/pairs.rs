@@ -1,4 +1,4 @@
-//! Pair order by `SXTAB16` and `PKH`: about two cycles a value.
+//! Pair order by `SXTAB16` and `PKH`, and what joined weights meet by `SXTB16` and `EOR`: about two cycles a value.
 
 use super::super::taps::Values;
 use super::enable_dsp;
@@ -34,6 +34,22 @@ pub fn fill<X: Activation>(
     // SAFETY: `count` groups of `X` lie at `groups` and `count` of all rows at `pairs`, which is unique; a row has the words
     // at `row` and `rows + row` of each; word loads and stores need no alignment.
     unsafe { body(x, count, start, minus << 16 | minus) };
+}
+
+/// See [`crate::kernels::arch::pairs::fill_joined`].
+pub fn fill_joined(groups: &[[i8; LANES]], pairs: &mut [i16], [rows, row]: [usize; 2]) {
+    let (body, room) = match rows {
+        1 => (joined_alone as Loop, pairs.len() / LANES),
+        ROWS => (joined_of_tile as Loop, pairs.len() / (ROWS * LANES)),
+        _ => return,
+    };
+    let count = groups.len().min(room);
+    if count == 0 || row >= rows {
+        return;
+    }
+    let start = pairs.as_mut_ptr().cast::<u32>().wrapping_add(row);
+    // SAFETY: as in `fill`.
+    unsafe { body(groups.as_ptr().cast(), count, start, 0) };
 }
 
 type Loop = unsafe extern "C" fn(*const u8, usize, *mut u32, u32);
@@ -103,5 +119,20 @@ macro_rules! both {
     };
 }
 
+// The odd word is the word of values with the lower byte of each half inverted but for the sign: 127 - x.
+macro_rules! joined {
+    ($name:ident, $rows:literal) => {
+        loops!(
+            $name,
+            $rows,
+            "",
+            "ldr r4, [r0]\nldr r7, [r0, #4]\nadds r0, r0, #8",
+            "sxtb16 r6, \\x\neor \\x, \\x, #0x007f007f"
+        );
+    };
+}
+
+joined!(joined_alone, 1);
+joined!(joined_of_tile, 3);
 both!(narrow_alone, wide_alone, 1);
 both!(narrow_of_tile, wide_of_tile, 3);

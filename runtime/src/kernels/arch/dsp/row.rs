@@ -4,17 +4,19 @@
 //! `SMMLAR`, which also adds the zero point, and `SSAT` where the type is the limit.
 
 use super::super::int::{Blocks, Store};
-use super::{Kind, define_clamp, enable_dsp};
+use super::finish::{row_others, store_row_halves};
+use super::{Kind, enable_dsp, joined};
 use crate::kernels::int::dot::LANES;
+use crate::kernels::int::joined::RECORD;
 use core::arch::naked_asm;
 
-/// Operands of [`run_blocks`], which copies them to the stack. Steps and distances count bytes.
+/// Operands of a body, which copies them to the stack. Steps and distances count bytes.
 #[repr(C)]
-struct Operands {
+pub(super) struct Operands {
     /// The row, before what the first pass leaves out of its [`PASS`] groups.
     pairs: *const i16,
     passes: usize,
-    /// Where the first pass starts: [`entry`].
+    /// Where the first pass starts, from the code of the first group.
     entry: usize,
     y: *mut u8,
     y_end: *const u8,
@@ -23,37 +25,40 @@ struct Operands {
     bias_step: isize,
     multipliers: *const i32,
     multiplier_step: isize,
-    zero_point: i32,
-    left_shift: u32,
+    addend: i32,
+    /// Of sums, to the left; of joined weights, of products to the right. 0 for what stays sums.
+    shift: u32,
     kind: Kind,
     min: i32,
     max: i32,
     /// From the end of a block's weights back to where the next one's would start if its first pass were whole.
     back: usize,
+    /// Bytes of a record of joined weights.
+    record: usize,
     /// As far before the first group as `pairs`.
     weights: *const i8,
 }
 
 /// Groups of a pass, and bytes of the code of one: 22 instructions of one size.
-const PASS: usize = 8;
+pub(super) const PASS: usize = 8;
 const GROUP: usize = 22 * 4;
 
-/// Distance from the first group's code to that of a later one, with the bit that `BX` wants.
-const fn entry(skipped: usize) -> usize {
-    skipped * GROUP + 1
-}
-
 /// See [`Blocks::run`].
-pub fn run(blocks: &Blocks, store: Store) {
+pub fn run<const JOINED: bool>(blocks: &Blocks<JOINED>, store: Store) {
+    // Code of a group of inputs, and bytes of weights that the pointer to them goes over meanwhile.
+    let (group, step) = match JOINED {
+        true => (joined::ROW_GROUP, RECORD * LANES),
+        false => (GROUP, LANES * LANES),
+    };
     let limits = [blocks.min, blocks.max];
     let (y, room, width, kind) = match store {
         Store::Sums(y) => (y.as_mut_ptr().cast::<u8>(), y.len(), 4, Kind::Sums),
-        Store::I8(y) => (y.as_mut_ptr().cast(), y.len(), 1, Kind::int8(limits)),
+        Store::I8(y) => (y.as_mut_ptr().cast(), y.len(), 1, blocks.int8()),
         Store::I16(y) => (y.as_mut_ptr().cast(), y.len(), 2, Kind::int16(limits)),
         Store::I32(y) => (y.as_mut_ptr().cast(), y.len(), 4, Kind::I32),
     };
-    let (bias, biases) = blocks.bias.place();
-    let (multipliers, factors) = blocks.multipliers.place();
+    let (bias, biases) = blocks.bias.place::<JOINED>();
+    let (multipliers, factors) = blocks.multipliers.place::<JOINED>();
     let groups = blocks.pairs.len() / LANES;
     let packed = blocks.weights.len().checked_div(blocks.block_len());
     let count = packed.unwrap_or(0).min(biases).min(factors).min(room);
@@ -64,29 +69,33 @@ pub fn run(blocks: &Blocks, store: Store) {
     let operands = Operands {
         pairs: blocks.pairs.as_ptr().wrapping_sub(skipped * LANES),
         passes: groups.div_ceil(PASS),
-        entry: entry(skipped),
+        // With the bit that `BX` wants.
+        entry: skipped * group + 1,
         y,
         y_end: y.wrapping_add(count * LANES * width),
         bias,
         bias_step: blocks.bias.back(),
         multipliers,
         multiplier_step: blocks.multipliers.back(),
-        zero_point: match kind {
-            Kind::I32 => 0,
-            _ => blocks.zero_point,
-        },
-        left_shift: blocks.left_shift & 31,
+        addend: blocks.addend_of(kind),
+        shift: blocks.shift_of(kind),
         kind,
         min: blocks.min,
         max: blocks.max,
-        back: skipped * LANES * LANES,
-        weights: (blocks.weights.as_ptr()).wrapping_sub(skipped * LANES * LANES),
+        back: skipped * step,
+        record: groups * step,
+        weights: (blocks.weights.as_ptr()).wrapping_sub(skipped * step),
     };
     // SAFETY: there is at least one group and one block; weights, constants and results hold `count` blocks by the minimum
     // above, or the step leads back where all blocks share four; the first pass skips the groups that `pairs` and `weights`
     // begin too early by; constants are word-aligned by their type, and word loads of row and weights need no alignment;
     // `y` is unique and its elements have `width` bytes, which `kind` stores.
-    unsafe { run_blocks(&operands) };
+    unsafe {
+        match JOINED {
+            true => joined::run_blocks(&operands),
+            false => run_blocks(&operands),
+        }
+    };
 }
 
 /// # Safety
@@ -121,13 +130,13 @@ unsafe extern "C" fn run_blocks(operands: &Operands) {
         "smlad r7, r3, r9, r7",
         ".endm",
         "push {{r4-r11, lr}}",
-        "sub sp, sp, #64",
+        "sub sp, sp, #72",
         "ldm r0!, {{r1-r12}}",
         "stm sp, {{r1-r12}}",
-        "ldm r0, {{r3-r6}}",
+        "ldm r0, {{r3-r7}}",
         "add r9, sp, #48",
-        "stm r9, {{r3-r6}}",
-        "mov r1, r6", // weights: r1 walks through all blocks
+        "stm r9, {{r3-r7}}",
+        "mov r1, r7", // weights: r1 walks through all blocks
         "ldr r9, [sp, #8]",
         "adr.w r8, 5f",
         "add r8, r8, r9",
@@ -164,27 +173,25 @@ unsafe extern "C" fn run_blocks(operands: &Operands) {
         "ldr lr, [sp, #44]",  // kind
         "subs r1, r1, r0",
         "cmp lr, #0",
-        "beq 4f",
+        "beq.w 8f",
         "ldr r0, [sp, #32]",
         "ldm r3!, {{r8-r11}}",
         "add r3, r3, r0",
         "str r3, [sp, #28]",
-        ".macro attn_row_scale sum, multiplier",
-        "lsl \\sum, \\sum, r2",
-        "smmlar \\sum, \\sum, \\multiplier, r12",
-        ".endm",
-        "attn_row_scale r4, r8",
-        "attn_row_scale r5, r9",
-        "attn_row_scale r6, r10",
-        "attn_row_scale r7, r11",
-        ".purgem attn_row_scale",
+        "lsl r4, r4, r2",
+        "lsl r5, r5, r2",
+        "lsl r6, r6, r2",
+        "lsl r7, r7, r2",
+        "smmlar r4, r4, r8, r12",
+        "smmlar r5, r5, r9, r12",
+        "smmlar r6, r6, r10, r12",
+        "smmlar r7, r7, r11, r12",
         "cmp lr, #1",
-        "bne 7f",
+        "bne.w 9f",
         "ssat r4, #8, r4",
         "ssat r5, #8, r5",
         "ssat r6, #8, r6",
         "ssat r7, #8, r7",
-        "8:", // int8
         "ldr r0, [sp, #12]",
         "ldr r2, [sp, #16]",
         "strb r4, [r0]",
@@ -192,46 +199,32 @@ unsafe extern "C" fn run_blocks(operands: &Operands) {
         "strb r6, [r0, #2]",
         "strb r7, [r0, #3]",
         "adds r0, r0, #4",
-        "6:",
+        ".p2align 2",
+        "6:", // r0 and r2: the results to come, and their end
         "cmp r0, r2",
         "str r0, [sp, #12]",
         "bne.w 1b",
-        "add sp, sp, #64",
+        "add sp, sp, #72",
         "pop {{r4-r11, pc}}",
-        "7:",
+        "9:",
         "cmp lr, #6",
-        "beq 4f",
+        "beq 8f",
         "cmp lr, #2",
-        "beq 3f",
-        "ldr r8, [sp, #48]", // min
-        "ldr r9, [sp, #52]", // max
-        define_clamp!(),
-        "attn_clamp r4",
-        "attn_clamp r5",
-        "attn_clamp r6",
-        "attn_clamp r7",
-        ".purgem attn_clamp",
-        "cmp lr, #4",
-        "beq 8b",
-        "b 9f",
-        "3:",
+        "bne 4f",
         "ssat r4, #16, r4",
         "ssat r5, #16, r5",
         "ssat r6, #16, r6",
         "ssat r7, #16, r7",
-        "9:", // int16
-        "ldr r0, [sp, #12]",
-        "ldr r2, [sp, #16]",
-        "strh r4, [r0]",
-        "strh r5, [r0, #2]",
-        "strh r6, [r0, #4]",
-        "strh r7, [r0, #6]",
-        "adds r0, r0, #8",
+        store_row_halves!(),
         "b 6b",
-        "4:", // words
+        "4:",
+        "adr.w r3, 6b + 1", // where `finish` goes on
+        "b.w {others}",
+        "8:", // words
         "ldr r0, [sp, #12]",
         "ldr r2, [sp, #16]",
         "stm r0!, {{r4-r7}}",
         "b 6b",
+        others = sym row_others,
     )
 }

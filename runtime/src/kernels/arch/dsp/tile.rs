@@ -6,17 +6,19 @@
 //! and `SSAT` where the type is the limit.
 
 use super::super::int::{Blocks, TileStore};
-use super::{Kind, define_clamp, enable_dsp};
+use super::finish::{store_tile_halves, store_tile_words, tile_others};
+use super::{Kind, enable_dsp, joined};
 use crate::kernels::int::dot::{LANES, ROWS};
+use crate::kernels::int::joined::RECORD;
 use core::arch::naked_asm;
 
-/// Operands of [`run_pairs`], which copies them to the stack. Steps and distances count bytes.
+/// Operands of a body, which copies them to the stack. Steps and distances count bytes.
 #[repr(C)]
-struct Operands {
+pub(super) struct Operands {
     /// The tile, before what the first pass leaves out of its [`PASS`] groups.
     rows: *const i16,
     rows_end: *const i16,
-    /// Where the first pass starts: [`entry`].
+    /// Where the first pass starts, from the code of the first group.
     entry: usize,
     y: *mut u8,
     /// From a row of results to the next.
@@ -26,8 +28,9 @@ struct Operands {
     bias_step: isize,
     multipliers: *const i32,
     multiplier_step: isize,
-    zero_point: i32,
-    left_shift: u32,
+    addend: i32,
+    /// Of sums, to the left; of joined weights, of products to the right. 0 for what stays sums.
+    shift: u32,
     kind: Kind,
     min: i32,
     max: i32,
@@ -35,77 +38,84 @@ struct Operands {
     pairs: usize,
     /// From the end of a block's first pair back to the start of its second, and from there to the next block.
     back: [usize; 2],
+    /// Behind the results of the first row.
+    y_end: *const u8,
     /// As far before the first group as `rows`.
     weights: *const i8,
 }
 
 /// Groups of a pass, and bytes of the code of one: 24 instructions of one size.
-const PASS: usize = 8;
+pub(super) const PASS: usize = 8;
 const GROUP: usize = 24 * 4;
 
-/// Distance from the first group's code to that of a later one, with the bit that `BX` wants.
-const fn entry(skipped: usize) -> usize {
-    skipped * GROUP + 1
-}
-
 /// See [`Blocks::run_tile`].
-pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
+pub fn run_tile<const JOINED: bool>(blocks: &Blocks<JOINED>, store: TileStore, stride: usize) {
+    // Code of a group of inputs, and bytes of weights that the pointer to them goes over meanwhile.
+    let (group, step) = match JOINED {
+        true => (joined::TILE_GROUP, RECORD * LANES),
+        false => (GROUP, LANES * LANES),
+    };
     let (limits, room) = ([blocks.min, blocks.max], store.room(stride));
     let mut of_rows = None;
     let (y, width, kind) = match store {
-        TileStore::Sums(y) => (y.as_mut_ptr().cast(), 4, Kind::Sums),
-        TileStore::I8(y) => (y.as_mut_ptr().cast(), 1, Kind::int8(limits)),
+        TileStore::Sums(y) => (y.as_mut_ptr().cast::<u8>(), 4, Kind::Sums),
+        TileStore::I8(y) => (y.as_mut_ptr().cast(), 1, blocks.int8()),
         TileStore::I16(y) => (y.as_mut_ptr().cast(), 2, Kind::int16(limits)),
+        TileStore::Scaled(..) if JOINED => return,
         TileStore::Scaled(y, factors) => {
             of_rows = Some(factors);
             (y.as_mut_ptr().cast(), 2, Kind::Scaled)
         }
         TileStore::I32(y) => (y.as_mut_ptr().cast(), 4, Kind::I32),
     };
-    let (bias, biases) = blocks.bias.place();
-    let (mut multipliers, scales) = blocks.multipliers.place();
+    let (bias, biases) = blocks.bias.place::<JOINED>();
+    let (mut multipliers, factors) = blocks.multipliers.place::<JOINED>();
     let mut multiplier_step = blocks.multipliers.back();
     if let Some(factors) = &of_rows {
         (multipliers, multiplier_step) = (factors.as_ptr(), 0);
     }
     let groups = blocks.pairs.len() / (ROWS * LANES);
     let packed = blocks.weights.len().checked_div(blocks.tile_block_len());
-    let count = packed.unwrap_or(0).min(biases).min(scales).min(room);
+    let count = packed.unwrap_or(0).min(biases).min(factors).min(room);
     if count == 0 {
         return;
     }
     let skipped = groups.wrapping_neg() % PASS;
-    let zero_point = match kind {
-        Kind::I32 => 0,
-        _ => blocks.zero_point,
-    };
     let operands = Operands {
         rows: blocks.pairs.as_ptr().wrapping_sub(skipped * ROWS * LANES),
         rows_end: blocks.pairs.as_ptr().wrapping_add(groups * ROWS * LANES),
-        entry: entry(skipped),
+        // With the bit that `BX` wants.
+        entry: skipped * group + 1,
         y,
         stride: stride * width,
         bias,
         bias_step: blocks.bias.back(),
         multipliers,
         multiplier_step,
-        zero_point,
-        left_shift: blocks.left_shift & 31,
+        addend: blocks.addend_of(kind),
+        shift: blocks.shift_of(kind),
         kind,
         min: blocks.min,
         max: blocks.max,
         pairs: 2 * count,
         back: [
-            (groups + skipped) * LANES * LANES - 2 * LANES,
-            skipped * LANES * LANES + 2 * LANES,
+            // Records follow each other.
+            skipped * step + if JOINED { 0 } else { groups * step - 2 * LANES },
+            skipped * step + 2 * LANES,
         ],
-        weights: (blocks.weights.as_ptr()).wrapping_sub(skipped * LANES * LANES),
+        y_end: y.wrapping_add(count * LANES * width),
+        weights: (blocks.weights.as_ptr()).wrapping_sub(skipped * step),
     };
     // SAFETY: there is at least one group and one block; weights, constants and rows of results hold `count` blocks by
     // the minimum above, or the step leads back where all blocks share four; `Scaled` has one multiplier for each row; the first pass skips the groups that
     // `rows` and `weights` begin too early by; constants are word-aligned by their type, and word loads of rows and weights
     // need no alignment; `y` is unique and its elements have `width` bytes, which `kind` stores.
-    unsafe { run_pairs(&operands) };
+    unsafe {
+        match JOINED {
+            true => joined::run_pairs(&operands),
+            false => run_pairs(&operands),
+        }
+    };
 }
 
 /// # Safety
@@ -142,13 +152,13 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "smlad r7, r9, r12, r7",
         ".endm",
         "push {{r4-r11, lr}}",
-        "sub sp, sp, #72",
+        "sub sp, sp, #80",
         "ldm r0!, {{r1-r12}}",
         "stm sp, {{r1-r12}}",
-        "ldm r0, {{r3-r8}}",
-        "add r9, sp, #48",
-        "stm r9, {{r3-r8}}",
-        "mov r1, r8", // weights: r1 walks through all blocks
+        "ldm r0, {{r3-r9}}",
+        "add r10, sp, #48",
+        "stm r10, {{r3-r9}}",
+        "mov r1, r9", // weights: r1 walks through all blocks
         "ldr r9, [sp, #8]",
         "adr.w r8, 5f",
         "add r8, r8, r9",
@@ -184,30 +194,27 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "ldr lr, [sp, #44]",  // kind
         "ldr r11, [sp, #40]", // left shift
         "ldr r12, [sp, #36]", // zero point
+        "cmp lr, #1",
+        "bne 7f",
+        "ldm r8!, {{r9, r10}}",
+        "str r8, [sp, #28]",
         ".macro attn_tile_scale sum, multiplier",
         "lsl \\sum, \\sum, r11",
         "smmlar \\sum, \\sum, \\multiplier, r12",
         ".endm",
-        ".macro attn_tile_scale_each",
-        "ldm r8!, {{r9, r10}}",
-        "str r8, [sp, #28]",
         "attn_tile_scale r2, r9",
         "attn_tile_scale r3, r10",
         "attn_tile_scale r4, r9",
         "attn_tile_scale r5, r10",
         "attn_tile_scale r6, r9",
         "attn_tile_scale r7, r10",
-        ".endm",
-        "cmp lr, #1",
-        "bne 7f",
-        "attn_tile_scale_each",
+        ".purgem attn_tile_scale",
         "ssat r2, #8, r2",
         "ssat r3, #8, r3",
         "ssat r4, #8, r4",
         "ssat r5, #8, r5",
         "ssat r6, #8, r6",
         "ssat r7, #8, r7",
-        "8:", // int8
         "ldr r8, [sp, #12]",
         "ldr r9, [sp, #16]",
         "strb r2, [r8]",
@@ -220,6 +227,7 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "str r8, [sp, #12]",
         "strb r6, [r10]",
         "strb r7, [r10, #1]",
+        ".p2align 2",
         "6:", // to the next pair
         "ldr r8, [sp, #56]",
         "ldr r9, [sp, #60]",
@@ -241,41 +249,39 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "str r12, [sp, #28]",
         "cmp r8, #0",
         "bne.w 1b",
-        "add sp, sp, #72",
+        "add sp, sp, #80",
         "pop {{r4-r11, pc}}",
         "7:",
         "cmp lr, #0",
         "beq 4f",
+        "lsl r2, r2, r11",
+        "lsl r3, r3, r11",
+        "lsl r4, r4, r11",
+        "lsl r5, r5, r11",
+        "lsl r6, r6, r11",
+        "lsl r7, r7, r11",
         "cmp lr, #3",
-        "beq 2f",
-        "attn_tile_scale_each",
+        "beq 8f",
+        "ldm r8!, {{r9, r10}}",
+        "str r8, [sp, #28]",
+        "smmlar r2, r2, r9, r12",
+        "smmlar r3, r3, r10, r12",
+        "smmlar r4, r4, r9, r12",
+        "smmlar r5, r5, r10, r12",
+        "smmlar r6, r6, r9, r12",
+        "smmlar r7, r7, r10, r12",
         "cmp lr, #2",
         "beq 3f",
-        "cmp lr, #6",
-        "beq 4f",
-        "ldr r8, [sp, #48]", // min
-        "ldr r9, [sp, #52]", // max
-        define_clamp!(),
-        "attn_clamp r2",
-        "attn_clamp r3",
-        "attn_clamp r4",
-        "attn_clamp r5",
-        "attn_clamp r6",
-        "attn_clamp r7",
-        ".purgem attn_clamp",
-        "cmp lr, #4",
-        "beq 8b",
-        "b 9f",
-        "2:", // a multiplier for each row
+        "adr.w r0, 6b + 1", // where `finish` goes on
+        "b.w {others}",
+        "8:", // a multiplier for each row
         "ldm r8, {{r8-r10}}",
-        "attn_tile_scale r2, r8",
-        "attn_tile_scale r3, r8",
-        "attn_tile_scale r4, r9",
-        "attn_tile_scale r5, r9",
-        "attn_tile_scale r6, r10",
-        "attn_tile_scale r7, r10",
-        ".purgem attn_tile_scale",
-        ".purgem attn_tile_scale_each",
+        "smmlar r2, r2, r8, r12",
+        "smmlar r3, r3, r8, r12",
+        "smmlar r4, r4, r9, r12",
+        "smmlar r5, r5, r9, r12",
+        "smmlar r6, r6, r10, r12",
+        "smmlar r7, r7, r10, r12",
         "3:",
         "ssat r2, #16, r2",
         "ssat r3, #16, r3",
@@ -283,33 +289,11 @@ unsafe extern "C" fn run_pairs(operands: &Operands) {
         "ssat r5, #16, r5",
         "ssat r6, #16, r6",
         "ssat r7, #16, r7",
-        "9:", // int16
-        "ldr r8, [sp, #12]",
-        "ldr r9, [sp, #16]",
-        "strh r2, [r8]",
-        "strh r3, [r8, #2]",
-        "add r10, r8, r9",
-        "add r8, r8, #4",
-        "strh r4, [r10]",
-        "strh r5, [r10, #2]",
-        "add r10, r10, r9",
-        "str r8, [sp, #12]",
-        "strh r6, [r10]",
-        "strh r7, [r10, #2]",
-        "b 6b",
-        "4:", // words
-        "ldr r8, [sp, #12]",
-        "ldr r9, [sp, #16]",
-        "str r2, [r8]",
-        "str r3, [r8, #4]",
-        "add r10, r8, r9",
-        "add r8, r8, #8",
-        "str r4, [r10]",
-        "str r5, [r10, #4]",
-        "add r10, r10, r9",
-        "str r8, [sp, #12]",
-        "str r6, [r10]",
-        "str r7, [r10, #4]",
-        "b 6b",
+        store_tile_halves!(),
+        "b.w 6b",
+        "4:",
+        store_tile_words!(),
+        "b.w 6b",
+        others = sym tile_others,
     )
 }

@@ -1,17 +1,25 @@
 //! The integer inner loop.
 
+use super::joined;
 use crate::kernels::arch::int::{Blocks, Store, TileStore, WideBlocks};
 use crate::kernels::int::dot::{LANES, ROWS, Tiled, tiled};
-use crate::kernels::int::requantize::requantize;
 
 /// See [`Blocks::run`].
-pub fn run(blocks: &Blocks, store: Store) {
-    run_with(blocks, store, dot4);
+pub fn run<const JOINED: bool>(blocks: &Blocks<JOINED>, store: Store) {
+    if JOINED {
+        run_with(blocks, store, joined::dot4);
+    } else {
+        run_with(blocks, store, dot4);
+    }
 }
 
 /// [`run`] with another body for [`dot4`].
 #[inline(always)]
-pub(in crate::kernels::arch) fn run_with(blocks: &Blocks, store: Store, dot4: impl Dot4) {
+pub(in crate::kernels::arch) fn run_with<const JOINED: bool>(
+    blocks: &Blocks<JOINED>,
+    store: Store,
+    dot4: impl Dot4,
+) {
     match store {
         Store::Sums(y) => each(blocks, y, dot4, |sums, _| sums),
         Store::I8(y) => each(blocks, y, dot4, |sums, m| {
@@ -21,7 +29,7 @@ pub(in crate::kernels::arch) fn run_with(blocks: &Blocks, store: Store, dot4: im
             blocks.scale(sums, m).map(|v| v as i16)
         }),
         Store::I32(y) => each(blocks, y, dot4, |sums, m| {
-            core::array::from_fn(|i| requantize(sums[i], m[i], blocks.left_shift))
+            core::array::from_fn(|i| blocks.rescaled(sums[i], m[i], 0))
         }),
     }
 }
@@ -34,8 +42,8 @@ pub(in crate::kernels::arch) trait Dot4:
 
 impl<F: Fn(&[i16], &[i8], [i32; LANES]) -> [i32; LANES]> Dot4 for F {}
 
-fn each<Y>(
-    blocks: &Blocks,
+fn each<Y, const JOINED: bool>(
+    blocks: &Blocks<JOINED>,
     y: &mut [[Y; LANES]],
     dot4: impl Dot4,
     finish: impl Fn([i32; LANES], [i32; LANES]) -> [Y; LANES],
@@ -45,8 +53,10 @@ fn each<Y>(
     }
     let packed = blocks.weights.chunks_exact(blocks.block_len());
     for (at, (y, packed)) in y.iter_mut().zip(packed).enumerate() {
-        let (Some(bias), Some(multipliers)) = (blocks.bias.get(at), blocks.multipliers.get(at))
-        else {
+        let (Some(bias), Some(multipliers)) = (
+            blocks.bias.get::<JOINED>(at),
+            blocks.multipliers.get::<JOINED>(at),
+        ) else {
             return;
         };
         *y = finish(dot4(blocks.pairs, packed, bias), multipliers);
@@ -54,7 +64,10 @@ fn each<Y>(
 }
 
 /// See [`Blocks::run_tile`].
-pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
+pub fn run_tile<const JOINED: bool>(blocks: &Blocks<JOINED>, store: TileStore, stride: usize) {
+    if JOINED {
+        return run_tile_with(blocks, store, stride, joined::tile4);
+    }
     run_tile_with(blocks, store, stride, |tile, block, bias| {
         core::array::from_fn(|row| {
             let of_row = tile.iter().map(|group| group.map(|pairs| pairs[row]));
@@ -66,8 +79,8 @@ pub fn run_tile(blocks: &Blocks, store: TileStore, stride: usize) {
 
 /// [`run_tile`] with another body for the products of all rows of a tile with a block.
 #[inline(always)]
-pub(in crate::kernels::arch) fn run_tile_with(
-    blocks: &Blocks,
+pub(in crate::kernels::arch) fn run_tile_with<const JOINED: bool>(
+    blocks: &Blocks<JOINED>,
     store: TileStore,
     stride: usize,
     dot: impl Fn(&[Tiled], &[i8], [i32; LANES]) -> [[i32; LANES]; ROWS],
@@ -81,6 +94,7 @@ pub(in crate::kernels::arch) fn run_tile_with(
         TileStore::I16(y) => each_of_tile(blocks, y, place, dot, |_, sums, m| {
             blocks.scale(sums, m).map(|v| v as i16)
         }),
+        TileStore::Scaled(..) if JOINED => {}
         TileStore::Scaled(y, factors) => each_of_tile(blocks, y, place, dot, |row, sums, _| {
             let (min, max) = (i16::MIN.into(), i16::MAX.into());
             let whole = Blocks {
@@ -91,13 +105,13 @@ pub(in crate::kernels::arch) fn run_tile_with(
             whole.scale(sums, [factors[row]; LANES]).map(|v| v as i16)
         }),
         TileStore::I32(y) => each_of_tile(blocks, y, place, dot, |_, sums, m| {
-            core::array::from_fn(|i| requantize(sums[i], m[i], blocks.left_shift))
+            core::array::from_fn(|i| blocks.rescaled(sums[i], m[i], 0))
         }),
     }
 }
 
-fn each_of_tile<Y: Copy>(
-    blocks: &Blocks,
+fn each_of_tile<Y: Copy, const JOINED: bool>(
+    blocks: &Blocks<JOINED>,
     y: &mut [Y],
     (stride, room): (usize, usize),
     dot: impl Fn(&[Tiled], &[i8], [i32; LANES]) -> [[i32; LANES]; ROWS],
@@ -109,8 +123,10 @@ fn each_of_tile<Y: Copy>(
     }
     let packed = blocks.weights.chunks_exact(blocks.tile_block_len());
     for (at, packed) in packed.enumerate().take(room) {
-        let (Some(bias), Some(multipliers)) = (blocks.bias.get(at), blocks.multipliers.get(at))
-        else {
+        let (Some(bias), Some(multipliers)) = (
+            blocks.bias.get::<JOINED>(at),
+            blocks.multipliers.get::<JOINED>(at),
+        ) else {
             return;
         };
         for (row, sums) in dot(tile, packed, bias).into_iter().enumerate() {

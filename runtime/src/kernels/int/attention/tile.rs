@@ -53,7 +53,7 @@ pub fn attend_tile<'b, Q: Activation>(
         for row in 0..ROWS {
             let start = row * width + head * d;
             let query = query.get(start..start + d).unwrap_or_default();
-            PairRow::of_tile(queries, row).fill(query, packed.scaling.query_zero_point);
+            PairRow::<false>::of_tile(queries, row).fill(query, packed.scaling.query_zero_point);
         }
         let used = (0..ROWS).map(|row| each(row).0.first.min(shape.slots));
         packed.scores(head, queries, used.max().unwrap_or(0), scores);
@@ -66,13 +66,13 @@ pub fn attend_tile<'b, Q: Activation>(
             if let Some(bias) = &bias {
                 bias.add(shape, head, used);
             }
-            let mut weights = PairRow::of_tile(tile, row);
+            let mut weights = PairRow::<false>::of_tile(tile, row);
             *total = weigh(used, seen.bits, packed.scaling, &mut weights);
         }
         packed.context(head, tile, totals, context);
         let len = weights.len() / ROWS;
         for (row, weights) in weights.chunks_exact_mut(len.max(1)).enumerate() {
-            let own = PairRow::of_tile(tile, row);
+            let own = PairRow::<false>::of_tile(tile, row);
             write_weights(&own, head * shape.slots, shape.slots, weights);
         }
     }
@@ -123,14 +123,14 @@ impl Packed<'_> {
             // As in `KeyValue::context`.
             let excess = bits(total).saturating_sub(24);
             if excess > 0 {
-                total = shortened(&mut PairRow::of_tile(weights, row), excess);
+                total = shortened(&mut PairRow::<false>::of_tile(weights, row), excess);
             }
             *factor = reciprocal(32 + CONTEXT_FRACTION_BITS, total) as i32;
         }
         let zero_point = self.scaling.value_zero_point << CONTEXT_FRACTION_BITS;
         let whole = dim / LANES * pairs_len(self.shape.slots) * LANES;
         let (values, last_values) = values.split_at(whole.min(values.len()));
-        let blocks = Blocks {
+        let blocks = Blocks::<false> {
             zero_point: zero_point.wrapping_neg(),
             ..self.blocks(weights, values)
         };
