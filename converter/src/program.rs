@@ -96,6 +96,8 @@ pub struct Program {
     pub entries: Vec<Entry>,
     /// The weights section.
     pub weights: Vec<u8>,
+    /// Whether weights are joined, two in a halfword, where they can be.
+    pub joins: bool,
     /// Length of the longest sequence; 0 where none varies.
     pub max_length: usize,
     /// Row rules: the number of rows of tensors for the length of a sequence.

@@ -59,7 +59,7 @@ impl<'m> Model<'m> {
             form: Form::Window,
         };
         let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
-        lower(&parts, &self.links, self.bundle.max_length).unwrap()
+        lower(&parts, &self.links, self.bundle.max_length, false).unwrap()
     }
 
     /// Makes one group after the other int8, and compares both runs; gives the number of groups whose outputs that changes.

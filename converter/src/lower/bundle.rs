@@ -62,12 +62,13 @@ struct Known {
 
 /// Lowers all parts in order; each may take shared values from those before it, and those in [`Form::Stream`] can be streamed.
 /// `max_length` is that of the longest sequence, 0
-/// where none varies.
+/// where none varies. If it `joins`, weights that int8 values meet are joined.
 ///
 /// # Errors
 /// [`ConvertError::Limit`](crate::error::ConvertError::Limit) where the runtime's limits are exceeded.
-pub fn lower(parts: &[Part], links: &[Link], max_length: usize) -> Result<Program> {
+pub fn lower(parts: &[Part], links: &[Link], max_length: usize, joins: bool) -> Result<Program> {
     let mut program = Program::new(max_length);
+    program.joins = joins;
     let states = add_states(&mut program, parts, links);
     let mut known = vec![Known::default(); parts.len()];
     for (number, part) in parts.iter().enumerate() {

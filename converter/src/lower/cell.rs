@@ -35,7 +35,7 @@ impl Lowering<'_> {
         let run = self.run(node, &layer.weights);
         let apart = (layer.cell == Cell::GruResetBefore).then_some(2);
         let (weights, mut bound) = self.weights_of(node, &layer.weights, &run, apart)?;
-        let sides = self.sides(node, &weights, &run)?;
+        let (sides, _) = self.sides(node, &weights, &run, false)?;
         let (mut scales, mut farthest) = ([UNUSED; 2], 0.0);
         let connected = if layer.cell.is_lstm() {
             let held = self.cell_held(node);

@@ -9,7 +9,7 @@ use crate::program::{Place, TensorId};
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{self, Weights};
 use attn_runtime::f16;
-use attn_runtime::format::{DType, OpKind};
+use attn_runtime::format::{DType, Encoding, OpKind};
 use attn_runtime::kernels::half;
 use attn_runtime::kernels::int::dot::pairs_len;
 use attn_runtime::kernels::int::linear::scratch_len;
@@ -69,28 +69,35 @@ impl Matrix {
 
 /// The parameters of a matrix, with which those of a convolution begin.
 pub(super) enum MatrixParams {
-    Int8(LinearParams),
+    Int(LinearParams, Encoding),
     Half(LinearHalfParams),
 }
 
 impl MatrixParams {
+    pub(super) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Int(_, encoding) => *encoding,
+            Self::Half(_) => Encoding::Half,
+        }
+    }
+
     fn linear(self) -> Vec<u8> {
         match self {
-            Self::Int8(matrix) => matrix.as_bytes().to_vec(),
+            Self::Int(matrix, _) => matrix.as_bytes().to_vec(),
             Self::Half(matrix) => matrix.as_bytes().to_vec(),
         }
     }
 
     fn conv1d(self, window: Window1dParams) -> Vec<u8> {
         match self {
-            Self::Int8(matrix) => Conv1dParams { matrix, window }.as_bytes().to_vec(),
+            Self::Int(matrix, _) => Conv1dParams { matrix, window }.as_bytes().to_vec(),
             Self::Half(matrix) => Conv1dHalfParams { matrix, window }.as_bytes().to_vec(),
         }
     }
 
     pub(super) fn conv2d(self, window: Window2dParams) -> Vec<u8> {
         match self {
-            Self::Int8(matrix) => Conv2dParams { matrix, window }.as_bytes().to_vec(),
+            Self::Int(matrix, _) => Conv2dParams { matrix, window }.as_bytes().to_vec(),
             Self::Half(matrix) => Conv2dHalfParams { matrix, window }.as_bytes().to_vec(),
         }
     }
@@ -153,33 +160,43 @@ impl Lowering<'_> {
         Weights::new(&node.name, rows, bias, self.quant(x), rounding)
     }
 
-    /// The parameters of a matrix with these weights, from `x` to `y`.
+    /// The parameters of an operator's matrix with these weights, from `x` to `y`. Weights are joined where the operator and their sums
+    /// allow it.
     pub(super) fn matrix(
         &mut self,
         node: &Node,
-        matrix: &Matrix,
+        (kind, matrix): (OpKind, &Matrix),
         weights: &Weights,
         clamp: Clamp,
         [x, y]: [TensorId; 2],
     ) -> Result<MatrixParams> {
-        let stored = match matrix.layout {
+        let (from, out) = (self.quant(x), self.quant(y));
+        let multipliers = weights.multipliers(&node.name, from.scale, out.scale.into())?;
+        let joins =
+            self.program.joins && kind.joins() && weights.joins(from, multipliers.left_shift);
+        let plain = || weights.bias().to_vec();
+        let (stored, bias, encoding) = match matrix.layout {
+            Layout::Packed { .. } if joins => {
+                let (stored, bias) = weights.joined();
+                (stored, bias, Encoding::Joined)
+            }
             Layout::Packed { groups } => {
                 let size = weights.outputs() / groups;
                 let packed = |group| weights.gate(group, size).packed();
-                (0..groups).flat_map(packed).collect()
+                let stored = (0..groups).flat_map(packed).collect();
+                (stored, plain(), Encoding::Int8)
             }
-            Layout::Transposed => weights.transposed(),
+            Layout::Transposed => (weights.transposed(), plain(), Encoding::Int8),
         };
-        let out = self.quant(y);
-        let multipliers = weights.multipliers(&node.name, self.quant(x).scale, out.scale.into())?;
-        Ok(MatrixParams::Int8(LinearParams {
+        let params = LinearParams {
             weights: self.program.weights(&stored),
-            bias: self.program.weights(weights.bias()),
+            bias: self.program.weights(&bias),
             multipliers: self.program.weights(&multipliers.values),
             left_shift: multipliers.left_shift,
             min: out.quantize(clamp.min),
             max: out.quantize(clamp.max),
-        }))
+        };
+        Ok(MatrixParams::Int(params, encoding))
     }
 
     pub(super) fn half_matrix(&mut self, node: &Node, matrix: &Matrix) -> Result<LinearHalfParams> {

@@ -11,6 +11,7 @@ mod cell;
 mod curves;
 mod elementwise;
 mod image;
+pub mod joined;
 mod matrix;
 mod normalization;
 mod parabolas;
@@ -277,6 +278,14 @@ impl Lowering<'_> {
             scratch,
             params: params.as_bytes().to_vec(),
         });
+        Ok(())
+    }
+
+    /// Says how the weights of the operator just added lie.
+    fn encoded(&mut self, encoding: Encoding) -> Lowered {
+        if let Some(op) = self.program.ops.last_mut() {
+            op.encoding = encoding;
+        }
         Ok(())
     }
 }

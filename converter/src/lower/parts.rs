@@ -30,8 +30,9 @@ impl Lowering<'_> {
             rows, bias, clamp, ..
         } = layer.matrix;
         let weights = self.weights(node, Side::Input, rows, bias, x)?;
+        let of = (layer.kind, layer.matrix);
         if !self.scheme.has_two_parts(node.output) {
-            let matrix = self.matrix(node, layer.matrix, &weights, *clamp, [x, y])?;
+            let matrix = self.matrix(node, of, &weights, *clamp, [x, y])?;
             return self.part(node, layer, matrix, [x, y]);
         }
         let (rest, bias) = weights.rest(rows, bias, self.quant(x));
@@ -42,7 +43,7 @@ impl Lowering<'_> {
         let coarse = self.copy(node.output, ".coarse", self.quant(y));
         let fine = self.copy(node.output, ".fine", Quant::int16(largest));
         for (weights, to) in [(&weights, coarse), (&rest, fine)] {
-            let matrix = self.matrix(node, layer.matrix, weights, Clamp::NONE, [x, to])?;
+            let matrix = self.matrix(node, of, weights, Clamp::NONE, [x, to])?;
             self.part(node, layer, matrix, [x, to])?;
         }
         let params = self.sum_params(node, [coarse, fine], y, *clamp)?;
@@ -57,7 +58,9 @@ impl Lowering<'_> {
         matrix: MatrixParams,
         ends: [TensorId; 2],
     ) -> Lowered {
+        let encoding = matrix.encoding();
         let params = (layer.params)(matrix);
-        self.unary(node, layer.kind, ends, layer.scratch, &*params)
+        self.unary(node, layer.kind, ends, layer.scratch, &*params)?;
+        self.encoded(encoding)
     }
 }

@@ -9,7 +9,7 @@ use crate::program::TensorId;
 use crate::quantize::inputs::Side;
 use crate::quantize::weights::{Weights, padded, rescale};
 use crate::quantize::{Quant, STATE};
-use attn_runtime::format::{DType, OpKind};
+use attn_runtime::format::{DType, Encoding, OpKind};
 use attn_runtime::kernels::geometry::Cell;
 use attn_runtime::kernels::half::LANES;
 use attn_runtime::kernels::int::dot::pairs_len;
@@ -29,8 +29,17 @@ pub(super) const Q16: Quant = Quant {
 
 /// Weights of the input's side and of the state's.
 enum Sides {
-    Int([RecurrentSide; 2]),
+    Int([RecurrentSide; 2], Encoding),
     Half([RecurrentHalfSide; 2]),
+}
+
+impl Sides {
+    fn encoding(&self) -> Encoding {
+        match self {
+            Self::Int(_, encoding) => *encoding,
+            Self::Half(_) => Encoding::Half,
+        }
+    }
 }
 
 /// How a run of one layer begins and ends.
@@ -70,7 +79,8 @@ impl Lowering<'_> {
             true => Sides::Half(self.half_sides(node, layer, run.hidden)?),
             false => {
                 let (weights, _) = self.weights_of(node, layer, &run, None)?;
-                Sides::Int(self.sides(node, &weights, &run)?)
+                let (sides, encoding) = self.sides(node, &weights, &run, true)?;
+                Sides::Int(sides, encoding)
             }
         };
         Ok((run, sides))
@@ -118,41 +128,52 @@ impl Lowering<'_> {
         Ok(([input, recurrent], bound * f64::from(Q16.scale)))
     }
 
+    /// Both sides; the weights of the input's are joined where the operator, if it `joins`, and their sums allow it.
     pub(super) fn sides(
         &mut self,
         node: &Node,
         [input, recurrent]: &[Weights; 2],
         run: &Run,
-    ) -> Result<[RecurrentSide; 2]> {
+        joins: bool,
+    ) -> Result<([RecurrentSide; 2], Encoding)> {
         let [x, y] = run.ends;
-        Ok([
-            self.side(node, input, x, run.hidden)?,
-            self.side(node, recurrent, y, run.hidden)?,
-        ])
+        let (input, encoding) = self.side(node, input, (x, joins), run.hidden)?;
+        let (recurrent, _) = self.side(node, recurrent, (y, false), run.hidden)?;
+        Ok(([input, recurrent], encoding))
     }
 
     fn side(
         &mut self,
         node: &Node,
         side: &Weights,
-        from: TensorId,
+        (from, joins): (TensorId, bool),
         hidden: usize,
-    ) -> Result<RecurrentSide> {
+    ) -> Result<(RecurrentSide, Encoding)> {
         let multipliers = side.multipliers(&node.name, self.quant(from).scale, Q16.scale.into())?;
+        let joins = joins && self.program.joins;
+        let encoding = match joins && side.joins(self.quant(from), multipliers.left_shift) {
+            true => Encoding::Joined,
+            false => Encoding::Int8,
+        };
         let (mut packed, mut bias, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for gate in 0..side.outputs() / hidden.max(1) {
             let part = side.gate(gate, hidden);
-            packed.extend(part.packed());
-            bias.extend(padded(part.bias()));
+            let (weights, biases) = match encoding {
+                Encoding::Joined => part.joined(),
+                _ => (part.packed(), part.bias().to_vec()),
+            };
+            packed.extend(weights);
+            bias.extend(padded(&biases));
             let gate = gate * hidden..(gate + 1) * hidden;
             factors.extend(padded(&multipliers.values[gate]));
         }
-        Ok(RecurrentSide {
+        let side = RecurrentSide {
             weights: self.program.weights(&packed),
             bias: self.program.weights(&bias),
             multipliers: self.program.weights(&factors),
             left_shift: multipliers.left_shift,
-        })
+        };
+        Ok((side, encoding))
     }
 
     fn half_side(
@@ -255,8 +276,9 @@ impl Lower for op::Gru {
         }
         let (run, sides) = to.recurrent(node, &self.0)?;
         let (inputs, outputs) = to.with_state(node, &run)?;
+        let encoding = sides.encoding();
         let params = match sides {
-            Sides::Int([input, recurrent]) => GruParams {
+            Sides::Int([input, recurrent], _) => GruParams {
                 input,
                 recurrent,
                 run: run.geometry,
@@ -266,7 +288,8 @@ impl Lower for op::Gru {
             Sides::Half(sides) => half_params(sides, &run).as_bytes().to_vec(),
         };
         let scratch = to.layer_scratch(node, &run, 0);
-        to.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &*params)
+        to.op(&node.name, OpKind::Gru, inputs, outputs, scratch, &*params)?;
+        to.encoded(encoding)
     }
 }
 
@@ -278,8 +301,9 @@ impl Lower for op::Lstm {
         let (run, sides) = to.recurrent(node, &self.0)?;
         let held = to.cell_held(node);
         let (inputs, outputs) = to.with_cell(node, &run, held)?;
+        let encoding = sides.encoding();
         let params = match sides {
-            Sides::Int([input, recurrent]) => LstmParams {
+            Sides::Int([input, recurrent], _) => LstmParams {
                 input,
                 recurrent,
                 run: run.geometry,
@@ -294,7 +318,8 @@ impl Lower for op::Lstm {
             }
         };
         let scratch = to.layer_scratch(node, &run, run.hidden);
-        to.op(&node.name, OpKind::Lstm, inputs, outputs, scratch, &*params)
+        to.op(&node.name, OpKind::Lstm, inputs, outputs, scratch, &*params)?;
+        to.encoded(encoding)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::calibrate::{Distribution, RangeMethod};
 use crate::emit::{Metadata, emit};
 use crate::error::{ConvertError, Result, Setting, StateFault};
 use crate::graph::{Graph, stream};
-use crate::lower::{Form, Link, Part, lower};
+use crate::lower::{Form, Link, Part, joined, lower};
 use crate::plan::plan;
 use crate::program::Program;
 use crate::progress::{Phase, Progress, Step};
@@ -390,7 +390,14 @@ pub(crate) fn write(
         form: loaded.form(part, options),
     };
     let parts: Vec<Part> = (0..graphs.len()).map(part).collect();
-    let program = lower(&parts, links, bundle.max_length)?;
+    let lowered = |joins| lower(&parts, links, bundle.max_length, joins);
+    let mut program = lowered(false)?;
+    // The layer that gives candidates in place of logits reads packed weights.
+    let decode = bundle.manifest.decode.as_ref();
+    let candidates = decode.is_some_and(|keys| keys.candidates.is_some());
+    if joined::pays(&program) && !candidates {
+        program = lowered(true)?;
+    }
     let mut metadata = bundle.metadata(&graphs, links, &options.metadata)?;
     metadata.decode = metadata.decode.filter(|_| !options.forget_past);
     Ok((program, metadata))

@@ -107,7 +107,7 @@ impl<'m, 'b> Trials<'m, 'b> {
             form: Form::Window,
         };
         let parts: Vec<Part> = (0..self.graphs.len()).map(part).collect();
-        lower(&parts, links, bundle.max_length)
+        lower(&parts, links, bundle.max_length, false)
     }
 
     fn runner(&self) -> Runner<'_, '_> {

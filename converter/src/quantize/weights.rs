@@ -1,6 +1,8 @@
 //! Weight matrices: int8 per output channel, zero points folded into the bias, multipliers, and the proof that no
 //! accumulator overflows.
 
+mod joined;
+
 use super::Quant;
 use super::steps::{Rounding, Steps, WEIGHT_MAX};
 use crate::error::{ConvertError, Result};
