@@ -44,6 +44,24 @@ pub enum Unary {
     Sin,
     /// Cosine.
     Cos,
+    /// Tangent.
+    Tan,
+    /// Inverse of the sine; of the nearest of -1 and 1 beyond them.
+    Asin,
+    /// Inverse of the cosine; of the nearest of -1 and 1 beyond them.
+    Acos,
+    /// Inverse of the tangent.
+    Atan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse of the hyperbolic sine.
+    Asinh,
+    /// Inverse of the hyperbolic cosine; of 1 below 1.
+    Acosh,
+    /// Inverse of the hyperbolic tangent; of the nearest number within beyond -1 and 1.
+    Atanh,
     /// The greatest whole number below.
     Floor,
     /// The smallest whole number above.
@@ -77,6 +95,9 @@ pub enum Binary {
     Equal,
 }
 
+/// The greatest number of 32 bits below 1.
+const WITHIN: f64 = 1.0 - f32::EPSILON as f64 / 2.0;
+
 impl Unary {
     fn eval(self, x: f64) -> f64 {
         match self {
@@ -91,6 +112,15 @@ impl Unary {
             Self::Log => x.max(f64::from(f32::MIN_POSITIVE)).ln(),
             Self::Sin => x.sin(),
             Self::Cos => x.cos(),
+            Self::Tan => x.tan(),
+            Self::Asin => x.clamp(-1.0, 1.0).asin(),
+            Self::Acos => x.clamp(-1.0, 1.0).acos(),
+            Self::Atan => x.atan(),
+            Self::Sinh => x.sinh(),
+            Self::Cosh => x.cosh(),
+            Self::Asinh => x.asinh(),
+            Self::Acosh => x.max(1.0).acosh(),
+            Self::Atanh => x.clamp(-WITHIN, WITHIN).atanh(),
             Self::Floor => x.floor(),
             Self::Ceil => x.ceil(),
             Self::Round => x.round_ties_even(),

@@ -9,6 +9,7 @@ use super::view::{self, View};
 use super::{Importer, Item};
 use crate::error::Result;
 use crate::graph::{Node, Op, ValueId, op};
+use crate::shapes::MOVES;
 use ndarray::{Array3, ArrayD, Axis, IxDyn, Slice};
 
 /// The first product of an attention.
@@ -245,7 +246,8 @@ impl Importer<'_> {
             );
         }
         let values = v.by_head().ok_or_else(not_values)?;
-        if !scores.padded && self.reads_weights(node, &scores) {
+        let single = scores.heads == 1 && scores.queries == 1;
+        if !scores.padded && !single && self.reads_weights(node, &scores) {
             return Err(node.form("weights that something else reads, too"));
         }
         let (heads, count, d) = values.dim();
@@ -296,20 +298,28 @@ impl Importer<'_> {
 
     /// True if several rows of weights go to anything but products: fusion has the attention give them.
     fn reads_weights(&self, node: &OnnxNode, scores: &Scores) -> bool {
-        let one = scores.heads == 1 && scores.queries == 1;
-        let names = [Some(&node.inputs[0]), scores.weights.as_ref()];
-        let read = |name: &String| {
-            let used = |reader: &&tract_onnx::pb::NodeProto| {
-                reader.input.contains(name) && reader.output.iter().any(|out| self.is_used(out))
-            };
-            let readers = self.reference.graph().node.iter().filter(used);
-            let mut others = readers
-                .filter(|reader| !["MatMul", "IsNaN", "Where"].contains(&reader.op_type.as_str()));
-            let returned = self.reference.graph().output.iter();
-            others.any(|reader| reader.name != node.name && reader.op_type != "Mul")
-                || returned.into_iter().any(|output| output.name == *name)
-        };
-        !one && names.into_iter().flatten().any(read)
+        let graph = self.reference.graph();
+        let mut names: Vec<&str> = vec![&node.inputs[0]];
+        names.extend(scores.weights.as_deref());
+        let mut at = 0;
+        while let Some(&name) = names.get(at) {
+            at += 1;
+            if graph.output.iter().any(|output| output.name == name) {
+                return true;
+            }
+            for reader in (graph.node.iter()).filter(|reader| {
+                reader.input.iter().any(|input| input == name)
+                    && reader.output.iter().any(|output| self.is_used(output))
+            }) {
+                match reader.op_type.as_str() {
+                    "MatMul" | "IsNaN" | "Where" | "Mul" => {}
+                    "Cast" | "Identity" => names.extend(reader.output.iter().map(String::as_str)),
+                    _ if reader.name == node.name => {}
+                    _ => return true,
+                }
+            }
+        }
+        false
     }
 
     /// The keys or values that an attention reads: all rows, or only the sequence's where padding is hidden.
@@ -432,20 +442,42 @@ impl Importer<'_> {
 
     /// IsNaN of attention weights, with which PyTorch guards against queries that see no key.
     pub(super) fn is_undefined(&mut self, node: &OnnxNode) -> Result<()> {
-        let Ok(Item::Weights(_)) = self.item(node, 0) else {
-            return Err(node.form("only attention weights are asked whether they are a number"));
-        };
-        let weights = Item::Undefined(node.inputs[0].clone());
-        self.items.insert(node.output.clone(), weights);
+        let weights = matches!(self.item(node, 0), Ok(Item::Weights(_)));
+        if !weights && self.is_softmax(&node.inputs[0]) {
+            return Err(node.form("only a softmax itself is asked whether it is a number"));
+        }
+        // Nothing else that attn computes is NaN: a quotient by 0 is the largest number there is.
+        let asked = Item::Undefined(node.inputs[0].clone());
+        self.items.insert(node.output.clone(), asked);
         Ok(())
+    }
+
+    /// True for the elements of a softmax, moved or not.
+    fn is_softmax(&self, name: &str) -> bool {
+        let nodes = &self.reference.graph().node;
+        let mut name = name;
+        loop {
+            let producer = nodes
+                .iter()
+                .find(|node| node.output.iter().any(|out| out == name));
+            match producer {
+                Some(node) if node.op_type == "Softmax" => return true,
+                Some(node) if MOVES.contains(&&*node.op_type) || node.op_type == "Cast" => {
+                    name = node.input.first().map_or("", String::as_str);
+                }
+                _ => return false,
+            }
+        }
     }
 
     /// 0 where weights are NaN: here a query that sees no key has context 0.
     fn defined(&mut self, node: &OnnxNode, weights: &str) -> Result<()> {
         let zero = self.constant(node, 1);
         let zero = zero.is_some_and(|zero| zero.iter().all(|&x| x == 0.0));
-        if !zero || node.inputs[2] != weights {
-            return Err(node.form("attention weights that are NaN can only be replaced by 0"));
+        if !zero && self.is_softmax(weights) || node.inputs[2] != weights {
+            return Err(
+                node.form("what is NaN can only be replaced in itself, attention weights by 0")
+            );
         }
         self.alias(&node.reading(2), |view| view)
     }

@@ -115,7 +115,13 @@ fn imported(reference: &Reference, mask: Option<&PaddingMask>) -> Result<Graph> 
             .output
             .iter()
             .any(|output| needed.contains(output.as_str()));
-        if used && !importer.is_constant(node) {
+        let empty = |name: &String| {
+            importer
+                .values
+                .get(name)
+                .is_some_and(|part| part.len() == 0)
+        };
+        if used && !importer.is_constant(node) && !node.output.iter().all(empty) {
             importer.node(&OnnxNode::new(node, &importer.values))?;
         }
     }
@@ -149,6 +155,8 @@ struct Importer<'r> {
     shapes: HashMap<(ValueId, Vec<usize>), ValueId>,
     /// Attention weights that the model may return, by the ONNX name of the softmax.
     handed_out: HashMap<String, ValueId>,
+    /// Numbers of places that the model picks: the tokens that they are, and how many there are to pick from.
+    places: HashMap<ValueId, (ValueId, usize)>,
     /// Rows of the padding mask, if there is one.
     mask_rows: Option<usize>,
     /// Values with other elements than their ONNX tensor, where a mask hides them.
@@ -200,6 +208,7 @@ impl<'r> Importer<'r> {
             columns: HashMap::new(),
             shapes: HashMap::new(),
             handed_out: HashMap::new(),
+            places: HashMap::new(),
             mask_rows: None,
             altered: HashSet::new(),
         }
@@ -288,6 +297,7 @@ impl<'r> Importer<'r> {
                 Some(Item::Curve(view, function)) => self.materialise(&output.name, view, function),
                 _ => None,
             };
+            let view = view.map(|view| self.as_tokens(&view).unwrap_or(view));
             let whole = view.as_ref().and_then(|view| self.output(view));
             let whole = whole.filter(|&id| !self.is_moved_input(id));
             let id = match (whole, view) {

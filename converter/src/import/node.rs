@@ -31,6 +31,10 @@ impl<'n> OnnxNode<'n> {
                 .get(name)
                 .map_or("?".into(), |tensor| format!("{:?}", tensor.shape()))
         };
+        // Exporters join what a loop cut off, also where that is nothing.
+        let holds = |name: &&String| {
+            proto.op_type != "Concat" || values.get(*name).is_none_or(|part| part.len() > 0)
+        };
         let shapes: Vec<String> = proto
             .input
             .iter()
@@ -45,7 +49,7 @@ impl<'n> OnnxNode<'n> {
                 .cloned()
                 .unwrap_or_default(),
             op: &proto.op_type,
-            inputs: proto.input.clone(),
+            inputs: proto.input.iter().filter(holds).cloned().collect(),
             output,
             outputs: proto.output.clone(),
             shapes: shapes.join(", "),

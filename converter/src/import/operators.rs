@@ -75,7 +75,7 @@ operators! {
         "constant weights; forward, backward or both; Gru and Lstm are PyTorch's forms, Recurrent any other: any activation, clip, \
          peepholes, input_forget, linear_before_reset = 0; layout, constant sequence lengths, at most 64 sequences";
     LayerNormalization, RMSNormalization => layer_norm("B InvStdDev Mean axis epsilon"), "LayerNorm, RmsNorm",
-        "over the last axis, at most 1024 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
+        "over the last axis, at most 16384 channels; RMSNorm may be spelled x / sqrt(mean(x^2) + epsilon)";
     BatchNormalization => batch_norm("epsilon"), "part of the layer before it, or DepthwiseConv1d, DepthwiseConv2d",
         "constant parameters";
     ReduceMean, ReduceMax => mean(REDUCED), "MeanRows, the mean or maximum of an image or of channels, RmsNorm",
@@ -92,7 +92,7 @@ operators! {
         "a constant table indexed by an integer input of the model, also plus constants; constant indices; computed indices: base operators";
     Relu => relu(""), "a clamp of the layer before it, or Lut", "";
     Clip => clip("min max"), "a clamp of the layer before it, or Lut", "constant bounds";
-    Floor, Ceil, Round, Log, Sin, Cos, Selu, Celu, Softsign, Mish, Swish,
+    Floor, Ceil, Round, Log, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh, Selu, Celu, Softsign, Mish, Swish,
     Sigmoid, Tanh, Erf, Exp, Sqrt, Abs, Softplus, Neg, Reciprocal, Gelu, HardSwish, HardSigmoid, LeakyRelu,
     Elu, Pow => function("alpha approximate beta gamma"), "Lut",
         "a chain of these, sums, products and clamps on one tensor becomes one table";
@@ -102,7 +102,7 @@ operators! {
     Expand, Tile => repeat(""), POSITIONS, "heads of keys and values that queries share; constants";
     Pad => pad("axes constant_value mode pads value"), "padding of the next convolution", "constant zeros";
     GatherElements, GatherND => base_node("axis batch_dims"), "base operators", "one computed index for each element, along one axis";
-    ScatterElements, ScatterND => base_node("axis"), POSITIONS, "constant indices";
+    ScatterElements, ScatterND => base_node("axis reduction"), POSITIONS, "constant indices";
     GridSample => base_node("align_corners"), "base operators", "one image, between pixels; zeros or the border around it";
     LogSoftmax, ArgMax => base_node("axis keepdims select_last_index"), "base operators", "along any axis";
     ReduceMin, ReduceL1, ReduceL2, ReduceSumSquare, ReduceLogSum, ReduceLogSumExp => base_node(REDUCED), "base operators",
@@ -127,8 +127,6 @@ operators! {
 alternatives! {
     Conv, ConvTranspose =>
         "nn.Conv1d on [batch, channels, time], nn.Conv2d or nn.ConvTranspose2d on [batch, channels, height, width]";
-    LpPool, GlobalLpPool => "nn.AvgPool of a power, and the root of it";
-    TopK => "leave the choice to the caller, or bundle a decoder: attn decode picks the best tokens";
     If, Loop, Scan => "a model without branches on data; loops over steps as a bundle of an encoder and a step";
     QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, QLinearConv, QLinearMatMul, QLinearAdd, QLinearMul, QLinearSigmoid,
     QLinearLeakyRelu, QLinearSoftmax, QLinearConcat, QLinearAveragePool, QLinearGlobalAveragePool, QGemm, QAttention,

@@ -18,12 +18,25 @@ impl Importer<'_> {
     /// An input that holds tokens, and what is added to each.
     pub(super) fn tokens(&self, node: &OnnxNode, input: usize) -> Option<(View, Vec<i64>)> {
         match self.items.get(node.inputs.get(input)?)? {
-            Item::View(view) if self.graph.tokens.contains(&view.base) => {
-                Some((view.clone(), vec![0; view.position.len()]))
+            Item::View(view) => {
+                let known = self.graph.tokens.contains(&view.base);
+                let tokens = known
+                    .then(|| view.clone())
+                    .or_else(|| self.as_tokens(view))?;
+                Some((tokens, vec![0; view.position.len()]))
             }
             Item::Shifted(view, by) => Some((view.clone(), by.clone())),
             _ => None,
         }
+    }
+
+    /// The tokens that numbers of places stand for.
+    pub(super) fn as_tokens(&self, numbers: &View) -> Option<View> {
+        let &(base, _) = self.places.get(&numbers.base)?;
+        Some(View {
+            base,
+            ..numbers.clone()
+        })
     }
 
     /// Tokens plus or minus constants; false for anything else.
@@ -207,6 +220,10 @@ impl Importer<'_> {
 
     /// How many tokens there are, from the tables that they are looked up in.
     fn vocabulary(&self, tokens: &View) -> Option<usize> {
+        let mut picked = self.places.values();
+        if let Some(&(_, count)) = picked.find(|(base, _)| *base == tokens.base) {
+            return Some(count);
+        }
         let graph = self.reference.graph();
         let names = moved(graph, &self.graph.values[tokens.base.0].name);
         let lookups = graph.node.iter().filter(|node| looks_up_by(node, &names));

@@ -61,9 +61,18 @@ fn interpolated(function: &Function, from: Quant, to: Quant) -> Table {
     let exact: Vec<Option<f64>> = (-32768..=32768).map(steps).collect();
     let table = |bits: u32, points: Vec<Point>| {
         let entries = exact.iter().step_by(1 << bits);
+        let mut entries: Vec<i16> = entries.map(|x| x.unwrap_or(0.0).round() as i16).collect();
         let input = |at: usize| (at as i32 - 32768) as i16;
+        // Where the last line ends there is no input: only the result at its end counts.
+        let (last, points) = match points.split_last() {
+            Some((&(at, below, _), before)) if at + 1 == exact.len() => (Some(below), before),
+            _ => (None, &points[..]),
+        };
+        if let (Some(below), Some(entry)) = (last, entries.last_mut()) {
+            *entry = below;
+        }
         Table {
-            entries: entries.map(|x| x.unwrap_or(0.0).round() as i16).collect(),
+            entries,
             step_bits: bits,
             points: points
                 .iter()
@@ -156,5 +165,24 @@ mod tests {
             }
             assert_eq!(far, 0, "{function:?}: {} points", table.points.len());
         }
+    }
+
+    #[test]
+    fn a_jump_behind_the_last_input_is_no_point() {
+        // 1 is one step behind the largest input.
+        let from = Quant {
+            scale: 1.0 / 32768.0,
+            ..Quant::int16(1.0)
+        };
+        let floor = Function::Input.then(Unary::Floor);
+        let table = interpolated(&floor, from, Quant::int16(1.0));
+        assert!(
+            table.points.is_sorted_by(|a, b| a[0] < b[0]),
+            "{:?}",
+            table.points
+        );
+        let mut results = [-32768, -1, 0, 32767];
+        interpolate_pieces(&table.entries, &table.points, table.step_bits, &mut results);
+        assert_eq!(results.map(|y| y / 32000), [-1, -1, 0, 0]);
     }
 }

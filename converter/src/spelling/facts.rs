@@ -16,6 +16,8 @@ pub struct Fact {
     pub shape: Option<Vec<usize>>,
     /// It holds truth values.
     pub boolean: bool,
+    /// It holds integers.
+    pub whole: bool,
     /// Its elements, if they depend on no input.
     pub constant: Option<Arc<Tensor>>,
 }
@@ -30,12 +32,15 @@ pub struct Facts {
 impl Facts {
     /// What the file declares: its weights, and types of values.
     pub fn declared(graph: &pb::GraphProto, outputs: &[pb::ValueInfoProto], folder: &str) -> Self {
-        let boolean = |kind: i32| kind == pb::tensor_proto::DataType::Bool as i32;
+        use pb::tensor_proto::DataType;
+        let boolean = |kind: i32| kind == DataType::Bool as i32;
+        let whole = |kind: i32| [DataType::Int32 as i32, DataType::Int64 as i32].contains(&kind);
         let mut declared = HashMap::new();
         for tensor in &graph.initializer {
             let fact = Fact {
                 shape: Some(tensor.dims.iter().map(|&d| d as usize).collect()),
                 boolean: boolean(tensor.data_type),
+                whole: whole(tensor.data_type),
                 constant: None,
             };
             declared.insert(tensor.name.clone(), fact);
@@ -50,6 +55,7 @@ impl Facts {
             let fact = Fact {
                 shape: tensor.shape.as_ref().and_then(shape_of),
                 boolean: boolean(tensor.elem_type),
+                whole: whole(tensor.elem_type),
                 constant: None,
             };
             declared.entry(info.name.clone()).or_insert(fact);
@@ -82,6 +88,14 @@ impl Facts {
         }
     }
 
+    /// True for integers.
+    pub fn is_whole(&mut self, model: &pb::ModelProto, name: &str) -> bool {
+        match self.declared.get(name) {
+            Some(fact) => fact.whole,
+            None => self.derived(model, name).is_some_and(|fact| fact.whole),
+        }
+    }
+
     /// The elements of a value that depends on no input.
     pub fn constant(&mut self, model: &pb::ModelProto, name: &str) -> Option<Arc<Tensor>> {
         self.derived(model, name)?.constant.clone()
@@ -107,9 +121,11 @@ fn derive(model: &pb::ModelProto, folder: &str) -> TractResult<HashMap<String, F
         let fact = inferred.outlet_fact(outlet)?;
         let shape = fact.shape.concretize();
         let shape = shape.and_then(|dims| dims.iter().map(|dim| dim.to_usize().ok()).collect());
+        let kind = fact.datum_type.concretize();
         let known = Fact {
             shape,
-            boolean: fact.datum_type.concretize() == Some(DatumType::Bool),
+            boolean: kind == Some(DatumType::Bool),
+            whole: kind.is_some_and(|kind| kind.is_integer()),
             constant: fact.value.concretize(),
         };
         facts.insert(name, known);

@@ -4,16 +4,21 @@
 //! - [`checked`]: what every graph must hold before anything reads it.
 //! - [`functions`]: local functions and branches on constants become part of the graph.
 //! - [`floats`]: half, bfloat16 and double become float.
-//! - [`attention`], [`recurrent`], [`einsum`], [`moves`], [`resize`]: operators, one by one.
+//! - [`attention`], [`recurrent`], [`einsum`], [`moves`], [`resize`], [`rotary`], [`spectrum`], [`folded`]: operators, one by one.
+//! - [`choices`]: operators that pick elements by their size, or set them by computed places.
+//! - [`composed`]: operators that are a line or two of others.
 //! - [`mod@reversed`]: what import understands and tract alone gets wrong.
 //! - [`options`]: attributes, and inputs and results that may be left out: all are computed, or refused by name.
 //! - [`refused`]: kinds of models that attn does not take, each with its remedy.
 
 mod attention;
 mod checked;
+mod choices;
+mod composed;
 mod einsum;
 mod facts;
 mod floats;
+mod folded;
 mod functions;
 mod moves;
 mod options;
@@ -21,6 +26,8 @@ pub mod recurrent;
 mod refused;
 mod resize;
 mod reversed;
+mod rotary;
+mod spectrum;
 mod writer;
 
 use crate::error::{ConvertError, Result};
@@ -84,6 +91,16 @@ pub fn spell_out(model: &mut pb::ModelProto, folder: &str) -> Result<()> {
             "Pad" => moves::pad(node, &mut writer)?,
             "Gather" => moves::gather(node, &mut writer)?,
             "GatherElements" | "GatherND" => moves::gather_each(node, &mut writer)?,
+            "TopK" => choices::top_k(node, &mut writer)?,
+            "ArgMin" => choices::arg_min(node, &mut writer)?,
+            "Hardmax" => choices::hardmax(node, &mut writer)?,
+            "OneHot" => choices::one_hot(node, &mut writer)?,
+            "ScatterElements" => choices::scatter(node, &mut writer)?,
+            "RotaryEmbedding" => rotary::write(&node, &mut writer)?,
+            "DFT" => spectrum::dft(&node, &mut writer)?,
+            "STFT" => spectrum::stft(&node, &mut writer)?,
+            "Col2Im" => folded::write(&node, &mut writer)?,
+            op if composed::OPERATORS.contains(&op) => composed::write(&node, &mut writer)?,
             _ => writer.keep(node),
         }
     }

@@ -328,7 +328,7 @@ fn slices(shape: &[usize], by: &[usize], list: &[i64], batch: i64) -> Result<Pic
 }
 
 /// An index counted from the front, if it lies inside.
-fn place_of(at: i64, size: usize) -> Option<usize> {
+pub fn place_of(at: i64, size: usize) -> Option<usize> {
     let at = if at < 0 {
         at.checked_add(size as i64)?
     } else {

@@ -38,6 +38,85 @@ pub const SPELLED_OUT: &[(&[&str], &str, &str, &str)] = &[
         "mode scales",
     ),
     (
+        &["ArgMin"],
+        "ArgMax",
+        "as ArgMax",
+        "axis keepdims select_last_index",
+    ),
+    (
+        &["TopK"],
+        "base operators, one after the other",
+        "along any axis, a constant k of at most 64: the k largest or smallest and their places",
+        "axis largest",
+    ),
+    (
+        &["ScatterElements"],
+        "base operators, one after the other",
+        "computed indices, or a reduction: indices of the tensor's shape, but at most 64 along the axis",
+        "axis reduction",
+    ),
+    (
+        &["Hardmax", "OneHot"],
+        "base operators",
+        "along any axis",
+        "axis",
+    ),
+    (
+        &["LpNormalization", "MeanVarianceNormalization", "LRN"],
+        "base operators",
+        "",
+        "alpha axes axis beta bias p size",
+    ),
+    (&["Shrink"], "Lut", "", "bias lambd"),
+    (
+        &["Mod"],
+        "base operators",
+        "of numbers with fmod = 1, of integers",
+        "fmod",
+    ),
+    (
+        &["ReduceProd"],
+        "products of two, one after the other",
+        "at most 64 factors",
+        "axes keepdims noop_with_empty_axes",
+    ),
+    (
+        &["LpPool", "GlobalLpPool"],
+        "base operators",
+        "any p, explicit padding, no dilation",
+        "auto_pad ceil_mode kernel_shape p pads strides",
+    ),
+    (
+        &["RotaryEmbedding"],
+        "Rotary, or base operators",
+        "both orders of the channels, a part of them, position_ids",
+        "interleaved num_heads position_ids rotary_embedding_dim",
+    ),
+    (
+        &["Col2Im"],
+        "a transposed convolution",
+        "of 1 or 2 dimensions",
+        "dilations pads strides",
+    ),
+    (
+        &["AffineGrid"],
+        "base operators",
+        "of an image, a constant size",
+        "align_corners",
+    ),
+    (
+        &["DFT"],
+        "Linear",
+        "a constant length and axis",
+        "axis dft_length inverse onesided",
+    ),
+    (
+        &["STFT"],
+        "Conv1d",
+        "of real signals, constant lengths and window",
+        "frame_length onesided window",
+    ),
+    (
         &["If"],
         "the branch that is taken",
         "a condition that depends on no input",
@@ -100,7 +179,18 @@ impl Live {
 }
 
 /// Operators that the float reference does not have, and that are written in others.
-const SPELLED_ONLY: &[&str] = &["Attention", "Upsample"];
+const SPELLED_ONLY: &[&str] = &[
+    "AffineGrid",
+    "Attention",
+    "Col2Im",
+    "DFT",
+    "LpPool",
+    "GlobalLpPool",
+    "MeanVarianceNormalization",
+    "RotaryEmbedding",
+    "STFT",
+    "Upsample",
+];
 
 /// True for ONNX's operators and for those of onnxruntime that have the same meaning.
 fn is_domain(domain: &str) -> bool {

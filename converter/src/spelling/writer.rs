@@ -66,6 +66,11 @@ impl<'m> Writer<'m> {
         self.facts.is_boolean(self.model, name)
     }
 
+    /// True for integers.
+    pub fn is_whole(&mut self, name: &str) -> bool {
+        self.facts.is_whole(self.model, name)
+    }
+
     /// A value that depends on no input, with its shape.
     pub fn known(&mut self, name: &str) -> Option<ArrayD<f32>> {
         to_f32(&*self.facts.constant(self.model, name)?)
@@ -265,6 +270,33 @@ impl<'m> Writer<'m> {
         }
         let pads = self.integers(&pads);
         self.add("Pad", &[x, &pads], vec![])
+    }
+
+    /// An axis reduced to one element, in the form of the opset.
+    pub fn reduce(&mut self, op: &str, x: &String, axis: i64) -> String {
+        let since = if op == "ReduceSum" { 13 } else { 18 };
+        let kept = int("keepdims", 1);
+        if self.opset < since {
+            return self.add(op, &[x], vec![ints("axes", &[axis]), kept]);
+        }
+        let axes = self.integers(&[axis]);
+        self.add(op, &[x, &axes], vec![kept])
+    }
+
+    /// Integers or truth values as numbers.
+    pub fn as_float(&mut self, x: &String) -> String {
+        self.add("Cast", &[x], vec![int("to", DataType::Float as i64)])
+    }
+
+    /// Numbers as integers: rounded towards 0.
+    pub fn as_integer(&mut self, x: &String) -> String {
+        self.add("Cast", &[x], vec![int("to", DataType::Int64 as i64)])
+    }
+
+    /// `x op number`
+    pub fn by(&mut self, op: &str, x: &String, number: f32) -> String {
+        let number = self.number(number);
+        self.with(op, x, &number)
     }
 
     /// Tensors joined along an axis.

@@ -11,6 +11,7 @@ use crate::hiding::HIDDEN;
 use crate::reference::to_f32;
 use crate::shapes::MOVES;
 use ndarray::{ArrayD, IxDyn};
+use tract_onnx::pb::NodeProto;
 
 /// A summand from here down hides what it is added to.
 pub(super) const MASKED: f32 = -1e9;
@@ -261,7 +262,11 @@ impl Importer<'_> {
                 let y = self.mapped(node, &powers, Function::Input.then(Unary::Exp));
                 self.give(node, y)
             }
-            (Operand::Live(x), Operand::Live(powers)) if self.is_not_negative(&node.inputs[0]) => {
+            // A base below 0 has powers of whole exponents only. With any other exponent the base of a float model is none: there it would
+            // be NaN.
+            (Operand::Live(x), Operand::Live(powers))
+                if self.is_not_negative(&node.inputs[0]) || !self.is_rounded(&node.inputs[1]) =>
+            {
                 let logarithm = self.mapped(node, &x, Function::Input.then(Unary::Log));
                 let powers = Operand::Live(powers);
                 let product = self.product_of(node, Operand::Live(logarithm), powers)?;
@@ -272,7 +277,8 @@ impl Importer<'_> {
                 self.give(node, y)
             }
             _ => Err(node.form(
-                "a computed exponent of a base that may be below 0: make the base one that cannot, by abs, relu, clamp or softmax",
+                "whole exponents that the model computes, of a base that may be below 0: make the base one that cannot, by abs, relu, clamp or \
+                 softmax",
             )),
         }
     }
@@ -321,6 +327,18 @@ impl Importer<'_> {
             }
         }
         false
+    }
+
+    /// True for whole numbers, of integers or rounded ones.
+    fn is_rounded(&self, name: &str) -> bool {
+        let nodes = &self.reference.graph().node;
+        let producer = nodes
+            .iter()
+            .find(|node| node.output.iter().any(|output| output == name));
+        let rounds = |node: &NodeProto| {
+            ["Cast", "Ceil", "Floor", "Round", "Sign"].contains(&node.op_type.as_str())
+        };
+        self.is_integer(name) || producer.is_some_and(rounds)
     }
 
     /// The elements of a tensor that depends on no input.

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::function::{Binary, Function, Unary};
 use crate::graph::op;
 use crate::graph::op::Reduction;
+use ndarray::{ArrayD, IxDyn};
 
 impl Importer<'_> {
     pub(super) fn base_reduce(&mut self, node: &OnnxNode) -> Result<()> {
@@ -71,8 +72,15 @@ impl Importer<'_> {
             .reshaped(&[x.position.len() / n.max(1), n]);
         let input = self.plain(&rows);
         let last = node.int("select_last_index", 0) != 0;
-        let y = self.part(node, "place", op::ArgMax { n, last }, vec![input], &kept);
-        self.give(node, y)
+        let one = [kept.iter().product(), 1];
+        let y = self.part(node, "place", op::ArgMax { n, last }, vec![input], &one);
+        // What computes with places reads them as numbers: a table of the numbers themselves.
+        let table = ArrayD::from_shape_fn(IxDyn(&[n, 1]), |at| at[0] as f32);
+        let op = op::Embedding { table };
+        let numbers = self.part(node, "number", op, vec![y.base], &one);
+        self.graph.tokens.insert(y.base);
+        self.places.insert(numbers.base, (y.base, n));
+        self.give(node, numbers.reshaped(&kept))
     }
 
     /// Softmax and its logarithm along one axis; before opset 13 over all axes from there on.

@@ -51,10 +51,10 @@ impl Importer<'_> {
         self.give_operand(node, y)
     }
 
-    /// A number cast to a boolean: 1 for all but 0.
+    /// A number cast to a boolean: 1 for all but 0. Casts to other types are those of a tensor.
     pub(super) fn base_cast(&mut self, node: &OnnxNode) -> Result<()> {
         if node.int("to", 0) != DataType::Bool as i64 {
-            return Err(node.unsupported());
+            return self.settled(node);
         }
         let x = self.operand(node, 0)?;
         let zero = Operand::Constant(ArrayD::zeros(IxDyn(&[])));
