@@ -58,6 +58,39 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
 
     /// Takes rows of features (or symbols as the entry point takes them, without an end symbol) and begins to read them.
     pub(super) fn load<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+        self.load_by(input, |slot: &mut T, x| {
+            let bytes = slot.as_mut_bytes().iter_mut();
+            bytes.zip(x.as_bytes()).for_each(|(slot, x)| *slot = *x);
+        })
+    }
+
+    /// The same with real values, which become elements of the input's type.
+    pub(super) fn load_reals(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        match self.session.input_record(encode, index)?.dtype() {
+            DType::I16 => self.load_reals_as::<i16>(input),
+            DType::I32 => self.load_reals_as::<i32>(input),
+            #[cfg(attn_half)]
+            DType::F16 => self.load_reals_as::<crate::f16>(input),
+            _ => self.load_reals_as::<i8>(input),
+        }
+    }
+
+    fn load_reals_as<T: Element>(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        let record = self.session.input_record(encode, index)?;
+        let (scale, zero_point) = (record.scale, record.zero_point);
+        self.load_by(input, |slot: &mut T, x| {
+            *slot = T::from_real(*x, scale, zero_point);
+        })
+    }
+
+    /// Takes whole rows, each element put into its place by `put`; what is behind them is padding.
+    fn load_by<T: Element, X>(
+        &mut self,
+        input: &[X],
+        put: impl Fn(&mut T, &X),
+    ) -> Result<(), DecodeError> {
         let (encode, index) = self.encoder()?;
         let channels = self.session.input_record(encode, index)?.channels();
         let rows = input.len().checked_div(channels).unwrap_or(0);
@@ -67,17 +100,15 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         }
         self.prepare(rows)?;
         let pad = self.padding(encode, index)?.to_le_bytes();
-        let pad = pad.get(..T::DTYPE.size()).unwrap_or(&pad);
         let slots = self.session.input::<T>(encode, index)?;
-        let given = input.iter().map(T::as_bytes);
-        let rest = core::iter::repeat(pad);
-        slots
-            .iter_mut()
-            .zip(given.chain(rest))
-            .for_each(|(slot, x)| {
-                let bytes = slot.as_mut_bytes().iter_mut();
-                bytes.zip(x).for_each(|(slot, x)| *slot = *x);
-            });
+        let (given, rest) = slots
+            .split_at_mut_checked(input.len())
+            .unwrap_or_default();
+        given.iter_mut().zip(input).for_each(|(slot, x)| put(slot, x));
+        for slot in rest {
+            let bytes = slot.as_mut_bytes().iter_mut();
+            bytes.zip(pad).for_each(|(slot, x)| *slot = x);
+        }
         Ok(self.session.start(encode)?)
     }
 
