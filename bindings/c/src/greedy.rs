@@ -3,10 +3,9 @@
 use crate::edge;
 use crate::error::{AttnCode, AttnError};
 use crate::sampling::AttnSampling;
-use crate::session::{AttnPoll, AttnSession, reals};
+use crate::session::{AttnPoll, AttnSession};
 use crate::slot::{forget, get, give_back, holds, lend, put, vacant};
-use attn_runtime::format::DecodeMeta;
-use attn_runtime::seq2seq::{DecodeError, Greedy};
+use attn_runtime::seq2seq::Greedy;
 use core::ffi::c_char;
 use core::task::Poll;
 
@@ -324,8 +323,8 @@ pub unsafe extern "C" fn attn_greedy_step_sampled(
     })
 }
 
-/// Copies the attention weights of the last step over the rows of the input: real values from 0 to 1. `count` becomes their number; with less than
-/// that of room for `most`, nothing is copied and the code is `ATTN_CODE_WRONG_COUNT`.
+/// Copies the attention weights of the last step over the rows of the input: real values from 0 to 1, as many as there is room for. `count` becomes
+/// their number; where that is more than `most`, the code is `ATTN_CODE_WRONG_COUNT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attn_greedy_weights(
     greedy: *const AttnGreedy,
@@ -337,24 +336,13 @@ pub unsafe extern "C" fn attn_greedy_weights(
     edge::finish(error, || {
         edge::write(count, 0)?;
         let weights = edge::elements_mut(weights, most)?;
-        let decoder = &get(greedy)?.decoder;
-        let decode = decoder.model().decode().ok_or(DecodeError::NoDecode)?;
-        let index = DecodeMeta::optional(decode.weights).ok_or(DecodeError::NoWeights)?;
-        let needed = reals(
-            decoder.session(),
-            [decode.step as usize, index],
-            weights,
-            |most, needed| most >= needed,
-        );
-        match needed {
-            Ok(needed) => edge::write(count, needed),
-            Err(wrong) => {
-                if wrong.code == AttnCode::WrongCount {
-                    edge::write(count, wrong.expected as usize)?;
-                }
-                Err(wrong)
-            }
+        let found = get(greedy)?.decoder.read_weights(weights)?;
+        edge::write(count, found)?;
+        if found > most {
+            let wrong = AttnCode::WrongCount.found(most as u64);
+            return Err(wrong.expected(found as u64));
         }
+        Ok(())
     })
 }
 

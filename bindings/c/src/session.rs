@@ -208,13 +208,9 @@ fn exactly(given: usize, needed: usize) -> Result<(), AttnError> {
     if given == needed {
         return Ok(());
     }
-    Err(wrong_count(given, needed))
-}
-
-fn wrong_count(given: usize, needed: usize) -> AttnError {
-    AttnCode::WrongCount
+    Err(AttnCode::WrongCount
         .found(given as u64)
-        .expected(needed as u64)
+        .expected(needed as u64))
 }
 
 /// Copies `count` elements into a 8-bit input; it has exactly so many.
@@ -334,28 +330,16 @@ pub unsafe extern "C" fn attn_session_read_f32(
 ) -> AttnCode {
     edge::finish(error, || {
         let values = edge::elements_mut(values, count)?;
-        let port = [entry, index];
-        reals(get(session)?, port, values, |given, needed| given == needed).map(drop)
-    })
-}
-
-/// Copies the real values of an output of any type to the start of `values`, if `fits` says that this many can take that many; returns how many.
-pub(crate) fn reals(
-    session: &Session<'_, '_>,
-    [entry, index]: [usize; 2],
-    values: &mut [f32],
-    fits: impl FnOnce(usize, usize) -> bool,
-) -> Result<usize, AttnError> {
-    let record = session.output_record(entry, index)?;
-    let (scale, zero_point) = (record.scale, record.zero_point);
-    by_type!(record.dtype(), E => {
-        let output = session.output::<E>(entry, index)?;
-        if !fits(values.len(), output.len()) {
-            return Err(wrong_count(values.len(), output.len()));
-        }
-        for (slot, element) in values.iter_mut().zip(output) {
-            *slot = element.to_real(scale, zero_point);
-        }
-        Ok(output.len())
+        let session = get(session)?;
+        let record = session.output_record(entry, index)?;
+        let (scale, zero_point) = (record.scale, record.zero_point);
+        by_type!(record.dtype(), E => {
+            let output = session.output::<E>(entry, index)?;
+            exactly(count, output.len())?;
+            for (slot, element) in values.iter_mut().zip(output) {
+                *slot = element.to_real(scale, zero_point);
+            }
+        });
+        Ok(())
     })
 }

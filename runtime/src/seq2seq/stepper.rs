@@ -2,7 +2,7 @@
 
 use super::DecodeError;
 use super::vocabulary::Spelling;
-use crate::format::{DType, DecodeMeta};
+use crate::format::{DType, DecodeMeta, TensorRecord};
 use crate::kernels::int::softmax::{ScoreMultiplier, score_multiplier};
 use crate::kernels::int::top_k::top_k;
 use crate::model::Model;
@@ -101,10 +101,11 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         self.prepare(rows)?;
         let pad = self.padding(encode, index)?.to_le_bytes();
         let slots = self.session.input::<T>(encode, index)?;
-        let (given, rest) = slots
-            .split_at_mut_checked(input.len())
-            .unwrap_or_default();
-        given.iter_mut().zip(input).for_each(|(slot, x)| put(slot, x));
+        let (given, rest) = slots.split_at_mut_checked(input.len()).unwrap_or_default();
+        given
+            .iter_mut()
+            .zip(input)
+            .for_each(|(slot, x)| put(slot, x));
         for slot in rest {
             let bytes = slot.as_mut_bytes().iter_mut();
             bytes.zip(pad).for_each(|(slot, x)| *slot = x);
@@ -261,6 +262,31 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
     pub(super) fn weights<T: Element>(&self) -> Result<&[T], DecodeError> {
         let index = DecodeMeta::optional(self.meta.weights).ok_or(DecodeError::NoWeights)?;
         Ok(self.session.output(self.meta.step as usize, index)?)
+    }
+
+    /// The same as real values of any type, as many as there is room for; returns how many there are.
+    pub(super) fn read_weights(&self, into: &mut [f32]) -> Result<usize, DecodeError> {
+        let index = DecodeMeta::optional(self.meta.weights).ok_or(DecodeError::NoWeights)?;
+        let record = self.session.output_record(self.meta.step as usize, index)?;
+        match record.dtype() {
+            DType::I16 => self.read_weights_as::<i16>(record, into),
+            DType::I32 => self.read_weights_as::<i32>(record, into),
+            #[cfg(attn_half)]
+            DType::F16 => self.read_weights_as::<crate::f16>(record, into),
+            _ => self.read_weights_as::<i8>(record, into),
+        }
+    }
+
+    fn read_weights_as<T: Element>(
+        &self,
+        record: &TensorRecord,
+        into: &mut [f32],
+    ) -> Result<usize, DecodeError> {
+        let weights = self.weights::<T>()?;
+        for (slot, weight) in into.iter_mut().zip(weights) {
+            *slot = weight.to_real(record.scale, record.zero_point);
+        }
+        Ok(weights.len())
     }
 
     /// The state of the hypothesis that was stepped last.
