@@ -110,6 +110,7 @@ pub fn run(all: bool) -> TaskResult {
     tally.check("set-up", || Ok(setup::run()?));
     if all {
         tally.check("browser", || Ok(setup::browser()?));
+        tally.check("generator", || Ok(setup::generator()?));
     }
     let clippy = "clippy --quiet --workspace --all-targets -- -D warnings";
     let doc = "doc --quiet --workspace --no-deps --document-private-items";
