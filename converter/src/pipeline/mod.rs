@@ -284,6 +284,7 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
         bundle,
         samples,
         links,
+        ..
     } = loaded;
     let (graphs, outputs) = (bundle.graphs.clone(), bundle.graphs_for_caller());
     let empty = || -> Vec<Inputs> {
