@@ -143,7 +143,10 @@ pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
     params.sum(op, x, y, 0).map(drop)
 }
 
-pub(super) fn run_add_constant<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_add_constant<const USES: u8>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let first = next_position(op, arena)?;
     let sum = op.params::<AddConstantParams>()?.sum(op, x, y, first)?;
