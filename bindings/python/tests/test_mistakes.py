@@ -226,8 +226,10 @@ def test_other_threads_run_meanwhile(good):
 
 
 CONVERSION = """
-import attn, sys
+import attn, signal, sys
 from pathlib import Path
+# Who runs the tests in the background may have Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 root = Path(sys.argv[1])
 def show(phase, done, total):
     print(phase, flush=True)
