@@ -41,7 +41,7 @@ fn a_model_that_does_not_fit_says_what_is_too_large_and_what_helps() {
         &[
             "bytes of RAM, there are 32768",
             "in use at",
-            "shorter window",
+            "a smaller --max-length",
         ],
     );
     // The model alone has room, the program around it not.
@@ -84,7 +84,7 @@ fn flags_that_make_no_sense() {
         &["inspect", KWS, "--board", "toaster"],
         &["nano33ble", "rp2040"],
     );
-    refused(&["inspect", KWS, "--ram", "0"], &["--ram", "256K"]);
+    refused(&["inspect", KWS, "--ram", "0"], &["--ram", "960K or 1M"]);
     refused(
         &["inspect", KWS, "--board", "rp2040", "--ram", "1K"],
         &["cannot be used with"],

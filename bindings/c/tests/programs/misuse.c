@@ -498,7 +498,7 @@ static void texts(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 7);
+    CHECK(argc == 8);
     CHECK(attn_api_version() == ATTN_API_VERSION);
     kws = load(argv[1], &kws_len);
     g2p = load(argv[2], &g2p_len);
@@ -508,6 +508,7 @@ int main(int argc, char **argv) {
     sessions();
     spotters(argv[4]);
     decoders();
+    features(argv[7]);
     continued();
     signatures(argv[5], argv[6]);
     texts();
