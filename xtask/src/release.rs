@@ -54,8 +54,9 @@ fn command(parts: &Path) -> TaskResult {
     let built = workspace::build_folder()?.join("..").join(STATIC);
     let built = built.join("release/attn");
     let bytes = fs::read(&built)?;
-    let loader = b"/ld-";
-    if bytes.windows(loader.len()).any(|at| at == loader) {
+    let loaders: [&[u8]; 2] = [b"/lib64/ld-linux", b"/lib/ld-musl"];
+    let wants = |loader: &&[u8]| bytes.windows(loader.len()).any(|at| at == *loader);
+    if loaders.iter().any(wants) {
         return Err(format!("{} wants a loader: it is not static", built.display()).into());
     }
     let mut version = Command::new(&built);

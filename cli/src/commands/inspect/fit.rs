@@ -265,7 +265,9 @@ fn ram_reason(memory: &Memory, model: Model) -> String {
         )
     });
     let remedy = match model.state_len() as u64 * 2 > memory.taken {
-        true => "state that is kept from run to run is more than half of it: take a shorter past, or a smaller --max-length",
+        true => {
+            "state that is kept from run to run is more than half of it: take a shorter past, or a smaller --max-length"
+        }
         false => {
             "take a shorter window, fewer channels, or --stream for a model that can run frame by frame"
         }
