@@ -78,6 +78,7 @@ fn flag(setting: Setting) -> &'static str {
         Setting::Stream => "--stream",
         Setting::Labels => "--labels",
         Setting::AudioHop => "--audio-hop",
+        Setting::InputType => "--input-dtype",
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Setting {
     Labels,
     /// Samples between two frames of the audio front end.
     AudioHop,
+    /// Element types of inputs.
+    InputType,
 }
 
 impl fmt::Display for Setting {
@@ -28,6 +30,7 @@ impl fmt::Display for Setting {
             Self::Stream => "stream",
             Self::Labels => "labels",
             Self::AudioHop => "audio hop",
+            Self::InputType => "input type",
         })
     }
 }

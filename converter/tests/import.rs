@@ -2,12 +2,11 @@
 
 use attn_converter::import::import;
 use attn_converter::reference::Reference;
+use attn_test_support::systems::fixtures;
 use std::path::PathBuf;
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../host-tests/fixtures")
-        .join(name)
+    fixtures("").join(name)
 }
 
 fn operators(name: &str) -> Vec<String> {

@@ -11,7 +11,7 @@ use attn_converter::sqnr::Sqnr;
 use attn_runtime::audio::{FRAME_LEN, MEL_BANDS, SAMPLE_RATE};
 use attn_runtime::format::AudioMeta;
 use attn_test_support::running::{outputs, with_session};
-use attn_test_support::systems::{self, convert_model};
+use attn_test_support::systems::{self, convert_model, fixtures};
 use ndarray::{Array2, Array3};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ fn root(path: &str) -> PathBuf {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    root("host-tests/fixtures").join(name)
+    fixtures("").join(name)
 }
 
 fn options(form: Form) -> Options {

@@ -10,7 +10,7 @@ use attn_converter::sqnr::Sqnr;
 use attn_runtime::Session;
 use attn_test_support::running::with_session;
 use attn_test_support::sequences::converted;
-use attn_test_support::systems::{PRECISIONS, convert_model, options};
+use attn_test_support::systems::{PRECISIONS, convert_model, fixtures, options};
 use ndarray::{Array2, Array3, ArrayD, Axis, IxDyn};
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,7 @@ fn model(name: &str) -> PathBuf {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-tests/fixtures/trained");
-    fixtures.join(name)
+    fixtures("trained").join(name)
 }
 
 /// How close logits are to the recorded ones.

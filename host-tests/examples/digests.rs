@@ -5,6 +5,8 @@ use attn_lab::{digests, model};
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // Those that are made from others are there.
+    attn_twins::fixtures();
     let found = digests::measure(&model::command()?)?;
     if std::env::args().nth(1).as_deref() == Some("--record") {
         std::fs::write(digests::list(), digests::text(&found))?;

@@ -11,6 +11,7 @@ macro_rules! page {
 
 page!(Readme, "../../README.md");
 page!(Sequences, "../../docs/guide/sequences.md");
+page!(Typed, "../../docs/guide/typed.md");
 page!(Safety, "../../docs/reference/safety.md");
 
 #[cfg(test)]

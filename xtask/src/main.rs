@@ -11,6 +11,7 @@ mod pack;
 mod peers;
 mod picture;
 mod python;
+mod release;
 mod results;
 mod setup;
 mod suite;
@@ -84,6 +85,11 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     /// Builds the Python package, installs its wheel and runs its tests; needs Python with the packages that it names
     Python,
+    /// Makes what a release consists of: the command as a static program, the wheel, converted models, packages for C, checksums
+    Release {
+        /// Where it goes; must not be there yet
+        folder: PathBuf,
+    },
     /// Runs ONNX's own operator tests; needs Python with onnx and numpy
     Suite,
     /// Measures every attention system, how close it stays to PyTorch and what it costs, and writes docs/results/systems.md
@@ -128,6 +134,7 @@ fn main() -> ExitCode {
         Command::Picture => picture::run(),
         Command::Fuzz(what) => fuzz::run(&what),
         Command::Python => python::run(),
+        Command::Release { folder } => release::run(&folder),
         Command::Suite => suite::run(),
         Command::Systems { check } => systems::run(check),
     };

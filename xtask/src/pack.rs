@@ -51,17 +51,16 @@ pub fn run(models: &[PathBuf], folder: Option<PathBuf>) -> TaskResult {
             fs::remove_dir_all(package)?;
         }
     }
-    for part in ["include", "cmake", "zephyr"] {
+    for part in ["include", "cmake", "zephyr", "examples/keywords"] {
         copy(&source.join(part), &cmake.join(part))?;
     }
-    let sample = cmake.join("zephyr/samples/keyword");
-    fs::copy(workspace::root().join(EXAMPLE), sample.join("kws.attn"))?;
-    let lists = sample.join("CMakeLists.txt");
-    let text = fs::read_to_string(&lists)?;
-    fs::write(
-        &lists,
-        text.replace(&format!("../../../../../{EXAMPLE}"), "kws.attn"),
-    )?;
+    fs::copy(source.join("CMakeLists.txt"), cmake.join("CMakeLists.txt"))?;
+    for example in ["zephyr/samples/keyword", "examples/keywords"] {
+        let model = cmake.join(example).join("kws.attn");
+        fs::copy(workspace::root().join(EXAMPLE), model)?;
+    }
+    let recording = cmake.join("examples/keywords/demo.wav");
+    fs::copy(workspace::demo_recording(), recording)?;
     copy(&source.join("arduino"), &arduino)?;
     copy(&source.join("include"), &arduino.join("src"))?;
     example(&arduino.join("examples/Keyword"))?;

@@ -5,7 +5,7 @@ mod apt;
 mod remedy;
 
 use attn_lab::emulator::Core;
-use attn_lab::tools::has_target;
+use attn_lab::tools::{self, has_target};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use thiserror::Error;
@@ -58,6 +58,29 @@ pub fn packing(targets: impl IntoIterator<Item = &'static str>) -> Done {
 pub fn emulation() -> Done {
     target(Core::M4.target())?;
     remedy::tool(&remedy::QEMU)
+}
+
+/// The program that makes a project of `templates/`, and its version.
+const GENERATOR: [&str; 2] = ["cargo-generate", "0.23.3"];
+
+/// Installs the generator of projects into the build folder, if it is missing. It makes projects of folders, so it needs no git.
+pub fn generator() -> Done {
+    let [program, version] = GENERATOR;
+    let starter = tools::starter(program);
+    let Some(root) = starter.parent().and_then(Path::parent) else {
+        return Ok(());
+    };
+    let mut install = Command::new(tools::cargo());
+    install
+        .args(["install", program, "--version", version, "--locked"])
+        .args(["--no-default-features", "--root"])
+        .arg(root);
+    if starter.exists() || say_and_run(&mut install) {
+        return Ok(());
+    }
+    Err(SetupError(format!(
+        "{program} is missing and `cargo install {program}` failed; is there a network?"
+    )))
 }
 
 /// Installs the browser that pages are looked at in, if it is missing.

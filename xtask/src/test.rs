@@ -110,6 +110,7 @@ pub fn run(all: bool) -> TaskResult {
     tally.check("set-up", || Ok(setup::run()?));
     if all {
         tally.check("browser", || Ok(setup::browser()?));
+        tally.check("generator", || Ok(setup::generator()?));
     }
     let clippy = "clippy --quiet --workspace --all-targets -- -D warnings";
     let doc = "doc --quiet --workspace --no-deps --document-private-items";
@@ -136,6 +137,7 @@ pub fn run(all: bool) -> TaskResult {
     tally.tests(all);
     tally.check("docs/results/cost.md", || cost::run(true));
     if all {
+        tally.check("the oldest Rust for the runtime", oldest_rust);
         let publish = format!("publish --dry-run --quiet --allow-dirty{PUBLISHED}");
         tally.cargo("publishing", &publish, &[]);
         tally.check("docs/results/systems.md", || systems::run(true));
@@ -152,6 +154,51 @@ pub fn run(all: bool) -> TaskResult {
         std::process::exit(1);
     }
     Ok(())
+}
+
+/// Checks that the runtime compiles with the `rust-version` that it states.
+fn oldest_rust() -> TaskResult {
+    let manifest = std::fs::read_to_string(workspace::root().join("runtime/Cargo.toml"))?;
+    let stated = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let version = stated.ok_or("runtime/Cargo.toml states no rust-version")?;
+    let version = version.trim_matches('"');
+    let mut install = Command::new("rustup");
+    install.args([
+        "toolchain",
+        "install",
+        version,
+        "--profile",
+        "minimal",
+        "--no-self-update",
+    ]);
+    if !install.status()?.success() {
+        return Err(
+            format!("`rustup toolchain install {version}` failed; is there a network?").into(),
+        );
+    }
+    // Cargo of that version, and not the one that started this program.
+    let mut check = Command::new("rustup");
+    check
+        .current_dir(workspace::root())
+        .args([
+            "run",
+            version,
+            "cargo",
+            "check",
+            "--quiet",
+            "-p",
+            "attn-runtime",
+        ])
+        .args(["--features", "dsp,fp16,signed", "--target-dir"])
+        .arg(workspace::build_folder()?.join("oldest"))
+        .env_remove("RUSTC")
+        .env_remove("CARGO");
+    match check.status()?.success() {
+        true => Ok(()),
+        false => Err(format!("attn-runtime does not compile with Rust {version}").into()),
+    }
 }
 
 /// Lints what is built for chips: every application on every board, and the test images.

@@ -81,6 +81,11 @@
 #endif
 
 /**
+ * Most tokens that one is drawn among.
+ */
+#define ATTN_MAX_CANDIDATES 16
+
+/**
  * Most dimensions of a tensor.
  */
 #define ATTN_MAX_RANK 6
@@ -103,6 +108,11 @@
  */
 #define ATTN_MODEL_WORDS 20
 #endif
+
+/**
+ * Size in units of 8 bytes.
+ */
+#define ATTN_SAMPLING_WORDS 2
 
 #if defined(ATTN_32_BIT)
 /**
@@ -461,6 +471,10 @@ enum attn_code
      */
     ATTN_CODE_NO_SUCH_HYPOTHESIS = 418,
     /**
+     * A token drawn among `found`: 1 to `expected` are possible.
+     */
+    ATTN_CODE_BAD_CANDIDATES = 419,
+    /**
      * Reason: the operator is unknown.
      */
     ATTN_CODE_UNKNOWN_KIND = 500,
@@ -736,6 +750,13 @@ typedef struct attn_greedy {
 } attn_greedy;
 
 /**
+ * Random numbers that a seed fixes, and a temperature. It belongs to no decoder: several can draw from it, one after the other.
+ */
+typedef struct attn_sampling {
+    uint64_t opaque[ATTN_SAMPLING_WORDS];
+} attn_sampling;
+
+/**
  * The most that a file may ask for. `attn_limits_default` fills it.
  */
 typedef struct attn_limits {
@@ -938,6 +959,15 @@ attn_code attn_beam_encode_i8(struct attn_beam *beam, const int8_t *elements, si
 attn_code attn_beam_encode_i16(struct attn_beam *beam, const int16_t *elements, size_t count, struct attn_error *error);
 
 /**
+ * Reads whole rows of features as real values, `count` elements in all, and starts a new sequence: they become elements of the input's type, half
+ * precision included, as in `attn_session_set_f32`.
+ */
+attn_code attn_beam_encode_f32(struct attn_beam *beam,
+                               const float *values,
+                               size_t count,
+                               struct attn_error *error);
+
+/**
  * As `attn_beam_encode_text`, but leaves the run to `attn_beam_poll`.
  */
 attn_code attn_beam_load_text(struct attn_beam *beam, const char *text, struct attn_error *error);
@@ -959,6 +989,11 @@ attn_code attn_beam_load_i8(struct attn_beam *beam, const int8_t *elements, size
  * As `attn_beam_encode_i16`, but leaves the run to `attn_beam_poll`.
  */
 attn_code attn_beam_load_i16(struct attn_beam *beam, const int16_t *elements, size_t count, struct attn_error *error);
+
+/**
+ * As `attn_beam_encode_f32`, but leaves the run to `attn_beam_poll`.
+ */
+attn_code attn_beam_load_f32(struct attn_beam *beam, const float *values, size_t count, struct attn_error *error);
 
 /**
  * Runs at most `operators` operators of the search, so that a scheduler has other work in between. `done` becomes true at the end of the search.
@@ -1038,6 +1073,15 @@ attn_code attn_greedy_encode_i16(struct attn_greedy *greedy,
                                  struct attn_error *error);
 
 /**
+ * Reads whole rows of features as real values, `count` elements in all, and starts a new sequence: they become elements of the input's type, half
+ * precision included, as in `attn_session_set_f32`.
+ */
+attn_code attn_greedy_encode_f32(struct attn_greedy *greedy,
+                                 const float *values,
+                                 size_t count,
+                                 struct attn_error *error);
+
+/**
  * As `attn_greedy_encode_text`, but leaves the run to `attn_greedy_poll`.
  */
 attn_code attn_greedy_load_text(struct attn_greedy *greedy, const char *text, struct attn_error *error);
@@ -1065,6 +1109,11 @@ attn_code attn_greedy_load_i16(struct attn_greedy *greedy,
                                const int16_t *elements,
                                size_t count,
                                struct attn_error *error);
+
+/**
+ * As `attn_greedy_encode_f32`, but leaves the run to `attn_greedy_poll`.
+ */
+attn_code attn_greedy_load_f32(struct attn_greedy *greedy, const float *values, size_t count, struct attn_error *error);
 
 /**
  * Runs at most `operators` operators of the sequence, so that a scheduler has other work in between. `state` becomes `ATTN_POLL_PENDING` while a token is
@@ -1097,12 +1146,42 @@ attn_code attn_greedy_prompt(struct attn_greedy *greedy,
                              struct attn_error *error);
 
 /**
+ * Runs a step, but continues with `token` in any case: to lead the model through a known sequence and read `attn_greedy_weights` after each step.
+ * `more` becomes false at the end of the sequence.
+ */
+attn_code attn_greedy_follow(struct attn_greedy *greedy,
+                             uint16_t token,
+                             bool *more,
+                             struct attn_error *error);
+
+/**
  * The next token. `more` becomes false, and `token` 0, at the end of the sequence: after the end token, or at the model's limit on tokens.
  */
 attn_code attn_greedy_step(struct attn_greedy *greedy,
                            uint16_t *token,
                            bool *more,
                            struct attn_error *error);
+
+/**
+ * The next token, drawn by `sampling` among the `candidates` best ones, 1 to `ATTN_MAX_CANDIDATES`. `more` and `token` become what they do in
+ * `attn_greedy_step`.
+ */
+attn_code attn_greedy_step_sampled(struct attn_greedy *greedy,
+                                   struct attn_sampling *sampling,
+                                   size_t candidates,
+                                   uint16_t *token,
+                                   bool *more,
+                                   struct attn_error *error);
+
+/**
+ * Copies the attention weights of the last step over the rows of the input: real values from 0 to 1, as many as there is room for. `count` becomes
+ * their number; where that is more than `most`, the code is `ATTN_CODE_WRONG_COUNT`.
+ */
+attn_code attn_greedy_weights(const struct attn_greedy *greedy,
+                              float *weights,
+                              size_t most,
+                              size_t *count,
+                              struct attn_error *error);
 
 /**
  * Log-probability of all tokens since the start, the end token included: Q16 nats. 0 for what is no decoder.
@@ -1223,6 +1302,15 @@ struct attn_text attn_model_token(const struct attn_model *model, uint16_t token
  * What stands between the names of two tokens in a text.
  */
 struct attn_text attn_model_separator(const struct attn_model *model);
+
+/**
+ * Begins to draw tokens with probabilities `softmax(score / temperature)`: low temperatures keep to the best tokens, high ones make all alike; held to
+ * 0.01 to 100. The same `seed` draws the same tokens on every target.
+ */
+attn_code attn_sampling_init(struct attn_sampling *sampling,
+                             float temperature,
+                             uint32_t seed,
+                             struct attn_error *error);
 
 /**
  * Puts a model into `arena`, of at least `attn_model_arena_len` bytes at a multiple of `ATTN_ALIGNMENT`, and resets its state. The model is copied

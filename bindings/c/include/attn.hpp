@@ -158,6 +158,16 @@ public:
     size_t hop() const { return attn_spotter_hop(get()); }
 };
 
+/// Random numbers and a temperature, for tokens that are drawn.
+class Sampling : public detail::Object<attn_sampling> {
+public:
+    Error start(float temperature, uint32_t seed) {
+        Error error;
+        attn_sampling_init(get(), temperature, seed, &error);
+        return error;
+    }
+};
+
 /// Greedy decoding.
 class Greedy : public detail::Object<attn_greedy> {
 public:
@@ -187,6 +197,12 @@ public:
         attn_greedy_encode_i16(get(), elements.data(), elements.size(), &error);
         return error;
     }
+    /// Features as reals, for an input of any type.
+    Error encode(Span<const float> values) {
+        Error error;
+        attn_greedy_encode_f32(get(), values.data(), values.size(), &error);
+        return error;
+    }
     Error restart() {
         Error error;
         attn_greedy_restart(get(), &error);
@@ -201,6 +217,24 @@ public:
     Error step(uint16_t &token, bool &more) {
         Error error;
         attn_greedy_step(get(), &token, &more, &error);
+        return error;
+    }
+    /// The next token, drawn among the `candidates` best.
+    Error step(Sampling &sampling, size_t candidates, uint16_t &token, bool &more) {
+        Error error;
+        attn_greedy_step_sampled(get(), sampling.get(), candidates, &token, &more, &error);
+        return error;
+    }
+    /// Runs a step and continues with `token`, whatever comes out best.
+    Error follow(uint16_t token, bool &more) {
+        Error error;
+        attn_greedy_follow(get(), token, &more, &error);
+        return error;
+    }
+    /// The attention weights of the last step; `count` becomes their number.
+    Error weights(Span<float> into, size_t &count) const {
+        Error error;
+        attn_greedy_weights(get(), into.data(), into.size(), &count, &error);
         return error;
     }
     int32_t score() const { return attn_greedy_score(get()); }
@@ -234,6 +268,12 @@ public:
     Error encode(Span<const int16_t> elements) {
         Error error;
         attn_beam_encode_i16(get(), elements.data(), elements.size(), &error);
+        return error;
+    }
+    /// Features as reals, for an input of any type.
+    Error encode(Span<const float> values) {
+        Error error;
+        attn_beam_encode_f32(get(), values.data(), values.size(), &error);
         return error;
     }
     Error decode() {

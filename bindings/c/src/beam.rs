@@ -155,6 +155,21 @@ pub unsafe extern "C" fn attn_beam_encode_i16(
     })
 }
 
+/// Reads whole rows of features as real values, `count` elements in all, and starts a new sequence: they become elements of the input's type, half
+/// precision included, as in `attn_session_set_f32`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_encode_f32(
+    beam: *mut AttnBeam,
+    values: *const f32,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let values = edge::elements(values, count)?;
+        Ok(get(beam)?.decoder.encode_reals(values)?)
+    })
+}
+
 /// As `attn_beam_encode_text`, but leaves the run to `attn_beam_poll`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attn_beam_load_text(
@@ -206,6 +221,20 @@ pub unsafe extern "C" fn attn_beam_load_i16(
     edge::finish(error, || {
         let elements = edge::elements(elements, count)?;
         Ok(get(beam)?.decoder.load(elements)?)
+    })
+}
+
+/// As `attn_beam_encode_f32`, but leaves the run to `attn_beam_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_beam_load_f32(
+    beam: *mut AttnBeam,
+    values: *const f32,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let values = edge::elements(values, count)?;
+        Ok(get(beam)?.decoder.load_reals(values)?)
     })
 }
 

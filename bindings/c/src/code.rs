@@ -152,6 +152,8 @@ pub enum AttnCode {
     MemoryMisaligned = 417,
     /// Hypothesis `at` of `expected`.
     NoSuchHypothesis = 418,
+    /// A token drawn among `found`: 1 to `expected` are possible.
+    BadCandidates = 419,
     /// Reason: the operator is unknown.
     UnknownKind = 500,
     /// Reason: the operator is not in this library.

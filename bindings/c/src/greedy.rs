@@ -2,6 +2,7 @@
 
 use crate::edge;
 use crate::error::{AttnCode, AttnError};
+use crate::sampling::AttnSampling;
 use crate::session::{AttnPoll, AttnSession};
 use crate::slot::{forget, get, give_back, holds, lend, put, vacant};
 use attn_runtime::seq2seq::Greedy;
@@ -14,6 +15,9 @@ pub const ATTN_GREEDY_WORDS: usize = 5;
 /// Size in units of 8 bytes.
 #[cfg(target_pointer_width = "64")]
 pub const ATTN_GREEDY_WORDS: usize = 8;
+
+/// Most tokens that one is drawn among.
+pub const ATTN_MAX_CANDIDATES: usize = 16;
 
 /// A decoder that takes the best token of every step. It has a session until it is released: the session refuses other use.
 #[repr(C)]
@@ -112,6 +116,21 @@ pub unsafe extern "C" fn attn_greedy_encode_i16(
     })
 }
 
+/// Reads whole rows of features as real values, `count` elements in all, and starts a new sequence: they become elements of the input's type, half
+/// precision included, as in `attn_session_set_f32`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_encode_f32(
+    greedy: *mut AttnGreedy,
+    values: *const f32,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let values = edge::elements(values, count)?;
+        Ok(get(greedy)?.decoder.encode_reals(values)?)
+    })
+}
+
 /// As `attn_greedy_encode_text`, but leaves the run to `attn_greedy_poll`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attn_greedy_load_text(
@@ -163,6 +182,20 @@ pub unsafe extern "C" fn attn_greedy_load_i16(
     edge::finish(error, || {
         let elements = edge::elements(elements, count)?;
         Ok(get(greedy)?.decoder.load(elements)?)
+    })
+}
+
+/// As `attn_greedy_encode_f32`, but leaves the run to `attn_greedy_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_load_f32(
+    greedy: *mut AttnGreedy,
+    values: *const f32,
+    count: usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        let values = edge::elements(values, count)?;
+        Ok(get(greedy)?.decoder.load_reals(values)?)
     })
 }
 
@@ -225,6 +258,22 @@ pub unsafe extern "C" fn attn_greedy_prompt(
     })
 }
 
+/// Runs a step, but continues with `token` in any case: to lead the model through a known sequence and read `attn_greedy_weights` after each step.
+/// `more` becomes false at the end of the sequence.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_follow(
+    greedy: *mut AttnGreedy,
+    token: u16,
+    more: *mut bool,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(more, false)?;
+        let running = get(greedy)?.decoder.follow(token)?;
+        edge::write(more, running)
+    })
+}
+
 /// The next token. `more` becomes false, and `token` 0, at the end of the sequence: after the end token, or at the model's limit on tokens.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attn_greedy_step(
@@ -239,6 +288,59 @@ pub unsafe extern "C" fn attn_greedy_step(
         if let Some(next) = get(greedy)?.decoder.step()? {
             edge::write(token, next)?;
             edge::write(more, true)?;
+        }
+        Ok(())
+    })
+}
+
+/// The next token, drawn by `sampling` among the `candidates` best ones, 1 to `ATTN_MAX_CANDIDATES`. `more` and `token` become what they do in
+/// `attn_greedy_step`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_step_sampled(
+    greedy: *mut AttnGreedy,
+    sampling: *mut AttnSampling,
+    candidates: usize,
+    token: *mut u16,
+    more: *mut bool,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(token, 0)?;
+        edge::write(more, false)?;
+        if candidates == 0 || candidates > ATTN_MAX_CANDIDATES {
+            let wrong = AttnCode::BadCandidates.found(candidates as u64);
+            return Err(wrong.expected(ATTN_MAX_CANDIDATES as u64));
+        }
+        let (decoder, sampling) = (&mut get(greedy)?.decoder, get(sampling)?);
+        let next = decoder.step_by::<ATTN_MAX_CANDIDATES>(|found| {
+            sampling.pick(found.get(..candidates).unwrap_or(found))
+        })?;
+        if let Some(next) = next {
+            edge::write(token, next)?;
+            edge::write(more, true)?;
+        }
+        Ok(())
+    })
+}
+
+/// Copies the attention weights of the last step over the rows of the input: real values from 0 to 1, as many as there is room for. `count` becomes
+/// their number; where that is more than `most`, the code is `ATTN_CODE_WRONG_COUNT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attn_greedy_weights(
+    greedy: *const AttnGreedy,
+    weights: *mut f32,
+    most: usize,
+    count: *mut usize,
+    error: *mut AttnError,
+) -> AttnCode {
+    edge::finish(error, || {
+        edge::write(count, 0)?;
+        let weights = edge::elements_mut(weights, most)?;
+        let found = get(greedy)?.decoder.read_weights(weights)?;
+        edge::write(count, found)?;
+        if found > most {
+            let wrong = AttnCode::WrongCount.found(most as u64);
+            return Err(wrong.expected(found as u64));
         }
         Ok(())
     })

@@ -380,6 +380,10 @@ pub(crate) fn template(code: i32) -> &'static str {
         ),
         (AttnCode::NoSuchHypothesis, "hypothesis {at} of {expected}"),
         (
+            AttnCode::BadCandidates,
+            "a token drawn among {found}: 1 to {expected} are possible",
+        ),
+        (
             AttnCode::UnknownKind,
             "unknown operator: use a runtime at least as new as the converter",
         ),

@@ -10,6 +10,7 @@ use attn_converter::lower::Form;
 use attn_converter::pipeline::{self, Mixed, Options, Source};
 use attn_converter::quality::Remedy;
 use attn_converter::quantize::Precision;
+use attn_converter::quantize::pinned::InputType;
 use attn_converter::thresholds::{Threshold, chosen};
 use attn_runtime::format::SpotterMeta;
 use pyo3::prelude::*;
@@ -69,6 +70,8 @@ pub struct Settings {
     range: String,
     /// True for a search, false for int8 wherever possible, none for the usual.
     mixed: Option<bool>,
+    /// `TYPE` or `INPUT=TYPE` each.
+    input_dtype: Vec<String>,
     labels: Vec<String>,
     smoothing: Option<u32>,
     thresholds: Vec<String>,
@@ -152,9 +155,16 @@ impl Settings {
                 Some(true) => Mixed::Searched,
                 Some(false) => Mixed::None,
             },
+            inputs: self.inputs()?,
             metadata: self.metadata()?,
             ..Options::default()
         })
+    }
+
+    fn inputs(&self) -> Result<Vec<InputType>, Failure> {
+        let read = self.input_dtype.iter().map(|text| text.parse());
+        let all: Result<_, String> = read.collect();
+        all.map_err(|reason| Failure::setting("input_dtype", reason))
     }
 
     fn metadata(&self) -> Result<Metadata, Failure> {

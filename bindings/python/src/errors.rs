@@ -1,7 +1,7 @@
 //! The library's errors as Python's exceptions, with their fields. The classes are in `python/attn/_errors.py`.
 
 use attn_converter::decode::HearError;
-use attn_converter::error::ConvertError;
+use attn_converter::error::{ConvertError, Setting};
 use attn_converter::features::FeatureError;
 use attn_converter::files::{FileError, NpzError};
 use attn_converter::spot::SpotError;
@@ -153,7 +153,11 @@ impl From<ConvertError> for Failure {
             E::Limit { node, .. } => of("Limit").node(node),
             E::NotStreamable { node, .. } => of("NotStreamable").node(node),
             E::Setting { setting, reason } => {
-                Self::setting(&setting.to_string().replace(' ', "_"), reason)
+                let name = match setting {
+                    Setting::InputType => "input_dtype".to_owned(),
+                    other => other.to_string().replace(' ', "_"),
+                };
+                Self::setting(&name, reason)
             }
             E::State { state, .. } => of("State").tensor(state),
             E::OtherModel { path } => of("OtherModel").file(path),

@@ -106,6 +106,7 @@ def test_an_error_names_the_node(good):
 SETTINGS = {
     "dtype": ({"dtype": "int4"}, "`int4` is none of int8, int16x8, fp16"),
     "range": ({"range": "all"}, "`all` is none of min-max, percentile, mse, measured"),
+    "input_dtype": ({"input_dtype": {"y": "int8"}}, "the model has no input `y`; it has "),
     "labels": ({"labels": ["a", "b"]}, "2 labels for"),
     "audio_hop": ({"audio_hop": 320}, "the audio front end gives 40"),
     "threshold": ({"smoothing": 6, "labels": ["a"], "threshold": 2.0}, "`2.0` is no probability"),
@@ -225,8 +226,10 @@ def test_other_threads_run_meanwhile(good):
 
 
 CONVERSION = """
-import attn, sys
+import attn, signal, sys
 from pathlib import Path
+# Who runs the tests in the background may have Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 root = Path(sys.argv[1])
 def show(phase, done, total):
     print(phase, flush=True)

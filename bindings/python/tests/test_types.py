@@ -34,4 +34,4 @@ def test_a_user_sees_the_types(tmp_path):
     said = mypy("--cache-dir", tmp_path / "cache", tmp_path / "use.py")
     errors = [line for line in said.stdout.splitlines() if "error:" in line]
     assert len(errors) == 2, said.stdout + said.stderr
-    assert '"int4"' in errors[0] and '"spot"' in errors[1]
+    assert "int4" in errors[0] and '"spot"' in errors[1]

@@ -8,6 +8,7 @@ use attn_converter::emit::Metadata;
 use attn_converter::lower::Form;
 use attn_converter::pipeline::{Mixed, Options};
 use attn_converter::quantize::Precision;
+use attn_converter::quantize::pinned::InputType;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,10 @@ pub struct Recipe {
     /// Weights and activations of the file [default: int8].
     #[arg(long, value_enum)]
     dtype: Option<Dtype>,
+    /// Element type that inputs shall have: int8, int16 or float16, or `INPUT=TYPE` for one. Several are separated by commas. Without this,
+    /// measurement chooses, and may choose otherwise after another training.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    input_dtype: Vec<InputType>,
     /// How the range of an int8 value is chosen from the calibration data [default: measured].
     #[arg(long, value_enum)]
     range: Option<Range>,
@@ -91,6 +96,7 @@ impl Recipe {
                 (_, true) => Mixed::None,
                 _ => Mixed::Usual,
             },
+            inputs: self.input_dtype.clone(),
             metadata,
             ..Options::default()
         }
@@ -113,6 +119,7 @@ impl Recipe {
             ("--outside", self.outside),
             ("--stream", self.stream),
             ("--dtype", self.dtype.is_some()),
+            ("--input-dtype", !self.input_dtype.is_empty()),
             ("--range", self.range.is_some()),
             ("--mixed", self.mixed),
             ("--no-mixed", self.no_mixed),

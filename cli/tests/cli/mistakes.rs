@@ -235,6 +235,11 @@ fn attn_files_that_are_damaged() {
         ("cut.attn", good[..good.len() - 7].to_vec(), "truncated"),
         ("flipped.attn", flipped, "checksum"),
         ("text.attn", vec![b'x'; 200], "does not start with ATTN"),
+        (
+            "old.attn",
+            include_bytes!("../../../runtime/tests/version1.attn").to_vec(),
+            "format version 1, this runtime reads version 2: convert the model again",
+        ),
     ];
     for (name, bytes, expected) in cases {
         let file = folder.write(name, &bytes);

@@ -377,6 +377,12 @@ impl<'m> Bundle<'m> {
         self.graphs[part].inputs.get(at).copied()
     }
 
+    /// The inputs of a model, with their names.
+    pub fn named_inputs(&self, part: usize) -> impl Iterator<Item = (&str, ValueId)> {
+        let names = self.inputs[part].iter().map(|input| input.name.as_str());
+        names.zip(self.graphs[part].inputs.iter().copied())
+    }
+
     /// True when the input of a model with this name has an axis of variable length.
     pub(super) fn is_dynamic(&self, part: usize, name: &str) -> bool {
         let named = |input: &&Input| input.name == name;

@@ -56,7 +56,11 @@ pub(super) fn choose(
         }
         let (seen, precision) = (&seen.all.distributions[part], options.precision);
         let needed = exponents::needs_int16(bundle.onnx(part), graph, seen, precision)?;
-        choice.wide.extend(needed);
+        choice.wide.extend(&needed);
+        let pinned = loaded.pinned.iter().filter(|pinned| pinned.part == part);
+        for pinned in pinned {
+            pinned.hold(graph, &needed, &mut choice)?;
+        }
         choices.push(choice);
     }
     let known = seen.known();

@@ -18,6 +18,7 @@ use crate::progress::{Phase, Progress, Step};
 use crate::quality::{self, Quality};
 use crate::quantize::choices::{self, Choices};
 use crate::quantize::inputs::Inputs;
+use crate::quantize::pinned::{self, InputType, Pinned};
 use crate::quantize::rerun::Recorded;
 use crate::quantize::sensitivity::Widened;
 use crate::quantize::steps::Memory;
@@ -72,6 +73,8 @@ pub struct Options {
     pub range: RangeMethod,
     /// In int8: which activations have 16 bits.
     pub mixed: Mixed,
+    /// Types that inputs shall have; the others get what suits them.
+    pub inputs: Vec<InputType>,
     /// A step that was exported over all tokens runs over all of them at once, and nothing can be decoded: that is what a step that keeps
     /// its past must agree with, bit for bit.
     pub forget_past: bool,
@@ -125,6 +128,7 @@ fn convert_manifest(
         true => finish(manifest, &program, &mut metadata)?,
         false => file,
     };
+    pinned::check(file.model(), &loaded.pinned)?;
     let Chosen {
         widened, two_parts, ..
     } = chosen;
@@ -157,6 +161,7 @@ pub(crate) struct Loaded<'m> {
     pub bundle: Bundle<'m>,
     pub samples: Samples,
     links: Vec<Link>,
+    pinned: Vec<Pinned>,
 }
 
 impl Loaded<'_> {
@@ -222,12 +227,14 @@ fn load<'m>(manifest: &'m Manifest, options: &Options) -> Result<Loaded<'m>> {
         );
         return setting(Setting::Labels, reason);
     }
-    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
     let links = bundle.links()?;
+    let pinned = pinned::find(&bundle, &links, &options.inputs, options.precision)?;
+    let samples = Samples::load(&manifest.resolve(&manifest.calibrate), &bundle)?;
     Ok(Loaded {
         bundle,
         samples,
         links,
+        pinned,
     })
 }
 
@@ -277,6 +284,7 @@ fn calibrate(loaded: &mut Loaded, precision: Precision, progress: Progress) -> R
         bundle,
         samples,
         links,
+        ..
     } = loaded;
     let (graphs, outputs) = (bundle.graphs.clone(), bundle.graphs_for_caller());
     let empty = || -> Vec<Inputs> {

@@ -16,6 +16,8 @@ pub struct Choices {
     pub audio: bool,
     /// Values held in int16, by choice.
     pub wide: BTreeSet<ValueId>,
+    /// Values that the search for widths leaves in int8.
+    pub narrow: BTreeSet<ValueId>,
     /// Results of layers whose weights have two parts of 8 bits.
     pub two_parts: BTreeSet<ValueId>,
     /// Inputs that are held as what they are taken from; [`schemes`] finds them.

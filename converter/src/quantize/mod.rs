@@ -12,6 +12,7 @@ mod held;
 pub mod inputs;
 pub mod moments;
 pub mod parts;
+pub mod pinned;
 pub mod rerun;
 pub mod rounding;
 pub mod sensitivity;

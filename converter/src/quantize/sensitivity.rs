@@ -301,6 +301,7 @@ fn groups(measure: &Measure, choices: &[Choices]) -> Vec<(usize, Group)> {
         // What another part gives is held as that has it.
         own.retain(|group| !group.values.iter().all(|id| inputs.contains(id)));
         own.retain(|group| !group.values.iter().all(|id| choice.wide.contains(id)));
+        own.retain(|group| group.values.is_disjoint(&choice.narrow));
         groups.extend(own.into_iter().map(|group| (part, group)));
     }
     joined(groups)

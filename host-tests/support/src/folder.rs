@@ -21,7 +21,7 @@ pub const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/tests
 
 /// A file of `host-tests/fixtures`.
 pub fn fixture(name: &str) -> String {
-    format!("{}/../fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+    attn_twins::fixtures().join(name).display().to_string()
 }
 
 /// A temporary folder.

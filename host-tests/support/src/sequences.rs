@@ -98,7 +98,7 @@ pub const SEQUENCES: [Sequence; 21] = [
 
 /// Where the fixtures are.
 pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/seq2seq")
+    attn_twins::fixtures().join("seq2seq")
 }
 
 /// Converts a manifest.

@@ -192,9 +192,7 @@ pub const SYSTEMS: [System; 36] = [
 
 /// Where the fixtures of a kind are.
 pub fn fixtures(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../fixtures")
-        .join(folder)
+    attn_twins::fixtures().join(folder)
 }
 
 /// The system of this name.

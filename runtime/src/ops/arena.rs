@@ -92,6 +92,13 @@ macro_rules! by_width {
             _ => return Err(OpError::NotLinked),
         }
     };
+    // The second of three may be of either width.
+    ($uses:ident; $x:ident, $second:ident, $y:ident => $call:expr) => {
+        match $second {
+            Values::I8($second) => by_width!($uses; $x, $y => $call),
+            Values::I16($second) => by_width!($uses; $x, $y => $call),
+        }
+    };
     ($x:ident => $call:expr) => {
         match $x {
             Values::I8($x) => $call,

@@ -59,7 +59,7 @@ pub(super) fn check_add(op: &OpView) -> Result<(), OpError> {
     check_clamp(op.output()?.dtype(), params.min, params.max)
 }
 
-pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_add<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let params = op.params::<AddParams>()?;
     let sum = Sum {
@@ -72,7 +72,7 @@ pub(super) fn run_add(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
         max: params.max,
     };
     let [a, b, y] = op.values(arena, [a, b, y])?;
-    by_width!(a, b, y => add(a, b, &sum, y));
+    by_width!(USES; a, b, y => add(a, b, &sum, y));
     Ok(())
 }
 
@@ -83,12 +83,12 @@ pub(super) fn check_mul(op: &OpView) -> Result<(), OpError> {
         .check_sum(op.output()?, a as usize, b.into())
 }
 
-pub(super) fn run_mul(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_mul<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (a, b, y) = (op.input(0)?, op.input(1)?, op.output()?);
     let by = op.params::<MulParams>()?.rescale(a, y);
     let (zero, b_zero) = (a.zero_point, b.zero_point);
     let [a, b, y] = op.values(arena, [a, b, y])?;
-    by_width!(a, b, y => mul((a, zero), (b, b_zero), &by, y));
+    by_width!(USES; a, b, y => mul((a, zero), (b, b_zero), &by, y));
     Ok(())
 }
 
@@ -143,12 +143,15 @@ pub(super) fn check_add_constant(op: &OpView) -> Result<(), OpError> {
     params.sum(op, x, y, 0).map(drop)
 }
 
-pub(super) fn run_add_constant(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_add_constant<const USES: u8>(
+    op: &OpView,
+    arena: &mut [u8],
+) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let first = next_position(op, arena)?;
     let sum = op.params::<AddConstantParams>()?.sum(op, x, y, first)?;
     let [x, y] = op.values(arena, [x, y])?;
-    by_width!(x, y => add_constant(x, &sum, y));
+    by_width!(USES; x, y => add_constant(x, &sum, y));
     Ok(())
 }
 

@@ -61,11 +61,11 @@ pub(super) fn check(op: &OpView) -> Result<(), OpError> {
     params.norm(op, x, y).map(drop)
 }
 
-pub(super) fn run(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let norm = op.params::<LayerNormParams>()?.norm(op, x, y)?;
     let [x, y] = op.values(arena, [x, y])?;
-    by_width!(x, y => layer_norm(x, &norm, y));
+    by_width!(USES; x, y => layer_norm(x, &norm, y));
     Ok(())
 }
 

@@ -234,7 +234,7 @@ operators! {
     /// Elementwise function through a table.
     Lut = 6: lut::{check, run<USES>};
     /// Elementwise sum.
-    Add = 7: arithmetic::{check_add, run_add};
+    Add = 7: arithmetic::{check_add, run_add<USES>};
     /// Join along channels.
     Concat = 8: rescale::{check_concat, run_concat};
     /// Softmax over channels.
@@ -244,15 +244,15 @@ operators! {
     /// Writes keys and values into an attention window.
     PushKeyValue = 11: key_value::{check, run<USES>};
     /// Change of scale, zero point or integer width.
-    Requantize = 12: rescale::{check_requantize, run_requantize};
+    Requantize = 12: rescale::{check_requantize, run_requantize<USES>};
     /// Normalisation of every row.
-    LayerNorm = 13: layer_norm::{check, run};
+    LayerNorm = 13: layer_norm::{check, run<USES>};
     /// Mean over rows.
-    MeanRows = 14: rescale::{check_mean_rows, run_mean_rows};
+    MeanRows = 14: rescale::{check_mean_rows, run_mean_rows<USES>};
     /// Sum with a constant tensor.
-    AddConstant = 15: arithmetic::{check_add_constant, run_add_constant};
+    AddConstant = 15: arithmetic::{check_add_constant, run_add_constant<USES>};
     /// Elementwise product.
-    Mul = 16: arithmetic::{check_mul, run_mul};
+    Mul = 16: arithmetic::{check_mul, run_mul<USES>};
     /// Rows of a table, by token number.
     Embedding = 17: embedding::{check, run};
     /// Long short-term memory.

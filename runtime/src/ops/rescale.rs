@@ -65,11 +65,11 @@ pub(super) fn check_requantize(op: &OpView) -> Result<(), OpError> {
         .check_sum(y, 1, centred(x).into())
 }
 
-pub(super) fn run_requantize(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_requantize<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<RequantizeParams>()?.rescale(x, y);
     let [x, y] = op.values(arena, [x, y])?;
-    by_width!(x, y => rescale(x, &by, y));
+    by_width!(USES; x, y => rescale(x, &by, y));
     Ok(())
 }
 
@@ -116,11 +116,11 @@ pub(super) fn check_mean_rows(op: &OpView) -> Result<(), OpError> {
         .check_sum(y, x.rows(), centred(x).into())
 }
 
-pub(super) fn run_mean_rows(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
+pub(super) fn run_mean_rows<const USES: u8>(op: &OpView, arena: &mut [u8]) -> Result<(), OpError> {
     let (x, y) = (op.input(0)?, op.output()?);
     let by = op.params::<MeanRowsParams>()?.rescale(x, y);
     let [x, y] = op.values(arena, [x, y])?;
-    by_width!(x, y => mean_rows(x, &by, y));
+    by_width!(USES; x, y => mean_rows(x, &by, y));
     Ok(())
 }
 

@@ -278,4 +278,12 @@ impl<'s, 'm, 'a> Greedy<'s, 'm, 'a> {
     pub fn weights<T: Element>(&self) -> Result<&[T], DecodeError> {
         self.stepper.weights()
     }
+
+    /// Copies the same as real values, 0 to 1, whatever type the file has: as many as there is room for. Returns how many there are.
+    ///
+    /// # Errors
+    /// [`DecodeError::NoWeights`]; [`DecodeError::Session`] before the first step.
+    pub fn read_weights(&self, into: &mut [f32]) -> Result<usize, DecodeError> {
+        self.stepper.read_weights(into)
+    }
 }

@@ -22,6 +22,16 @@ macro_rules! reads_inputs {
             self.read_on(usize::MAX).map(drop)
         }
 
+        /// Reads an input of whole rows of real values, whatever type its elements have: each is rounded to the nearest step and limited to
+        /// the range of the type.
+        ///
+        /// # Errors
+        /// As [`Self::encode`], but never for the type.
+        pub fn encode_reals(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+            self.load_reals(input)?;
+            self.read_on(usize::MAX).map(drop)
+        }
+
         /// Reads symbols by number, followed by the end symbol if the model has one, and starts a new sequence.
         ///
         /// # Errors
@@ -47,6 +57,14 @@ macro_rules! reads_inputs {
         /// As [`Self::encode`].
         pub fn load<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
             self.begin(|stepper| stepper.load(input))
+        }
+
+        /// Takes real values as [`Self::encode_reals`] does, and leaves the work to [`Self::poll`].
+        ///
+        /// # Errors
+        /// As [`Self::encode_reals`].
+        pub fn load_reals(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+            self.begin(|stepper| stepper.load_reals(input))
         }
 
         /// Takes symbols as [`Self::encode_symbols`] does, and leaves the work to [`Self::poll`].

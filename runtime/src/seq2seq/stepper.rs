@@ -2,7 +2,7 @@
 
 use super::DecodeError;
 use super::vocabulary::Spelling;
-use crate::format::{DType, DecodeMeta};
+use crate::format::{DType, DecodeMeta, TensorRecord};
 use crate::kernels::int::softmax::{ScoreMultiplier, score_multiplier};
 use crate::kernels::int::top_k::top_k;
 use crate::model::Model;
@@ -58,6 +58,39 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
 
     /// Takes rows of features (or symbols as the entry point takes them, without an end symbol) and begins to read them.
     pub(super) fn load<T: Element>(&mut self, input: &[T]) -> Result<(), DecodeError> {
+        self.load_by(input, |slot: &mut T, x| {
+            let bytes = slot.as_mut_bytes().iter_mut();
+            bytes.zip(x.as_bytes()).for_each(|(slot, x)| *slot = *x);
+        })
+    }
+
+    /// The same with real values, which become elements of the input's type.
+    pub(super) fn load_reals(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        match self.session.input_record(encode, index)?.dtype() {
+            DType::I16 => self.load_reals_as::<i16>(input),
+            DType::I32 => self.load_reals_as::<i32>(input),
+            #[cfg(attn_half)]
+            DType::F16 => self.load_reals_as::<crate::f16>(input),
+            _ => self.load_reals_as::<i8>(input),
+        }
+    }
+
+    fn load_reals_as<T: Element>(&mut self, input: &[f32]) -> Result<(), DecodeError> {
+        let (encode, index) = self.encoder()?;
+        let record = self.session.input_record(encode, index)?;
+        let (scale, zero_point) = (record.scale, record.zero_point);
+        self.load_by(input, |slot: &mut T, x| {
+            *slot = T::from_real(*x, scale, zero_point);
+        })
+    }
+
+    /// Takes whole rows, each element put into its place by `put`; what is behind them is padding.
+    fn load_by<T: Element, X>(
+        &mut self,
+        input: &[X],
+        put: impl Fn(&mut T, &X),
+    ) -> Result<(), DecodeError> {
         let (encode, index) = self.encoder()?;
         let channels = self.session.input_record(encode, index)?.channels();
         let rows = input.len().checked_div(channels).unwrap_or(0);
@@ -67,17 +100,16 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
         }
         self.prepare(rows)?;
         let pad = self.padding(encode, index)?.to_le_bytes();
-        let pad = pad.get(..T::DTYPE.size()).unwrap_or(&pad);
         let slots = self.session.input::<T>(encode, index)?;
-        let given = input.iter().map(T::as_bytes);
-        let rest = core::iter::repeat(pad);
-        slots
+        let (given, rest) = slots.split_at_mut_checked(input.len()).unwrap_or_default();
+        given
             .iter_mut()
-            .zip(given.chain(rest))
-            .for_each(|(slot, x)| {
-                let bytes = slot.as_mut_bytes().iter_mut();
-                bytes.zip(x).for_each(|(slot, x)| *slot = *x);
-            });
+            .zip(input)
+            .for_each(|(slot, x)| put(slot, x));
+        for slot in rest {
+            let bytes = slot.as_mut_bytes().iter_mut();
+            bytes.zip(pad).for_each(|(slot, x)| *slot = x);
+        }
         Ok(self.session.start(encode)?)
     }
 
@@ -230,6 +262,31 @@ impl<'s, 'm, 'a> Stepper<'s, 'm, 'a> {
     pub(super) fn weights<T: Element>(&self) -> Result<&[T], DecodeError> {
         let index = DecodeMeta::optional(self.meta.weights).ok_or(DecodeError::NoWeights)?;
         Ok(self.session.output(self.meta.step as usize, index)?)
+    }
+
+    /// The same as real values of any type, as many as there is room for; returns how many there are.
+    pub(super) fn read_weights(&self, into: &mut [f32]) -> Result<usize, DecodeError> {
+        let index = DecodeMeta::optional(self.meta.weights).ok_or(DecodeError::NoWeights)?;
+        let record = self.session.output_record(self.meta.step as usize, index)?;
+        match record.dtype() {
+            DType::I16 => self.read_weights_as::<i16>(record, into),
+            DType::I32 => self.read_weights_as::<i32>(record, into),
+            #[cfg(attn_half)]
+            DType::F16 => self.read_weights_as::<crate::f16>(record, into),
+            _ => self.read_weights_as::<i8>(record, into),
+        }
+    }
+
+    fn read_weights_as<T: Element>(
+        &self,
+        record: &TensorRecord,
+        into: &mut [f32],
+    ) -> Result<usize, DecodeError> {
+        let weights = self.weights::<T>()?;
+        for (slot, weight) in into.iter_mut().zip(weights) {
+            *slot = weight.to_real(record.scale, record.zero_point);
+        }
+        Ok(weights.len())
     }
 
     /// The state of the hypothesis that was stepped last.

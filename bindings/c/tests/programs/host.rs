@@ -19,6 +19,7 @@ fn every_misuse_has_its_code() {
         "firmware/assets/demo.wav",
         "bindings/c/tests/programs/signed/tiny.attn",
         "bindings/c/tests/programs/signed/key.pub",
+        "models/digits.attn",
     ];
     assert_eq!(printed(&program, &files), "every check holds\n");
 }

@@ -4,5 +4,6 @@ mod arduino;
 mod build;
 mod chip;
 mod host;
+mod packed;
 mod page;
 mod zephyr;

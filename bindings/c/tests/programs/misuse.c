@@ -1,5 +1,5 @@
 /* Everything that a caller can get wrong gives its code, and nothing else happens. Arguments: kws.attn g2p.attn llama.attn demo.wav
- * signed/tiny.attn signed/key.pub. */
+ * signed/tiny.attn signed/key.pub digits.attn. */
 #include "check.h"
 
 static attn_error error;
@@ -248,6 +248,8 @@ static void decoders(void) {
     uint16_t tokens[64], token, symbol = 999;
     size_t len, count = 0, memory_len, at;
     uint8_t *arena, *states, *small;
+    float weights[16], sum;
+    size_t rows, row_at;
     attn_poll state;
     int32_t score;
     bool more;
@@ -299,6 +301,23 @@ static void decoders(void) {
         }
     }
     CHECK(at == count);
+    /* Led through the same, with the weights of each step over eight letters. */
+    CODE(ATTN_CODE_OK, attn_greedy_encode_text(&greedy, "tokenize", &error));
+    CODE(ATTN_CODE_NOT_RUN, attn_greedy_weights(&greedy, weights, 16, &rows, &error));
+    for (at = 0; at < count; at++) {
+        CODE(ATTN_CODE_OK, attn_greedy_follow(&greedy, tokens[at], &more, &error));
+        CHECK(more);
+        CODE(ATTN_CODE_WRONG_COUNT, attn_greedy_weights(&greedy, weights, 7, &rows, &error));
+        CHECK(rows == 8 && error.found == 7 && error.expected == 8);
+        CODE(ATTN_CODE_OK, attn_greedy_weights(&greedy, weights, 16, &rows, &error));
+        for (sum = 0, row_at = 0; row_at < rows; row_at++) {
+            CHECK(weights[row_at] >= 0);
+            sum += weights[row_at];
+        }
+        CHECK(rows == 8 && sum > 0.99f && sum < 1.01f);
+    }
+    CODE(ATTN_CODE_OK, attn_greedy_step(&greedy, &token, &more, &error));
+    CHECK(!more && attn_greedy_ended(&greedy));
     CODE(ATTN_CODE_OK, attn_greedy_release(&greedy, &error));
     CODE(ATTN_CODE_NOT_INITIALIZED, attn_greedy_release(&greedy, &error));
     CODE(ATTN_CODE_OK, attn_session_reset(&session, &error));
@@ -331,6 +350,86 @@ static void decoders(void) {
     free(arena);
 }
 
+/* Features as reals are the same sequence as the integers that they stand for. */
+static void features(const char *digits_path) {
+    attn_model model = {{0}};
+    attn_session session = {{0}};
+    attn_greedy greedy = {{0}};
+    attn_port port;
+    uint16_t token;
+    int32_t scores[2];
+    size_t file_len, len, pass, at, count;
+    uint8_t *file = load(digits_path, &file_len), *arena;
+    int8_t *integers;
+    float *reals;
+    bool more;
+    CODE(ATTN_CODE_OK, attn_model_parse(&model, file, file_len, NULL, &error));
+    CODE(ATTN_CODE_OK, attn_model_input(&model, attn_model_entry(&model, "encode"), 0, &port, &error));
+    CHECK(port.element_type == ATTN_TYPE_I8 && port.rank == 2);
+    count = 30 * port.dims[1];
+    integers = (int8_t *)memory(count);
+    reals = (float *)memory(count * sizeof *reals);
+    for (at = 0; at < count; at++) {
+        integers[at] = (int8_t)((int)(at * 37 % 251) - 125);
+        reals[at] = (float)(integers[at] - port.zero_point) * port.scale;
+    }
+    len = attn_model_arena_len(&model);
+    arena = (uint8_t *)memory(len);
+    CODE(ATTN_CODE_OK, attn_session_init(&session, &model, arena, len, &error));
+    CODE(ATTN_CODE_OK, attn_greedy_init(&greedy, &session, &error));
+    CODE(ATTN_CODE_PARTIAL_ROW, attn_greedy_encode_f32(&greedy, reals, count - 1, &error));
+    for (pass = 0; pass < 2; pass++) {
+        if (pass == 0) {
+            CODE(ATTN_CODE_OK, attn_greedy_encode_i8(&greedy, integers, count, &error));
+        } else {
+            CODE(ATTN_CODE_OK, attn_greedy_load_f32(&greedy, reals, count, &error));
+        }
+        for (more = true; more;) {
+            CODE(ATTN_CODE_OK, attn_greedy_step(&greedy, &token, &more, &error));
+        }
+        scores[pass] = attn_greedy_score(&greedy);
+    }
+    CHECK(scores[0] == scores[1] && scores[0] < 0);
+    CODE(ATTN_CODE_OK, attn_greedy_release(&greedy, &error));
+    free(file);
+    free(integers);
+    free(reals);
+    free(arena);
+}
+
+/* The same seed gives the same text, another one another text; one candidate is the best. */
+static void drawn(attn_greedy *greedy) {
+    attn_sampling sampling = {{0}};
+    uint16_t texts[4][24];
+    const uint32_t seeds[4] = {7, 7, 8, 9};
+    float weight;
+    size_t count, at, text;
+    uint16_t token;
+    bool more;
+    CODE(ATTN_CODE_NOT_INITIALIZED, attn_greedy_step_sampled(greedy, &sampling, 4, &token, &more, &error));
+    CODE(ATTN_CODE_NULL_POINTER, attn_sampling_init(NULL, 1.0f, 7, &error));
+    for (text = 0; text < 4; text++) {
+        CODE(ATTN_CODE_OK, attn_sampling_init(&sampling, 1.0f, seeds[text], &error));
+        CODE(ATTN_CODE_BAD_CANDIDATES, attn_greedy_step_sampled(greedy, &sampling, 17, &token, &more, &error));
+        CHECK(error.found == 17 && error.expected == ATTN_MAX_CANDIDATES);
+        CODE(ATTN_CODE_BAD_CANDIDATES, attn_greedy_step_sampled(greedy, &sampling, 0, &token, &more, &error));
+        CODE(ATTN_CODE_OK, attn_greedy_restart(greedy, &error));
+        for (at = 0; at < 24; at++) {
+            CODE(ATTN_CODE_OK, attn_greedy_step_sampled(greedy, &sampling, text < 3 ? 16 : 1, &texts[text][at], &more, &error));
+            CHECK(more);
+        }
+    }
+    CHECK(memcmp(texts[0], texts[1], sizeof texts[0]) == 0);
+    CHECK(memcmp(texts[0], texts[2], sizeof texts[0]) != 0);
+    CODE(ATTN_CODE_OK, attn_greedy_restart(greedy, &error));
+    for (at = 0; at < 24; at++) {
+        CODE(ATTN_CODE_OK, attn_greedy_step(greedy, &token, &more, &error));
+        CHECK(token == texts[3][at]);
+    }
+    CODE(ATTN_CODE_NO_WEIGHTS, attn_greedy_weights(greedy, &weight, 1, &count, &error));
+    CODE(ATTN_CODE_NO_ENCODER, attn_greedy_encode_f32(greedy, &weight, 0, &error));
+}
+
 static void continued(void) {
     attn_model model = {{0}};
     attn_session session = {{0}};
@@ -350,6 +449,7 @@ static void continued(void) {
     CODE(ATTN_CODE_OK, attn_greedy_prompt_text(&greedy, "It is", &error));
     CODE(ATTN_CODE_OK, attn_greedy_step(&greedy, &token, &more, &error));
     CHECK(more);
+    drawn(&greedy);
     CODE(ATTN_CODE_OK, attn_greedy_release(&greedy, &error));
     free(arena);
 }
@@ -398,7 +498,7 @@ static void texts(void) {
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 7);
+    CHECK(argc == 8);
     CHECK(attn_api_version() == ATTN_API_VERSION);
     kws = load(argv[1], &kws_len);
     g2p = load(argv[2], &g2p_len);
@@ -408,6 +508,7 @@ int main(int argc, char **argv) {
     sessions();
     spotters(argv[4]);
     decoders();
+    features(argv[7]);
     continued();
     signatures(argv[5], argv[6]);
     texts();

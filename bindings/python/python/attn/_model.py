@@ -21,6 +21,7 @@ from ._source import AnyModel, Source
 
 # Called with the name of a phase ("calibrate", "sensitivity", "round", "quality", "compare", "run"), steps done and steps in all.
 Progress = Callable[[str, int, int], object]
+InputType = Literal["int8", "int16", "float16"]
 # The path of a WAV or FLAC file, or 16 kHz mono samples [samples]: int16, or floats from -1 to 1.
 Recording = Path | npt.NDArray[Any]
 
@@ -289,6 +290,7 @@ def convert(
     stream: bool = False,
     range: Literal["measured", "min-max", "percentile", "mse"] = "measured",
     mixed: bool | None = None,
+    input_dtype: InputType | Mapping[str, InputType] | None = None,
     labels: Path | Sequence[str] = (),
     states: Mapping[str, str] | None = None,
     max_length: int | None = None,
@@ -319,6 +321,8 @@ def convert(
         range: how the range of an int8 value is chosen from the calibration data.
         mixed: with int8: True to hold values in int16 where measurement finds that worth it, False for int8 wherever possible, None for the
             usual: True for a single model; for one that decodes all but keys and values are int16.
+        input_dtype: the element type that inputs shall have, or a dict of those of some; without it, measurement chooses, and may choose
+            otherwise after another training.
         labels: class names in the order of the logits, or the path of a text file with one a line.
         states: what a model keeps from one run to the next: outputs by the inputs that take them. It then runs step by step.
         max_length: length of the longest sequence, where an input has a dynamic axis.
@@ -363,6 +367,7 @@ def convert(
         "dtype": dtype,
         "range": range,
         "mixed": mixed,
+        "input_dtype": _input_types(input_dtype),
         "labels": _lines(labels),
         "smoothing": smoothing,
         "thresholds": _thresholds(threshold),
@@ -416,6 +421,15 @@ def _lines(given: Path | Sequence[str]) -> list[str]:
         with open(given, encoding="utf-8") as file:
             return [line.strip() for line in file if line.strip()]
     return list(given)
+
+
+def _input_types(given: InputType | Mapping[str, InputType] | None) -> list[str]:
+    """As they are written for the command."""
+    if given is None:
+        return []
+    if isinstance(given, Mapping):
+        return [f"{name}={dtype}" for name, dtype in given.items()]
+    return [given]
 
 
 def _thresholds(given: float | Mapping[str, float | None] | None) -> list[str]:
