@@ -22,6 +22,10 @@ pub struct Fuzz {
     /// The runtime alone, as a program of 32 bits
     #[arg(long)]
     bits32: bool,
+    /// Writes each model to target/attn/finds/last.attn before it is tried, for finds that end the process; start with the seed in the
+    /// file state there
+    #[arg(long)]
+    keep_each: bool,
 }
 
 /// A build of the runtime's target alone: its platform, and variables for Cargo.
@@ -48,7 +52,7 @@ pub fn run(fuzz: &Fuzz) -> TaskResult {
         (true, _) => ASAN,
         (_, true) => BITS32,
     };
-    // The plain build converts the models to start from, if they are not there.
+    // The plain build converts the models to start from.
     run_with(fuzz, 0, "model", None)?;
     run_with(fuzz, fuzz.minutes, "model", Some(alone))
 }
@@ -76,6 +80,7 @@ fn run_with(fuzz: &Fuzz, minutes: u64, targets: &str, alone: Option<Build>) -> T
         .arg(folder.join("seeds"))
         .arg("--finds")
         .arg(folder.join("finds"))
+        .args(fuzz.keep_each.then_some("--keep-each"))
         .stdin(Stdio::null())
         .status()?;
     match status.success() {

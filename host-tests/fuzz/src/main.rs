@@ -37,12 +37,15 @@ struct Arguments {
     /// The command `attn`: for all targets but model, and to fill the folder of seeds.
     #[arg(long)]
     attn: Option<PathBuf>,
-    /// Folder of converted models to start from; filled if it is not there.
+    /// Folder of converted models to start from: with feature desktop filled anew, else it must be there.
     #[arg(long)]
     seeds: PathBuf,
-    /// Folder for finds.
+    /// Folder for finds. Its file `state` has a seed that starts at most 1 024 models before the last one.
     #[arg(long)]
     finds: PathBuf,
+    /// Writes each model to `last.attn` there before it is tried, for finds that end this process.
+    #[arg(long)]
+    keep_each: bool,
 }
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! The target of the runtime: mutates models, and counts what became of them. The models to start from are the tiny ones and what `attn` makes
-//! of the fixtures.
+//! The target of the runtime: mutates models, and counts what became of them. The models to start from are the tiny ones and what
+//! `attn` makes of the fixtures.
 
 use crate::{Arguments, KEPT, keep};
 use attn_fuzz::random::Random;
@@ -7,7 +7,7 @@ use attn_fuzz::records::Parts;
 use attn_fuzz::target::{Outcome, check};
 use attn_runtime::format::{Encoding, OpKind};
 use attn_test_support::tiny_model::tiny_model;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,30 @@ use std::time::{Duration, Instant};
 /// Largest file to start from.
 const SEED_LEN: usize = 1 << 16;
 
+/// Files between two notes of the state of the random numbers.
+const NOTED: u64 = 1 << 10;
+
+/// What became of the files.
+#[derive(Default)]
+struct Tally {
+    count: u64,
+    /// Accepted and run, and unlike every file that was started from.
+    ran: u64,
+    finds: usize,
+    /// Of those that ran, how many have operators of a kind.
+    kinds: BTreeMap<&'static str, u64>,
+    slowest: Duration,
+}
+
+impl Tally {
+    /// The operator that the fewest had, and how many.
+    fn rarest(&self) -> (&'static str, u64) {
+        let times = |name| (name, self.kinds.get(name).copied().unwrap_or(0));
+        let all = OpKind::ALL.iter().map(|kind| times(kind.name()));
+        all.min_by_key(|(_, times)| *times).unwrap_or(("none", 0))
+    }
+}
+
 /// Mutates models for this time; how many finds there are.
 pub fn run(
     arguments: &Arguments,
@@ -23,58 +47,58 @@ pub fn run(
     random: &mut Random,
 ) -> Result<usize, Box<dyn Error>> {
     let seeds = seeds(arguments)?;
+    let known: HashSet<Vec<u8>> = seeds.iter().map(Parts::file).collect();
     let start = Instant::now();
-    let (mut count, mut ran, mut finds) = (0u64, 0u64, 0);
-    let mut kinds = BTreeMap::<&str, u64>::new();
-    let mut slowest = Duration::ZERO;
+    let mut tally = Tally::default();
     while start.elapsed() < time {
+        if tally.count.is_multiple_of(NOTED) {
+            fs::write(arguments.finds.join("state"), random.0.to_string())?;
+        }
         let mut parts = random.one_of(&seeds).clone();
-        let other = random.one_of(&seeds).clone();
-        parts.mutate(&other, random);
+        let other = random.one_of(&seeds);
+        parts.mutate(other, random);
         let (file, seed) = (parts.file(), random.number());
+        if arguments.keep_each {
+            fs::write(arguments.finds.join("last.attn"), &file)?;
+        }
         let began = Instant::now();
         let outcome = check(&file, seed);
-        slowest = slowest.max(began.elapsed());
-        count += 1;
+        tally.slowest = tally.slowest.max(began.elapsed());
+        tally.count += 1;
         match outcome {
-            Outcome::Refused(_) => {}
-            Outcome::Ran(ops) => {
-                ran += 1;
-                ops.iter()
-                    .for_each(|op| *kinds.entry(op.name()).or_default() += 1);
+            Outcome::Ran(ops) if !known.contains(&file) => {
+                tally.ran += 1;
+                let kinds: BTreeSet<_> = ops.iter().map(|op| op.name()).collect();
+                for kind in kinds {
+                    *tally.kinds.entry(kind).or_default() += 1;
+                }
             }
+            Outcome::Refused(_) | Outcome::Ran(_) => {}
             Outcome::Find(what) => {
-                finds += 1;
-                if finds <= KEPT {
-                    keep(
-                        &arguments.finds,
-                        &format!("model-{seed:x}.attn"),
-                        &file,
-                        &what,
-                    )?;
+                tally.finds += 1;
+                if tally.finds <= KEPT {
+                    let name = format!("model-{seed:x}.attn");
+                    keep(&arguments.finds, &name, &file, &what)?;
                 }
             }
         }
     }
-    let rarest = OpKind::ALL.iter().map(|kind| kind.name());
-    let rarest = rarest.min_by_key(|name| kinds.get(name).copied().unwrap_or(0));
-    let least = rarest
-        .and_then(|name| kinds.get(name))
-        .copied()
-        .unwrap_or(0);
+    let (rarest, least) = tally.rarest();
     println!(
-        "model: {} seeds, {count} files, {ran} accepted and run, {finds} finds; rarest operator {} in {least}; slowest {slowest:?}",
+        "model: {} seeds, {} files, {} accepted and run that differ from every seed, {} finds; rarest operator {rarest} in \
+         {least}; slowest {:?}",
         seeds.len(),
-        rarest.unwrap_or("none"),
+        tally.count,
+        tally.ran,
+        tally.finds,
+        tally.slowest,
     );
-    Ok(finds)
+    Ok(tally.finds)
 }
 
 /// The tiny models, and the converted ones.
 fn seeds(arguments: &Arguments) -> Result<Vec<Parts>, Box<dyn Error>> {
-    if !arguments.seeds.exists() {
-        convert(arguments)?;
-    }
+    convert(arguments)?;
     let tiny = [Encoding::Int8, Encoding::Half].map(tiny_model);
     let mut files: Vec<Vec<u8>> = tiny.into();
     for path in listed(&arguments.seeds, "attn")? {
@@ -93,12 +117,13 @@ fn listed(folder: &Path, extension: &str) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// The folder must have been filled.
 #[cfg(not(feature = "desktop"))]
-fn convert(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    Err(format!("no folder {}", arguments.seeds.display()).into())
+fn convert(_: &Arguments) -> Result<(), Box<dyn Error>> {
+    Ok(())
 }
 
-/// Fills the folder of seeds. It appears when it is complete.
+/// Fills the folder of seeds anew. It appears when it is complete.
 #[cfg(feature = "desktop")]
 fn convert(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     use attn_test_support::folder::fixture;
@@ -124,6 +149,9 @@ fn convert(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()?;
+    }
+    if arguments.seeds.exists() {
+        fs::remove_dir_all(&arguments.seeds)?;
     }
     fs::rename(folder.keep(), &arguments.seeds)?;
     Ok(())

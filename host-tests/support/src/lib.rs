@@ -2,7 +2,8 @@
 //! record by record, without the converter. Tests themselves are not here.
 //!
 //! Without feature `converter`, only the models written record by record are there.
-#![forbid(unsafe_code)]
+// Not `forbid`: a macro of ndarray allows it for itself.
+#![deny(unsafe_code)]
 // Tests are its only readers: names say what things are.
 #![allow(missing_docs)]
 
