@@ -69,6 +69,9 @@ fn run_with(fuzz: &Fuzz, minutes: u64, targets: &str, alone: Option<Build>) -> T
         cargo
             .args(["--package", "attn-fuzz", "--no-default-features"])
             .args(["--target", target])
+            // The variables would have everything else built again, too.
+            .arg("--target-dir")
+            .arg(folder.join("fuzz"))
             .envs(variables.iter().copied());
     }
     let status = cargo
