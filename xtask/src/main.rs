@@ -10,10 +10,12 @@ mod model;
 mod pack;
 mod peers;
 mod picture;
+mod probe;
 mod python;
 mod results;
 mod setup;
 mod suite;
+mod supply;
 mod systems;
 mod test;
 
@@ -82,6 +84,19 @@ enum Command {
     Picture,
     /// Mutates files of every kind and looks whether a parser stumbles
     Fuzz(fuzz::Fuzz),
+    /// Runs a part of the tests of the runtime in Miri, with a nightly compiler
+    Miri,
+    /// Checks licences, sources and advisories of every crate against deny.toml
+    Deny,
+    /// Writes a bill of materials (CycloneDX) for every package: all crates in it, with version and licence
+    Sbom {
+        /// Where they go; in the build folder otherwise
+        #[arg(long)]
+        folder: Option<PathBuf>,
+        /// Only for this platform, such as thumbv7em-none-eabihf
+        #[arg(long)]
+        target: Option<String>,
+    },
     /// Builds the Python package, installs its wheel and runs its tests; needs Python with the packages that it names
     Python,
     /// Runs ONNX's own operator tests; needs Python with onnx and numpy
@@ -127,6 +142,9 @@ fn main() -> ExitCode {
         Command::Peers { sources } => peers::run(&sources),
         Command::Picture => picture::run(),
         Command::Fuzz(what) => fuzz::run(&what),
+        Command::Miri => probe::miri(),
+        Command::Deny => supply::deny(),
+        Command::Sbom { folder, target } => supply::sbom(folder, target.as_deref()),
         Command::Python => python::run(),
         Command::Suite => suite::run(),
         Command::Systems { check } => systems::run(check),

@@ -219,11 +219,20 @@ fn an_interrupted_command_leaves_nothing_behind() {
     let folder = Folder::new();
     // Its conversion takes seconds.
     let model = |name: &str| format!("{}/../models/{name}", env!("CARGO_MANIFEST_DIR"));
-    for signal in ["-INT", "-TERM"] {
+    let (onnx, data, output) = (
+        model("kwt.onnx"),
+        model("kwt_calibration.npz"),
+        folder.path("out.attn"),
+    );
+    let convert = ["convert", &onnx, "--calibrate", &data, "-o", &output];
+    for (signal, arguments) in [
+        ("-INT", &convert[..]),
+        ("-TERM", &convert),
+        ("-INT", &["bench", &onnx]),
+    ] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_attn"))
-            .args(["convert", &model("kwt.onnx"), "--calibrate"])
-            .args([&model("kwt_calibration.npz"), "-o"])
-            .arg(folder.path("out.attn"))
+            .args(arguments)
+            .env("TMPDIR", folder.path("."))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -234,7 +243,7 @@ fn an_interrupted_command_leaves_nothing_behind() {
             .status();
         assert!(killed.unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        assert!(folder.names().is_empty());
+        assert!(folder.names().is_empty(), "{arguments:?}");
     }
 }
 
