@@ -255,3 +255,53 @@ fn a_header_that_is_no_header_is_refused() {
     let words = ["convert", &onnx, "--calibrate", &data, "-o", &output];
     refusal(&words, &["evil_header.npz", "array"]);
 }
+
+/// Headers and lists of names of any length end in an error that can be read.
+#[test]
+fn errors_stay_short() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let header = format!(
+        "{{'descr': {}'<f4'{}, 'fortran_order': False, 'shape': (4,), }}\n",
+        "(".repeat(20_000),
+        ")".repeat(20_000)
+    );
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.as_bytes());
+    let zipped = |names: &mut dyn Iterator<Item = String>| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for name in names {
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+            std::io::Write::write_all(&mut zip, &npy).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let deep = folder.write("deep.npz", &zipped(&mut ["x.npy".to_owned()].into_iter()));
+    let many = folder.write(
+        "many.npz",
+        &zipped(&mut (0..3000).map(|at| format!("y{at}.npy"))),
+    );
+    let onnx = fixture("cases/ok.onnx");
+    for (data, part) in [(&deep, "is damaged"), (&many, "characters more")] {
+        let words = ["convert", &onnx, "--calibrate", data, "-o", &output];
+        refusal(&words, &[part]);
+        assert!(attn(&words).stderr.len() < 4000);
+    }
+}
+
+/// A full disk behind standard output is an error, not a bug.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let result = std::process::Command::new(env!("CARGO_BIN_EXE_attn"))
+        .arg("operators")
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(result.status.code(), Some(1));
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert!(message.starts_with("error: standard output: "), "{message}");
+}
