@@ -10,7 +10,7 @@ const UNITS: [&str; 5] = [
     "format::",
     "kernels::arch::",
     "ops::",
-    "seq2seq::",
+    "seq2seq::beam::",
     "typed::",
 ];
 
