@@ -5,7 +5,7 @@ use attn_lab::{model, workspace};
 use std::process::{Command, Stdio};
 
 /// What is run, and for how long.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Fuzz {
     /// Minutes, shared by the targets; 0 only converts the models to start from
     #[arg(long, default_value_t = 2)]
@@ -52,9 +52,13 @@ pub fn run(fuzz: &Fuzz) -> TaskResult {
         (true, _) => ASAN,
         (_, true) => BITS32,
     };
-    // The plain build converts the models to start from.
-    run_with(fuzz, 0, "model", None)?;
+    seeds()?;
     run_with(fuzz, fuzz.minutes, "model", Some(alone))
+}
+
+/// Has the plain build convert the models to start from, into `target/attn/seeds`.
+pub fn seeds() -> TaskResult {
+    run_with(&Fuzz::default(), 0, "model", None)
 }
 
 fn run_with(fuzz: &Fuzz, minutes: u64, targets: &str, alone: Option<Build>) -> TaskResult {

@@ -86,6 +86,8 @@ enum Command {
     Fuzz(fuzz::Fuzz),
     /// Runs a part of the tests of the runtime in Miri, with a nightly compiler
     Miri,
+    /// Prints which lines of the runtime its own tests and the fuzzing target reach
+    Coverage,
     /// Checks licences, sources and advisories of every crate against deny.toml
     Deny,
     /// Writes a bill of materials (CycloneDX) for every package: all crates in it, with version and licence
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
         Command::Picture => picture::run(),
         Command::Fuzz(what) => fuzz::run(&what),
         Command::Miri => probe::miri(),
+        Command::Coverage => probe::coverage(),
         Command::Deny => supply::deny(),
         Command::Sbom { folder, target } => supply::sbom(folder, target.as_deref()),
         Command::Python => python::run(),
