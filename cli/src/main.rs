@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let text = flags::explained(error).to_string();
-            eprintln!("error: {}", shown::shown(&text));
+            eprintln!("error: {}", shown::error(&text));
             ExitCode::FAILURE
         }
     }

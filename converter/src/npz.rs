@@ -80,6 +80,11 @@ struct Declared {
     shape: Vec<usize>,
 }
 
+/// What a reader says, without the picture of the place that a parser adds.
+fn first_line(error: &dyn std::error::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().into()
+}
+
 impl Npz {
     /// Opens a file.
     ///
@@ -135,7 +140,7 @@ impl Npz {
             error => NpzError::Damaged {
                 path,
                 name: name.into(),
-                reason: error.to_string(),
+                reason: first_line(&error),
             },
         })
     }
@@ -243,7 +248,7 @@ impl Npz {
         let most = entry.size().min(packed.saturating_mul(MOST_INFLATED));
         let header = Header::from_reader(&mut entry);
         drop(entry);
-        let header = header.map_err(|error| self.damaged(name, error.to_string()))?;
+        let header = header.map_err(|error| self.damaged(name, first_line(&error)))?;
         let descriptor = header.type_descriptor.to_string();
         // In quotes, with the byte order first.
         let dtype = descriptor

@@ -2,28 +2,54 @@
 //!
 //! An output never replaces an input of its command, and replaces only regular files, never a device, FIFO or folder. A link is followed
 //! like in a shell's redirection: its target is written, the link stays. A new file has the mode of the user's umask, an old one keeps
-//! its own.
+//! its own. Temporary files and folders go when the program is interrupted, too ([`abandon`]).
 
 use crate::files::FileError;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
-/// Temporary files that are being written.
+/// Temporary files that are being written, and temporary folders.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Removes temporary files that are being written: for a program that is about to end without finishing them.
+/// Removes temporary files that are being written, and temporary folders: for a program that is about to end without finishing them.
 pub fn abandon() {
     let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
     for path in unfinished.drain(..) {
         // There is no more that could be done.
-        let _ = fs::remove_file(path);
+        let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
     }
 }
 
-/// A temporary file that [`abandon`] knows of.
+/// A temporary folder that goes when this is dropped, and with [`abandon`].
+pub struct TemporaryFolder {
+    folder: TempDir,
+    _unfinished: Unfinished,
+}
+
+impl TemporaryFolder {
+    /// A new folder where temporary files of this machine are.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new() -> io::Result<Self> {
+        let folder = TempDir::with_prefix("attn-")?;
+        let _unfinished = Unfinished::new(folder.path());
+        Ok(Self {
+            folder,
+            _unfinished,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A temporary file or folder that [`abandon`] knows of.
 struct Unfinished(PathBuf);
 
 impl Unfinished {

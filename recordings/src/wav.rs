@@ -12,6 +12,9 @@ const PLACEHOLDER: u32 = 0x7fff_0000;
 /// Longest chunk before the samples, in bytes; longer ones are no header.
 const LONGEST_CHUNK: u32 = 16 << 20;
 
+/// Most channels of a recording; decoders multiply them with other sizes.
+const MOST_CHANNELS: u16 = 256;
+
 /// The samples of a WAV file behind a header that fits them.
 pub struct Body<R> {
     header: std::io::Cursor<Vec<u8>>,
@@ -78,6 +81,10 @@ impl<R: Read> Body<R> {
             position += padded;
             if &tag == b"fmt " {
                 format = true;
+                let channels = chunk.get(2..4).map(|x| u16::from_le_bytes([x[0], x[1]]));
+                if channels.is_some_and(|channels| channels > MOST_CHANNELS) {
+                    return Err(invalid("more than 256 channels"));
+                }
                 header.extend_from_slice(b"fmt ");
                 header.extend_from_slice(&size.to_le_bytes());
                 header.extend_from_slice(&chunk);

@@ -247,6 +247,8 @@ fn samples_that_are_no_numbers_are_refused_and_loud_ones_clipped() {
 #[test]
 fn what_is_no_recording_is_refused_with_the_reason() {
     let refused = |bytes: &[u8]| heard(bytes).unwrap_err().to_string();
+    let mut channels = FORMAT;
+    channels[2..4].fill(0xff);
     for (bytes, reason) in [
         (&b""[..], "not a readable WAV or FLAC file"),
         (b"RIFF", "ends within its header"),
@@ -266,6 +268,10 @@ fn what_is_no_recording_is_refused_with_the_reason() {
                 &[(b"fmt ", 16, &FORMAT), (b"LIST", 0x7000_0000, b"INFO")],
             ),
             "longer than any header",
+        ),
+        (
+            &wav(36, &[(b"fmt ", 16, &channels), (b"data", 8, &SAMPLES)]),
+            "more than 256 channels",
         ),
         (
             &tone(spec(1, 4_000, 16, SampleFormat::Int), 0.1),

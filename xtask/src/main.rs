@@ -10,11 +10,13 @@ mod model;
 mod pack;
 mod peers;
 mod picture;
+mod probe;
 mod python;
 mod release;
 mod results;
 mod setup;
 mod suite;
+mod supply;
 mod systems;
 mod test;
 
@@ -83,6 +85,21 @@ enum Command {
     Picture,
     /// Mutates files of every kind and looks whether a parser stumbles
     Fuzz(fuzz::Fuzz),
+    /// Runs a part of the tests of the runtime in Miri, with a nightly compiler
+    Miri,
+    /// Prints which lines of the runtime its own tests and the fuzzing target reach
+    Coverage,
+    /// Checks licences, sources and advisories of every crate against deny.toml
+    Deny,
+    /// Writes a bill of materials (CycloneDX) for every package: all crates in it, with version and licence
+    Sbom {
+        /// Where they go; in the build folder otherwise
+        #[arg(long)]
+        folder: Option<PathBuf>,
+        /// Only for this platform, such as thumbv7em-none-eabihf
+        #[arg(long)]
+        target: Option<String>,
+    },
     /// Builds the Python package, installs its wheel and runs its tests; needs Python with the packages that it names
     Python,
     /// Makes what a release consists of: the command as a static program, the wheel, converted models, packages for C, checksums
@@ -133,6 +150,10 @@ fn main() -> ExitCode {
         Command::Peers { sources } => peers::run(&sources),
         Command::Picture => picture::run(),
         Command::Fuzz(what) => fuzz::run(&what),
+        Command::Miri => probe::miri(),
+        Command::Coverage => probe::coverage(),
+        Command::Deny => supply::deny(),
+        Command::Sbom { folder, target } => supply::sbom(folder, target.as_deref()),
         Command::Python => python::run(),
         Command::Release { folder } => release::run(&folder),
         Command::Suite => suite::run(),

@@ -2,6 +2,7 @@
 //! nothing is missing.
 
 mod apt;
+pub mod crates;
 mod remedy;
 
 use attn_lab::emulator::Core;

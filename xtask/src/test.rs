@@ -1,6 +1,6 @@
 //! `cargo xtask test`: checks and tests, one after the other; counts them at the end. With `--all` also those that take long.
 
-use crate::{TaskResult, cost, digests, python, setup, suite, systems};
+use crate::{TaskResult, cost, digests, probe, python, setup, suite, supply, systems};
 use attn_lab::boards::{App, BOARDS};
 use attn_lab::emulator::Core;
 use attn_lab::images::{BENCH, IMAGES};
@@ -140,6 +140,8 @@ pub fn run(all: bool) -> TaskResult {
         tally.check("the oldest Rust for the runtime", oldest_rust);
         let publish = format!("publish --dry-run --quiet --allow-dirty{PUBLISHED}");
         tally.cargo("publishing", &publish, &[]);
+        tally.check("licences and advisories", supply::deny);
+        tally.check("Miri", probe::miri);
         tally.check("docs/results/systems.md", || systems::run(true));
         tally.check("digests", || digests::run(false));
         tally.check("ONNX's operator tests", suite::run);

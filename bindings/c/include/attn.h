@@ -539,6 +539,10 @@ enum attn_code
      */
     ATTN_CODE_TOO_MUCH_TO_CHECK = 515,
     /**
+     * Reason: an output that the operator does not have.
+     */
+    ATTN_CODE_SURPLUS_OUTPUT = 516,
+    /**
      * Reason: unknown element type or storage.
      */
     ATTN_CODE_UNKNOWN_CODE = 550,

@@ -186,6 +186,8 @@ pub enum AttnCode {
     MayOverflow = 514,
     /// Reason: records that operators share too often.
     TooMuchToCheck = 515,
+    /// Reason: an output that the operator does not have.
+    SurplusOutput = 516,
     /// Reason: unknown element type or storage.
     UnknownCode = 550,
     /// Reason: rank outside 1 to 6, a zero dimension, or a size that overflows.

@@ -178,6 +178,7 @@ fn op_reason(reason: OpError) -> AttnCode {
         OpError::RowsDiffer => AttnCode::RowsDiffer,
         OpError::MayOverflow => AttnCode::MayOverflow,
         OpError::TooMuchToCheck => AttnCode::TooMuchToCheck,
+        OpError::SurplusOutput => AttnCode::SurplusOutput,
         _ => AttnCode::Newer,
     }
 }

@@ -438,6 +438,10 @@ pub(crate) fn template(code: i32) -> &'static str {
             AttnCode::TooMuchToCheck,
             "its parameters, tables or weights are shared by too many operators to be checked",
         ),
+        (
+            AttnCode::SurplusOutput,
+            "it names an output that such an operator does not have",
+        ),
         (AttnCode::UnknownCode, "unknown element type or storage"),
         (
             AttnCode::BadShape,

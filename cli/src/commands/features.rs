@@ -1,6 +1,7 @@
 //! `attn features`: PCM to the features that a model is trained on and sees on the chip.
 
 use super::{CommandResult, check_output};
+use crate::shown::say;
 use crate::sound;
 use attn_converter::{features, files};
 use attn_runtime::audio::FEATURE_SCALE;
@@ -35,7 +36,7 @@ impl Features {
             npz.add_array("scale", &ndarray::arr0(FEATURE_SCALE))
         })?;
         let (clips, frames, bands) = features.dim();
-        println!(
+        say!(
             "{}: {clips} clip(s) of {frames} frames of {bands} features",
             self.output.display()
         );

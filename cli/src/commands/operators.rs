@@ -10,7 +10,7 @@ pub struct Operators;
 impl Operators {
     /// Runs the command.
     pub fn run(self) -> CommandResult {
-        print!("{}", attn_converter::import::markdown());
+        crate::shown::print(&attn_converter::import::markdown());
         Ok(())
     }
 }

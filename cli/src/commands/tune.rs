@@ -90,6 +90,11 @@ impl Tune {
         let present: Vec<u16> = thresholds::of(model).map(|(_, value)| value).collect();
         let mut chosen =
             changed(&self.threshold, &labels, &present).map_err(FlagError::of("--threshold"))?;
+        let writes = !self.threshold.is_empty() || self.rate.is_some();
+        if writes {
+            // What cannot be changed is refused before hours of recordings are heard.
+            with_thresholds(&file, &chosen)?;
+        }
         let found = match &self.negative {
             Some(negative) => self.listen(model, &chosen, negative)?,
             None => Vec::new(),
@@ -97,14 +102,14 @@ impl Tune {
         for found in &found {
             chosen[found.number] = found.threshold_q15;
         }
-        let tuned = with_thresholds(&file, &chosen)?;
         if let Some(plot) = &self.plot {
             let curves = found
                 .iter()
                 .map(|found| (found.label, &found.curve, found.threshold_q15));
             plot::misses(plot, &curves.collect::<Vec<_>>())?;
         }
-        if !self.threshold.is_empty() || self.rate.is_some() {
+        if writes {
+            let tuned = with_thresholds(&file, &chosen)?;
             files::write_bytes(target, tuned.bytes())?;
         }
         if self.json {

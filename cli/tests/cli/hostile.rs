@@ -219,11 +219,20 @@ fn an_interrupted_command_leaves_nothing_behind() {
     let folder = Folder::new();
     // Its conversion takes seconds.
     let model = |name: &str| format!("{}/../models/{name}", env!("CARGO_MANIFEST_DIR"));
-    for signal in ["-INT", "-TERM"] {
+    let (onnx, data, output) = (
+        model("kwt.onnx"),
+        model("kwt_calibration.npz"),
+        folder.path("out.attn"),
+    );
+    let convert = ["convert", &onnx, "--calibrate", &data, "-o", &output];
+    for (signal, arguments) in [
+        ("-INT", &convert[..]),
+        ("-TERM", &convert),
+        ("-INT", &["bench", &onnx]),
+    ] {
         let mut child = Command::new(env!("CARGO_BIN_EXE_attn"))
-            .args(["convert", &model("kwt.onnx"), "--calibrate"])
-            .args([&model("kwt_calibration.npz"), "-o"])
-            .arg(folder.path("out.attn"))
+            .args(arguments)
+            .env("TMPDIR", folder.path("."))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -234,7 +243,7 @@ fn an_interrupted_command_leaves_nothing_behind() {
             .status();
         assert!(killed.unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        assert!(folder.names().is_empty());
+        assert!(folder.names().is_empty(), "{arguments:?}");
     }
 }
 
@@ -245,4 +254,54 @@ fn a_header_that_is_no_header_is_refused() {
     let (onnx, data) = (fixture("cases/ok.onnx"), hostile("evil_header.npz"));
     let words = ["convert", &onnx, "--calibrate", &data, "-o", &output];
     refusal(&words, &["evil_header.npz", "array"]);
+}
+
+/// Headers and lists of names of any length end in an error that can be read.
+#[test]
+fn errors_stay_short() {
+    let folder = Folder::new();
+    let output = folder.path("out.attn");
+    let header = format!(
+        "{{'descr': {}'<f4'{}, 'fortran_order': False, 'shape': (4,), }}\n",
+        "(".repeat(20_000),
+        ")".repeat(20_000)
+    );
+    let mut npy = b"\x93NUMPY\x01\x00".to_vec();
+    npy.extend((header.len() as u16).to_le_bytes());
+    npy.extend(header.as_bytes());
+    let zipped = |names: &mut dyn Iterator<Item = String>| {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for name in names {
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+            std::io::Write::write_all(&mut zip, &npy).unwrap();
+        }
+        zip.finish().unwrap().into_inner()
+    };
+    let deep = folder.write("deep.npz", &zipped(&mut ["x.npy".to_owned()].into_iter()));
+    let many = folder.write(
+        "many.npz",
+        &zipped(&mut (0..3000).map(|at| format!("y{at}.npy"))),
+    );
+    let onnx = fixture("cases/ok.onnx");
+    for (data, part) in [(&deep, "is damaged"), (&many, "characters more")] {
+        let words = ["convert", &onnx, "--calibrate", data, "-o", &output];
+        refusal(&words, &[part]);
+        assert!(attn(&words).stderr.len() < 4000);
+    }
+}
+
+/// A full disk behind standard output is an error, not a bug.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let result = std::process::Command::new(env!("CARGO_BIN_EXE_attn"))
+        .arg("operators")
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(result.status.code(), Some(1));
+    let message = String::from_utf8(result.stderr).unwrap();
+    assert!(message.starts_with("error: standard output: "), "{message}");
 }

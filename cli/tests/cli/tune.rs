@@ -204,6 +204,31 @@ fn recordings_choose_the_thresholds() {
     assert_eq!(std::fs::read(&model).unwrap(), before);
 }
 
+/// Other thresholds are another file: its signature would not hold.
+#[test]
+fn a_signed_file_is_not_tuned_but_may_be_listened_to() {
+    let folder = Folder::new();
+    let [model, key, signed] = [
+        spotter(&folder),
+        folder.path("vendor.key"),
+        folder.path("signed.attn"),
+    ];
+    done(&["keygen", "-o", &key]);
+    let name = ["--key", &key, "--name", "kws", "--release", "7"];
+    done(&[&["sign", &model], &name[..], &["-o", &signed]].concat());
+    let before = std::fs::read(&signed).unwrap();
+    let parts = ["is signed", "sign it again"];
+    refused(&["tune", &signed, "--threshold", "0.5"], &parts);
+    let without = folder.path("without");
+    std::fs::create_dir(&without).unwrap();
+    let recording = folder.path("without/a.wav");
+    attn_recordings::write(Path::new(&recording), &demo(0.0, 1.0)).unwrap();
+    let by_rate = ["tune", &signed, "--negative", &without, "--rate", "1/h"];
+    refused(&by_rate, &parts);
+    done(&by_rate[..4]);
+    assert_eq!(std::fs::read(&signed).unwrap(), before);
+}
+
 #[test]
 fn what_cannot_be_tuned_is_refused_and_the_file_stays() {
     let folder = Folder::new();

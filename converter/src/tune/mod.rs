@@ -29,6 +29,11 @@ pub enum TuneError {
         /// Thresholds that were given.
         given: usize,
     },
+    /// The file is signed.
+    #[error(
+        "the file is signed, and other thresholds would void its signature: tune the file that was signed, and sign it again"
+    )]
+    Signed,
     /// What came out is no model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -45,6 +50,9 @@ pub fn with_thresholds(file: &ModelFile, thresholds_q15: &[u16]) -> Result<Model
             needed: present.len(),
             given: thresholds_q15.len(),
         });
+    }
+    if file.model().signature().is_some() {
+        return Err(TuneError::Signed);
     }
     let mut bytes = file.bytes().to_vec();
     let at = thresholds_at(&bytes).ok_or(TuneError::NoSpotter)?;

@@ -86,14 +86,14 @@ fn fields(section: usize) -> &'static [(usize, usize)] {
 
 fn get(bytes: &[u8], at: usize, width: usize) -> u32 {
     let mut word = [0; 4];
-    if let Some(field) = bytes.get(at..at + width) {
+    if let Some(field) = bytes.get(at..at.saturating_add(width)) {
         word[..width].copy_from_slice(field);
     }
     u32::from_le_bytes(word)
 }
 
 fn put(bytes: &mut [u8], at: usize, width: usize, value: u32) {
-    if let Some(field) = bytes.get_mut(at..at + width) {
+    if let Some(field) = bytes.get_mut(at..at.saturating_add(width)) {
         field.copy_from_slice(&value.to_le_bytes()[..width]);
     }
 }

@@ -1,13 +1,13 @@
 //! The runtime as the target: parses a file and, if it is a model, does everything that a user does with one, twice, in memory filled
 //! with different bytes. A panic, an error of an accepted model or a result that depends on those bytes is a find.
 
-use attn_converter::runner::AlignedBytes;
 use attn_runtime::format::{DType, OpKind};
 use attn_runtime::kws::KeywordSpotter;
 use attn_runtime::seq2seq::{Beam, Greedy};
 use attn_runtime::{Limits, Model, Operators, Progress, Session, f16};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::memory::Exact;
 use crate::random::Random;
 
 /// Most arena of a model that is run.
@@ -37,7 +37,7 @@ pub fn check(file: &[u8], seed: u64) -> Outcome {
 }
 
 fn try_file(file: &[u8], seed: u64) -> Outcome {
-    let file = AlignedBytes::new(file);
+    let file = Exact::new(file);
     let mut limits = Limits::default();
     (limits.macs, limits.bytes, limits.arena) = (WORK, WORK, ARENA);
     let model = match Model::parse_with(file.as_slice(), Operators::all(), &limits) {
@@ -76,8 +76,7 @@ fn names(model: Model) {
 fn drive(model: Model, fill: u8, seed: u64) -> Vec<u8> {
     let mut random = Random(seed);
     let mut log = Vec::new();
-    let mut arena = AlignedBytes::zeroed(model.arena_len());
-    arena.as_mut_slice().fill(fill);
+    let mut arena = Exact::filled(model.arena_len(), fill);
     let mut session = Session::new(model, arena.as_mut_slice()).expect("an arena as asked for");
     for round in 0..3 {
         if round > 0 && model.max_length() > 0 {
@@ -177,7 +176,7 @@ fn decode(session: &mut Session, random: &mut Random, log: &mut Vec<u8>) {
     else {
         return;
     };
-    let mut memory = AlignedBytes::zeroed(len);
+    let mut memory = Exact::filled(len, 0);
     if let Ok(mut beam) = Beam::<4>::new(session, memory.as_mut_slice()) {
         beam.set_length_normalization(*random.one_of(&[0.7, 0.0, f32::NAN]));
         let begun = match (speaks, written) {

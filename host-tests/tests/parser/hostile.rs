@@ -255,6 +255,34 @@ fn only_a_table_works_in_place() {
     assert_eq!(parse_error(&model(true)), bad_op(0, OpError::Overlap));
 }
 
+/// An output that is named but never written would count as written.
+#[test]
+fn an_operator_has_no_more_outputs_than_it_writes() {
+    let model = |surplus: bool| {
+        let mut b = Builder::new();
+        let [x, y, z, last] = [(); 4].map(|()| b.tensor(Storage::Arena, DType::I8, 1, C));
+        let outputs = [y, z];
+        b.op(
+            OpKind::Requantize,
+            &[x],
+            &outputs[..1 + usize::from(surplus)],
+            0,
+            &RESCALE,
+        );
+        b.op(
+            OpKind::Requantize,
+            &[if surplus { z } else { y }],
+            &[last],
+            0,
+            &RESCALE,
+        );
+        b.entry("run", 0, &[x], &[last]);
+        b.file()
+    };
+    parse_and_run(model(false)).unwrap();
+    assert_eq!(parse_error(&model(true)), bad_op(0, OpError::SurplusOutput));
+}
+
 #[test]
 fn a_known_key_of_metadata_comes_once() {
     let file = |times, key| {

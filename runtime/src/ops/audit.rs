@@ -30,6 +30,8 @@ pub(crate) struct Audit {
     bytes: Cell<u64>,
     /// Bytes that checks may still go through.
     left: Cell<usize>,
+    /// Outputs of the operator that its check has asked for.
+    outputs: Cell<usize>,
     proofs: [Cell<(Key, i32)>; REMEMBERED],
     next: Cell<usize>,
 }
@@ -52,6 +54,11 @@ impl Audit {
             macs: self.macs.get(),
             bytes: self.bytes.get(),
         }
+    }
+
+    /// Notes that a check has asked for the output in `slot`.
+    pub(super) fn ask_for_output(&self, slot: usize) {
+        self.outputs.set(self.outputs.get().max(slot + 1));
     }
 
     /// Takes `bytes` from those that checks may go through; false if there are fewer.
@@ -262,6 +269,22 @@ impl<'a> OpView<'a> {
             audit.bytes.set(audit.bytes.get().saturating_add(len));
         }
         Ok(())
+    }
+
+    /// The family's own `check`, which must ask for every output of the record: one that it does not know is never written.
+    pub(super) fn check_outputs(
+        &self,
+        check: fn(&Self) -> Result<(), OpError>,
+    ) -> Result<(), OpError> {
+        if let Some(audit) = self.audit() {
+            audit.outputs.set(0);
+        }
+        check(self)?;
+        let known = self.audit().map_or(usize::MAX, |audit| audit.outputs.get());
+        require(
+            self.record().outputs().count() <= known,
+            OpError::SurplusOutput,
+        )
     }
 
     /// Counts `each` multiply-accumulates for each of `results`.

@@ -211,7 +211,7 @@ impl OpView<'_> {
             Uses::of(&self.facts()) & !linked.uses == 0,
             OpError::NotLinked,
         )?;
-        (linked.check)(self)
+        self.check_outputs(linked.check)
     }
 
     /// Runs the operator on `arena`. Cannot fail for an operator that [`Self::check`] accepted.

@@ -31,6 +31,8 @@ pub enum OpError {
     NewerParams,
     /// A tensor that the operator needs is not named, or the number names none.
     MissingTensor,
+    /// It names an output that the operator does not have.
+    SurplusOutput,
     /// A tensor's element type is not one that the operator takes in this place.
     WrongType,
     /// Shapes do not fit each other or the parameters.
@@ -68,6 +70,7 @@ impl fmt::Display for OpError {
                 "it has parameters that this runtime does not know: use a runtime at least as new as the converter"
             }
             Self::MissingTensor => "a tensor that it needs is missing",
+            Self::SurplusOutput => "it names an output that such an operator does not have",
             Self::WrongType => "a tensor has the wrong element type",
             Self::WrongShape => "shapes do not fit each other or the parameters",
             Self::WrongStorage => "a tensor is state where it must not be, or is not where it must",
@@ -184,6 +187,9 @@ impl<'a> OpView<'a> {
     }
 
     pub(super) fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
+        if let Some(audit) = self.audit {
+            audit.ask_for_output(slot);
+        }
         self.named(self.record.outputs().nth(slot))
     }
 

@@ -16,6 +16,7 @@ use attn_converter::compare::{Comparison, compare_file};
 use attn_converter::emit::Metadata;
 use attn_converter::files::write_bytes;
 use attn_converter::noise;
+use attn_converter::output::TemporaryFolder;
 use attn_converter::pipeline::{Conversion, Source, convert};
 use attn_converter::runner::ModelFile;
 use attn_lab::bench::{Bench as Measured, Options, measure, missing};
@@ -164,6 +165,10 @@ impl Bench {
         if let Some(path) = &self.report {
             check_output(path, &self.model)?;
         }
+        // All that the conversion and the laboratory need for the moment lies in it, and goes with it when the command is interrupted.
+        let folder = TemporaryFolder::new()?;
+        // Refused only to a second one.
+        let _ = tempfile::env::override_temp_dir(folder.path());
         let subject = self.subject()?;
         let setting = Setting {
             core: self.core.into(),
