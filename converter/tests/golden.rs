@@ -59,11 +59,12 @@ fn bytes() -> Vec<u8> {
         range: RangeMethod::MinMax,
         audio: false,
         wide: BTreeSet::new(),
+        narrow: Default::default(),
         given: Default::default(),
         two_parts: Default::default(),
     };
     let scheme = Scheme::new(&graph, &[range(1.0), range(2.0), range(1.0)], &choices);
-    let program = lower(&[Part::alone(&graph, &scheme, Form::Window)], &[], 0).unwrap();
+    let program = lower(&[Part::alone(&graph, &scheme, Form::Window)], &[], 0, false).unwrap();
     let labels = ["left", "middle", "right"].map(String::from).to_vec();
     let metadata = Metadata {
         labels,

@@ -138,11 +138,12 @@ impl Block {
             } else {
                 BTreeSet::new()
             },
+            narrow: Default::default(),
             given: Default::default(),
             two_parts: Default::default(),
         };
         let scheme = Scheme::new(&graph, &distributions, &choices).fine();
-        let program = lower(&[Part::alone(&graph, &scheme, form)], &[], 0).unwrap();
+        let program = lower(&[Part::alone(&graph, &scheme, form)], &[], 0, false).unwrap();
         ModelFile::new(&emit(&program, &plan(&program), &Metadata::default()).unwrap()).unwrap()
     }
 }
