@@ -186,6 +186,8 @@ impl<'a> OpView<'a> {
         self.output_at(0)
     }
 
+    // Called in many places, and small code matters more than the call.
+    #[inline(never)]
     pub(super) fn output_at(&self, slot: usize) -> Result<&'a TensorRecord, OpError> {
         if let Some(audit) = self.audit {
             audit.ask_for_output(slot);
