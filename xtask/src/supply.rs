@@ -52,13 +52,13 @@ pub fn sbom(folder: Option<PathBuf>, target: Option<&str>) -> TaskResult {
     std::fs::create_dir_all(&folder)?;
     let root = workspace::root();
     let status = Command::new(program)
-        .current_dir(&root)
+        .current_dir(root)
         .args(["cyclonedx", "--quiet", "--format", "json"])
         .args(["--spec-version", "1.5", "--override-filename", BILL])
         .args(["--target", target.unwrap_or("all")])
         .stdin(Stdio::null())
         .status()?;
-    let moved = take(&root, &folder)?;
+    let moved = take(root, &folder)?;
     if !status.success() || moved == 0 {
         return Err("cargo-cyclonedx failed".into());
     }

@@ -91,8 +91,11 @@ pub struct Linked {
     pub(super) check: fn(&OpView<'_>) -> Result<(), OpError>,
     pub(super) run: fn(&OpView<'_>, &mut [u8]) -> Result<(), OpError>,
     /// Of joined weights, the largest magnitude of a result: [`Sums::largest_joined`].
-    pub(super) joined: Option<fn(&Sums<'_>, u32) -> Result<i32, OpError>>,
+    pub(super) joined: Option<Largest>,
 }
+
+/// The largest magnitude of a sum over weights at an offset.
+pub(super) type Largest = fn(&Sums<'_>, u32) -> Result<i32, OpError>;
 
 /// The bit of an operator that is in a set.
 const LINKED: u8 = 128;
