@@ -5,7 +5,7 @@ use super::writer::{Writer, attribute, given, int, int_of, ints};
 use crate::error::Result;
 use tract_onnx::pb;
 
-/// Operators that [`write`] takes.
+/// Operators that [`write()`] takes.
 pub const OPERATORS: &[&str] = &[
     "AffineGrid",
     "GlobalLpPool",

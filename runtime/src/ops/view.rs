@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpError {
-    /// The code is none of [`OpKind`](super::OpKind).
+    /// The code is none of [`OpKind`].
     UnknownKind,
     /// The operator is not among those that the program links.
     NotLinked,
