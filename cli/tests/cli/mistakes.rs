@@ -41,20 +41,20 @@ fn a_file_that_is_no_onnx() {
 #[test]
 fn an_operator_that_attn_does_not_have() {
     let folder = Folder::new();
-    let model = folder.onnx("sinh.onnx", |graph| {
+    let model = folder.onnx("det.onnx", |graph| {
         let node = graph
             .node
             .iter_mut()
             .find(|node| node.op_type == "Relu")
             .unwrap();
-        (node.op_type, node.name) = ("Sinh".into(), "my_sinh".into());
+        (node.op_type, node.name) = ("Det".into(), "my_det".into());
     });
     convert_refused(
         &folder,
         &model,
         CALIBRATION,
         &[],
-        &["node `my_sinh`", "operator Sinh", "[1, 64, 50]", "nearest"],
+        &["node `my_det`", "operator Det", "[1, 64, 50]", "nearest"],
     );
 }
 

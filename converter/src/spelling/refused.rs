@@ -47,7 +47,7 @@ pub const SPELLED_OUT: &[(&[&str], &str, &str, &str)] = &[
         &["TopK"],
         "base operators, one after the other",
         "along any axis, a constant k of at most 64: the k largest or smallest and their places",
-        "axis largest",
+        "axis k largest",
     ),
     (
         &["ScatterElements"],
@@ -83,8 +83,8 @@ pub const SPELLED_OUT: &[(&[&str], &str, &str, &str)] = &[
     (
         &["LpPool", "GlobalLpPool"],
         "base operators",
-        "any p, explicit padding, no dilation",
-        "auto_pad ceil_mode kernel_shape p pads strides",
+        "any p, explicit padding",
+        "auto_pad ceil_mode dilations kernel_shape p pads strides",
     ),
     (
         &["RotaryEmbedding"],
