@@ -550,7 +550,10 @@ class TopTwoExperts(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.gate, self.experts = nn.Linear(D, 4), nn.ModuleList(nn.Sequential(nn.Linear(D, 16), nn.SiLU(), nn.Linear(16, D)) for _ in range(4))
+        self.gate, self.experts = (
+            nn.Linear(D, 4),
+            nn.ModuleList(nn.Sequential(nn.Linear(D, 16), nn.SiLU(), nn.Linear(16, D)) for _ in range(4)),
+        )
 
     def forward(self, x):
         logits = self.gate(x)
@@ -619,9 +622,7 @@ SYSTEMS = {
     "neural_ode": System(NeuralOde, {"y": row(8)}),
     "legendre_memory": System(LegendreMemory, {"x": row(), "h": state(1, H), "m": row(8)}, stack=False),
     "end_to_end_memory": System(EndToEndMemory, {"story": tokens(30, 1, 8, 6), "query": tokens(30, 1, 6)}),
-    "key_value_memory": System(
-        KeyValueMemory, {"question": tokens(12, 1), "answer": tokens(24, 1), "memory": real(1, 10, D)}
-    ),
+    "key_value_memory": System(KeyValueMemory, {"question": tokens(12, 1), "answer": tokens(24, 1), "memory": real(1, 10, D)}),
     "hopfield": System(Hopfield, {"state": x()}),
     "slot_attention": System(SlotAttention, {"inputs": x()}),
     "set2set": System(Set2Set, {"x": real(10, D, batch=None)}),

@@ -1,4 +1,4 @@
-"""Enhancement, detection, sensors, images, tables, and policies, in their authors' code, that the families before do not hold."""
+"""Enhancement, detection, sensors, tables, and policies, in their authors' code, that the families before do not hold."""
 
 import math
 
@@ -91,7 +91,7 @@ class DualPath(nn.Module):
         b, n, length = x.shape
         k = 8
         x = F.pad(x, (k // 2, k // 2))
-        first = x[:, :, : length].contiguous().view(b, n, -1, k)
+        first = x[:, :, :length].contiguous().view(b, n, -1, k)
         second = x[:, :, k // 2 : length + k // 2].contiguous().view(b, n, -1, k)
         s = torch.cat([first, second], dim=3).view(b, n, -1, k).transpose(2, 3).contiguous()
         chunks = s.size(3)
@@ -172,7 +172,11 @@ class Svdf(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.feature, self.time, self.bias = nn.Linear(D, 32, bias=False), nn.Parameter(torch.randn(32, 10) / 3), nn.Parameter(torch.zeros(16))
+        self.feature, self.time, self.bias = (
+            nn.Linear(D, 32, bias=False),
+            nn.Parameter(torch.randn(32, 10) / 3),
+            nn.Parameter(torch.zeros(16)),
+        )
 
     def forward(self, x, memory):
         memory = torch.cat([memory[:, :, 1:], self.feature(x).unsqueeze(-1)], dim=-1)
@@ -219,9 +223,7 @@ class HifiResidual(nn.Module):
     def __init__(self):
         super().__init__()
         self.pre, self.up, self.post = nn.Conv1d(10, 16, 7, padding=3), nn.ConvTranspose1d(16, 8, 8, 4, 2), nn.Conv1d(8, 1, 7, padding=3)
-        self.blocks = nn.ModuleList(
-            nn.ModuleList(nn.Conv1d(8, 8, k, dilation=d, padding=(k * d - d) // 2) for d in (1, 3)) for k in (3, 7)
-        )
+        self.blocks = nn.ModuleList(nn.ModuleList(nn.Conv1d(8, 8, k, dilation=d, padding=(k * d - d) // 2) for d in (1, 3)) for k in (3, 7))
 
     def forward(self, x):
         x = self.up(F.leaky_relu(self.pre(x), 0.1))
@@ -284,301 +286,6 @@ class GlobalFilter(nn.Module):
         return x + torch.log1p(re.pow(2) + im.pow(2)).mean(1, keepdim=True)
 
 
-# --- Images ------------------------------------------------------------------------------------------------------------------------
-
-
-class SpatialReduction(nn.Module):
-    """PVT / SegFormer: keys from a strided convolution, then a mixing feed-forward with a depthwise convolution."""
-
-    def __init__(self):
-        super().__init__()
-        self.q, self.kv, self.sr, self.norm, self.proj = nn.Linear(D, D), nn.Linear(D, 2 * D), nn.Conv2d(D, D, 2, 2), nn.LayerNorm(D), nn.Linear(D, D)
-        self.fc1, self.dw, self.fc2 = nn.Linear(D, 32), nn.Conv2d(32, 32, 3, 1, 1, groups=32), nn.Linear(32, D)
-
-    def forward(self, x):
-        b, n, c = x.shape
-        h = w = 6
-        q = self.q(x).reshape(b, n, 2, c // 2).permute(0, 2, 1, 3)
-        y = self.norm(self.sr(x.permute(0, 2, 1).reshape(b, c, h, w)).reshape(b, c, -1).permute(0, 2, 1))
-        kv = self.kv(y).reshape(b, -1, 2, 2, c // 2).permute(2, 0, 3, 1, 4)
-        attn = ((q @ kv[0].transpose(-2, -1)) * (c // 2) ** -0.5).softmax(dim=-1)
-        x = x + self.proj((attn @ kv[1]).transpose(1, 2).reshape(b, n, c))
-        z = self.fc1(x).transpose(1, 2).view(b, 32, h, w)
-        return x + self.fc2(F.gelu(self.dw(z).flatten(2).transpose(1, 2)))
-
-
-class CrossCovariance(nn.Module):
-    """XCiT: attention between channels of normalised queries and keys, a temperature a head; local patch interaction."""
-
-    def __init__(self):
-        super().__init__()
-        self.temperature, self.qkv, self.proj = nn.Parameter(torch.ones(4, 1, 1)), nn.Linear(D, 3 * D), nn.Linear(D, D)
-
-    def forward(self, x):
-        b, n, c = x.shape
-        qkv = self.qkv(x).reshape(b, n, 3, 4, c // 4).permute(2, 0, 3, 4, 1)
-        q, k, v = qkv[0], qkv[1], qkv[2]
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        attn = ((q @ k.transpose(-2, -1)) * self.temperature).softmax(dim=-1)
-        return self.proj((attn @ v).permute(0, 3, 1, 2).reshape(b, n, c))
-
-
-class ClassAttention(nn.Module):
-    """CaiT: only the class token asks; layer scale; talking heads before."""
-
-    def __init__(self):
-        super().__init__()
-        self.cls, self.norm = nn.Parameter(torch.randn(1, 1, D)), nn.LayerNorm(D)
-        self.q, self.k, self.v, self.proj, self.gamma = nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D), nn.Linear(D, D), nn.Parameter(0.1 * torch.ones(D))
-
-    def forward(self, x):
-        b = x.shape[0]
-        u = self.norm(torch.cat((self.cls.expand(b, -1, -1), x), dim=1))
-        q = self.q(u[:, 0]).unsqueeze(1).reshape(b, 1, 4, 6).permute(0, 2, 1, 3) * 6**-0.5
-        k = self.k(u).reshape(b, -1, 4, 6).permute(0, 2, 1, 3)
-        v = self.v(u).reshape(b, -1, 4, 6).permute(0, 2, 1, 3)
-        a = (q @ k.transpose(-2, -1)).softmax(dim=-1)
-        return self.cls.expand(b, -1, -1) + self.gamma * self.proj((a @ v).transpose(1, 2).reshape(b, 1, D))
-
-
-class GridAttention(nn.Module):
-    """MaxViT: windows, then a grid, over a map of channels last; relative bias by an index."""
-
-    def __init__(self):
-        super().__init__()
-        self.qkv, self.proj = nn.Linear(D, 3 * D), nn.Linear(D, D)
-        self.table = nn.Parameter(torch.randn(25, 2))
-        at = torch.stack(torch.meshgrid(torch.arange(3), torch.arange(3), indexing="ij")).flatten(1)
-        d = (at[:, :, None] - at[:, None]).permute(1, 2, 0) + 2
-        self.register_buffer("index", d[..., 0] * 5 + d[..., 1])
-
-    def attend(self, x):
-        b, n, c = x.shape
-        q, k, v = self.qkv(x).reshape(b, n, 3, 2, c // 2).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self.table[self.index.view(-1)].view(9, 9, 2).permute(2, 0, 1)
-        a = (q @ k.transpose(-2, -1) * (c // 2) ** -0.5 + bias.unsqueeze(0)).softmax(-1)
-        return self.proj((a @ v).transpose(1, 2).reshape(b, n, c))
-
-    def forward(self, x):
-        b, h, w, c = x.shape
-        y = x.view(b, h // 3, 3, w // 3, 3, c).permute(0, 1, 3, 2, 4, 5).contiguous().view(-1, 9, c)
-        y = self.attend(y).view(b, h // 3, w // 3, 3, 3, c).permute(0, 1, 3, 2, 4, 5).contiguous().view(b, h, w, c)
-        x = x + y
-        z = x.view(b, 3, h // 3, 3, w // 3, c).permute(0, 2, 4, 1, 3, 5).contiguous().view(-1, 9, c)
-        z = self.attend(z).view(b, h // 3, w // 3, 3, 3, c).permute(0, 3, 1, 4, 2, 5).contiguous().view(b, h, w, c)
-        return x + z
-
-
-class BottleneckAttention(nn.Module):
-    """BoTNet: content and two-dimensional absolute position by sums of row and column parameters."""
-
-    def __init__(self, h=5, w=5):
-        super().__init__()
-        self.qkv = nn.Conv2d(D, 3 * D, 1, bias=False)
-        self.rh, self.rw = nn.Parameter(torch.randn(1, 4, 6, h, 1) / 3), nn.Parameter(torch.randn(1, 4, 6, 1, w) / 3)
-
-    def forward(self, x):
-        b, c, h, w = x.shape
-        q, k, v = self.qkv(x).view(b, 3, 4, 6, h * w).unbind(1)
-        content = torch.matmul(q.permute(0, 1, 3, 2), k)
-        position = torch.matmul((self.rh + self.rw).view(1, 4, 6, -1).permute(0, 1, 3, 2), q)
-        return torch.matmul(v, (content + position).softmax(-1).permute(0, 1, 3, 2)).view(b, c, h, w)
-
-
-class HaloAttention(nn.Module):
-    """HaloNet: a block of queries and its neighbourhood by unfold."""
-
-    def __init__(self):
-        super().__init__()
-        self.q, self.kv = nn.Conv2d(8, 8, 1, bias=False), nn.Conv2d(8, 16, 1, bias=False)
-
-    def forward(self, x):
-        b, c, h, w = x.shape
-        q = self.q(x).view(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 3, 5, 1).reshape(-1, 4, c)
-        kv = F.unfold(self.kv(x), kernel_size=4, stride=2, padding=1).view(b, 2 * c, 16, -1).permute(0, 3, 2, 1).reshape(-1, 16, 2 * c)
-        k, v = kv.chunk(2, -1)
-        out = (q @ k.transpose(1, 2) * c**-0.5).softmax(-1) @ v
-        return out.view(b, h // 2, w // 2, 2, 2, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
-
-
-class Involution(nn.Module):
-    """A kernel for each place, computed from the place."""
-
-    def __init__(self):
-        super().__init__()
-        self.reduce, self.span, self.bn = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 9 * 2, 1), nn.BatchNorm2d(4)
-
-    def forward(self, x):
-        weight = self.span(F.relu(self.bn(self.reduce(x))))
-        b, c, h, w = x.shape
-        weight = weight.view(b, 2, 9, h, w).unsqueeze(2)
-        patches = F.unfold(x, 3, padding=1).view(b, 2, 8, 9, h, w)
-        return (weight * patches).sum(dim=3).view(b, c, h, w)
-
-
-class Outlooker(nn.Module):
-    """VOLO: attention weights straight from the place, summed back by fold (written as shifted sums)."""
-
-    def __init__(self):
-        super().__init__()
-        self.v, self.attn = nn.Linear(16, 16), nn.Linear(16, 81)
-
-    def forward(self, x):
-        b, h, w, c = x.shape
-        v = F.unfold(self.v(x).permute(0, 3, 1, 2), 3, padding=1).reshape(b, c, 9, h * w).permute(0, 3, 2, 1)
-        a = self.attn(x).reshape(b, h * w, 9, 9).softmax(-1)
-        y = (a @ v).permute(0, 3, 2, 1).reshape(b, c, 3, 3, h, w)
-        padded = 0
-        for i in range(3):
-            for j in range(3):
-                padded = padded + F.pad(y[:, :, i, j], (j, 2 - j, i, 2 - i))
-        return padded[..., 1:-1, 1:-1].permute(0, 2, 3, 1)
-
-
-class LargeKernel(nn.Module):
-    """VAN: depthwise, dilated depthwise, pointwise; the product with the input is the attention."""
-
-    def __init__(self):
-        super().__init__()
-        self.c0, self.cs, self.c1 = nn.Conv2d(8, 8, 5, padding=2, groups=8), nn.Conv2d(8, 8, 7, padding=9, groups=8, dilation=3), nn.Conv2d(8, 8, 1)
-
-    def forward(self, x):
-        return x * self.c1(self.cs(self.c0(x)))
-
-
-class CondConv(nn.Module):
-    """A convolution whose weights are mixed by the input's own routing."""
-
-    def __init__(self):
-        super().__init__()
-        self.experts, self.routing = nn.Parameter(torch.randn(3, 8, 6, 3, 3) / 7), nn.Linear(6, 3)
-
-    def forward(self, x):
-        r = torch.sigmoid(self.routing(x.mean((2, 3))))
-        weight = (r.view(3, 1, 1, 1, 1) * self.experts).sum(0)
-        return F.relu(F.conv2d(x, weight, padding=1))
-
-
-class LambdaLayer(nn.Module):
-    """Bello: keys normalised over places give one linear map for the context, position maps by a convolution over values."""
-
-    def __init__(self):
-        super().__init__()
-        self.q, self.k, self.v = nn.Conv2d(8, 16, 1, bias=False), nn.Conv2d(8, 4, 1, bias=False), nn.Conv2d(8, 6, 1, bias=False)
-        self.norm_q, self.norm_v, self.pos = nn.BatchNorm2d(16), nn.BatchNorm2d(6), nn.Conv3d(1, 4, (1, 5, 5), padding=(0, 2, 2))
-
-    def forward(self, x):
-        b, c, h, w = x.shape
-        q = self.norm_q(self.q(x)).reshape(b, 4, 4, h * w)
-        k = F.softmax(self.k(x).reshape(b, 4, h * w), dim=-1)
-        v = self.norm_v(self.v(x)).reshape(b, 6, h * w)
-        lc = torch.einsum("bkm,bvm->bkv", k, v)
-        yc = torch.einsum("bhkn,bkv->bhvn", q, lc)
-        lp = self.pos(v.reshape(b, 1, 6, h, w)).reshape(b, 4, 6, h * w)
-        yp = torch.einsum("bhkn,bkvn->bhvn", q, lp)
-        return (yc + yp).reshape(b, 24, h, w)
-
-
-class LeVit(nn.Module):
-    """Attention with a bias gathered per offset, batch norm in place of layer norm, hard swish."""
-
-    def __init__(self):
-        super().__init__()
-        self.qkv, self.bn = nn.Linear(D, 48, bias=False), nn.BatchNorm1d(48)
-        points = [(i, j) for i in range(4) for j in range(4)]
-        offsets, index = {}, []
-        for p in points:
-            for q in points:
-                index.append(offsets.setdefault((abs(p[0] - q[0]), abs(p[1] - q[1])), len(offsets)))
-        self.biases = nn.Parameter(torch.randn(4, len(offsets)))
-        self.register_buffer("index", torch.tensor(index).view(16, 16))
-        self.proj = nn.Sequential(nn.Hardswish(), nn.Linear(32, D))
-
-    def forward(self, x):
-        b, n, _ = x.shape
-        y = self.qkv(x)
-        y = self.bn(y.flatten(0, 1)).reshape_as(y)
-        q, k, v = y.view(b, n, 4, 12).split([2, 2, 8], dim=3)
-        q, k, v = q.permute(0, 2, 1, 3), k.permute(0, 2, 3, 1), v.permute(0, 2, 1, 3)
-        attn = (q @ k * 2**-0.5 + self.biases[:, self.index]).softmax(dim=-1)
-        return self.proj((attn @ v).transpose(1, 2).reshape(b, n, 32))
-
-
-class FeaturePyramid(nn.Module):
-    """Lateral 1x1 convolutions, nearest upsampling, sums; a BiFPN node with normalised weights on top."""
-
-    def __init__(self):
-        super().__init__()
-        self.c1, self.c2, self.c3 = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 12, 3, 2, 1), nn.Conv2d(12, 16, 3, 2, 1)
-        self.l1, self.l2, self.l3 = nn.Conv2d(8, 8, 1), nn.Conv2d(12, 8, 1), nn.Conv2d(16, 8, 1)
-        self.w, self.out = nn.Parameter(torch.rand(2)), nn.Conv2d(8, 6, 3, padding=1)
-
-    def forward(self, x):
-        a = F.relu(self.c1(x))
-        b = F.relu(self.c2(a))
-        c = F.relu(self.c3(b))
-        p3 = self.l3(c)
-        p2 = self.l2(b) + F.interpolate(p3, size=b.shape[-2:], mode="nearest")
-        p1 = self.l1(a) + F.interpolate(p2, scale_factor=2, mode="nearest")
-        w = F.relu(self.w)
-        w = w / (w.sum() + 1e-4)
-        fused = F.silu(w[0] * p2 + w[1] * F.max_pool2d(p1, 3, 2, 1))
-        return self.out(p1), self.out(fused), self.out(p3)
-
-
-class CenterNetPeaks(nn.Module):
-    """A heat map whose peaks are kept: equal to its own 3x3 maximum."""
-
-    def __init__(self):
-        super().__init__()
-        self.body, self.heat, self.size = nn.Conv2d(3, 12, 3, 2, 1), nn.Conv2d(12, 2, 1), nn.Conv2d(12, 2, 1)
-
-    def forward(self, x):
-        y = F.relu6(self.body(x))
-        heat = torch.sigmoid(self.heat(y))
-        return heat * (F.max_pool2d(heat, 3, stride=1, padding=1) == heat).float(), self.size(y)
-
-
-class PixelShuffleNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.c1, self.c2 = nn.Conv2d(4, 16, 3, padding=1), nn.Conv2d(16, 12, 3, padding=1)
-
-    def forward(self, x):
-        y = F.pixel_unshuffle(x, 2)
-        return F.pixel_shuffle(self.c2(F.elu(self.c1(y))), 2) + F.interpolate(x, scale_factor=1.0)
-
-
-class FoldedOutlook(nn.Module):
-    """VOLO as it is: unfold, attention inside patches, fold."""
-
-    def __init__(self):
-        super().__init__()
-        self.v, self.attn = nn.Linear(16, 16, bias=False), nn.Linear(16, 81)
-
-    def forward(self, x):
-        b, h, w, c = x.shape
-        v = F.unfold(self.v(x).permute(0, 3, 1, 2), 3, padding=1).reshape(b, c, 9, h * w).permute(0, 3, 2, 1)
-        a = self.attn(x).reshape(b, h * w, 9, 9).softmax(-1)
-        y = (a @ v).permute(0, 3, 2, 1).reshape(b, c * 9, h * w)
-        return F.fold(y, output_size=(h, w), kernel_size=3, padding=1).permute(0, 2, 3, 1)
-
-
-class AffineStn(nn.Module):
-    """Jaderberg's transformer with F.affine_grid."""
-
-    def __init__(self):
-        super().__init__()
-        self.loc = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 6))
-        with torch.no_grad():
-            self.loc[3].weight.mul_(0.2)
-            self.loc[3].bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
-
-    def forward(self, x):
-        grid = F.affine_grid(self.loc(x).view(-1, 2, 3), list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, align_corners=False)
-
-
 # --- Sensors, tables, policies, fields ---------------------------------------------------------------------------------------------
 
 
@@ -609,7 +316,11 @@ class Tide(nn.Module):
 
     @staticmethod
     def run(block, x):
-        return block[3](block[1](F.relu(block[0](x))) + block[2](x)) if block[3].normalized_shape[0] > 1 else block[1](F.relu(block[0](x))) + block[2](x)
+        return (
+            block[3](block[1](F.relu(block[0](x))) + block[2](x))
+            if block[3].normalized_shape[0] > 1
+            else block[1](F.relu(block[0](x))) + block[2](x)
+        )
 
     def forward(self, x, covariates):
         g = self.run(self.dec, self.run(self.enc, torch.cat([x, covariates.flatten(1)], 1)))
@@ -621,8 +332,14 @@ class TinySleepNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.cnn = nn.Sequential(
-            nn.Conv1d(1, 16, 25, 3, bias=False), nn.BatchNorm1d(16), nn.ReLU(), nn.MaxPool1d(4, 4), nn.Conv1d(16, 16, 8, padding="same", bias=False),
-            nn.BatchNorm1d(16), nn.ReLU(), nn.MaxPool1d(4, 4, ceil_mode=True),
+            nn.Conv1d(1, 16, 25, 3, bias=False),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.MaxPool1d(4, 4),
+            nn.Conv1d(16, 16, 8, padding="same", bias=False),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.MaxPool1d(4, 4, ceil_mode=True),
         )
         self.rnn, self.fc = nn.LSTM(16 * 5, 16, batch_first=True), nn.Linear(16, 5)
 
@@ -635,8 +352,13 @@ class TinySleepNet(nn.Module):
 class EegConformer(nn.Module):
     def __init__(self):
         super().__init__()
-        self.shallow = nn.Sequential(nn.Conv2d(1, 16, (1, 9)), nn.Conv2d(16, 16, (8, 1)), nn.BatchNorm2d(16), nn.ELU(), nn.AvgPool2d((1, 9), (1, 4)))
-        self.projection, self.layer = nn.Conv2d(16, 16, 1), nn.TransformerEncoderLayer(16, 4, 32, activation="gelu", batch_first=True, norm_first=True)
+        self.shallow = nn.Sequential(
+            nn.Conv2d(1, 16, (1, 9)), nn.Conv2d(16, 16, (8, 1)), nn.BatchNorm2d(16), nn.ELU(), nn.AvgPool2d((1, 9), (1, 4))
+        )
+        self.projection, self.layer = (
+            nn.Conv2d(16, 16, 1),
+            nn.TransformerEncoderLayer(16, 4, 32, activation="gelu", batch_first=True, norm_first=True),
+        )
         self.fc = nn.Linear(16, 4)
 
     def forward(self, x):
@@ -656,7 +378,14 @@ class FtTransformer(nn.Module):
         self.up, self.down, self.head = nn.Linear(16, 48), nn.Linear(24, 16), nn.Linear(16, 1)
 
     def forward(self, numbers, categories):
-        x = torch.cat([self.weight[None] * numbers[:, :, None] + self.bias[None], self.category(categories + self.offsets[None]), self.cls.expand(numbers.size(0), -1, -1)], 1)
+        x = torch.cat(
+            [
+                self.weight[None] * numbers[:, :, None] + self.bias[None],
+                self.category(categories + self.offsets[None]),
+                self.cls.expand(numbers.size(0), -1, -1),
+            ],
+            1,
+        )
         y = self.n1(x)
         x = x + self.att(y, y, y, need_weights=False)[0]
         a, b = self.up(self.n2(x)).chunk(2, dim=-1)
@@ -687,7 +416,11 @@ class SacPolicy(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net, self.mu, self.log_std = nn.Sequential(nn.Linear(11, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU()), nn.Linear(32, 3), nn.Linear(32, 3)
+        self.net, self.mu, self.log_std = (
+            nn.Sequential(nn.Linear(11, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU()),
+            nn.Linear(32, 3),
+            nn.Linear(32, 3),
+        )
 
     def forward(self, obs, noise):
         h = self.net(obs)
@@ -704,7 +437,11 @@ class DecisionTransformer(nn.Module):
     def __init__(self):
         super().__init__()
         self.r, self.s, self.a, self.t = nn.Linear(1, D), nn.Linear(11, D), nn.Linear(3, D), nn.Embedding(20, D)
-        self.ln, self.layer, self.head = nn.LayerNorm(D), nn.TransformerEncoderLayer(D, 2, 32, batch_first=True, norm_first=True), nn.Linear(D, 3)
+        self.ln, self.layer, self.head = (
+            nn.LayerNorm(D),
+            nn.TransformerEncoderLayer(D, 2, 32, batch_first=True, norm_first=True),
+            nn.Linear(D, 3),
+        )
 
     def forward(self, returns, states, actions, timesteps):
         b, n = states.shape[0], 5
@@ -770,9 +507,9 @@ class KanLayer(nn.Module):
         grid, u = self.grid, x.unsqueeze(-1)
         bases = ((u >= grid[:, :-1]) & (u < grid[:, 1:])).to(x.dtype)
         for k in range(1, self.order + 1):
-            bases = (u - grid[:, : -(k + 1)]) / (grid[:, k:-1] - grid[:, : -(k + 1)]) * bases[:, :, :-1] + (
-                grid[:, k + 1 :] - u
-            ) / (grid[:, k + 1 :] - grid[:, 1:-k]) * bases[:, :, 1:]
+            bases = (u - grid[:, : -(k + 1)]) / (grid[:, k:-1] - grid[:, : -(k + 1)]) * bases[:, :, :-1] + (grid[:, k + 1 :] - u) / (
+                grid[:, k + 1 :] - grid[:, 1:-k]
+            ) * bases[:, :, 1:]
         return F.linear(F.silu(x), self.base) + F.linear(bases.flatten(1), self.spline)
 
 
@@ -782,7 +519,11 @@ class RbfNetwork(nn.Module):
         self.centres, self.log_sigma, self.out = nn.Parameter(torch.randn(10, 6)), nn.Parameter(torch.zeros(10)), nn.Linear(10, 2)
 
     def forward(self, x):
-        d = torch.cdist(x, self.centres.unsqueeze(0).expand(x.size(0), -1, -1)) if x.dim() == 3 else (x.unsqueeze(1) - self.centres).pow(2).sum(-1).sqrt()
+        d = (
+            torch.cdist(x, self.centres.unsqueeze(0).expand(x.size(0), -1, -1))
+            if x.dim() == 3
+            else (x.unsqueeze(1) - self.centres).pow(2).sum(-1).sqrt()
+        )
         return self.out(torch.exp(-((d / self.log_sigma.exp() / 2) ** 2)))
 
 
@@ -865,21 +606,6 @@ SYSTEMS = {
     "streaming_conformer": System(
         StreamingConformerStep, {"x": real(1, 4, D), "k_cache": real(1, 8, D), "v_cache": real(1, 8, D), "conv_cache": real(1, D, 6)}
     ),
-    "segformer_block": System(SpatialReduction, {"x": real(1, 36, D)}),
-    "xcit": System(CrossCovariance, {"x": x()}, stack=False),
-    "class_attention": System(ClassAttention, {"x": x()}, stack=False),
-    "maxvit_grid": System(GridAttention, {"x": real(1, 6, 6, D)}),
-    "botnet": System(BottleneckAttention, {"x": real(1, D, 5, 5)}, stack=False),
-    "halonet": System(HaloAttention, {"x": real(1, 8, 6, 6)}, stack=False),
-    "involution": System(Involution, {"x": real(1, 16, 6, 6)}, stack=False),
-    "outlooker": System(Outlooker, {"x": real(1, 5, 5, 16)}, stack=False),
-    "large_kernel": System(LargeKernel, {"x": real(1, 8, 8, 8)}, stack=False),
-    "cond_conv": System(CondConv, {"x": real(1, 6, 7, 7)}, stack=False, dynamic=()),
-    "lambda_layer": System(LambdaLayer, {"x": real(1, 8, 5, 5)}, stack=False),
-    "levit": System(LeVit, {"x": x()}, stack=False),
-    "feature_pyramid": System(FeaturePyramid, {"x": real(1, 3, 16, 16)}),
-    "centernet": System(CenterNetPeaks, {"x": real(1, 3, 12, 12)}),
-    "pixel_shuffle": System(PixelShuffleNet, {"x": real(1, 1, 8, 8)}),
     "seg_rnn": System(SegRnn, {"x": real(1, 24, 3)}),
     "tide": System(Tide, {"x": real(1, 16), "covariates": real(1, 4, 2)}),
     "tiny_sleep_net": System(TinySleepNet, {"x": real(1, 1, 256), "h": state(1, 1, 16, batch=1), "c": real(1, 1, 16, batch=1)}),
@@ -890,9 +616,7 @@ SYSTEMS = {
     "decision_transformer": System(
         DecisionTransformer, {"returns": real(1, 5, 1), "states": real(1, 5, 11), "actions": state(1, 5, 3), "timesteps": tokens(20, 1, 5)}
     ),
-    "impala_drqn": System(
-        ImpalaDrqn, {"pixels": tokens(256, 1, 3, 12, 12), "h": state(1, 16), "c": real(1, 16)}
-    ),
+    "impala_drqn": System(ImpalaDrqn, {"pixels": tokens(256, 1, 3, 12, 12), "h": state(1, 16), "c": real(1, 16)}),
     "siren": System(Siren, {"x": state(1, 2)}),
     "fourier_field": System(FourierField, {"x": state(1, 3)}),
     "kan_layer": System(KanLayer, {"x": state(1, 8)}),
@@ -904,10 +628,6 @@ SYSTEMS = {
     ),
     "stft_classifier": System(StftClassifier, {"wave": real(1, 512, scale=0.3)}),
     "global_filter": System(GlobalFilter, {"x": x()}),
-    "folded_outlook": System(FoldedOutlook, {"x": real(1, 5, 5, 16)}, stack=False),
-    "affine_stn": System(AffineStn, {"x": real(1, 1, 10, 10)}),
     "k_best_pool": System(KBestPool, {"x": x()}),
-    "kalman_net": System(
-        KalmanNet, {"y": real(1, 2), "x_post": real(1, 2), "x_prev": real(1, 2), "h": state(1, 16)}
-    ),
+    "kalman_net": System(KalmanNet, {"y": real(1, 2), "x_post": real(1, 2), "x_prev": real(1, 2), "h": state(1, 16)}),
 }
